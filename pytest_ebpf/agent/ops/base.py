@@ -1,0 +1,42 @@
+"""Handles and references: how ops name kernel objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Union
+
+__all__ = [
+    "FdPatch",
+    "Handle",
+    "Obj",
+    "Ref",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """An object that an agent owns. Serials are never reused; ``boot`` is the agent's life, so a handle from before
+    a crash is refused instead of hitting another object."""
+
+    serial: int
+    boot: str
+    kind: str = field(default="", compare=False)
+    name: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """The object that op ``index`` of the same batch makes."""
+
+    index: int
+
+
+Obj = Union[Handle, Ref]
+
+
+@dataclass(frozen=True, slots=True)
+class FdPatch:
+    """Write the fd of ``target`` into the imm field of instruction slot ``insn`` before PROG_LOAD."""
+
+    insn: int
+    target: Obj

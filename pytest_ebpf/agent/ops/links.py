@@ -1,0 +1,110 @@
+"""Ops that attach programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_ebpf.agent.ops.base import Obj
+
+__all__ = [
+    "LinkCreate",
+    "LinkDetach",
+    "LinkUpdate",
+    "PerfAttach",
+    "PerfEventOpen",
+    "ProgAttach",
+    "ProgDetach",
+    "ProgQuery",
+    "RawTracepointOpen",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkCreate:
+    """BPF_LINK_CREATE -> Made. ``target`` is an object (cgroup directory, perf event, netns), an ifindex, or 0."""
+
+    prog: Obj
+    attach_type: int
+    target: Obj | int = 0
+    flags: int = 0
+    target_btf_id: int = 0
+    cookie: int = 0
+    site: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkUpdate:
+    """BPF_LINK_UPDATE -> Done."""
+
+    link: Obj
+    prog: Obj
+    old: Obj | None = None
+    flags: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDetach:
+    """BPF_LINK_DETACH -> Done."""
+
+    link: Obj
+
+
+@dataclass(frozen=True, slots=True)
+class ProgAttach:
+    """BPF_PROG_ATTACH -> Done."""
+
+    prog: Obj
+    target: Obj | int
+    attach_type: int
+    flags: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProgDetach:
+    """BPF_PROG_DETACH -> Done."""
+
+    prog: Obj
+    target: Obj | int
+    attach_type: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProgQuery:
+    """BPF_PROG_QUERY -> Data: the attached program ids as native u32."""
+
+    target: Obj | int
+    attach_type: int
+    flags: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RawTracepointOpen:
+    """BPF_RAW_TRACEPOINT_OPEN -> Made. Also attaches tp_btf, fentry, fexit and LSM programs (``name`` empty)."""
+
+    prog: Obj
+    name: str = ""
+    cookie: int = 0
+    site: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PerfEventOpen:
+    """perf_event_open(2) -> Made. A text ``config1`` is passed as a pointer (kprobe function, uprobe path)."""
+
+    type: int
+    config: int = 0
+    config1: int | str = 0
+    config2: int = 0
+    pid: int = -1
+    cpu: int = 0
+    sample_period: int = 0
+    flags: int = 0
+    site: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PerfAttach:
+    """PERF_EVENT_IOC_SET_BPF and ENABLE -> Done: how programs hang on perf events before links (Linux < 5.15)."""
+
+    event: Obj
+    prog: Obj

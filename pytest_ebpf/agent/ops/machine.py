@@ -1,0 +1,114 @@
+"""Ops on the machine around the programs: files, namespaces, commands, scopes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_ebpf.agent.ops.base import Obj
+
+__all__ = [
+    "Describe",
+    "MakeDir",
+    "Mount",
+    "NetNs",
+    "Netlink",
+    "OpenFile",
+    "ReadFile",
+    "ScopeClose",
+    "ScopeOpen",
+    "Spawn",
+    "WriteFile",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """Facts about the machine -> Described."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFile:
+    """-> Data, or Failed. ``limit`` 0 reads to the end."""
+
+    path: str
+    limit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WriteFile:
+    """-> Done."""
+
+    path: str
+    data: bytes
+    append: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MakeDir:
+    """Make a directory that the scope removes again (a cgroup, a bpffs directory) -> Made; the handle is its fd."""
+
+    path: str
+    site: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """open(2), read-only (directories too) -> Made."""
+
+    path: str
+    site: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """mount(2) -> Done; EBUSY because it is already mounted there is Done as well."""
+
+    source: str
+    target: str
+    fstype: str
+    flags: int = 0
+    data: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NetNs:
+    """A new network namespace, loopback up -> Made. Gone when the handle closes."""
+
+    name: str = ""
+    site: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Netlink:
+    """Send one rtnetlink request, already built, and collect its answers -> Data: the raw messages up to ACK/DONE.
+    Failed carries the errno of an error answer."""
+
+    request: bytes
+    netns: Obj | None = None
+    protocol: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Run a command to its end -> Exited. ``timeout`` in seconds; past it the whole process group is killed."""
+
+    argv: tuple[str, ...]
+    stdin: bytes = b""
+    timeout: float = 30.0
+    env: tuple[tuple[str, str], ...] | None = None
+    cwd: str | None = None
+    netns: Obj | None = None
+    cgroup: str | None = None
+
+@dataclass(frozen=True, slots=True)
+class ScopeOpen:
+    """A new owner for objects -> Made. Pass its handle as ``scope`` to ``Kernel.run``."""
+
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeClose:
+    """Close everything the scope owns, newest first -> ScopeClosed with what outlived it."""
+
+    scope: Obj

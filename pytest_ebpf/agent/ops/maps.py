@@ -1,0 +1,99 @@
+"""Ops on maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_ebpf.agent.ops.base import Obj
+
+__all__ = [
+    "MapCreate",
+    "MapDelete",
+    "MapDump",
+    "MapFreeze",
+    "MapGet",
+    "MapPop",
+    "MapSet",
+    "MapUpdate",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class MapCreate:
+    """BPF_MAP_CREATE -> Made. Sizes in bytes, as the kernel wants them (value_size of one CPU for per-CPU maps)."""
+
+    type: int
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int = 0
+    name: str = ""
+    inner_map: Obj | None = None
+    numa_node: int = 0
+    btf: Obj | None = None
+    btf_key: int = 0
+    btf_value: int = 0
+    map_extra: int = 0
+    site: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MapGet:
+    """BPF_MAP_LOOKUP_ELEM -> Value (``data`` is None when the key is absent). A per-CPU map answers with one value
+    per possible CPU, each padded to 8 bytes, one after the other."""
+
+    map: Obj
+    key: bytes
+    flags: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MapSet:
+    """BPF_MAP_UPDATE_ELEM -> Done. An ``Obj`` as value stores that object's fd (prog arrays, map-in-map)."""
+
+    map: Obj
+    key: bytes
+    value: bytes | Obj
+    flags: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MapDelete:
+    """BPF_MAP_DELETE_ELEM -> Done, or Failed(ENOENT)."""
+
+    map: Obj
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MapPop:
+    """BPF_MAP_LOOKUP_AND_DELETE_ELEM -> Value (None when empty or absent). ``key`` is empty for queue and stack."""
+
+    map: Obj
+    key: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class MapDump:
+    """Every entry -> Entries. Batched where the kernel has batches, next-key otherwise; ``limit`` 0 means all."""
+
+    map: Obj
+    limit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MapUpdate:
+    """``count`` updates -> Done. ``keys`` and ``values`` hold the entries one after the other."""
+
+    map: Obj
+    keys: bytes
+    values: bytes
+    count: int
+    flags: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MapFreeze:
+    """BPF_MAP_FREEZE -> Done."""
+
+    map: Obj

@@ -1,0 +1,206 @@
+"""What comes back: one value per op."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Union
+
+from pytest_ebpf.agent.ops.base import Handle
+
+__all__ = [
+    "Data",
+    "Described",
+    "Done",
+    "Entries",
+    "Exited",
+    "Failed",
+    "Info",
+    "Kmsg",
+    "Leak",
+    "Made",
+    "NotRun",
+    "ProgLoaded",
+    "ProgRejected",
+    "Ran",
+    "RanMany",
+    "Records",
+    "Result",
+    "ScopeClosed",
+    "Value",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """It worked; nothing more to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A new object."""
+
+    handle: Handle
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value, or None for an absent one."""
+
+    data: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Bytes."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """Map entries: ``count`` keys of ``key_stride`` bytes and as many values, one after the other."""
+
+    keys: bytes
+    values: bytes
+    count: int
+    key_stride: int
+    value_stride: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProgLoaded:
+    """An accepted program. ``log`` is what the verifier wrote at the level asked for (bytes, NUL cut off)."""
+
+    handle: Handle
+    log: bytes = b""
+    log_level: int = 0
+    verified_insns: int = 0
+    xlated_len: int = 0
+    jited_len: int = 0
+    id: int = 0
+    load_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProgRejected:
+    """A refused program: the first errno (never ENOSPC for a small buffer) and the whole log."""
+
+    errno: int
+    log: bytes = b""
+    log_level: int = 0
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """``retval`` is the kernel's u32; ``duration`` is nanoseconds per run as the kernel measured it."""
+
+    retval: int
+    data: bytes
+    ctx: bytes
+    duration: int
+
+
+@dataclass(frozen=True, slots=True)
+class RanMany:
+    """One entry per packet."""
+
+    retvals: tuple[int, ...]
+    data: tuple[bytes, ...]
+    durations: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """``kind`` is prog, map, btf or link; ``data`` the info struct as the kernel filled it in."""
+
+    kind: str
+    data: bytes
+    map_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Event records in order, with what was lost by the kernel and what the program discarded."""
+
+    records: tuple[bytes, ...]
+    lost: int = 0
+    discarded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Kmsg:
+    """Kernel log lines and the mark to read on from. ``dropped``: records overwritten before they could be read."""
+
+    mark: int
+    lines: tuple[str, ...] = ()
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a kernel says about itself. ``cpus`` counts possible CPUs (the width of per-CPU values)."""
+
+    release: str
+    version: str
+    machine: str
+    cpus: int
+    page_size: int
+    boot: str
+    byteorder: str
+    has_btf: bool
+    jit: int
+    euid: int
+    cap_bpf: bool
+    unprivileged_bpf_disabled: int
+    lockdown: str = ""
+    cmdline: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """A finished command. ``returncode`` is -N when signal N ended it."""
+
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+    timed_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """A kernel object that outlived the scope that made it, and the way it is held (pinned path, attached)."""
+
+    kind: str
+    name: str
+    id: int
+    site: str
+    held_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeClosed:
+    """What outlived the scope."""
+
+    leaks: tuple[Leak, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The op failed. ``errno`` 0 means the agent itself refused (``text`` says why: a stale handle, a bad field)."""
+
+    op: str
+    errno: int
+    text: str
+    log: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class NotRun:
+    """An op before this one failed."""
+
+
+Result = Union[
+    Done, Made, Value, Data, Entries, ProgLoaded, ProgRejected, Ran, RanMany, Info, Records, Kmsg, Described, Exited,
+    ScopeClosed, Failed, NotRun,
+]  # fmt: skip

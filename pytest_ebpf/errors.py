@@ -1,0 +1,136 @@
+"""Every exception of the package, split by whose fault it is.
+
+    EbpfError
+    +-- UsageError            how pytest-ebpf was called: an unknown kernel spec, marker or option
+    +-- ObjectError           your object file: what is wrong, where, what to try
+    +-- PlanError             this kernel cannot do what the object or the test asks for
+    +-- ProgramRejected       the verifier (or the loader of the kernel) said no; carries the whole log
+    +-- KernelCallError       a kernel operation failed: which, errno, hint
+    +-- HarnessError          the machinery around the test
+        +-- GuestLost         a running guest died or stopped answering
+        +-- BootFailed        a guest did not come up
+        +-- ImageError        a kernel image could not be had
+
+``str()`` of each is the one useful line (a second line may say what to do). A ``HarnessError`` makes a test *error*;
+the others make it *fail*.
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_ebpf.verifier.log import VerifierLog
+
+__all__ = [
+    "BootFailed",
+    "EbpfError",
+    "GuestLost",
+    "HarnessError",
+    "ImageError",
+    "KernelCallError",
+    "ObjectError",
+    "PlanError",
+    "ProgramRejected",
+    "UsageError",
+    "errno_name",
+]
+
+_ENOTSUPP = 524  # kernel-internal (include/linux/errno.h), yet bpf() returns it
+
+
+def errno_name(number: int) -> str:
+    """The symbol of an errno: 13 -> "EACCES". Unknown numbers come back as "errno N"."""
+    if number == _ENOTSUPP:
+        return "ENOTSUPP"
+    return _errno.errorcode.get(number, f"errno {number}")
+
+
+class EbpfError(Exception):
+    """Base of all. ``hint`` is what to do about it; it is the last line of ``str()``."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class UsageError(EbpfError):
+    """pytest-ebpf was asked for something that does not exist."""
+
+
+class ObjectError(EbpfError):
+    """The object file is not what it should be.
+
+    ``path`` names the file, ``section`` the ELF section and ``offset`` the byte in it, where they are known.
+    """
+
+    def __init__(
+        self, message: str, *, path: str = "", section: str = "", offset: int | None = None, hint: str = ""
+    ) -> None:
+        where = path
+        if section:
+            where += f"[{section}]" if where else section
+        if offset is not None:
+            where += f"+{offset:#x}"
+        super().__init__(f"{where}: {message}" if where else message, hint=hint)
+        self.path = path
+        self.section = section
+        self.offset = offset
+
+
+class PlanError(EbpfError):
+    """This kernel lacks something. ``feature`` names it, ``since`` is the first release that has it."""
+
+    def __init__(self, message: str, *, feature: str = "", since: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.feature = feature
+        self.since = since
+
+
+class ProgramRejected(EbpfError):
+    """A program that did not load. ``log`` is the parsed verifier log; ``log.text`` is all of it."""
+
+    def __init__(self, message: str, *, program: str, errno: int, log: VerifierLog, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.program = program
+        self.errno = errno
+        self.log = log
+
+    @property
+    def errno_name(self) -> str:
+        return errno_name(self.errno)
+
+
+class KernelCallError(EbpfError):
+    """An operation failed. ``op`` is its name, ``errno`` the kernel's number (0: refused before the kernel)."""
+
+    def __init__(self, message: str, *, op: str, errno: int, hint: str = "", log: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.op = op
+        self.errno = errno
+        self.log = log
+
+
+class HarnessError(EbpfError):
+    """The machinery failed, not the program under test. ``console`` is the tail of the guest's console."""
+
+    def __init__(self, message: str, *, hint: str = "", console: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.console = console
+
+
+class GuestLost(HarnessError):
+    """A guest that was running is gone: panic, hang, or QEMU killed."""
+
+
+class BootFailed(HarnessError):
+    """A guest did not reach its agent."""
+
+
+class ImageError(HarnessError):
+    """A kernel image could not be found, fetched, verified or unpacked."""
