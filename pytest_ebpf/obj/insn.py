@@ -1,0 +1,68 @@
+"""Instructions as values (Documentation/bpf/standardization/instruction-set.rst). A slot is 8 bytes."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+__all__ = [
+    "CALL",
+    "INSN_SIZE",
+    "LD_IMM64",
+    "PSEUDO_BTF_ID",
+    "PSEUDO_CALL",
+    "PSEUDO_FUNC",
+    "PSEUDO_KFUNC_CALL",
+    "PSEUDO_MAP_FD",
+    "PSEUDO_MAP_VALUE",
+    "Insn",
+    "pack_insns",
+    "slots_with_code",
+    "unpack_insns",
+]
+
+INSN_SIZE = 8
+LD_IMM64 = 0x18  # takes two slots
+CALL = 0x85
+# src of a 64-bit load: what its immediate is
+PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, PSEUDO_BTF_ID, PSEUDO_FUNC = 1, 2, 3, 4
+# src of a call; 0 is a helper
+PSEUDO_CALL, PSEUDO_KFUNC_CALL = 1, 2
+
+
+class Insn(NamedTuple):
+    """One slot. ``off`` and ``imm`` are signed."""
+
+    code: int
+    dst: int = 0
+    src: int = 0
+    off: int = 0
+    imm: int = 0
+
+
+def unpack_insns(data: bytes, *, byteorder: str = "little") -> tuple[Insn, ...]:
+    """The slots of ``data``, whose length must be a multiple of 8 (ValueError)."""
+    if len(data) % INSN_SIZE:
+        raise ValueError(f"{len(data)} bytes are not whole instructions of 8")
+    if byteorder == "little":
+        rows = struct.iter_unpack("<BBhi", data)
+        return tuple(Insn(code, regs & 15, regs >> 4, off, imm) for code, regs, off, imm in rows)
+    rows = struct.iter_unpack(">BBhi", data)
+    return tuple(Insn(code, regs >> 4, regs & 15, off, imm) for code, regs, off, imm in rows)
+
+
+def pack_insns(insns: Iterable[Insn], *, byteorder: str = "little") -> bytes:
+    """The bytes of ``insns``. struct.error when a field does not fit."""
+    if byteorder == "little":
+        return b"".join(struct.pack("<BBhi", i.code, i.dst | i.src << 4, i.off, i.imm) for i in insns)
+    return b"".join(struct.pack(">BBhi", i.code, i.dst << 4 | i.src, i.off, i.imm) for i in insns)
+
+
+def slots_with_code(data: bytes, code: int) -> Iterator[int]:
+    """Indices of the slots whose opcode is ``code``; the second half of a 64-bit load has opcode 0."""
+    codes = data[::INSN_SIZE]
+    at = codes.find(code)
+    while at >= 0:
+        yield at
+        at = codes.find(code, at + 1)

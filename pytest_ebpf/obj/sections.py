@@ -1,0 +1,95 @@
+"""What a section name says about the programs in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_ebpf.obj.section_table import ATTACH_TYPES, MAP_TYPES, PROG_TYPES, ROWS
+
+__all__ = [
+    "SectionSpec",
+    "attach_type_name",
+    "map_type_name",
+    "nearest_section",
+    "parse_section",
+    "prog_type_name",
+]
+
+_BY_NAME = {row[0]: row for row in ROWS}
+
+
+@dataclass(frozen=True, slots=True)
+class SectionSpec:
+    """The meaning of section ``name``.
+
+    ``prefix`` is the row of the table that it matched and ``target`` what follows it ("kprobe/do_exit": "do_exit").
+    ``prog_type``, ``attach_type``: numbers of enum bpf_prog_type, bpf_attach_type. ``optional_attach_type``: a kernel
+    too old to know the attach type takes the program without. ``autoload`` is off after a "?".
+    ``dialect``: "libbpf"; "other" for a row libbpf lacks; "loose" for a row with a name after it that only other
+    loaders accept ("xdp/firewall").
+    """
+
+    name: str
+    prefix: str
+    prog_type: int
+    attach_type: int
+    target: str = ""
+    sleepable: bool = False
+    frags: bool = False
+    autoload: bool = True
+    needs_btf: bool = False
+    optional_attach_type: bool = False
+    dialect: str = "libbpf"
+
+
+def parse_section(name: str) -> SectionSpec | None:
+    """The spec of an ELF section name, None for one that no loader knows.
+
+    >>> parse_section("?kprobe/do_exit").target
+    'do_exit'
+    """
+    prefix = name.removeprefix("?")
+    while prefix not in _BY_NAME:
+        prefix, slash, _ = prefix.rpartition("/")
+        if not slash:
+            return None
+    _, takes_target, prog_type, attach_type, flags, dialect = _BY_NAME[prefix]
+    target = name.removeprefix("?")[len(prefix) + 1 :]
+    return SectionSpec(
+        name=name,
+        prefix=prefix,
+        prog_type=prog_type,
+        attach_type=attach_type,
+        target=target if takes_target else "",
+        sleepable="SLP" in flags,
+        frags="FRAGS" in flags,
+        autoload=not name.startswith("?"),
+        needs_btf="BTF" in flags,
+        optional_attach_type="opt" in flags,
+        dialect="loose" if target and not takes_target else dialect,
+    )
+
+
+def nearest_section(name: str) -> str:
+    """The longest known name that ``name`` starts with, for a hint: "xdp_firewall" -> "xdp"; "" when there is none."""
+    plain = name.removeprefix("?")
+    return max((known for known in _BY_NAME if plain.startswith(known)), key=len, default="")
+
+
+def prog_type_name(number: int) -> str:
+    """6 -> "XDP"."""
+    return _name(PROG_TYPES, number)
+
+
+def attach_type_name(number: int) -> str:
+    """37 -> "XDP"."""
+    return _name(ATTACH_TYPES, number)
+
+
+def map_type_name(number: int) -> str:
+    """1 -> "HASH"."""
+    return _name(MAP_TYPES, number)
+
+
+def _name(names: tuple[str, ...], number: int) -> str:
+    return names[number] if 0 <= number < len(names) else str(number)
