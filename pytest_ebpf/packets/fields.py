@@ -1,0 +1,96 @@
+"""Header fields: between the number in the packet and what a person writes for it.
+
+A value is an ``int``, a ``str`` (addresses, TCP flags) or, on the way in, ``bytes``. ``field_number`` and
+``field_value`` are inverse; ``field_value(f, field_number(f, v))`` is the canonical way to write ``v``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Field", "Value", "field_number", "field_value", "render_value"]
+
+Value = int | str | bytes
+
+# Bit 0 first. The ninth flag (NS) is historic, RFC 8311; "E" and "C" are ECE and CWR, RFC 3168.
+_TCP_FLAGS = "FSRPAUECN"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One header field of ``bits`` bits. ``default`` None: computed when the packet is put together."""
+
+    name: str
+    bits: int
+    kind: Literal["int", "hex", "mac", "ipv4", "ipv6", "tcpflags"] = "int"
+    default: Value | None = None
+
+
+def field_number(field: Field, value: Value) -> int:
+    """The bits of a value. Raises ValueError naming the field when it does not fit or means nothing."""
+    try:
+        number = _number(field, value)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{field.name}={value!r}: {error}") from None
+    if not 0 <= number < 1 << field.bits:
+        raise ValueError(f"{field.name}={value!r}: does not fit into {field.bits} bits")
+    return number
+
+
+def _number(field: Field, value: Value) -> int:
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, (bytes, bytearray)):
+        if len(value) * 8 != field.bits:
+            raise ValueError(f"has {len(value)} bytes, needs {field.bits // 8}")
+        return int.from_bytes(value, "big")
+    text = str(value)
+    if field.kind == "mac":
+        return _mac_number(text)
+    if field.kind == "ipv4":
+        return int(ipaddress.IPv4Address(text))
+    if field.kind == "ipv6":
+        return int(ipaddress.IPv6Address(text))
+    if field.kind == "tcpflags":
+        return sum(1 << _flag_bit(letter) for letter in set(text.upper()))
+    raise ValueError("is not a number")
+
+
+def _mac_number(text: str) -> int:
+    octets = text.replace("-", ":").split(":")
+    if len(octets) != 6 or any(not 1 <= len(octet) <= 2 for octet in octets):
+        raise ValueError("is no MAC address like 02:00:00:00:00:01")
+    return int("".join(octet.zfill(2) for octet in octets), 16)
+
+
+def _flag_bit(letter: str) -> int:
+    bit = _TCP_FLAGS.find(letter)
+    if bit < 0:
+        raise ValueError(f"knows no flag {letter!r}; flags are {_TCP_FLAGS}")
+    return bit
+
+
+def field_value(field: Field, number: int) -> Value:
+    """A number as a person writes it: addresses and TCP flags as text, the rest as int."""
+    match field.kind:
+        case "mac":
+            return number.to_bytes(6, "big").hex(":")
+        case "ipv4":
+            return str(ipaddress.IPv4Address(number))
+        case "ipv6":
+            return str(ipaddress.IPv6Address(number))
+        case "tcpflags":
+            return "".join(letter for bit, letter in enumerate(_TCP_FLAGS) if number >> bit & 1)
+        case _:
+            return number
+
+
+def render_value(field: Field, value: Value | None) -> str:
+    """For people: 0x0800 for an EtherType, 64 for a TTL, "auto" for what is not computed yet."""
+    if value is None:
+        return "auto"
+    if field.kind == "hex" and isinstance(value, int):
+        return f"{value:#0{2 + (field.bits + 3) // 4}x}"
+    return str(value) if value != "" else "none"

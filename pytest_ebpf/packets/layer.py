@@ -1,0 +1,96 @@
+"""One header of a packet, as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from pytest_ebpf.packets.fields import Value, field_number, field_value, render_value
+from pytest_ebpf.packets.protocols import PROTOCOLS, HeaderSpec
+
+__all__ = ["Layer", "label_layers", "make_layer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A header and its values, in the order of ``spec.fields``; None: to be computed. ``tail``: options or load."""
+
+    spec: HeaderSpec
+    values: tuple[Value | None, ...]
+    tail: bytes = b""
+
+    @property
+    def name(self) -> str:
+        """What paths call it: "eth", "ip", "udp"."""
+        return self.spec.name
+
+    def __getitem__(self, field: str) -> Value | None:
+        """The value of a field, as written: ``layer["dst"] == "192.0.2.1"``. None: not computed yet."""
+        if field and field == self.spec.tail:
+            return self.tail
+        names = self.spec.names
+        if field not in names:
+            raise KeyError(f"{self.name} has no field {field!r}; it has {', '.join(names)}")
+        return self.values[names.index(field)]
+
+    def replace(self, changes: Mapping[str, Value | None]) -> Layer:
+        """With other values. None as a value: compute it."""
+        return make_layer(self.name, {**dict(zip(self.spec.names, (*self.values, self.tail), strict=False)), **changes})
+
+    def fill(self, computed: Mapping[str, int]) -> Layer:
+        """With what was left to be computed; what was given stays."""
+        pairs = zip(self.spec.fields, self.values, strict=True)
+        return Layer(self.spec, tuple(computed.get(f.name) if v is None else v for f, v in pairs), self.tail)
+
+    def __bytes__(self) -> bytes:
+        """On the wire. What is still to be computed counts as zero."""
+        number = 0
+        for field, value in zip(self.spec.fields, self.values, strict=True):
+            number = number << field.bits | (0 if value is None else field_number(field, value))
+        return number.to_bytes(self.spec.size, "big") + self.tail
+
+    def __repr__(self) -> str:
+        """As it could be written: what has its default value is left out."""
+        pairs = zip(self.spec.fields, self.values, strict=True)
+        words = [f"{f.name}={_written(f.kind, render_value(f, v))}" for f, v in pairs if v != f.default]
+        if self.tail or not self.spec.fields:
+            words.append(repr(self.tail) if not self.spec.fields else f"{self.spec.tail}={self.tail!r}")
+        return f"{self.spec.title}({', '.join(words)})"
+
+
+def _written(kind: str, text: str) -> str:
+    if kind in ("int", "hex"):
+        return text
+    return repr("" if text == "none" else text)
+
+
+def make_layer(name: str, values: Mapping[str, Value | None]) -> Layer:
+    """A header from given values; the others get their defaults. Raises ValueError for a value that does not fit,
+    TypeError for a field that does not exist."""
+    spec = PROTOCOLS[name]
+    unknown = values.keys() - set(spec.names)
+    if unknown:
+        raise TypeError(f"{spec.title} has no field {min(unknown)!r}; it has {', '.join(spec.names)}")
+    tail = values.get(spec.tail) or b"" if spec.tail else b""
+    if not isinstance(tail, (bytes, bytearray, memoryview)):
+        raise TypeError(f"{spec.title} {spec.tail} must be bytes, not {type(tail).__name__}")
+    return Layer(spec, tuple(_canonical(spec, index, values) for index in range(len(spec.fields))), bytes(tail))
+
+
+def _canonical(spec: HeaderSpec, index: int, values: Mapping[str, Value | None]) -> Value | None:
+    field = spec.fields[index]
+    value = values.get(field.name, field.default)
+    try:
+        return None if value is None else field_value(field, field_number(field, value))
+    except ValueError as error:
+        raise ValueError(f"{spec.title} {error}") from None
+
+
+def label_layers(layers: Iterable[Layer]) -> tuple[str, ...]:
+    """A name for each header that tells repeated ones apart: eth, ip, ip2, udp."""
+    seen: dict[str, int] = {}
+    labels = []
+    for layer in layers:
+        seen[layer.name] = seen.get(layer.name, 0) + 1
+        labels.append(layer.name if seen[layer.name] == 1 else f"{layer.name}{seen[layer.name]}")
+    return tuple(labels)

@@ -1,0 +1,72 @@
+"""Bytes to layers. Never fails: what makes no sense as a header stays raw bytes, and nothing is lost -
+``bytes(parse_packet(data)) == data`` for whatever data."""
+
+from __future__ import annotations
+
+from pytest_ebpf.packets.fields import Value, field_value
+from pytest_ebpf.packets.layer import Layer
+from pytest_ebpf.packets.packet import Packet
+from pytest_ebpf.packets.protocols import PROTOCOLS, HeaderSpec
+
+__all__ = ["parse_packet"]
+
+
+def parse_packet(data: bytes, *, first: str = "eth") -> Packet:
+    """The packet that starts with header ``first`` ("ip" where a program sees no link header)."""
+    layers: list[Layer] = []
+    name, rest, padding = first, bytes(data), b""
+    while name != "raw" and rest:
+        layer = _read(PROTOCOLS[name], rest)
+        if layer is None:
+            break
+        layers.append(layer)
+        end = _end(layer, len(rest))
+        rest, padding = rest[len(bytes(layer)) : end], rest[end:] + padding
+        name = _following(layer)
+    if rest:
+        layers.append(Layer(PROTOCOLS["raw"], (), rest))
+    if padding:
+        layers.append(Layer(PROTOCOLS["pad"], (), padding))
+    return Packet(tuple(layers))
+
+
+def _read(spec: HeaderSpec, data: bytes) -> Layer | None:
+    if len(data) < spec.size or (spec.name == "arp" and data[:6] != b"\0\1\x08\0\6\4"):
+        return None
+    number = int.from_bytes(data[: spec.size], "big")
+    values: list[Value] = []
+    for field in reversed(spec.fields):
+        values.append(field_value(field, number & (1 << field.bits) - 1))
+        number >>= field.bits
+    layer = Layer(spec, tuple(reversed(values)))
+    return Layer(spec, layer.values, data[spec.size : _header_size(layer, len(data))])
+
+
+def _header_size(layer: Layer, available: int) -> int:
+    """With options. A length that cannot be right means none."""
+    words = layer["ihl"] if layer.name == "ip" else layer["dataofs"] if layer.name == "tcp" else 0
+    size = words * 4 if isinstance(words, int) else 0
+    return size if layer.spec.size <= size <= available else layer.spec.size
+
+
+def _end(layer: Layer, available: int) -> int:
+    """Where its payload ends, from the start of the header: what lies behind is padding."""
+    match layer.name:
+        case "ip" | "udp":
+            end = layer["len"]
+        case "ipv6":
+            length = layer["plen"]
+            end = length + layer.spec.size if isinstance(length, int) else None
+        case _:
+            return available
+    return end if isinstance(end, int) and len(bytes(layer)) <= end <= available else available
+
+
+def _following(layer: Layer) -> str:
+    if not layer.spec.next_field or (layer.name == "ip" and layer["frag"]):
+        return "raw"  # a later fragment starts in the middle of something
+    return dict(layer.spec.following).get(_int(layer[layer.spec.next_field]), "raw")
+
+
+def _int(value: Value | None) -> int:
+    return value if isinstance(value, int) else -1

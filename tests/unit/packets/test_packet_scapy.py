@@ -1,0 +1,87 @@
+"""Scapy as a second opinion: the same packet written in both must be the same bytes."""
+
+import pytest
+
+from pytest_ebpf.packets import ARP, ICMP, IP, TCP, UDP, VLAN, Eth, ICMPv6, IPv6, assert_packet, parse_packet
+
+scapy = pytest.importorskip("scapy.all", reason="optional: pip install pytest-ebpf[scapy]")
+
+MACS = {"dst": "02:00:00:00:00:02", "src": "02:00:00:00:00:01"}
+V4 = {"src": "192.0.2.1", "dst": "192.0.2.2"}
+V6 = {"src": "2001:db8::1", "dst": "2001:db8::2"}
+
+
+def _ether():
+    return scapy.Ether(**MACS)
+
+
+PAIRS = {
+    "udp": lambda: (
+        Eth() / IP(id=1) / UDP(sport=1234, dport=53) / b"question",
+        _ether() / scapy.IP(**V4) / scapy.UDP(sport=1234, dport=53) / b"question",
+    ),
+    "tcp with options": lambda: (
+        Eth()
+        / IP(id=1, flags=2, tos=0x10, ttl=9)
+        / TCP(sport=1, dport=2, seq=3, ack=4, flags="SAE", window=99, options=b"\x02\x04\x05\xb4"),
+        _ether()
+        / scapy.IP(**V4, flags="DF", tos=0x10, ttl=9)
+        / scapy.TCP(sport=1, dport=2, seq=3, ack=4, flags="SAE", window=99, options=[("MSS", 1460)]),
+    ),
+    "ip options": lambda: (
+        IP(id=1, options=b"\x94\x04\x00\x00") / UDP(sport=1, dport=2),
+        scapy.IP(**V4, options=scapy.IPOption_Router_Alert()) / scapy.UDP(sport=1, dport=2),
+    ),
+    "icmp": lambda: (
+        Eth() / IP(id=1) / ICMP(id=5, seq=6) / b"odd",
+        _ether() / scapy.IP(**V4) / scapy.ICMP(id=5, seq=6) / b"odd",
+    ),
+    "icmpv6": lambda: (
+        Eth() / IPv6() / ICMPv6(id=5, seq=6) / b"ping",
+        _ether() / scapy.IPv6(**V6) / scapy.ICMPv6EchoRequest(id=5, seq=6, data=b"ping"),
+    ),
+    "tcp over ipv6": lambda: (
+        Eth() / IPv6(tc=3, fl=0x12345) / TCP(sport=1, dport=2, window=8192) / b"abc",
+        _ether() / scapy.IPv6(**V6, tc=3, fl=0x12345) / scapy.TCP(sport=1, dport=2, window=8192) / b"abc",
+    ),
+    "vlan in vlan": lambda: (
+        Eth(type=0x88A8) / VLAN(id=7, prio=3) / VLAN(id=9) / IP(id=1) / UDP(sport=1, dport=2),
+        scapy.Ether(**MACS, type=0x88A8)
+        / scapy.Dot1Q(vlan=7, prio=3)
+        / scapy.Dot1Q(vlan=9)
+        / scapy.IP(**V4)
+        / scapy.UDP(sport=1, dport=2),
+    ),
+    "arp": lambda: (
+        Eth() / ARP(op=2, hwdst="02:00:00:00:00:09"),
+        _ether() / scapy.ARP(op=2, hwsrc=MACS["src"], psrc=V4["src"], hwdst="02:00:00:00:00:09", pdst=V4["dst"]),
+    ),
+    "ip in ip": lambda: (
+        IP(id=1) / IP(id=1, ttl=2) / UDP(sport=1, dport=2) / b"x",
+        scapy.IP(**V4) / scapy.IP(**V4, ttl=2) / scapy.UDP(sport=1, dport=2) / b"x",
+    ),
+    "fragment": lambda: (
+        IP(id=77, flags=1, frag=0) / UDP(sport=1, dport=2) / (b"x" * 8),
+        scapy.IP(**V4, id=77, flags="MF") / scapy.UDP(sport=1, dport=2) / (b"x" * 8),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_same_bytes(name):
+    ours, theirs = PAIRS[name]()
+    assert bytes(ours).hex(" ") == bytes(theirs).hex(" ")
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_parsed_alike(name):
+    ours, _ = PAIRS[name]()
+    names = [layer.name for layer in ours.layers]
+    assert [layer.name for layer in parse_packet(bytes(ours), first=names[0]).layers] == names
+
+
+def test_scapy_packets_are_welcome():
+    ours, theirs = PAIRS["udp"]()
+    assert_packet(theirs, ours)
+    with pytest.raises(AssertionError, match=r"differs in ip\.ttl, ip\.chksum"):
+        assert_packet(theirs, ours.replace("ip", ttl=1))
