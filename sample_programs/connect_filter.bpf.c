@@ -6,12 +6,13 @@ const volatile u16 forbidden_port = 9;
 
 u64 allowed = 0;
 u64 denied = 0;
-u32 last_address = 0; /* network order, as the kernel hands it over */
+u8 last_address[4] = {};
 
 SEC("cgroup/connect4")
 int filter_connect(struct bpf_sock_addr *ctx)
 {
-	last_address = ctx->user_ip4;
+	u32 address = ctx->user_ip4;
+	__builtin_memcpy(last_address, &address, sizeof(last_address));
 	if (ctx->user_port == bpf_htons(forbidden_port)) {
 		__sync_fetch_and_add(&denied, 1);
 		return 0;

@@ -8,9 +8,8 @@
 #define TCP_AT (ETH_HLEN + sizeof(struct iphdr))
 
 struct endpoint {
-	__be32 address;
-	__be16 port;
-	u16 unused;
+	u8 address[4];
+	u16 port; /* host order */
 };
 
 struct {
@@ -20,15 +19,19 @@ struct {
 	__type(value, struct endpoint);
 } rewrites SEC(".maps");
 
-static __always_inline int rewrite(struct __sk_buff *skb, struct endpoint *from, struct endpoint *to)
+static __always_inline int rewrite(struct __sk_buff *skb, __be32 old_address, __be16 old_port, struct endpoint *to)
 {
-	if (bpf_l4_csum_replace(skb, TCP_AT + offsetof(struct tcphdr, check), from->address, to->address,
-				BPF_F_PSEUDO_HDR | sizeof(to->address)) ||
-	    bpf_l4_csum_replace(skb, TCP_AT + offsetof(struct tcphdr, check), from->port, to->port, sizeof(to->port)) ||
-	    bpf_l3_csum_replace(skb, IP_AT + offsetof(struct iphdr, check), from->address, to->address,
-				sizeof(to->address)) ||
-	    bpf_skb_store_bytes(skb, IP_AT + offsetof(struct iphdr, daddr), &to->address, sizeof(to->address), 0) ||
-	    bpf_skb_store_bytes(skb, TCP_AT + offsetof(struct tcphdr, dest), &to->port, sizeof(to->port), 0))
+	__be32 address;
+	__be16 port = bpf_htons(to->port);
+	__builtin_memcpy(&address, to->address, sizeof(address));
+
+	/* The address is part of TCP's pseudo header, so it counts in both checksums. */
+	if (bpf_l4_csum_replace(skb, TCP_AT + offsetof(struct tcphdr, check), old_address, address,
+				BPF_F_PSEUDO_HDR | sizeof(address)) ||
+	    bpf_l4_csum_replace(skb, TCP_AT + offsetof(struct tcphdr, check), old_port, port, sizeof(port)) ||
+	    bpf_l3_csum_replace(skb, IP_AT + offsetof(struct iphdr, check), old_address, address, sizeof(address)) ||
+	    bpf_skb_store_bytes(skb, IP_AT + offsetof(struct iphdr, daddr), &address, sizeof(address), 0) ||
+	    bpf_skb_store_bytes(skb, TCP_AT + offsetof(struct tcphdr, dest), &port, sizeof(port), 0))
 		return TC_ACT_SHOT;
 	skb->mark = 1;
 	return TC_ACT_OK;
@@ -47,9 +50,10 @@ int redirect_service(struct __sk_buff *skb)
 	struct tcphdr *tcp = NEXT_HEADER(&packet, struct tcphdr);
 	if (!tcp)
 		return TC_ACT_OK;
-	struct endpoint from = {.address = ip->daddr, .port = tcp->dest};
+	struct endpoint from = {.port = bpf_ntohs(tcp->dest)};
+	__builtin_memcpy(from.address, &ip->daddr, sizeof(from.address));
 	struct endpoint *to = bpf_map_lookup_elem(&rewrites, &from);
-	return to ? rewrite(skb, &from, to) : TC_ACT_OK;
+	return to ? rewrite(skb, ip->daddr, tcp->dest, to) : TC_ACT_OK;
 }
 
 LICENSE("Dual MIT/GPL");

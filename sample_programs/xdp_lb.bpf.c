@@ -7,7 +7,7 @@
 #define SLOTS 4
 
 struct backend {
-	__be32 address;
+	u8 address[4];
 	u8 mac[6];
 	u16 weight;
 };
@@ -51,13 +51,15 @@ __noinline u32 choose_slot(u32 client, u32 ports)
 	return mix(client ^ mix(ports)) % SLOTS;
 }
 
-static __always_inline void replace_destination(struct iphdr *ip, __be32 address)
+static __always_inline void replace_destination(struct iphdr *ip, const u8 *address)
 {
-	s64 sum = bpf_csum_diff(&ip->daddr, sizeof(address), &address, sizeof(address), (u16)~ip->check);
+	__be32 new_address;
+	__builtin_memcpy(&new_address, address, sizeof(new_address));
+	s64 sum = bpf_csum_diff(&ip->daddr, sizeof(ip->daddr), &new_address, sizeof(new_address), (u16)~ip->check);
 	sum = (sum & 0xffff) + (sum >> 16 & 0xffff);
 	sum = (sum & 0xffff) + (sum >> 16);
 	ip->check = (u16)~sum;
-	ip->daddr = address;
+	ip->daddr = new_address;
 }
 
 SEC("xdp")
