@@ -10,6 +10,8 @@
         +-- GuestLost         a running guest died or stopped answering
         +-- BootFailed        a guest did not come up
         +-- ImageError        a kernel image could not be had
+            +-- MirrorUnreachable   no answer from the archive: what is cached may still do
+            +-- PackageGone         the archive lists a file that it no longer has
 
 ``str()`` of each is the one useful line (a second line may say what to do). A ``HarnessError`` makes a test *error*;
 the others make it *fail*.
@@ -30,7 +32,9 @@ __all__ = [
     "HarnessError",
     "ImageError",
     "KernelCallError",
+    "MirrorUnreachable",
     "ObjectError",
+    "PackageGone",
     "PlanError",
     "ProgramRejected",
     "UsageError",
@@ -134,3 +138,11 @@ class BootFailed(HarnessError):
 
 class ImageError(HarnessError):
     """A kernel image could not be found, fetched, verified or unpacked."""
+
+
+class MirrorUnreachable(ImageError):
+    """The archive does not answer."""
+
+
+class PackageGone(ImageError):
+    """A file that the index lists is no longer in the archive's pool."""

@@ -1,0 +1,194 @@
+"""Bytes from an archive: small files into memory, packages to disk with resume, retries and a hash.
+
+What is kept when something goes wrong: a partial download after a lost connection or Ctrl-C (the next run continues
+it), nothing after a wrong hash or a full disk.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import http.client
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pytest_ebpf.errors import ImageError, MirrorUnreachable, PackageGone
+
+__all__ = ["Cancelled", "Item", "Web", "disk_full", "file_sha256"]
+
+_CHUNK = 1 << 18
+_GONE = (404, 410)
+
+
+class Cancelled(ImageError):
+    """Internal to a transfer: the user stopped the transfer (Ctrl-C) while threads were at work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A file to download: its address, its SHA-256 in hex, its size in bytes."""
+
+    url: str
+    sha256: str
+    size: int
+
+    @property
+    def name(self) -> str:
+        return self.url.rpartition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """How to talk to an archive. ``timeout`` is seconds without a byte; ``pauses`` are the waits before each retry."""
+
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 30.0
+    pauses: tuple[float, ...] = (0.5, 2.0, 5.0)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def read(self, url: str) -> bytes | None:
+        """The whole file, or None when the archive has no such file. MirrorUnreachable after the last retry."""
+        fault: Exception | None = None
+        for pause in (*self.pauses, None):
+            self.stop_if_cancelled()
+            try:
+                with self._open(url) as response:
+                    return _whole(response)
+            except urllib.error.HTTPError as error:
+                if error.code in _GONE:
+                    return None
+                fault = error
+            except (OSError, http.client.HTTPException) as error:
+                if _absent_file(error):
+                    return None
+                fault = error
+            if pause is not None:
+                self.cancelled.wait(pause)
+        raise MirrorUnreachable(
+            f"{url}: {_words(fault)}", hint="check the network, or name another archive with --mirror"
+        )
+
+    def download(self, item: Item, target: Path, *, advance: Callable[[int], None] = lambda count: None) -> None:
+        """``item`` into the file ``target``, complete and with the right hash, or not at all.
+
+        ``advance`` gets byte counts (negative when a server makes us start over). Raises PackageGone,
+        MirrorUnreachable, or ImageError for a wrong hash and a full disk.
+        """
+        part = target.with_name(target.name + ".part")
+        try:
+            self._complete(item, part, advance)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                part.unlink(missing_ok=True)
+                raise disk_full(target.parent) from error
+            raise ImageError(f"{item.name}: {error}") from error
+        actual = file_sha256(part)
+        if actual != item.sha256:
+            part.unlink()
+            raise ImageError(
+                f"{item.name}: wrong SHA-256 {actual[:16]}…, the archive's index says {item.sha256[:16]}…",
+                hint="the download is damaged or altered and was removed; try again, or use another archive (--mirror)",
+            )
+        part.replace(target)
+
+    def stop_if_cancelled(self) -> None:
+        if self.cancelled.is_set():
+            raise Cancelled("interrupted", hint="partial downloads are kept; the same command continues them")
+
+    def _complete(self, item: Item, part: Path, advance: Callable[[int], None]) -> None:
+        """Fill ``part`` up to the size of ``item``. A retry that brought bytes does not count."""
+        if _size(part) > item.size:
+            part.unlink()
+        had = _size(part)
+        advance(had)
+        pauses = list(self.pauses)
+        while had != item.size:
+            try:
+                self._append(item, part, advance)
+                fault = "the connection ended early"
+            except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+                fault = _words(error)
+                if (isinstance(error, urllib.error.HTTPError) and error.code in _GONE) or _absent_file(error):
+                    raise PackageGone(f"{item.name}: listed in the index, yet not in the archive") from error
+            now = _size(part)
+            if now > item.size:
+                part.unlink()
+                raise ImageError(f"{item.name}: the server sent more than the {item.size} bytes of the index")
+            if now <= had:
+                if not pauses:
+                    hint = f"{now} of {item.size} bytes are kept; the same command continues"
+                    raise MirrorUnreachable(f"{item.name}: {fault}", hint=hint)
+                self.cancelled.wait(pauses.pop(0))
+            had = now
+
+    def _append(self, item: Item, part: Path, advance: Callable[[int], None]) -> None:
+        had = _size(part)
+        with self._open(item.url, start=had) as response:
+            if had and response.status != 206:  # the server knows no ranges: it sends all of it again
+                advance(-had)
+                part.unlink()
+                had = 0
+            with part.open("ab") as out:
+                while had <= item.size and (block := response.read(_CHUNK)):
+                    self.stop_if_cancelled()
+                    out.write(block)
+                    had += len(block)
+                    advance(len(block))
+
+    def _open(self, url: str, *, start: int = 0) -> Any:
+        proxies = urllib.request.getproxies() or dict(self.proxies)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
+        # Debian's packages are compressed already; a proxy that re-compresses would break ranges and hashes.
+        headers = {"User-Agent": "pytest-ebpf", "Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        return opener.open(urllib.request.Request(url, headers=headers), timeout=self.timeout)
+
+
+def _whole(response: Any) -> bytes:
+    data: bytes = response.read()
+    promised = response.headers.get("Content-Length")
+    if promised is not None and len(data) != int(promised):
+        raise http.client.IncompleteRead(data, int(promised) - len(data))
+    return data
+
+
+def _absent_file(error: Exception) -> bool:
+    """file:// addresses: urllib wraps the missing file."""
+    return isinstance(error, urllib.error.URLError) and "No such file" in str(error.reason)
+
+
+def _words(error: Exception | None) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        return f"HTTP status {error.code}"
+    if isinstance(error, urllib.error.URLError):
+        return str(error.reason)
+    if isinstance(error, http.client.IncompleteRead):
+        return "the connection ended early"
+    return str(error) or type(error).__name__
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def disk_full(where: Path) -> ImageError:
+    """The one message for a full disk, with what to do."""
+    return ImageError(
+        f"no space left on the disk of {where}",
+        hint="free some, run `pytest-ebpf kernels prune`, or name another place with PYTEST_EBPF_CACHE",
+    )

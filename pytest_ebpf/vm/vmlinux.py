@@ -1,0 +1,109 @@
+"""Out of a kernel image: the uncompressed ``vmlinux``, the release, the types.
+
+QEMU enters a vmlinux through its PVH note, which saves the seconds that self-decompression takes under emulation; and
+the same file holds ``.BTF``. Offsets: Documentation/arch/x86/boot.rst (boot protocol 2.08 and later,
+since Linux 2.6.26).
+"""
+
+from __future__ import annotations
+
+import bz2
+import io
+import lzma
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+from pytest_ebpf.errors import ImageError
+
+__all__ = ["bzimage_release", "extract_btf", "extract_vmlinux", "is_bzimage", "is_elf", "vmlinux_release"]
+
+_ELF = b"\x7fELF"
+
+
+def is_elf(data: bytes) -> bool:
+    return data[:4] == _ELF
+
+
+def is_bzimage(data: bytes) -> bool:
+    """Whether the bytes begin like an x86 bzImage: the boot flag and the header's magic."""
+    return data[0x1FE:0x200] == b"\x55\xaa" and data[0x202:0x206] == b"HdrS"
+
+
+def bzimage_release(data: bytes) -> str:
+    """``uname -r`` of a bzImage: the string at kernel_version (0x20e, relative to 0x200), up to the first space."""
+    (pointer,) = struct.unpack_from("<H", data, 0x20E)
+    text = data[0x200 + pointer : 0x200 + pointer + 256].partition(b"\0")[0]
+    return text.decode("ascii", "replace").partition(" ")[0] if pointer else ""
+
+
+def vmlinux_release(data: bytes) -> str:
+    """``uname -r`` of a vmlinux: from linux_banner (init/version.c)."""
+    match = re.search(rb"Linux version (\S+) \(", data)
+    return match[1].decode("ascii", "replace") if match else ""
+
+
+def extract_vmlinux(data: bytes, *, name: str) -> bytes:
+    """The ELF kernel inside a bzImage. ImageError when there is none, or when nothing here can decompress it."""
+    if not is_bzimage(data):
+        raise ImageError(f"{name}: not an x86 bzImage")
+    (protocol,) = struct.unpack_from("<H", data, 0x206)
+    if protocol < 0x208:
+        raise ImageError(f"{name}: boot protocol {protocol:#x} is too old to tell where the kernel begins")
+    start = ((data[0x1F1] or 4) + 1) * 512 + struct.unpack_from("<I", data, 0x248)[0]
+    (length,) = struct.unpack_from("<I", data, 0x24C)
+    payload = data[start : start + length]
+    if len(payload) < length or not payload:
+        raise ImageError(f"{name}: the image is cut off")
+    kernel = payload if is_elf(payload) else _decompress(payload, name=name)
+    if not is_elf(kernel):
+        raise ImageError(f"{name}: what is inside is not an ELF kernel")
+    return kernel
+
+
+def extract_btf(vmlinux: Path) -> bytes | None:
+    """The raw ``.BTF`` section of an ELF kernel, None if it was built without CONFIG_DEBUG_INFO_BTF."""
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+
+    try:
+        with vmlinux.open("rb") as stream:
+            section = ELFFile(stream).get_section_by_name(".BTF")
+            return None if section is None else bytes(section.data())
+    except ELFError as error:
+        raise ImageError(f"{vmlinux}: not a usable ELF file: {error}") from error
+
+
+def _decompress(payload: bytes, *, name: str) -> bytes:
+    """By magic, as lib/decompress.c does. Each payload is followed by four bytes of length, which end it."""
+    readers: tuple[tuple[bytes, Callable[[bytes], bytes]], ...] = (
+        (b"\xfd7zXZ\0", lambda data: lzma.LZMADecompressor().decompress(data)),
+        (b"\x28\xb5\x2f\xfd", _zstd),
+        (b"\x1f\x8b", lambda data: zlib.decompressobj(wbits=31).decompress(data)),
+        (b"\x5d\0\0", lambda data: lzma.LZMADecompressor(format=lzma.FORMAT_ALONE).decompress(data)),
+        (b"BZh", lambda data: bz2.BZ2Decompressor().decompress(data)),
+    )
+    for magic, read in readers:
+        if payload.startswith(magic):
+            try:
+                return read(payload)
+            except (lzma.LZMAError, zlib.error, OSError, EOFError, ValueError) as error:
+                raise ImageError(f"{name}: the compressed kernel is damaged: {error}") from error
+    kind = {b"\x02\x21\x4c\x18": "LZ4", b"\x89LZO": "LZO"}.get(payload[:4], f"unknown ({payload[:4].hex()})")
+    raise ImageError(
+        f"{name}: its compression is {kind}, which Python has no reader for",
+        hint="name the uncompressed vmlinux of the same build instead, or build with CONFIG_KERNEL_ZSTD=y",
+    )
+
+
+def _zstd(payload: bytes) -> bytes:
+    import zstandard
+
+    try:  # the kernel is compressed with --ultra -22: a window of 128 MiB
+        decoder = zstandard.ZstdDecompressor(max_window_size=1 << 31)
+        with decoder.stream_reader(io.BytesIO(payload), read_across_frames=False) as reader:
+            return reader.read()
+    except zstandard.ZstdError as error:
+        raise ValueError(str(error)) from error
