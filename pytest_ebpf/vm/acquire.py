@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -103,22 +103,19 @@ def load_indexes(
 def _obtain_all(
     choices: Mapping[str, tuple[Choice, ...]], *, store: Store, web: Web, reporter: Reporter
 ) -> dict[str, Entry]:
-    """Get one image per spec; the first failure stops the others."""
+    """Get one image per spec. A failure is raised when the others are done: what they fetched is worth keeping."""
     with _pool(web) as pool:
         jobs = {
             text: pool.submit(_first_available, text, several, store=store, web=web, reporter=reporter)
             for text, several in choices.items()
         }
-        wait(jobs.values(), return_when="FIRST_EXCEPTION")
-        _raise_first(jobs.values(), web=web)
+        wait(jobs.values())
+        faults = {text: fault for text, job in jobs.items() if (fault := job.exception()) is not None}
+        for fault in list(faults.values())[1:]:
+            reporter.say(str(fault))
+        for fault in faults.values():
+            raise fault
         return {text: job.result() for text, job in jobs.items()}
-
-
-def _raise_first(jobs: Iterable[Future[Entry]], *, web: Web) -> None:
-    for job in jobs:
-        if job.done() and (error := job.exception()) is not None:
-            web.cancelled.set()
-            raise error
 
 
 @contextmanager

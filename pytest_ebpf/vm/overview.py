@@ -71,7 +71,7 @@ def _entry_words(entry: Entry | None) -> str:
 
 def _newest_words(spec: SeriesSpec, *, indexes: Mapping[str, SuiteIndex]) -> str:
     known = [indexes[suite] for suite in spec.series.suites if suite in indexes]
-    if not known:
+    if len(known) < len(spec.series.suites):
         return ""
     try:
         best = choose(spec, known)[0]

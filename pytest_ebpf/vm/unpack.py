@@ -40,9 +40,10 @@ def build_image(packages: Iterable[Path], *, into: Path, release: str, tick: Cal
 
 def place_file(name: str, *, release: str) -> str | None:
     """Where a package's file goes, None for what nobody needs (documentation, System.map)."""
-    if name in (f"boot/vmlinuz-{release}", f"usr/lib/modules/{release}/vmlinuz", f"lib/modules/{release}/vmlinuz"):
+    folder = rf"(?:usr/)?lib/modules/{re.escape(release)}"
+    if re.fullmatch(rf"boot/vmlinuz-{re.escape(release)}|{folder}/vmlinuz(\.unsigned)?", name):
         return "bzImage"
-    if name in (f"boot/config-{release}", f"usr/lib/modules/{release}/config", f"lib/modules/{release}/config"):
+    if re.fullmatch(rf"boot/config-{re.escape(release)}|{folder}/config", name):
         return "config"
     match = re.match(rf"(?:usr/)?(lib/modules/{re.escape(release)}/(?:kernel/|modules\.).+)", name)
     return match[1] if match else None

@@ -8,7 +8,6 @@ since Linux 2.6.26).
 from __future__ import annotations
 
 import bz2
-import io
 import lzma
 import re
 import struct
@@ -102,8 +101,6 @@ def _zstd(payload: bytes) -> bytes:
     import zstandard
 
     try:  # the kernel is compressed with --ultra -22: a window of 128 MiB
-        decoder = zstandard.ZstdDecompressor(max_window_size=1 << 31)
-        with decoder.stream_reader(io.BytesIO(payload), read_across_frames=False) as reader:
-            return reader.read()
+        return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj().decompress(payload)
     except zstandard.ZstdError as error:
         raise ValueError(str(error)) from error
