@@ -70,7 +70,8 @@ class UsageError(EbpfError):
 class ObjectError(EbpfError):
     """The object file is not what it should be.
 
-    ``path`` names the file, ``section`` the ELF section and ``offset`` the byte in it, where they are known.
+    ``path`` names the file, ``section`` the ELF section and ``offset`` the byte in it, where they are known;
+    ``reason`` is the message without the place.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class ObjectError(EbpfError):
         if offset is not None:
             where += f"+{offset:#x}"
         super().__init__(f"{where}: {message}" if where else message, hint=hint)
+        self.reason = message
         self.path = path
         self.section = section
         self.offset = offset

@@ -51,6 +51,7 @@ class Btf:
         "_strings",
         "_texts",
         "_types",
+        "_unread",
         "_words",
         "base",
         "byteorder",
@@ -74,6 +75,8 @@ class Btf:
         self._types: dict[int, BtfType] = {0: Void()}
         self._texts: dict[int, str] = {0: ""}
         self._names: index.NameIndex | None = None
+        # Names may share tails, but a hostile table of a million overlapping ones must not be read out.
+        self._unread = 8 * self.string_end + 0x10000
 
     def __len__(self) -> int:
         """One more than the highest id: void and the types of the base count."""
@@ -128,7 +131,11 @@ class Btf:
         """The text at a name offset. Bytes that are not UTF-8 come out as ``\\xNN``."""
         text = self._texts.get(offset)
         if text is None:
-            text = self._texts[offset] = self.string_bytes(offset).decode("utf-8", "backslashreplace")
+            raw = self.string_bytes(offset)
+            self._unread -= len(raw)
+            if self._unread < 0:
+                raise ObjectError("BTF names overlap many times over: the section is damaged", section=".BTF")
+            text = self._texts[offset] = raw.decode("utf-8", "backslashreplace")
         return text
 
     def string_bytes(self, offset: int) -> bytes:
@@ -164,7 +171,7 @@ class Btf:
                 strings=self._strings,
                 skip=self._string_base,
                 first_id=self.first_id,
-                name_at=self.string_bytes,
+                name_at=lambda offset: self.string(offset).encode(),
             )
         return self._names
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from pytest_ebpf.btf.parse import Btf
+from pytest_ebpf.btf.types import DataSec
 from pytest_ebpf.obj.sections import SectionSpec
 
 __all__ = [
@@ -210,7 +211,9 @@ class Extern:
 class ObjectFile:
     """A parsed object. ``text``: the subprograms. ``btf_raw``: the .BTF section as it is (b"" when ``btf`` is None).
 
-    ``functions`` of a call: look up (section, offset) among ``programs`` and ``text``.
+    The callee of a "call" or "func" relocation is the function with that ``section`` and ``section_offset``, among
+    ``programs`` and ``text``. ``datasecs``: (type id, DATASEC) with the sizes and offsets that the compiler left 0 and
+    that the kernel wants, ready for ``rewrite_btf``.
     """
 
     name: str
@@ -222,6 +225,7 @@ class ObjectFile:
     data: tuple[DataSection, ...] = ()
     btf: Btf | None = None
     btf_raw: bytes = field(default=b"", repr=False)
+    datasecs: tuple[tuple[int, DataSec], ...] = field(default=(), repr=False)
     externs: tuple[Extern, ...] = ()
     problems: tuple[Problem, ...] = ()
     version: int = 0

@@ -1,0 +1,271 @@
+"""The ELF file around an eBPF object: sections, symbols, relocations.
+
+pyelftools finds the sections; the two long tables (symbols, relocations) are unpacked from their bytes, which is ten
+times as fast as its iterators. Numbers: the System V ABI, and e_machine 247 = EM_BPF.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any, NamedTuple
+
+from pytest_ebpf.errors import ObjectError
+
+__all__ = [
+    "SHF_ALLOC",
+    "SHF_EXECINSTR",
+    "SHF_WRITE",
+    "SHT_NOBITS",
+    "SHT_PROGBITS",
+    "STB_LOCAL",
+    "STB_WEAK",
+    "STT_FUNC",
+    "STT_NOTYPE",
+    "STT_OBJECT",
+    "STT_SECTION",
+    "Elf",
+    "Rel",
+    "Section",
+    "Symbol",
+    "read_elf",
+]
+
+SHT_PROGBITS, SHT_SYMTAB, SHT_RELA, SHT_NOBITS, SHT_REL = 1, 2, 4, 8, 9
+SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
+STB_LOCAL, STB_GLOBAL, STB_WEAK = 0, 1, 2
+STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_SECTION = 0, 1, 2, 3
+
+_ET_REL, _EM_BPF = 1, 247
+_SHT_NULL, _SHDR_SIZE = 0, 64
+_MAX_NAME = 2048
+_MAX_SECTION = 0xFFFFFFFF  # a map's value_size is a u32
+_TYPES = {
+    "SHT_NULL": _SHT_NULL,
+    "SHT_PROGBITS": SHT_PROGBITS,
+    "SHT_SYMTAB": SHT_SYMTAB,
+    "SHT_RELA": SHT_RELA,
+    "SHT_NOBITS": SHT_NOBITS,
+    "SHT_REL": SHT_REL,
+}
+_MACHINES = {
+    3: "x86",
+    8: "MIPS",
+    20: "PowerPC",
+    21: "PowerPC 64",
+    22: "s390",
+    40: "ARM",
+    62: "x86-64",
+    183: "AArch64",
+    243: "RISC-V",
+    258: "LoongArch",
+}
+_COMPILE = "compile with: clang -O2 -g -target bpf -c prog.c -o prog.o"
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """``data`` is empty for SHT_NOBITS, whose ``size`` may be anything."""
+
+    index: int
+    name: str
+    type: int
+    flags: int
+    size: int
+    link: int
+    info: int
+    align: int
+    data: bytes = field(repr=False)
+
+
+class Symbol(NamedTuple):
+    """``section``: index of its section, 0 for one that is defined elsewhere. ``value``: bytes into the section."""
+
+    name: str
+    type: int
+    bind: int
+    section: int
+    value: int
+    size: int
+
+
+class Rel(NamedTuple):
+    """``offset``: bytes into the section to change. ``type``: R_BPF_*. ``symbol``: index."""
+
+    offset: int
+    type: int
+    symbol: int
+
+
+@dataclass(frozen=True, slots=True)
+class Elf:
+    """``relocs``: section index -> its relocations, by offset; only for sections that a loader uses (SHF_ALLOC)."""
+
+    name: str
+    byteorder: str
+    sections: tuple[Section, ...]
+    symbols: tuple[Symbol, ...]
+    relocs: dict[int, tuple[Rel, ...]]
+
+    def section(self, name: str) -> Section | None:
+        return next((s for s in self.sections if s.name == name), None)
+
+    def symbol(self, rel: Rel) -> Symbol:
+        """The symbol of a relocation; ObjectError when there is no such entry."""
+        if rel.symbol >= len(self.symbols):
+            raise ObjectError(
+                f"relocation against symbol {rel.symbol} of {len(self.symbols)}", path=self.name, offset=rel.offset
+            )
+        return self.symbols[rel.symbol]
+
+    def home(self, symbol: Symbol) -> Section | None:
+        """The section that defines a symbol, None when no section of this file does."""
+        return self.sections[symbol.section] if 0 < symbol.section < len(self.sections) else None
+
+
+def read_elf(data: bytes, *, name: str) -> Elf:
+    """The ELF object in ``data``. ObjectError for anything that is not a relocatable eBPF object of 64 bits."""
+    byteorder = _check_head(data, name=name)
+    sections = tuple(_sections(data, name=name))
+    _check_overlap(sections, size=len(data), name=name)
+    code = "<" if byteorder == "little" else ">"
+    table = next((s for s in sections if s.type == SHT_SYMTAB), None)
+    symbols = _symbols(table, sections=sections, code=code, path=name) if table else ()
+    return Elf(name, byteorder, sections, symbols, _relocs(sections, code=code, name=name))
+
+
+def _check_overlap(sections: tuple[Section, ...], *, size: int, name: str) -> None:
+    """Compilers never let sections share bytes; a file that does could make 1 MB look like 10 GB."""
+    if sum(len(section.data) for section in sections) > 2 * size:
+        raise ObjectError("its sections overlap: the file is damaged", path=name)
+    for section in sections:
+        if section.size > _MAX_SECTION:
+            raise ObjectError(f"a section of {section.size:,} bytes", path=name, section=section.name)
+
+
+def _check_head(data: bytes, *, name: str) -> str:
+    """The byte order, after holding the first bytes of the ELF header against what an eBPF object has."""
+    if not data:
+        raise ObjectError("the file is empty", path=name, hint="did the compiler fail? " + _COMPILE)
+    if data[:4] != b"\x7fELF":
+        raise ObjectError(f"not an ELF object: {_looks_like(data)}", path=name, hint=_COMPILE)
+    if len(data) < 64:
+        raise _cut_off(f"{len(data)} bytes do not hold an ELF header", path=name)
+    byteorder = {1: "little", 2: "big"}.get(data[5], "")
+    if not byteorder:
+        raise ObjectError(f"ELF of unknown byte order {data[5]}", path=name, offset=5)
+    kind, machine = struct.unpack_from(("<" if byteorder == "little" else ">") + "HH", data, 16)
+    if machine != _EM_BPF:
+        found = _MACHINES.get(machine, f"ELF machine {machine}")
+        raise ObjectError(f"an object for {found}, not for BPF", path=name, hint=_COMPILE)
+    if data[4] != 2 or kind != _ET_REL:
+        raise ObjectError("not a relocatable 64-bit object", path=name, hint="give the .o file itself: " + _COMPILE)
+    return byteorder
+
+
+def _looks_like(data: bytes) -> str:
+    head = data[:256]
+    if b"\0" in head:
+        return f"it starts with the bytes {head[:4].hex(' ')}"
+    line = next((line for line in head.decode("utf-8", "backslashreplace").splitlines() if line.strip()), "")
+    return f"it is text, starting with {line.strip()[:40]!r}"
+
+
+def _cut_off(what: str, *, path: str, section: str = "", offset: int | None = None) -> ObjectError:
+    hint = "was the build or the copy interrupted? build the object again"
+    return ObjectError(f"the file is cut off: {what}", path=path, section=section, offset=offset, hint=hint)
+
+
+def _sections(data: bytes, *, name: str) -> Iterator[Section]:
+    headers, names_index = _section_headers(data, name=name)
+    names = b""
+    if names_index < len(headers):
+        names = _contents(data, header=headers[names_index], path=name, section=".shstrtab")
+    for index, header in enumerate(headers):
+        section = _text(names, header["sh_name"])
+        yield Section(
+            index=index,
+            name=section,
+            type=_type_number(header["sh_type"]),
+            flags=header["sh_flags"],
+            size=header["sh_size"],
+            link=header["sh_link"],
+            info=header["sh_info"],
+            align=header["sh_addralign"],
+            data=_contents(data, header=header, path=name, section=section),
+        )
+
+
+def _section_headers(data: bytes, *, name: str) -> tuple[list[Any], int]:
+    """pyelftools' section headers, and the index of the section that holds their names."""
+    from elftools.common.exceptions import ELFError
+    from elftools.common.utils import struct_parse
+    from elftools.elf.elffile import ELFFile
+
+    try:
+        elf = ELFFile(BytesIO(data))
+        start, entry, count = elf["e_shoff"], elf["e_shentsize"], elf.num_sections()
+        if not start or not count:
+            raise ObjectError("an ELF file without sections", path=name, hint=_COMPILE)
+        if entry != _SHDR_SIZE or start + count * entry > len(data):
+            raise _cut_off(f"{count} section headers from byte {start} on, in {len(data)} bytes", path=name)
+        shape = elf.structs.Elf_Shdr
+        headers = [struct_parse(shape, elf.stream, start + at * entry) for at in range(count)]
+        return headers, elf["e_shstrndx"]
+    except (ELFError, ValueError, OverflowError) as error:
+        raise _cut_off(f"broken ELF header ({error})", path=name) from error
+
+
+def _type_number(type_: str | int) -> int:
+    """pyelftools names the section types that it knows."""
+    return type_ if isinstance(type_, int) else _TYPES.get(type_, -1)
+
+
+def _contents(data: bytes, *, header: Any, path: str, section: str) -> bytes:
+    if _type_number(header["sh_type"]) in (SHT_NOBITS, _SHT_NULL):
+        return b""
+    start, size = header["sh_offset"], header["sh_size"]
+    if section.startswith(".debug_"):
+        size = 0  # nothing here reads DWARF, and there is a lot of it
+    if start + size > len(data):
+        raise _cut_off(f"it ends at byte {len(data)}, the section at {start + size}", path=path, section=section)
+    return data[start : start + size]
+
+
+def _text(table: bytes, offset: int) -> str:
+    """A NUL-terminated name; "" when it is not in the table, cut where no compiler's name ends."""
+    end = table.find(b"\0", offset, offset + _MAX_NAME)
+    return table[offset : end if end >= 0 else offset + _MAX_NAME].decode("utf-8", "backslashreplace")
+
+
+def _symbols(table: Section, *, sections: tuple[Section, ...], code: str, path: str) -> tuple[Symbol, ...]:
+    names = sections[table.link].data if table.link < len(sections) else b""
+    rows = _rows(table, code + "IBBHQQ", path=path)
+    return tuple(
+        Symbol(_text(names, name) if name else "", info & 15, info >> 4, section, value, size)
+        for name, info, _, section, value, size in rows
+    )
+
+
+def _relocs(sections: tuple[Section, ...], *, code: str, name: str) -> dict[int, tuple[Rel, ...]]:
+    found: dict[int, list[Rel]] = {}
+    for section in sections:
+        if section.type not in (SHT_REL, SHT_RELA) or section.info >= len(sections):
+            continue
+        if not sections[section.info].flags & SHF_ALLOC:
+            continue
+        if section.type == SHT_RELA:
+            hint = "BPF compilers write REL relocations; which tool made this file?"
+            raise ObjectError("relocations with addends", path=name, section=section.name, hint=hint)
+        rows = _rows(section, code + "QQ", path=name)
+        found.setdefault(section.info, []).extend(Rel(at, info & 0xFFFFFFFF, info >> 32) for at, info in rows)
+    return {index: tuple(sorted(rels)) for index, rels in found.items()}
+
+
+def _rows(section: Section, layout: str, *, path: str) -> Iterator[tuple[Any, ...]]:
+    row = struct.Struct(layout)
+    if len(section.data) % row.size:
+        raise ObjectError(f"{len(section.data)} bytes are not rows of {row.size}", path=path, section=section.name)
+    return row.iter_unpack(section.data)

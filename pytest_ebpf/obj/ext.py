@@ -1,0 +1,128 @@
+"""The .BTF.ext section: function, line and CO-RE records, per code section.
+
+Layout: Documentation/bpf/btf.rst. The header may be 24 bytes (no CO-RE), 32, or longer; a record may be longer than
+what is known of it.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pytest_ebpf.btf.parse import BTF_MAGIC, Btf
+from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.obj.object import CoreReloc, FuncInfo, LineInfo
+
+__all__ = ["ExtInfo", "InsnInfo", "parse_ext"]
+
+_Row = TypeVar("_Row", FuncInfo, LineInfo, CoreReloc)
+_Rows = dict[str, list[tuple[int, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class InsnInfo:
+    """What is known of the instructions of one function, with ``insn`` counted from its start."""
+
+    func_info: tuple[FuncInfo, ...] = ()
+    line_info: tuple[LineInfo, ...] = ()
+    core: tuple[CoreReloc, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExtInfo:
+    """Rows per section name, sorted; their first field is the byte offset of the instruction in the section."""
+
+    btf: Btf | None
+    funcs: _Rows
+    lines: _Rows
+    core: _Rows
+
+    def within(self, section: str, *, start: int, end: int) -> InsnInfo:
+        """The records of the function at bytes ``start`` to ``end`` of a section."""
+        btf = self.btf
+        if btf is None:
+            return InsnInfo()
+        string = btf.string
+
+        def line(insn: int, row: tuple[int, ...]) -> LineInfo:
+            _, file_off, line_off, where = row
+            return LineInfo(
+                insn, string(file_off), where >> 10, where & 0x3FF, string(line_off).strip(), file_off, line_off, where
+            )
+
+        return InsnInfo(
+            _cut(self.funcs.get(section, []), start=start, end=end, make=lambda insn, row: FuncInfo(insn, row[1])),
+            _cut(self.lines.get(section, []), start=start, end=end, make=line),
+            _cut(
+                self.core.get(section, []),
+                start=start,
+                end=end,
+                make=lambda insn, row: CoreReloc(insn, row[1], string(row[2]), row[3]),
+            ),
+        )
+
+
+def _cut(
+    rows: list[tuple[int, ...]], *, start: int, end: int, make: Callable[[int, tuple[int, ...]], _Row]
+) -> tuple[_Row, ...]:
+    first = bisect_left(rows, (start,))
+    after = bisect_left(rows, (end,), first)
+    return tuple(make((row[0] - start) // 8, row) for row in rows[first:after])
+
+
+def parse_ext(data: bytes, *, btf: Btf | None, name: str) -> ExtInfo:
+    """``data``: the .BTF.ext section (b"": nothing). ``name``: the file's, for messages."""
+    if not data or btf is None:
+        return ExtInfo(btf, {}, {}, {})
+    code = "<" if btf.byteorder == "little" else ">"
+    if len(data) < 24:
+        raise _error(f"header cut off after {len(data)} bytes", name=name)
+    magic, version, length, *spans = struct.unpack_from(code + "HBxIIIII", data)
+    if magic != BTF_MAGIC or version != 1 or not 24 <= length <= len(data):
+        raise _error(f"unknown header (magic {magic:#x}, version {version}, {length} bytes)", name=name)
+    if length >= 32:
+        spans += struct.unpack_from(code + "II", data, 24)
+    tables: list[_Rows] = []
+    for index, fields in enumerate((2, 4, 4)):
+        start, size = spans[2 * index : 2 * index + 2] or (0, 0)
+        if length + start + size > len(data):
+            raise _error("a table ends after the section does", name=name, offset=length + start)
+        table = data[length + start : length + start + size]
+        tables.append(_read_table(table, fields=fields, code=code, string=btf.string, name=name))
+    return ExtInfo(btf, *tables)
+
+
+def _read_table(data: bytes, *, fields: int, code: str, string: Callable[[int], str], name: str) -> _Rows:
+    """``fields``: how many 32-bit fields of a record are known."""
+    rows: _Rows = {}
+    if not data:
+        return rows
+    head = struct.Struct(code + "II")
+    size = int.from_bytes(data[:4], "little" if code == "<" else "big")
+    if len(data) < 4 or size < 4 * fields or size > 0x10000:
+        raise _error(f"records of {size} bytes", name=name)
+    record = struct.Struct(f"{code}{fields}I{size - 4 * fields}x")
+    at = 4
+    while at < len(data):
+        if at + 8 > len(data):
+            raise _error("a table is cut off", name=name, offset=at)
+        section_off, count = head.unpack_from(data, at)
+        end = at + 8 + count * size
+        if end > len(data):
+            raise _error(f"{count} records of {size} bytes do not fit", name=name, offset=at)
+        rows.setdefault(string(section_off), []).extend(_unpack(record, data[at + 8 : end]))
+        at = end
+    for table in rows.values():
+        table.sort()
+    return rows
+
+
+def _unpack(record: struct.Struct, data: bytes) -> Any:
+    return record.iter_unpack(data)
+
+
+def _error(message: str, *, name: str, offset: int | None = None) -> ObjectError:
+    return ObjectError(message, path=name, section=".BTF.ext", offset=offset)

@@ -1,0 +1,70 @@
+"""What an object leaves to the kernel: kconfig values, kernel symbols, kfuncs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from pytest_ebpf.btf.parse import Btf
+from pytest_ebpf.btf.types import Array, DataSec, Func, Kind, Struct, Var
+from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.obj.elf import STB_WEAK, Elf
+from pytest_ebpf.obj.object import Extern, ProgramDef
+
+__all__ = ["read_externs"]
+
+_KCONFIG, _KSYMS = ".kconfig", ".ksyms"
+
+
+def read_externs(elf: Elf, *, btf: Btf | None, functions: Iterable[ProgramDef]) -> tuple[Extern, ...]:
+    """The externs that BTF declares, then those that only an instruction names (no type is known of them)."""
+    undefined = {symbol.name: symbol for symbol in elf.symbols if symbol.section == 0 and symbol.name}
+    found: dict[str, Extern] = {}
+    for extern in _declared(btf, {name for name, symbol in undefined.items() if symbol.bind == STB_WEAK}):
+        if extern.name in undefined:
+            found[extern.name] = extern
+    for function in functions:
+        for reloc in function.relocs:
+            if reloc.kind in ("extern", "kfunc") and reloc.symbol not in found:
+                kind = "kfunc" if reloc.kind == "kfunc" else "ksym"
+                weak = undefined[reloc.symbol].bind == STB_WEAK
+                found[reloc.symbol] = Extern(reloc.symbol, kind, is_weak=weak)
+    return tuple(found.values())
+
+
+def _declared(btf: Btf | None, weak: set[str]) -> Iterator[Extern]:
+    if btf is None:
+        return
+    for section in (_KCONFIG, _KSYMS):
+        for section_id in btf.find(section, Kind.DATASEC):
+            found = btf.type(section_id)
+            for entry in found.vars if isinstance(found, DataSec) else ():
+                extern = _extern(btf, entry.type, section=section, weak=weak)
+                if extern:
+                    yield extern
+
+
+def _extern(btf: Btf, btf_id: int, *, section: str, weak: set[str]) -> Extern | None:
+    found = btf.type(btf_id)
+    if isinstance(found, Func):
+        return Extern(found.name, "kfunc", found.type, found.name in weak, btf_id=btf_id)
+    if not isinstance(found, Var):
+        return None
+    is_typed = btf.resolve(found.type) != 0  # "extern const void x __ksym" asks for an address alone
+    type_id = found.type if is_typed else 0
+    if section == _KSYMS:
+        return Extern(found.name, "ksym", type_id, found.name in weak, btf_id=btf_id)
+    size = btf.size(found.type)
+    return Extern(found.name, "kconfig", type_id, found.name in weak, size, _align(btf, found.type), btf_id)
+
+
+def _align(btf: Btf, type_id: int) -> int:
+    """Alignment in bytes of a type, as the compiler lays it out."""
+    for _ in range(64):
+        found = btf.type(btf.resolve(type_id))
+        if isinstance(found, Array):
+            type_id = found.type
+        elif isinstance(found, Struct):
+            return 8
+        else:
+            return min(8, btf.size(type_id)) or 1
+    raise ObjectError(f"BTF type {type_id} nests without end", section=".BTF")

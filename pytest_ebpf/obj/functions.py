@@ -1,0 +1,183 @@
+"""Programs and subprograms: the functions of the code sections, with what their instructions refer to."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pytest_ebpf.btf.types import Kind
+from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.obj.elf import (
+    SHF_EXECINSTR,
+    SHT_PROGBITS,
+    STB_LOCAL,
+    STB_WEAK,
+    STT_FUNC,
+    Elf,
+    Rel,
+    Section,
+    Symbol,
+)
+from pytest_ebpf.obj.ext import ExtInfo
+from pytest_ebpf.obj.insn import CALL, INSN_SIZE, LD_IMM64, PSEUDO_CALL, slots_with_code
+from pytest_ebpf.obj.object import Problem, ProgramDef, Reloc
+from pytest_ebpf.obj.sections import SectionSpec, nearest_section, parse_section
+from pytest_ebpf.obj.targets import Targets
+
+__all__ = ["Functions", "read_functions"]
+
+
+@dataclass(frozen=True, slots=True)
+class Functions:
+    programs: tuple[ProgramDef, ...]
+    text: tuple[ProgramDef, ...]
+    problems: tuple[Problem, ...]
+
+
+class _BadFunctionError(Exception):
+    """This function cannot be used; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """A section of code and what to look its references up in."""
+
+    elf: Elf
+    section: Section
+    targets: Targets
+    ext: ExtInfo
+    rels: tuple[Rel, ...]
+
+
+def read_functions(elf: Elf, *, targets: Targets, ext: ExtInfo) -> Functions:
+    """Every function of the object.
+
+    A program is a function that is not static, outside of .text; the others are subprograms. (libbpf refuses objects
+    with static functions elsewhere; cilium/ebpf takes them for subprograms, and so does this.)
+    """
+    programs: list[ProgramDef] = []
+    text: list[ProgramDef] = []
+    problems: list[Problem] = []
+    for section, symbols in _code_sections(elf):
+        is_text = section.name == ".text" or section.name.startswith(".text.")
+        spec = None if is_text else parse_section(section.name)
+        code = _Code(elf, section, targets, ext, elf.relocs.get(section.index, ()))
+        for symbol in symbols:
+            is_program = not is_text and symbol.bind != STB_LOCAL
+            try:
+                function = _function(code, symbol, spec=spec if is_program else None, after=_next(symbols, symbol))
+            except _BadFunctionError as error:
+                problems.append(Problem(section.name, symbol.name, str(error)))
+                continue
+            (programs if is_program else text).append(function)
+            if is_program and spec is None:
+                problems.append(_unknown_section(section.name, symbol.name))
+        if spec and not symbols:
+            problems.append(Problem(section.name, "", "code without a function symbol", "was the object stripped?"))
+    return Functions(tuple(programs), tuple(text), tuple(problems))
+
+
+def _code_sections(elf: Elf) -> Iterator[tuple[Section, list[Symbol]]]:
+    members: dict[int, list[Symbol]] = {}
+    for symbol in elf.symbols:
+        if symbol.type == STT_FUNC and symbol.section:
+            members.setdefault(symbol.section, []).append(symbol)
+    for section in elf.sections:
+        if section.type == SHT_PROGBITS and section.flags & SHF_EXECINSTR and section.size:
+            symbols = sorted(members.get(section.index, ()), key=lambda symbol: symbol.value)
+            if sum(symbol.size for symbol in symbols) > 16 * section.size:
+                raise ObjectError("its functions overlap: the file is damaged", path=elf.name, section=section.name)
+            yield section, symbols
+
+
+def _next(symbols: list[Symbol], symbol: Symbol) -> int | None:
+    """Where the next function of the section begins."""
+    at = bisect_left(symbols, symbol.value + 1, key=lambda other: other.value)
+    return symbols[at].value if at < len(symbols) else None
+
+
+def _unknown_section(section: str, program: str) -> Problem:
+    near = nearest_section(section)
+    hint = f'did you mean SEC("{near}")?' if near else 'a section names the program type: SEC("xdp"), SEC("kprobe/…")'
+    return Problem(section, program, "no program type goes by this section name; the program is left out", hint)
+
+
+def _function(code: _Code, symbol: Symbol, *, spec: SectionSpec | None, after: int | None) -> ProgramDef:
+    section = code.section
+    start = symbol.value
+    # hand-written assembly may leave the size out
+    end = start + symbol.size if symbol.size else after or section.size
+    if start % INSN_SIZE or end % INSN_SIZE or not start < end <= len(section.data):
+        raise _BadFunctionError(f"bytes {start:#x} to {end:#x} are not whole instructions of this section")
+    insns = section.data[start:end]
+    info = code.ext.within(section.name, start=start, end=end)
+    return ProgramDef(
+        name=symbol.name,
+        section=section.name,
+        spec=spec,
+        insns=insns,
+        section_offset=start,
+        is_global=symbol.bind != STB_LOCAL,
+        is_weak=symbol.bind == STB_WEAK,
+        btf_id=info.func_info[0].type_id if info.func_info else _find_func(code, symbol.name),
+        relocs=_relocs(code, start=start, insns=insns),
+        core=info.core,
+        func_info=info.func_info,
+        line_info=info.line_info,
+    )
+
+
+def _find_func(code: _Code, name: str) -> int:
+    found = code.ext.btf.find(name, Kind.FUNC) if code.ext.btf else ()
+    return found[0] if found else 0
+
+
+def _relocs(code: _Code, *, start: int, insns: bytes) -> tuple[Reloc, ...]:
+    first = bisect_left(code.rels, (start,))
+    after = bisect_left(code.rels, (start + len(insns),), first)
+    found = [_reloc(code, rel, start=start, insns=insns) for rel in code.rels[first:after]]
+    named = {reloc.insn for reloc in found}
+    regs = slice(None, None, INSN_SIZE)
+    sources = insns[1:][regs]
+    shift = 4 if code.elf.byteorder == "little" else 0
+    for slot in slots_with_code(insns, CALL):
+        if (sources[slot] >> shift) & 15 == PSEUDO_CALL and slot not in named:
+            offset = start + (slot + 1 + _imm(code, insns, slot)) * INSN_SIZE
+            found.append(_call(code, slot, section=code.section.index, offset=offset))
+    return tuple(sorted(found))
+
+
+def _reloc(code: _Code, rel: Rel, *, start: int, insns: bytes) -> Reloc:
+    slot, rest = divmod(rel.offset - start, INSN_SIZE)
+    opcode = insns[slot * INSN_SIZE]
+    symbol = code.elf.symbol(rel)
+    if rest or opcode not in (LD_IMM64, CALL):
+        raise _BadFunctionError(f"instruction {slot} (opcode {opcode:#04x}) cannot refer to {symbol.name!r}")
+    imm = _imm(code, insns, slot)
+    if opcode == CALL:
+        if code.elf.home(symbol) is None and symbol.name:
+            return Reloc(slot, "kfunc", symbol.name)
+        return _call(code, slot, section=symbol.section, offset=symbol.value + (imm + 1) * INSN_SIZE)
+    target = code.targets.find(symbol, imm)
+    if not target.kind:
+        where = f"section {target.section}" if target.section else f"symbol {symbol.name!r}"
+        raise _BadFunctionError(f"instruction {slot} refers to {where}, which holds no map, data or code")
+    kind = "func" if target.kind == "code" else target.kind
+    return Reloc(slot, kind, target.symbol, target.section, target.offset)
+
+
+def _call(code: _Code, slot: int, *, section: int, offset: int) -> Reloc:
+    name = code.targets.functions.get((section, offset))
+    sections = code.elf.sections
+    if name is None or not 0 < section < len(sections):
+        where = sections[section].name if 0 < section < len(sections) else "?"
+        raise _BadFunctionError(
+            f"instruction {slot} calls byte {offset:#x} of section {where}, where no function starts"
+        )
+    return Reloc(slot, "call", name, sections[section].name, offset)
+
+
+def _imm(code: _Code, insns: bytes, slot: int) -> int:
+    at = slot * INSN_SIZE + 4
+    return int.from_bytes(insns[at : at + 4], code.elf.byteorder, signed=True)  # type: ignore[arg-type]

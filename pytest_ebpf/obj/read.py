@@ -1,0 +1,41 @@
+"""An object file from disk: the one function of ``obj/`` that opens a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.obj.object import ObjectFile, parse_object
+
+__all__ = ["read_bytes", "read_object"]
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The bytes of an object file. ObjectError when there is no such file, or none that can be read."""
+    path = Path(path)
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ObjectError("no such file", path=str(path), hint=_missing_hint(path)) from None
+    except IsADirectoryError:
+        raise ObjectError("a directory, not an object file", path=str(path), hint=_directory_hint(path)) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ObjectError(f"cannot be read: {reason}", path=str(path)) from error
+
+
+def read_object(path: str | Path) -> ObjectFile:
+    """``parse_object`` of a file."""
+    return parse_object(read_bytes(path), name=str(path))
+
+
+def _missing_hint(path: Path) -> str:
+    source = path.with_suffix("").with_suffix(".c") if path.suffix == ".o" else path
+    if source.suffix == ".c" and source.exists() and source != path:
+        return f"{source} is there: was it compiled? clang -O2 -g -target bpf -c {source} -o {path}"
+    return f"looked in {path.parent.resolve()}"
+
+
+def _directory_hint(path: Path) -> str:
+    objects = sorted(entry.name for entry in path.glob("*.o"))[:3]
+    return f"it holds {', '.join(objects)}: name one of them" if objects else "name the .o file"
