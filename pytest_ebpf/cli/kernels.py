@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
-from pytest_ebpf.errors import EbpfError, ImageError
+from pytest_ebpf.errors import EbpfError
 
 __all__ = ["kernels"]
 
@@ -123,7 +123,5 @@ def _prune(everything: bool, cache: Path | None) -> None:
     click.echo(f"removed {len(result.removed)} images, freed {megabytes(result.freed)}")
 
 
-def _fail(error: EbpfError) -> Any:
-    if isinstance(error, ImageError) and error.message == "interrupted":
-        sys.exit(130)
+def _fail(error: EbpfError) -> NoReturn:
     raise click.ClickException(str(error)) from error

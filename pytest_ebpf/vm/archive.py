@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from pytest_ebpf.errors import ImageError
 
@@ -66,7 +66,7 @@ def extract(
                 tick()
                 target = place(safe_name(member.name)) if member.isfile() else None
                 if target is not None:
-                    _write(tar, member, into / target)
+                    _write(member, tar.extractfile(member), target=into / target)
                     written.append(target)
     except (ValueError, EOFError, lzma.LZMAError, zlib.error, tarfile.TarError, _zstd_error()) as error:
         raise ImageError(f"{deb.name}: damaged or unsafe package: {error}") from error
@@ -81,8 +81,7 @@ def safe_name(name: str) -> str:
     return str(path)
 
 
-def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
-    source = tar.extractfile(member)
+def _write(member: tarfile.TarInfo, source: IO[bytes] | None, *, target: Path) -> None:
     if source is None:
         raise tarfile.ReadError(f"{member.name} has no content")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +100,7 @@ def _data(stream: IO[bytes]) -> IO[bytes]:
     member = next((one for one in ar_members(stream) if one.name.startswith("data.tar")), None)
     if member is None:
         raise ValueError("it has no data.tar")
-    window = io.BufferedReader(_Window(stream, member.offset, size=member.size), _BLOCK)
+    window = cast(IO[bytes], _Window(stream, member.offset, size=member.size))
     kind = member.name.removeprefix("data.tar")
     if kind == ".xz":
         return lzma.open(window)
@@ -124,19 +123,15 @@ def _zstd_error() -> type[Exception]:
     return zstandard.ZstdError
 
 
-class _Window(io.RawIOBase):
-    """A part of a file as a file."""
+class _Window:
+    """A part of a file, with as much of a file's interface as the decompressors use."""
 
     def __init__(self, stream: IO[bytes], offset: int, *, size: int) -> None:
         self._stream = stream
         self._left = size
         stream.seek(offset)
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        block = self._stream.read(min(len(buffer), self._left))
-        buffer[: len(block)] = block
+    def read(self, size: int = -1) -> bytes:
+        block = self._stream.read(self._left if size < 0 else min(size, self._left))
         self._left -= len(block)
-        return len(block)
+        return block

@@ -138,8 +138,13 @@ class Store:
         return self.root / "resolved" / (re.sub(r"[^\w.+~-]", "_", spec) + ".json")
 
     @contextlib.contextmanager
-    def lock(self, name: str, *, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Hold ``locks/<name>`` against other threads and processes; ``waiting`` is called once if we must wait."""
+    def lock(
+        self, name: str, *, waiting: Callable[[], None] = lambda: None, tick: Callable[[], None] = lambda: None
+    ) -> Iterator[None]:
+        """Hold ``locks/<name>`` against other threads and processes.
+
+        ``waiting`` is called once if we must wait, ``tick`` again and again meanwhile; it may raise to give up.
+        """
         from filelock import FileLock, Timeout
 
         guard = FileLock(self._flock_path(name))
@@ -147,7 +152,10 @@ class Store:
             guard.acquire(timeout=0)
         except Timeout:
             waiting()
-            guard.acquire()
+            while not guard.is_locked:
+                tick()
+                with contextlib.suppress(Timeout):
+                    guard.acquire(timeout=0.2, poll_interval=0.05)
         try:
             yield
         finally:

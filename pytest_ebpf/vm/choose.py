@@ -84,7 +84,7 @@ def newest_first(choices: Iterable[Choice]) -> list[Choice]:
 
 def _choices(spec: SeriesSpec, index: SuiteIndex, *, incomplete: list[str]) -> Iterator[Choice]:
     series = spec.series
-    parts = [(part, _candidates(part, series, index)) for part in series.parts]
+    parts = [(part, _candidates(part, series, index=index)) for part in series.parts]
     first, *others = parts
     for (release, version), package in first[1].items():
         if spec.release and not _fits(spec.release, release, version=version):
@@ -104,7 +104,7 @@ def _fits(wanted: str, release: str, *, version: str) -> bool:
     return version_matches(version, prefix=wanted) or version_matches(release, prefix=wanted)
 
 
-def _candidates(part: Part, series: Series, index: SuiteIndex) -> dict[tuple[str, str], Package]:
+def _candidates(part: Part, series: Series, *, index: SuiteIndex) -> dict[tuple[str, str], Package]:
     """A part's packages in a suite by (release, version); where two names exist, the first in the catalogue's order."""
     found: dict[tuple[str, str], Package] = {}
     for name in reversed(part.names):

@@ -19,14 +19,10 @@ from typing import Any
 
 from pytest_ebpf.errors import ImageError, MirrorUnreachable, PackageGone
 
-__all__ = ["Cancelled", "Item", "Web", "disk_full", "file_sha256"]
+__all__ = ["Item", "Web", "disk_full", "file_sha256"]
 
 _CHUNK = 1 << 18
 _GONE = (404, 410)
-
-
-class Cancelled(ImageError):
-    """Internal to a transfer: the user stopped the transfer (Ctrl-C) while threads were at work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +77,7 @@ class Web:
         """
         part = target.with_name(target.name + ".part")
         try:
-            self._complete(item, part, advance)
+            self._complete(item, part, advance=advance)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 part.unlink(missing_ok=True)
@@ -97,10 +93,11 @@ class Web:
         part.replace(target)
 
     def stop_if_cancelled(self) -> None:
+        """Ends a thread's work after Ctrl-C; the main thread has its KeyboardInterrupt."""
         if self.cancelled.is_set():
-            raise Cancelled("interrupted", hint="partial downloads are kept; the same command continues them")
+            raise ImageError("interrupted", hint="partial downloads are kept; the same command continues them")
 
-    def _complete(self, item: Item, part: Path, advance: Callable[[int], None]) -> None:
+    def _complete(self, item: Item, part: Path, *, advance: Callable[[int], None]) -> None:
         """Fill ``part`` up to the size of ``item``. A retry that brought bytes does not count."""
         if _size(part) > item.size:
             part.unlink()
@@ -109,7 +106,7 @@ class Web:
         pauses = list(self.pauses)
         while had != item.size:
             try:
-                self._append(item, part, advance)
+                self._append(item, part, advance=advance)
                 fault = "the connection ended early"
             except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
                 fault = _words(error)
@@ -126,7 +123,7 @@ class Web:
                 self.cancelled.wait(pauses.pop(0))
             had = now
 
-    def _append(self, item: Item, part: Path, advance: Callable[[int], None]) -> None:
+    def _append(self, item: Item, part: Path, *, advance: Callable[[int], None]) -> None:
         had = _size(part)
         with self._open(item.url, start=had) as response:
             if had and response.status != 206:  # the server knows no ranges: it sends all of it again
@@ -141,7 +138,7 @@ class Web:
                     advance(len(block))
 
     def _open(self, url: str, *, start: int = 0) -> Any:
-        proxies = urllib.request.getproxies() or dict(self.proxies)
+        proxies = {**self.proxies, **urllib.request.getproxies()}
         opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
         # Debian's packages are compressed already; a proxy that re-compresses would break ranges and hashes.
         headers = {"User-Agent": "pytest-ebpf", "Accept-Encoding": "identity"}

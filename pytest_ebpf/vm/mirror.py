@@ -17,7 +17,16 @@ from pathlib import Path
 
 from pytest_ebpf.errors import ImageError
 
-__all__ = ["AptOptions", "AptSource", "Mirror", "find_mirror", "parse_list", "parse_sources", "read_apt_options"]
+__all__ = [
+    "MIRROR_VARIABLE",
+    "AptOptions",
+    "AptSource",
+    "Mirror",
+    "find_mirror",
+    "parse_list",
+    "parse_sources",
+    "read_apt_options",
+]
 
 MIRROR_VARIABLE = "PYTEST_EBPF_MIRROR"
 _APT = Path("/etc/apt")

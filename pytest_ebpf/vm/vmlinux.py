@@ -23,6 +23,7 @@ _ELF = b"\x7fELF"
 
 
 def is_elf(data: bytes) -> bool:
+    """Whether the bytes begin like an ELF file."""
     return data[:4] == _ELF
 
 
