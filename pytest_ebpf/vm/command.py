@@ -1,0 +1,133 @@
+"""The seam to virtme-ng and QEMU: from frozen values to command lines. Nothing else knows a flag of either.
+
+``virtme-run`` composes the machine: an initramfs with the modules that this kernel needs to reach its root, the
+host's root shared read-only, the devices. It is asked to write the initramfs down and to say its QEMU command
+(``--dry-run --show-command --save-initramfs``, virtme-ng 1.42), which is kept; ``qemu_argv`` adds what belongs to one
+boot. So a boot costs no Python start of virtme-run (0.45 s), and QEMU is our own child: it dies with us and its exit
+status is ours to read.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pytest_ebpf.errors import BootFailed
+
+__all__ = [
+    "AGENT_PORT",
+    "AccelKind",
+    "Guest",
+    "Recipe",
+    "composed_command",
+    "guest_cmdline",
+    "probe_cmdline",
+    "qemu_argv",
+    "supervised",
+    "virtme_argv",
+]
+
+AccelKind = Literal["kvm", "tcg"]
+AGENT_PORT = "org.pytest-ebpf.agent"
+
+_ALWAYS = (
+    "console=ttyS0",
+    "loglevel=6",  # warnings, oopses and notices; the kernel raises it by itself when it dies
+    "panic=-1",  # with QEMU's -no-reboot: a panic ends QEMU at once
+    "oops=panic",  # an oops leaves locks held and a guest that lies; better gone, with its lines on the console
+    "softlockup_panic=1",
+    "tsc=reliable",  # QEMU's is the host's; no watchdog, hence no "marking unstable" in a test's log
+    "no_timer_check",
+    "psmouse.proto=exps",  # PS/2 probing is slow
+    "random.trust_cpu=on",
+    "lsm=landlock,lockdown,yama,bpf",  # BPF LSM is built in but off unless named here
+    "cryptomgr.notests=1",  # 0.4 s of crypto self-tests on 5.10 and 6.1
+    # Debian clears all allocated memory. In 5.10 each 9p message allocates two 500 KiB buffers (commit 60ece0833b6c,
+    # Linux 6.1, made them fit): clearing those made Python's start take 5 s instead of 1 s under emulation.
+    "init_on_alloc=0",
+    "rcupdate.rcu_expedited=1",
+)
+# A lock-up is 2 * watchdog_thresh seconds; a busy host can starve an emulated guest for longer than the default 20 s.
+_FOR_KIND = {"tcg": ("watchdog_thresh=30",), "kvm": ()}
+# 5-level paging is off under TCG: see docs/guests.md on 6.12.
+_CPU = {"tcg": "max,la57=off", "kvm": "host"}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What virtme-run is asked for. ``kernel`` lies in a directory with ``lib/modules`` if ``modules``."""
+
+    virtme_run: str
+    qemu: str
+    busybox: str
+    kernel: Path
+    modules: bool
+    initramfs: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """What is of one boot. ``channel`` is the inherited descriptor of the agent's socket, None for no agent."""
+
+    accel: AccelKind
+    cmdline: str
+    memory: str = "1G"
+    cpus: int = 1
+    channel: int | None = None
+    extra: tuple[str, ...] = ()
+
+
+def virtme_argv(recipe: Recipe) -> list[str]:
+    """The virtme-run command that composes a machine and starts nothing."""
+    argv = [recipe.virtme_run, "--dry-run", "--show-command", "--disable-kvm", "--disable-monitor"]
+    argv += ["--force-9p"]  # otherwise it waits 3 s for a virtiofsd that Debian 12 does not have
+    argv += ["--kimg", str(recipe.kernel), "--mods", "auto" if recipe.modules else "none"]
+    argv += ["--qemu-bin", recipe.qemu, "--busybox", recipe.busybox]
+    return [*argv, "--force-initramfs", "--save-initramfs", str(recipe.initramfs)]
+
+
+def composed_command(output: str, *, qemu: str) -> list[str]:
+    """The QEMU command in what virtme-run printed."""
+    lines = [line for line in output.splitlines() if line.startswith(shlex.quote(qemu) + " ")]
+    if not lines:
+        raise BootFailed("virtme-run did not say a QEMU command", hint=output.strip()[-500:])
+    return shlex.split(lines[-1])
+
+
+def qemu_argv(composed: Sequence[str], guest: Guest) -> list[str]:
+    """The whole QEMU command. Of ``-append``, ``-cpu`` and ``-machine`` properties QEMU takes the last."""
+    argv = [*composed, "-nodefaults", "-no-user-config", "-no-reboot", "-m", guest.memory, "-smp", str(guest.cpus)]
+    argv += ["-machine", f"accel={guest.accel}", "-cpu", _CPU[guest.accel], "-append", guest.cmdline]
+    if guest.channel is not None:
+        argv += ["-chardev", f"socket,id=pytest-ebpf,fd={guest.channel}"]
+        argv += ["-device", f"virtserialport,chardev=pytest-ebpf,name={AGENT_PORT}"]
+    return [*argv, *guest.extra]
+
+
+def guest_cmdline(kind: AccelKind, *, init: Sequence[str], extra: Sequence[str] = ()) -> str:
+    """The kernel command line of a guest whose process 1 is ``init``.
+
+    BootFailed for a program whose path has white space: virtme's initramfs splits the command line into words.
+    """
+    program, *arguments = init
+    if len(program.split()) != 1:
+        raise BootFailed(f"the guest cannot start a Python whose path has a space: {program!r}")
+    words = [*_ALWAYS, *_FOR_KIND[kind], *extra, f"init={program}", "--", *arguments]
+    return " ".join(_quoted(word) for word in words)
+
+
+def probe_cmdline() -> str:
+    """A kernel that starts, finds no root, panics, and so ends QEMU: what it takes to see that KVM runs kernels."""
+    return "console=ttyS0 panic=-1 loglevel=6 tsc=reliable cryptomgr.notests=1 root=none rdinit=/pytest-ebpf-probe"
+
+
+def supervised(argv: Sequence[str], *, setpriv: str) -> list[str]:
+    """``argv`` as a process that the kernel kills when the thread that started it ends."""
+    return [setpriv, "--pdeathsig", "KILL", "--", *argv]
+
+
+def _quoted(word: str) -> str:
+    return f'"{word}"' if any(c.isspace() for c in word) else word

@@ -1,0 +1,59 @@
+"""The directory of one running machine: its console and QEMU's own messages.
+
+A lock in it is held by the process that made it; a directory whose lock is free was left by a process that was killed,
+and the next one to make a directory removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["RunDir", "close_rundir", "open_rundir", "sweep"]
+
+_LOCK = "lock"
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """``path``, and ``lock``, the descriptor that says it is in use."""
+
+    path: Path
+    lock: int
+
+    @property
+    def console(self) -> Path:
+        return self.path / "console.log"
+
+    @property
+    def messages(self) -> Path:
+        return self.path / "qemu.log"
+
+
+def open_rundir(parent: Path, name: str) -> RunDir:
+    """A new directory below ``parent``; what dead processes left there goes."""
+    parent.mkdir(parents=True, exist_ok=True)
+    sweep(parent)
+    path = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=parent))
+    lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return RunDir(path, lock)
+
+
+def close_rundir(rundir: RunDir) -> None:
+    """Remove the directory. Call once."""
+    shutil.rmtree(rundir.path, ignore_errors=True)
+    os.close(rundir.lock)
+
+
+def sweep(parent: Path) -> None:
+    """Remove the directories whose makers are gone."""
+    for lock in parent.glob(f"*/{_LOCK}"):
+        with contextlib.suppress(OSError), lock.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent, ignore_errors=True)
