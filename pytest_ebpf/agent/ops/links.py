@@ -21,7 +21,8 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class LinkCreate:
-    """BPF_LINK_CREATE -> Made. ``target`` is an object (cgroup directory, perf event, netns), an ifindex, or 0."""
+    """BPF_LINK_CREATE -> Made. ``target`` is an object (cgroup directory, perf event, netns), an ifindex, or 0.
+    The kernel looks an ifindex up in the caller's network namespace: ``netns`` makes the call inside another one."""
 
     prog: Obj
     attach_type: int
@@ -29,6 +30,7 @@ class LinkCreate:
     flags: int = 0
     target_btf_id: int = 0
     cookie: int = 0
+    netns: Obj | None = None
     site: str = ""
 
 
@@ -57,6 +59,7 @@ class ProgAttach:
     target: Obj | int
     attach_type: int
     flags: int = 0
+    netns: Obj | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class ProgDetach:
     prog: Obj
     target: Obj | int
     attach_type: int
+    netns: Obj | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ class ProgQuery:
     target: Obj | int
     attach_type: int
     flags: int = 0
+    netns: Obj | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,8 @@ class Entries:
 
 @dataclass(frozen=True, slots=True)
 class ProgLoaded:
-    """An accepted program. ``log`` is what the verifier wrote at the level asked for (bytes, NUL cut off)."""
+    """An accepted program. ``log`` is what the verifier wrote at the level asked for (bytes, NUL cut off);
+    ``truncated`` when it needs more memory than there is. ``load_ns`` is the time of the first PROG_LOAD."""
 
     handle: Handle
     log: bytes = b""
@@ -79,6 +80,7 @@ class ProgLoaded:
     jited_len: int = 0
     id: int = 0
     load_ns: int = 0
+    truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

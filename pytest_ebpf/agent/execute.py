@@ -1,0 +1,146 @@
+"""ops -> results: a table from op type to function, and a loop. The same in this process and in a guest."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pytest_ebpf.agent import ops as o
+from pytest_ebpf.agent.batch import Batch
+from pytest_ebpf.agent.handles import Refused, Table
+from pytest_ebpf.agent.info import info_by_fd, next_id, obj_by_id
+from pytest_ebpf.agent.links import (
+    link_create,
+    link_detach,
+    link_update,
+    obj_get,
+    obj_pin,
+    perf_attach,
+    perf_event_open_op,
+    prog_attach,
+    prog_detach,
+    prog_query,
+    raw_tracepoint_open,
+)
+from pytest_ebpf.agent.machine import describe, make_dir, mount, open_file, read_file, write_file
+from pytest_ebpf.agent.map_batch import map_dump, map_update
+from pytest_ebpf.agent.maps import map_create, map_delete, map_freeze, map_get, map_pop, map_set
+from pytest_ebpf.agent.netns import net_ns, netlink
+from pytest_ebpf.agent.perf import perf_drain, perf_open
+from pytest_ebpf.agent.progs import btf_load, prog_load
+from pytest_ebpf.agent.rings import ring_drain
+from pytest_ebpf.agent.scopes import close, scope_close, scope_open
+from pytest_ebpf.agent.spawn import spawn
+from pytest_ebpf.agent.syscalls import error_text
+from pytest_ebpf.agent.testrun import prog_run, prog_run_many
+from pytest_ebpf.agent.trace import kmsg_since, trace_drain, trace_open
+
+__all__ = ["EXECUTE", "execute"]
+
+# Each function takes (op, batch); the key says which op type it is for.
+EXECUTE: dict[type[Any], Callable[[Any, Batch], o.Result]] = {
+    o.MapCreate: map_create,
+    o.MapGet: map_get,
+    o.MapSet: map_set,
+    o.MapDelete: map_delete,
+    o.MapPop: map_pop,
+    o.MapDump: map_dump,
+    o.MapUpdate: map_update,
+    o.MapFreeze: map_freeze,
+    o.BtfLoad: btf_load,
+    o.ProgLoad: prog_load,
+    o.ProgRun: prog_run,
+    o.ProgRunMany: prog_run_many,
+    o.ObjPin: obj_pin,
+    o.ObjGet: obj_get,
+    o.InfoByFd: info_by_fd,
+    o.NextId: next_id,
+    o.ObjById: obj_by_id,
+    o.Close: close,
+    o.LinkCreate: link_create,
+    o.LinkUpdate: link_update,
+    o.LinkDetach: link_detach,
+    o.ProgAttach: prog_attach,
+    o.ProgDetach: prog_detach,
+    o.ProgQuery: prog_query,
+    o.RawTracepointOpen: raw_tracepoint_open,
+    o.PerfEventOpen: perf_event_open_op,
+    o.PerfAttach: perf_attach,
+    o.RingDrain: ring_drain,
+    o.PerfOpen: perf_open,
+    o.PerfDrain: perf_drain,
+    o.TraceOpen: trace_open,
+    o.TraceDrain: trace_drain,
+    o.KmsgSince: kmsg_since,
+    o.Describe: describe,
+    o.ReadFile: read_file,
+    o.WriteFile: write_file,
+    o.MakeDir: make_dir,
+    o.OpenFile: open_file,
+    o.Mount: mount,
+    o.NetNs: net_ns,
+    o.Netlink: netlink,
+    o.Spawn: spawn,
+    o.ScopeOpen: scope_open,
+    o.ScopeClose: scope_close,
+}
+
+_FAILURES = (o.Failed, o.ProgRejected)
+# Fields that say which thing an op is about, the most telling first.
+_SUBJECTS = ("path", "target", "map", "prog", "link", "obj", "event", "argv", "name", "kind", "config1")
+
+
+def execute(ops: Sequence[o.Op], *, table: Table, scope: o.Handle | None = None) -> list[o.Result]:
+    """Run a batch: one result per op. The first failure that is not inside ``Try`` leaves the rest ``NotRun``."""
+    batch = Batch(table, scope)
+    results = batch.results
+    if scope is not None:
+        try:
+            table.get(scope)
+        except Refused as error:
+            return [o.Failed("Scope", 0, str(error)), *[o.NotRun()] * (len(ops) - 1)]
+    for op in ops:
+        tried = type(op) is o.Try
+        result = _one(op.op if tried else op, batch)  # type: ignore[union-attr]
+        results.append(result)
+        if isinstance(result, _FAILURES) and not tried:
+            results.extend([o.NotRun()] * (len(ops) - len(results)))
+            break
+    return results
+
+
+def _one(op: Any, batch: Batch) -> o.Result:
+    function = EXECUTE.get(type(op))
+    if function is None:
+        return o.Failed(type(op).__name__, 0, "no such operation")
+    try:
+        return function(op, batch)
+    except OSError as error:
+        errno = error.errno or 0
+        return o.Failed(type(op).__name__, errno, _text(op, batch, words=error_text(errno) if errno else str(error)))
+    except Refused as error:
+        return o.Failed(type(op).__name__, 0, str(error))
+    except Exception:  # a bug in the agent must not end the session: the traceback goes where people look
+        return o.Failed(type(op).__name__, 0, traceback.format_exc())
+
+
+def _text(op: Any, batch: Batch, *, words: str) -> str:
+    """What the op was about, and the error's words."""
+    subject = _subject(op, batch)
+    return f"{subject}: {words}" if subject else words
+
+
+def _subject(op: Any, batch: Batch) -> str:
+    for name in _SUBJECTS:
+        value = getattr(op, name, None)
+        if isinstance(value, o.Handle | o.Ref):
+            try:
+                return batch.entry(value).label
+            except Refused:
+                continue
+        if isinstance(value, tuple) and value:
+            return str(value[0])
+        if isinstance(value, str) and value:
+            return f"map {value!r}" if isinstance(op, o.MapCreate) else value
+    return ""

@@ -1,0 +1,207 @@
+"""Ops that attach programs, and pins."""
+
+from __future__ import annotations
+
+import os
+
+from pytest_ebpf.agent.batch import Batch
+from pytest_ebpf.agent.handles import Refused
+from pytest_ebpf.agent.info import fd_kind, object_info
+from pytest_ebpf.agent.netns import inside
+from pytest_ebpf.agent.ops import (
+    Data,
+    Done,
+    LinkCreate,
+    LinkDetach,
+    LinkUpdate,
+    Made,
+    Obj,
+    ObjGet,
+    ObjPin,
+    PerfAttach,
+    PerfEventOpen,
+    ProgAttach,
+    ProgDetach,
+    ProgQuery,
+    RawTracepointOpen,
+    Result,
+)
+from pytest_ebpf.agent.syscalls import Memory, address_of, bpf, perf_event_open, perf_ioctl
+from pytest_ebpf.agent.uapi import (
+    ATTR_LINK_CREATE,
+    ATTR_LINK_UPDATE,
+    ATTR_OBJ,
+    ATTR_PROG_ATTACH,
+    ATTR_PROG_QUERY,
+    ATTR_RAW_TRACEPOINT_OPEN,
+    BPF_F_REPLACE,
+    LINK_INFO,
+    MAP_INFO,
+    PERF_EVENT_ATTR,
+    PERF_EVENT_IOC_ENABLE,
+    PERF_EVENT_IOC_SET_BPF,
+    PERF_FLAG_FD_CLOEXEC,
+    PROG_INFO,
+    AttachType,
+    Cmd,
+)
+
+__all__ = [
+    "link_create",
+    "link_detach",
+    "link_update",
+    "obj_get",
+    "obj_pin",
+    "perf_attach",
+    "perf_event_open_op",
+    "prog_attach",
+    "prog_detach",
+    "prog_query",
+    "raw_tracepoint_open",
+]
+
+_MAX_ATTACHED = 64  # BPF_CGROUP_MAX_PROGS; the largest list the kernel keeps
+_PERF_ATTR_SIZE = 112  # PERF_ATTR_SIZE_VER5: every kernel that has fentry knows it
+
+
+def link_create(op: LinkCreate, batch: Batch) -> Result:
+    """A link. Where the cookie goes depends on the attach type (struct link_create in bpf_attr)."""
+    prog = batch.entry(op.prog)
+    perf = op.attach_type == AttachType.PERF_EVENT
+    attr = ATTR_LINK_CREATE.pack(
+        prog_fd=batch.fd(op.prog),
+        target_fd=batch.fd(op.target),
+        attach_type=op.attach_type,
+        flags=op.flags,
+        **{"perf_cookie": op.cookie} if perf else {"target_btf_id": op.target_btf_id, "tracing_cookie": op.cookie},
+    )
+    fd = inside(batch, op.netns, call=lambda: bpf(Cmd.LINK_CREATE, attr))
+    entry = batch.own(fd, "link", name=prog.handle.name, site=op.site)
+    prog.held.add(entry.handle.serial)
+    return Made(entry.handle)
+
+
+def raw_tracepoint_open(op: RawTracepointOpen, batch: Batch) -> Result:
+    """A raw tracepoint, or whatever a BTF-typed program was loaded for."""
+    prog = batch.entry(op.prog)
+    name = op.name.encode()
+    attr = ATTR_RAW_TRACEPOINT_OPEN.pack(name=address_of(name), prog_fd=batch.fd(op.prog), cookie=op.cookie)
+    fd = bpf(Cmd.RAW_TRACEPOINT_OPEN, attr.ljust(12, b"\0"))
+    entry = batch.own(fd, "link", name=prog.handle.name, site=op.site)
+    prog.held.add(entry.handle.serial)
+    return Made(entry.handle)
+
+
+def link_update(op: LinkUpdate, batch: Batch) -> Result:
+    """Put another program in. ``old`` asks the kernel to refuse unless that one is there."""
+    link = batch.entry(op.link)
+    flags = op.flags | (BPF_F_REPLACE if op.old is not None else 0)
+    bpf(
+        Cmd.LINK_UPDATE,
+        ATTR_LINK_UPDATE.pack(
+            link_fd=link.fd, new_prog_fd=batch.fd(op.prog), flags=flags, old_prog_fd=batch.fd(op.old)
+        ),
+    )
+    batch.entry(op.prog).held.add(link.handle.serial)
+    return Done()
+
+
+def link_detach(op: LinkDetach, batch: Batch) -> Result:
+    """Detach now, while the handle stays."""
+    bpf(Cmd.LINK_DETACH, ATTR_LINK_UPDATE.pack(link_fd=batch.fd(op.link)))
+    return Done()
+
+
+def prog_attach(op: ProgAttach, batch: Batch) -> Result:
+    """Attach without a link: it holds until PROG_DETACH or the target's end, so it counts as a leak after that."""
+    prog = batch.entry(op.prog)
+    attr = ATTR_PROG_ATTACH.pack(
+        target_fd=batch.fd(op.target),
+        attach_bpf_fd=batch.fd(op.prog),
+        attach_type=op.attach_type,
+        attach_flags=op.flags,
+    )
+    inside(batch, op.netns, call=lambda: bpf(Cmd.PROG_ATTACH, attr))
+    prog.attached[_target_key(batch, op.target), op.attach_type] = _words(batch, op.target)
+    return Done()
+
+
+def prog_detach(op: ProgDetach, batch: Batch) -> Result:
+    """Undo PROG_ATTACH."""
+    attr = ATTR_PROG_ATTACH.pack(
+        target_fd=batch.fd(op.target), attach_bpf_fd=batch.fd(op.prog), attach_type=op.attach_type
+    )
+    inside(batch, op.netns, call=lambda: bpf(Cmd.PROG_DETACH, attr))
+    batch.entry(op.prog).attached.pop((_target_key(batch, op.target), op.attach_type), None)
+    return Done()
+
+
+def _target_key(batch: Batch, target: Obj | int) -> object:
+    return target if isinstance(target, int) else batch.entry(target).handle
+
+
+def _words(batch: Batch, target: Obj | int) -> str:
+    return f"ifindex {target}" if isinstance(target, int) else batch.entry(target).label
+
+
+def prog_query(op: ProgQuery, batch: Batch) -> Result:
+    """The ids of what is attached."""
+    ids = Memory(4 * _MAX_ATTACHED)
+    attr = ATTR_PROG_QUERY.pack(
+        target_fd=batch.fd(op.target),
+        attach_type=op.attach_type,
+        query_flags=op.flags,
+        prog_ids=ids.address,
+        prog_cnt=_MAX_ATTACHED,
+    )
+    inside(batch, op.netns, call=lambda: bpf(Cmd.PROG_QUERY, attr))
+    return Data(bytes(ids.view[: 4 * ATTR_PROG_QUERY.get(attr, name="prog_cnt")]))
+
+
+def perf_event_open_op(op: PerfEventOpen, batch: Batch) -> Result:
+    """A perf event to hang a program on."""
+    path = op.config1.encode() if isinstance(op.config1, str) else b""
+    attr = PERF_EVENT_ATTR.pack(
+        type=op.type,
+        size=_PERF_ATTR_SIZE,
+        config=op.config,
+        sample_period=op.sample_period,
+        config1=address_of(path) if isinstance(op.config1, str) else op.config1,
+        config2=op.config2,
+    ).ljust(_PERF_ATTR_SIZE, b"\0")
+    fd = perf_event_open(attr, pid=op.pid, cpu=op.cpu, flags=op.flags | PERF_FLAG_FD_CLOEXEC)
+    name = op.config1 if isinstance(op.config1, str) else f"type {op.type} config {op.config}"
+    return Made(batch.own(fd, "perf_event", name=name, site=op.site).handle)
+
+
+def perf_attach(op: PerfAttach, batch: Batch) -> Result:
+    """Attach without a link. It ends with the event's fd."""
+    event = batch.entry(op.event)
+    perf_ioctl(batch.fd(op.event), PERF_EVENT_IOC_SET_BPF, value=batch.fd(op.prog))
+    perf_ioctl(event.fd, PERF_EVENT_IOC_ENABLE)
+    batch.entry(op.prog).held.add(event.handle.serial)
+    return Done()
+
+
+def obj_pin(op: ObjPin, batch: Batch) -> Result:
+    """Pin at a path of a bpf file system."""
+    entry = batch.entry(op.obj)
+    path = os.fsencode(op.path)
+    bpf(Cmd.OBJ_PIN, ATTR_OBJ.pack(pathname=address_of(path), bpf_fd=batch.fd(op.obj)))
+    entry.pins.append(op.path)
+    return Done()
+
+
+def obj_get(op: ObjGet, batch: Batch) -> Result:
+    """Open what is pinned at a path."""
+    path = os.fsencode(op.path)
+    fd = bpf(Cmd.OBJ_GET, ATTR_OBJ.pack(pathname=address_of(path)).ljust(12, b"\0"))
+    kind = fd_kind(fd)
+    if not kind:
+        os.close(fd)
+        raise Refused(f"{op.path} is pinned, but it is no map, program or link")
+    info = object_info(fd)
+    name = {"map": MAP_INFO, "prog": PROG_INFO}[kind].text(info, name="name") if kind in ("map", "prog") else ""
+    entry = batch.own(fd, kind, name=name or op.path, site=op.site, own=False)
+    entry.id = LINK_INFO.get(info, name="id") if kind == "link" else 0
+    return Made(entry.handle)

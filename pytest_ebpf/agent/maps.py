@@ -1,0 +1,195 @@
+"""Ops on maps."""
+
+from __future__ import annotations
+
+from errno import ENOENT
+from struct import Struct
+
+from pytest_ebpf.agent.batch import Batch
+from pytest_ebpf.agent.facts import possible_cpus
+from pytest_ebpf.agent.handles import Entry, MapShape, Refused
+from pytest_ebpf.agent.info import map_shape, object_name
+from pytest_ebpf.agent.ops import (
+    Done,
+    Made,
+    MapCreate,
+    MapDelete,
+    MapFreeze,
+    MapGet,
+    MapPop,
+    MapSet,
+    Result,
+    Value,
+)
+from pytest_ebpf.agent.syscalls import Memory, address_of, bpf, bpf_errno, error_text, raise_memlock
+from pytest_ebpf.agent.uapi import ATTR_MAP_CREATE, ATTR_MAP_ELEM, Cmd, MapType
+
+__all__ = [
+    "check_key",
+    "elem_attr",
+    "map_create",
+    "map_delete",
+    "map_freeze",
+    "map_get",
+    "map_pop",
+    "map_set",
+    "per_cpu_width",
+    "shape_of",
+]
+
+_PER_CPU = frozenset(
+    {MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH, MapType.PERCPU_CGROUP_STORAGE}
+)
+
+# map_fd, key, value, flags
+_ELEM = Struct("=I4xQQQ")
+_FD = Struct("=I")
+
+
+def per_cpu_width(batch: Batch, *, type: int, value_size: int) -> int:
+    """Bytes of one value in user space."""
+    if type not in _PER_CPU:
+        return value_size
+    cpus = batch.table.cache.get("possible")
+    if not isinstance(cpus, int):
+        cpus = batch.table.cache["possible"] = possible_cpus()
+    return (value_size + 7) // 8 * 8 * cpus
+
+
+def shape_of(batch: Batch, entry: Entry) -> MapShape:
+    """A map's geometry; asked of the kernel once for maps that were not made here. Raises ``Refused``."""
+    if entry.shape is None:
+        if entry.kind != "map":
+            raise Refused(f"{entry.label} is not a map")
+        type, key_size, value_size, max_entries = map_shape(entry.fd)
+        width = per_cpu_width(batch, type=type, value_size=value_size)
+        entry.shape = MapShape(type, key_size, value_size, max_entries, width)
+    return entry.shape
+
+
+def check_key(entry: Entry, shape: MapShape, *, key: bytes) -> None:
+    """The kernel reads key_size bytes whatever it is given. Raises ``Refused``."""
+    if len(key) != shape.key_size:
+        raise Refused(f"{entry.label} takes keys of {shape.key_size} bytes, got {len(key)}")
+
+
+def elem_attr(fd: int, key: int, *, value: int = 0, flags: int = 0) -> bytearray:
+    """The attribute of the single-element commands; ``key`` and ``value`` are addresses."""
+    return bytearray(_ELEM.pack(fd, key, value, flags))
+
+
+def _create(batch: Batch, op: MapCreate, *, with_btf: bool) -> int:
+    typed: dict[str, int] = {}
+    if with_btf:
+        typed = {
+            "btf_fd": batch.fd(op.btf),
+            "btf_key_type_id": op.btf_key,
+            "btf_value_type_id": op.btf_value,
+        }
+    attr = ATTR_MAP_CREATE.pack(
+        map_type=op.type,
+        key_size=op.key_size,
+        value_size=op.value_size,
+        max_entries=op.max_entries,
+        map_flags=op.flags,
+        inner_map_fd=batch.fd(op.inner_map),
+        numa_node=op.numa_node,
+        map_name=object_name(op.name),
+        map_extra=op.map_extra,
+        **typed,
+    )
+    return raise_memlock(lambda: bpf_errno(Cmd.MAP_CREATE, attr))
+
+
+def map_create(op: MapCreate, batch: Batch) -> Result:
+    """A map refused with BTF is tried without: which map types take type ids differs between kernels."""
+    fd = first = _create(batch, op, with_btf=op.btf is not None)
+    if fd < 0 and op.btf is not None:
+        fd = _create(batch, op, with_btf=False)
+    if fd < 0:
+        raise OSError(-first, error_text(-first))
+    entry = batch.own(fd, "map", name=op.name, site=op.site)
+    width = per_cpu_width(batch, type=op.type, value_size=op.value_size)
+    entry.shape = MapShape(op.type, op.key_size, op.value_size, op.max_entries, width)
+    if op.inner_map is not None:
+        entry.state = "outer"
+    return Made(entry.handle)
+
+
+def map_get(op: MapGet, batch: Batch) -> Result:
+    """Look one key up. A queue or stack is peeked at; a bloom filter tells whether ``key`` may be in it."""
+    entry = batch.entry(op.map)
+    shape = entry.shape or shape_of(batch, entry)
+    if shape.type == MapType.BLOOM_FILTER:
+        return _bloom_get(entry, shape, key=op.key)
+    check_key(entry, shape, key=op.key)
+    value = Memory(shape.width)
+    result = bpf_errno(
+        Cmd.MAP_LOOKUP_ELEM, elem_attr(entry.fd, address_of(op.key), value=value.address, flags=op.flags)
+    )
+    return _answer(result, value, width=shape.width)
+
+
+def _bloom_get(entry: Entry, shape: MapShape, *, key: bytes) -> Result:
+    if len(key) != shape.value_size:
+        raise Refused(f"{entry.label} takes values of {shape.value_size} bytes, got {len(key)}")
+    value = Memory(shape.value_size)
+    value.view[:] = key
+    result = bpf_errno(Cmd.MAP_LOOKUP_ELEM, elem_attr(entry.fd, 0, value=value.address))
+    return _answer(result, value, width=shape.value_size)
+
+
+def _answer(result: int, value: Memory, *, width: int) -> Result:
+    if result == -ENOENT:
+        return Value(None)
+    if result < 0:
+        raise OSError(-result, error_text(-result))
+    return Value(bytes(value.view[:width]))
+
+
+def map_set(op: MapSet, batch: Batch) -> Result:
+    """Store one value."""
+    entry = batch.entry(op.map)
+    shape = entry.shape or shape_of(batch, entry)
+    check_key(entry, shape, key=op.key)
+    if isinstance(op.value, bytes):
+        value = op.value
+    else:
+        target = batch.entry(op.value)
+        value = _FD.pack(batch.fd(op.value)).ljust(shape.width, b"\0")
+        target.held.add(entry.handle.serial)
+    if len(value) != shape.width:
+        raise Refused(_wrong_value(entry, shape, got=len(value)))
+    bpf(Cmd.MAP_UPDATE_ELEM, elem_attr(entry.fd, address_of(op.key), value=address_of(value), flags=op.flags))
+    return Done()
+
+
+def _wrong_value(entry: Entry, shape: MapShape, *, got: int) -> str:
+    if shape.width == shape.value_size:
+        return f"{entry.label} takes values of {shape.width} bytes, got {got}"
+    each = (shape.value_size + 7) // 8 * 8
+    return f"{entry.label} takes {shape.width // each} values of {each} bytes (one per possible CPU), got {got} bytes"
+
+
+def map_delete(op: MapDelete, batch: Batch) -> Result:
+    """Delete one key."""
+    entry = batch.entry(op.map)
+    check_key(entry, entry.shape or shape_of(batch, entry), key=op.key)
+    bpf(Cmd.MAP_DELETE_ELEM, elem_attr(entry.fd, address_of(op.key)))
+    return Done()
+
+
+def map_pop(op: MapPop, batch: Batch) -> Result:
+    """Take one value out. Hash maps can since Linux 5.14 (commit 3e87f192b405)."""
+    entry = batch.entry(op.map)
+    shape = entry.shape or shape_of(batch, entry)
+    check_key(entry, shape, key=op.key)
+    value = Memory(shape.width)
+    attr = elem_attr(entry.fd, address_of(op.key), value=value.address)
+    return _answer(bpf_errno(Cmd.MAP_LOOKUP_AND_DELETE_ELEM, attr), value, width=shape.width)
+
+
+def map_freeze(op: MapFreeze, batch: Batch) -> Result:
+    """Let nobody in user space change the map from now on."""
+    bpf(Cmd.MAP_FREEZE, ATTR_MAP_ELEM.pack(map_fd=batch.fd(op.map)))
+    return Done()

@@ -1,0 +1,199 @@
+"""The system calls that Python has no function for. The only file that calls libc.
+
+Every function raises ``OSError`` with the kernel's errno (524 ENOTSUPP included), except ``bpf_errno``, which returns
+it: loops over map entries end in errors that are answers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import mmap
+import os
+from collections.abc import Callable
+from errno import EAGAIN, EPERM
+
+from pytest_ebpf.agent.uapi import SYSCALLS
+
+__all__ = [
+    "CLONE_NEWNET",
+    "MNT_DETACH",
+    "Memory",
+    "address_of",
+    "bpf",
+    "bpf_at",
+    "bpf_errno",
+    "detached_mount",
+    "error_text",
+    "mount",
+    "perf_event_open",
+    "perf_ioctl",
+    "raise_memlock",
+    "setns",
+    "umount",
+    "unshare",
+]
+
+CLONE_NEWNET = 0x40000000
+MNT_DETACH = 2
+_BIG = 1 << 20
+_PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+_ENOTSUPP = 524  # include/linux/errno.h: internal to the kernel, yet bpf() returns it
+_PROG_LOAD = 5
+_LOAD_ATTEMPTS = 5
+_FSCONFIG_CMD_CREATE = 6
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_machine = os.uname().machine
+_numbers = SYSCALLS.get(_machine, SYSCALLS["generic"])
+_BPF = _numbers["bpf"]
+_syscall = _libc.syscall
+_syscall.restype = ctypes.c_long
+# The variadic syscall(2) takes longs. Six are always passed: argtypes keep 64-bit addresses whole.
+_syscall.argtypes = [ctypes.c_long] * 7
+_get_errno = ctypes.get_errno
+_CharPointer = ctypes.c_char_p
+_VoidPointer = ctypes.c_void_p
+
+
+def error_text(errno: int) -> str:
+    """The words of an errno."""
+    return "not supported by this kernel" if errno == _ENOTSUPP else os.strerror(errno)
+
+
+def _fail() -> OSError:
+    errno = _get_errno()
+    return OSError(errno, error_text(errno))
+
+
+class Memory:
+    """Zeroed memory whose address the kernel may be given. From 1 MiB on the pages come when first touched."""
+
+    __slots__ = ("_array", "address", "size", "view")
+
+    def __init__(self, size: int) -> None:
+        kind = ctypes.c_char * max(size, 1)
+        self._array = kind() if size < _BIG else kind.from_buffer(mmap.mmap(-1, size, flags=_PRIVATE))
+        self.address = ctypes.addressof(self._array)
+        self.view = memoryview(self._array).cast("B")
+        self.size = size
+
+    def text(self) -> bytes:
+        """The bytes before the first NUL."""
+        return ctypes.string_at(self.address, self._length())
+
+    def _length(self) -> int:
+        raw: int = _libc.strnlen(_VoidPointer(self.address), ctypes.c_size_t(self.size))
+        return raw
+
+
+_libc.strnlen.restype = ctypes.c_size_t
+
+
+def address_of(data: bytes) -> int:
+    """Where ``data`` lies; 0 for none. For the kernel to read only, and while the caller holds ``data``."""
+    if not data:
+        return 0
+    return ctypes.cast(_CharPointer(data), _VoidPointer).value or 0
+
+
+def bpf_at(cmd: int, address: int, *, size: int) -> int:
+    """bpf(2) on the attribute at ``address``: what the call returned, or -errno."""
+    result: int = _syscall(_BPF, cmd, address, size, 0, 0, 0)
+    return result if result >= 0 else -_get_errno()
+
+
+def bpf_errno(cmd: int, attr: bytearray) -> int:
+    """bpf(2): what it returned, or -errno. The kernel may write to ``attr``.
+
+    PROG_LOAD answers EAGAIN when a signal arrives during verification; it is tried five times.
+    """
+    size = len(attr)
+    address = ctypes.addressof((ctypes.c_char * size).from_buffer(attr))
+    result = bpf_at(cmd, address, size=size)
+    attempts = 1
+    while result == -EAGAIN and cmd == _PROG_LOAD and attempts < _LOAD_ATTEMPTS:
+        result = bpf_at(cmd, address, size=size)
+        attempts += 1
+    return result
+
+
+def bpf(cmd: int, attr: bytearray) -> int:
+    """bpf(2): what it returned. Raises ``OSError``."""
+    result = bpf_errno(cmd, attr)
+    if result < 0:
+        raise OSError(-result, error_text(-result))
+    return result
+
+
+def raise_memlock(call: Callable[[], int]) -> int:
+    """``call`` (answering like ``bpf_errno``), once more with RLIMIT_MEMLOCK lifted when it says EPERM: until Linux
+    5.11 (commit d5299b67dd59) maps and programs counted against that limit, whose default is 64 KiB."""
+    result = call()
+    if result != -EPERM:
+        return result
+    import resource
+
+    try:
+        if resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY:
+            return result
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    except (ValueError, OSError):
+        return result
+    return call()
+
+
+def perf_event_open(attr: bytearray, *, pid: int, cpu: int, flags: int) -> int:
+    """perf_event_open(2) -> fd."""
+    address = ctypes.addressof((ctypes.c_char * len(attr)).from_buffer(attr))
+    fd: int = _syscall(_numbers["perf_event_open"], address, pid, cpu, -1, flags, 0)
+    if fd < 0:
+        raise _fail()
+    return fd
+
+
+def perf_ioctl(fd: int, request: int, *, value: int = 0) -> None:
+    """An ioctl of a perf event that takes a number."""
+    fcntl.ioctl(fd, request, value)
+
+
+def unshare(flags: int) -> None:
+    """unshare(2), for the calling thread."""
+    if _libc.unshare(ctypes.c_int(flags)) != 0:
+        raise _fail()
+
+
+def setns(fd: int, kind: int) -> None:
+    """setns(2), for the calling thread."""
+    if _libc.setns(ctypes.c_int(fd), ctypes.c_int(kind)) != 0:
+        raise _fail()
+
+
+def mount(source: str, target: str, *, fstype: str, flags: int = 0, data: str = "") -> None:
+    """mount(2)."""
+    texts = [_CharPointer(os.fsencode(text)) if text else None for text in (source, target, fstype, data)]
+    if _libc.mount(texts[0], texts[1], texts[2], ctypes.c_ulong(flags), texts[3]) != 0:
+        raise _fail()
+
+
+def umount(target: str, *, flags: int = MNT_DETACH) -> None:
+    """umount2(2)."""
+    if _libc.umount2(_CharPointer(os.fsencode(target)), ctypes.c_int(flags)) != 0:
+        raise _fail()
+
+
+def detached_mount(fstype: str) -> int:
+    """A file system mounted nowhere (fsopen, fsconfig, fsmount; Linux 5.2) -> fd of its root directory."""
+    name = fstype.encode()
+    context: int = _syscall(_numbers["fsopen"], address_of(name), 1, 0, 0, 0, 0)
+    if context < 0:
+        raise _fail()
+    try:
+        if _syscall(_numbers["fsconfig"], context, _FSCONFIG_CMD_CREATE, 0, 0, 0, 0) < 0:
+            raise _fail()
+        fd: int = _syscall(_numbers["fsmount"], context, 1, 0, 0, 0, 0)
+        if fd < 0:
+            raise _fail()
+        return fd
+    finally:
+        os.close(context)

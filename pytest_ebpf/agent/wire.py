@@ -1,0 +1,332 @@
+"""Frames: messages <-> bytes. Pure, the same on both ends.
+
+A frame is two u32 lengths (little-endian), a JSON head and the raw bytes that it refers to. In the head
+
+* a value is ``["TypeName", field, …]`` in the order of its class; fields at the end that hold their defaults are left
+  out;
+* bytes are ``[offset, length]`` into the raw bytes, a tuple of bytes is ``[offset, [length, …]]``, all else is itself.
+
+What comes in is checked against the declared types of the fields: the other end may be a kernel that is falling
+over. Anything odd raises ``WireError``; nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from operator import attrgetter
+from struct import Struct
+from typing import Any, get_args
+
+from pytest_ebpf.agent import ops
+from pytest_ebpf.agent.ops import Handle, Op, Result
+
+__all__ = ["MAX_BLOBS", "MAX_HEAD", "Codec", "Decoder", "Hello", "Message", "Reply", "Request", "WireError"]
+
+MAX_HEAD = 64 << 20
+MAX_BLOBS = 3 << 29  # a verifier log of 1 GiB, and then some
+_LENGTHS = Struct("<II")
+
+
+class WireError(Exception):
+    """Bytes that are no frame, or a frame that is no message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The agent's first word. ``boot`` is in every handle it gives out."""
+
+    boot: str
+    python: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Run a batch. ``id`` counts up, so that an answer nobody waits for any more can be told from the next one."""
+
+    id: int
+    ops: tuple[Op, ...]
+    scope: Handle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The results of request ``id``; ``error`` says why there are none."""
+
+    id: int
+    results: tuple[Result, ...] = ()
+    error: str = ""
+
+
+Message = Hello | Request | Reply
+
+_Read = Callable[[Any, memoryview], Any]
+_Readers = dict[type[Any], _Read]
+_ALIASES = {"Obj": ops.Obj, "Op": ops.Op, "Result": ops.Result}
+_PLAIN = {"int": int, "str": str, "bool": bool, "None": type(None)}
+
+
+class _Blobs:
+    """The raw bytes behind a head under construction."""
+
+    __slots__ = ("parts", "size")
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.size = 0
+
+    def add(self, data: bytes) -> list[int]:
+        place = [self.size, len(data)]
+        self.size += len(data)
+        self.parts.append(data)
+        return place
+
+
+class _Shape:
+    """How the values of one class are written and read."""
+
+    __slots__ = ("_cls", "_defaults", "_get", "_name", "_names", "_readers", "_required")
+
+    def __init__(self, cls: type[Any], codec: Codec) -> None:
+        declared = fields(cls)
+        self._cls = cls
+        self._name = cls.__name__
+        self._names = [f.name for f in declared]
+        self._get = _getter(self._names)
+        self._defaults = [f.default for f in declared]
+        self._required = sum(1 for f in declared if f.default is MISSING)
+        self._readers = [codec.readers(str(f.type)) for f in declared]
+
+    def row(self, value: Any, blobs: _Blobs, *, write: Callable[[Any, _Blobs], Any]) -> list[Any]:
+        """The value as a row of the head."""
+        values = self._get(value)
+        end = len(values)
+        while end > self._required and values[end - 1] == self._defaults[end - 1]:
+            end -= 1
+        row: list[Any] = [self._name]
+        row += [field if type(field) is int else write(field, blobs) for field in values[:end]]
+        return row
+
+    def value(self, row: list[Any], blobs: memoryview) -> Any:
+        """The value of a row. Raises ``WireError``."""
+        if not self._required < len(row) <= len(self._readers) + 1:
+            raise WireError(f"{self._name} with {len(row) - 1} fields")
+        values = []
+        for index, readers in enumerate(self._readers[: len(row) - 1]):
+            field = row[index + 1]
+            read = readers.get(type(field))
+            if read is None:
+                raise WireError(f"{self._name}.{self._names[index]}: unexpected {str(field)[:60]!r}")
+            values.append(read(field, blobs))
+        return self._cls(*values)
+
+
+def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda value: tuple(getattr(value, name) for name in names)
+
+
+def _same(field: Any, blobs: memoryview) -> Any:
+    return field
+
+
+def _bytes(field: list[Any], blobs: memoryview) -> bytes:
+    match field:
+        case [int(offset), int(length)] if 0 <= offset <= offset + length <= len(blobs):
+            return bytes(blobs[offset : offset + length])
+    raise WireError(f"no place in {len(blobs)} bytes: {str(field)[:60]}")
+
+
+def _many_bytes(field: list[Any], blobs: memoryview) -> tuple[bytes, ...]:
+    match field:
+        case []:
+            return ()
+        case [int(offset), [*lengths]]:
+            return tuple(_pieces(offset, lengths, blobs=blobs))
+    raise WireError(f"no places of bytes: {str(field)[:60]}")
+
+
+def _pieces(offset: int, lengths: list[Any], *, blobs: memoryview) -> list[bytes]:
+    pieces = []
+    for length in lengths:
+        if type(length) is not int or length < 0 or offset < 0 or offset + length > len(blobs):
+            raise WireError(f"no place in {len(blobs)} bytes: {offset}, {str(length)[:60]}")
+        pieces.append(bytes(blobs[offset : offset + length]))
+        offset += length
+    return pieces
+
+
+class Codec:
+    """Messages <-> frames. Learns a class when it first meets it."""
+
+    def __init__(self) -> None:
+        found = [getattr(ops, name) for name in ops.__all__]
+        classes = [cls for cls in (*found, Hello, Request, Reply) if isinstance(cls, type) and is_dataclass(cls)]
+        self._classes = {cls.__name__: cls for cls in classes}
+        self._shapes: dict[str, _Shape] = {}
+        self._readers: dict[str, _Readers] = {}
+
+    def encode(self, message: Message) -> bytes:
+        """A whole frame. Raises ``WireError`` for a value that has no place in one."""
+        blobs = _Blobs()
+        try:
+            head = json.dumps(self._write(message, blobs), separators=(",", ":"), ensure_ascii=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise WireError(f"cannot send this {type(message).__name__}: {error}") from error
+        if len(head) > MAX_HEAD or blobs.size > MAX_BLOBS:
+            raise WireError(f"a message of {len(head)} + {blobs.size} bytes; the limits are {MAX_HEAD} and {MAX_BLOBS}")
+        return b"".join([_LENGTHS.pack(len(head), blobs.size), head, *blobs.parts])
+
+    def decode(self, head: bytes, blobs: memoryview) -> Message:
+        """The message of one frame. Raises ``WireError``."""
+        try:
+            row = json.loads(head, parse_constant=_no_constant)
+            if type(row) is not list or row[:1] not in (["Hello"], ["Request"], ["Reply"]):
+                raise WireError(f"no message: {str(row)[:60]!r}")
+            message: Message = self._shape(row[0]).value(row, blobs)
+        except (ValueError, RecursionError) as error:
+            raise WireError(f"no message: {error}") from error
+        return message
+
+    def _shape(self, name: str) -> _Shape:
+        shape = self._shapes.get(name)
+        if shape is None:
+            shape = self._shapes[name] = _Shape(self._classes[name], self)
+        return shape
+
+    def _write(self, value: Any, blobs: _Blobs) -> Any:
+        kind = type(value)
+        if kind is bytes:
+            return blobs.add(value)
+        if kind.__name__ in self._classes:
+            return self._shape(kind.__name__).row(value, blobs, write=self._write)
+        if kind is tuple:
+            if value and all(type(item) is bytes for item in value):
+                offset = blobs.size
+                return [offset, [blobs.add(item)[1] for item in value]]
+            return [self._write(item, blobs) for item in value]
+        return value
+
+    def readers(self, annotation: str) -> _Readers:
+        """JSON type -> how to read it, for a field declared so."""
+        readers = self._readers.get(annotation)
+        if readers is None:
+            readers = self._readers[annotation] = {}
+            for atom in annotation.split(" | ") if not annotation.startswith("tuple[") else _tuple_first(annotation):
+                self._add_atom(atom, readers)
+        return readers
+
+    def _add_atom(self, atom: str, readers: _Readers) -> None:
+        if atom in _PLAIN:
+            readers[_PLAIN[atom]] = _same
+        elif atom == "float":
+            readers |= {float: _same, int: _same}
+        elif atom == "tuple[bytes, ...]":
+            readers[list] = _many_bytes
+        elif atom.startswith("tuple["):
+            readers[list] = self._tuple_reader(atom.removeprefix("tuple[").removesuffix("]"))
+        elif atom == "bytes":
+            readers[list] = _either(_bytes, readers.get(list))
+        else:
+            readers[list] = _either(readers.get(list, _refuse), self._class_reader(atom))
+
+    def _class_reader(self, name: str) -> _Read:
+        """Reads a class, or any class of an alias (Obj, Op, Result)."""
+        members = get_args(_ALIASES[name]) if name in _ALIASES else (self._classes[name],)
+        names = frozenset(member.__name__ for member in members)
+
+        def read(row: list[Any], blobs: memoryview) -> Any:
+            kind = row[0]
+            if kind not in names:
+                raise WireError(f"expected {name}, got {str(kind)[:60]!r}")
+            return self._shape(kind).value(row, blobs)
+
+        return read
+
+    def _tuple_reader(self, inner: str) -> _Read:
+        """``X, ...`` or ``X, Y``."""
+        parts = [inner.removesuffix(", ...")] if inner.endswith(", ...") else inner.split(", ")
+        length = 0 if len(parts) == 1 else len(parts)
+        each = [self.readers(part) for part in parts]
+
+        def read(items: list[Any], blobs: memoryview) -> tuple[Any, ...]:
+            if length and len(items) != length:
+                raise WireError(f"expected {length} items, got {len(items)}")
+            values = []
+            for index, item in enumerate(items):
+                reader = each[index if length else 0].get(type(item))
+                if reader is None:
+                    raise WireError(f"unexpected item {str(item)[:60]!r}")
+                values.append(reader(item, blobs))
+            return tuple(values)
+
+        return read
+
+
+def _tuple_first(annotation: str) -> list[str]:
+    """``tuple[…] | None`` in its parts; bars inside the brackets are not seen as separators."""
+    body, _, rest = annotation.rpartition("]")
+    return [f"{body}]", *filter(None, rest.split(" | "))]
+
+
+def _refuse(row: list[Any], blobs: memoryview) -> Any:
+    raise WireError(f"unexpected {str(row)[:60]!r}")
+
+
+def _either(plain: _Read, named: _Read | None) -> _Read:
+    """Rows begin with a name, places of bytes with a number."""
+    if named is None:
+        return plain
+
+    def read(row: list[Any], blobs: memoryview) -> Any:
+        return (named if row and type(row[0]) is str else plain)(row, blobs)
+
+    return read
+
+
+def _no_constant(name: str) -> None:
+    raise WireError(f"{name} is no JSON")
+
+
+class Decoder:
+    """Bytes in any portions -> messages."""
+
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
+        self._buffer = bytearray()
+
+    @property
+    def missing(self) -> int:
+        """How many bytes the next message needs at least."""
+        have = len(self._buffer)
+        if have < _LENGTHS.size:
+            return _LENGTHS.size - have
+        return max(1, _LENGTHS.size + sum(self._lengths()) - have)
+
+    def feed(self, data: bytes) -> list[Message]:
+        """The messages that ``data`` completes. Raises ``WireError``; the stream is of no use after that."""
+        self._buffer += data
+        messages: list[Message] = []
+        while len(self._buffer) >= _LENGTHS.size:
+            head, blobs = self._lengths()
+            end = _LENGTHS.size + head + blobs
+            if len(self._buffer) < end:
+                break
+            messages.append(self._take(head, end=end))
+        return messages
+
+    def _take(self, head: int, *, end: int) -> Message:
+        start = _LENGTHS.size + head
+        with memoryview(self._buffer) as whole, whole[start:end] as blobs:
+            message = self._codec.decode(bytes(whole[_LENGTHS.size : start]), blobs)
+        del self._buffer[:end]
+        return message
+
+    def _lengths(self) -> tuple[int, int]:
+        head, blobs = _LENGTHS.unpack_from(self._buffer)
+        if head > MAX_HEAD or blobs > MAX_BLOBS:
+            raise WireError(f"a frame of {head} + {blobs} bytes: the other end does not speak this protocol")
+        return head, blobs

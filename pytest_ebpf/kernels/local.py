@@ -1,0 +1,36 @@
+"""The kernel under this process: ops are executed right here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from pytest_ebpf.agent.execute import execute
+from pytest_ebpf.agent.handles import Table
+from pytest_ebpf.agent.ops import Handle, Op, Result
+
+__all__ = ["LocalKernel"]
+
+
+class LocalKernel:
+    """Needs the privileges that the ops need. Batches of several threads wait for each other, as with a guest."""
+
+    def __init__(self) -> None:
+        self._table = Table()
+        self._lock = threading.Lock()
+
+    def run(self, ops: Sequence[Op], *, scope: Handle | None = None, timeout: float | None = None) -> list[Result]:
+        """Run a batch. ``timeout`` has no meaning here: nobody can be lost."""
+        with self._lock:
+            return execute(ops, table=self._table, scope=scope)
+
+    def close(self) -> None:
+        """Close every object that is left."""
+        with self._lock:
+            self._table.close_all()
+
+    def __enter__(self) -> LocalKernel:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()

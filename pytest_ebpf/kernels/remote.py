@@ -1,0 +1,163 @@
+"""A kernel behind a stream: frames to an agent in a guest, or in a process with more privileges."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from pytest_ebpf.agent.ops import Handle, Op, PerfDrain, Result, RingDrain, Spawn, TraceDrain, Try
+from pytest_ebpf.agent.wire import Codec, Decoder, Hello, Message, Reply, Request, WireError
+from pytest_ebpf.errors import GuestLost, HarnessError
+
+__all__ = ["RemoteKernel", "Stream", "needed_seconds"]
+
+_CHUNK = 1 << 20
+_PATIENCE = 30.0  # seconds for a batch beyond what its ops name themselves: the verifier may take several
+_BYTES_PER_SECOND = 20e6  # what a virtio port under emulation carries, with room to spare
+_NAMED = 4  # ops named in a message
+
+
+class Stream(Protocol):
+    """Bytes to and from an agent. ``timeout`` in seconds covers the call; a silent other end is ``TimeoutError``."""
+
+    def read(self, n: int, timeout: float | None = None) -> bytes:
+        """One to ``n`` bytes, none at end of file."""
+        ...
+
+    def write(self, data: bytes, timeout: float | None = None) -> None:
+        """All of ``data``. ``OSError`` when nobody is there."""
+        ...
+
+    def close(self) -> None:
+        """Hang up. Idempotent."""
+        ...
+
+
+def needed_seconds(ops: Sequence[Op]) -> float:
+    """The waiting that ops ask for themselves."""
+    total = 0.0
+    for op in ops:
+        inner = op.op if isinstance(op, Try) else op
+        if isinstance(inner, Spawn):
+            total += inner.timeout
+        elif isinstance(inner, RingDrain | PerfDrain | TraceDrain):
+            total += inner.timeout_ms / 1000
+    return total
+
+
+class RemoteKernel:
+    """``name`` is for messages; ``scale`` multiplies deadlines (an emulated guest is slow); ``on_lost(reason)`` is
+    called once when the agent is gone and gives the text to show with the error: the tail of the guest's console."""
+
+    def __init__(
+        self, stream: Stream, *, name: str, scale: float = 1.0, on_lost: Callable[[str], str] | None = None
+    ) -> None:
+        self.name = name
+        self._stream = stream
+        self._scale = scale
+        self._on_lost = on_lost
+        self._codec = Codec()
+        self._decoder = Decoder(self._codec)
+        self._inbox: list[Message] = []
+        self._id = 0
+        self._lock = threading.Lock()
+        self._lost: GuestLost | None = None
+        self._closed = False
+        self.hello = self._greet()
+
+    def run(self, ops: Sequence[Op], *, scope: Handle | None = None, timeout: float | None = None) -> list[Result]:
+        """Run a batch. Raises ``GuestLost`` when the agent goes or stays silent, and at once from then on."""
+        with self._lock:
+            if self._lost is not None:
+                raise self._gone_before()
+            if self._closed:
+                raise HarnessError(f"kernel {self.name} was closed")
+            self._id += 1
+            frame = self._encode(Request(self._id, tuple(ops), scope))
+            allowed = (needed_seconds(ops) + (timeout or 0.0) + _PATIENCE) * self._scale
+            deadline = time.monotonic() + allowed + len(frame) / _BYTES_PER_SECOND
+            self._send(frame, ops, deadline=deadline)
+            reply = self._reply(ops, deadline=deadline, allowed=allowed)
+        if reply.error:
+            raise HarnessError(f"kernel {self.name}: the agent could not answer {_names(ops)}: {reply.error}")
+        if len(reply.results) != len(ops):
+            raise HarnessError(f"kernel {self.name}: {len(reply.results)} results for {len(ops)} operations")
+        return list(reply.results)
+
+    def close(self) -> None:
+        """Hang up; the agent closes what is left."""
+        with self._lock:
+            self._closed = True
+            self._stream.close()
+
+    def __enter__(self) -> RemoteKernel:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _encode(self, request: Request) -> bytes:
+        try:
+            return self._codec.encode(request)
+        except WireError as error:
+            raise HarnessError(f"kernel {self.name}: {error}") from error
+
+    def _greet(self) -> Hello:
+        message = self._receive((), deadline=time.monotonic() + _PATIENCE * self._scale, what="to say hello")
+        if not isinstance(message, Hello):
+            raise self._lose(f"the agent began with {type(message).__name__}", ())
+        return message
+
+    def _send(self, frame: bytes, ops: Sequence[Op], *, deadline: float) -> None:
+        try:
+            self._stream.write(frame, max(0.001, deadline - time.monotonic()))
+        except TimeoutError:
+            raise self._lose("it stopped reading", ops) from None
+        except OSError as error:
+            raise self._lose(f"the connection broke ({error.strerror or error})", ops) from error
+        except BaseException:
+            self._lose("sending was interrupted", ops)  # half a frame is out: nothing can follow it
+            raise
+
+    def _reply(self, ops: Sequence[Op], *, deadline: float, allowed: float) -> Reply:
+        while True:
+            message = self._receive(ops, deadline=deadline, what=f"within {allowed:.0f} s")
+            if not isinstance(message, Reply) or message.id > self._id:
+                raise self._lose(f"the agent sent {type(message).__name__} out of turn", ops)
+            if message.id == self._id:
+                return message  # an older one answers a batch that was interrupted
+
+    def _receive(self, ops: Sequence[Op], *, deadline: float, what: str) -> Message:
+        while not self._inbox:
+            wanted = min(max(self._decoder.missing, 1 << 16), _CHUNK)
+            try:
+                data = self._stream.read(wanted, max(0.001, deadline - time.monotonic()))
+                if not data:
+                    raise self._lose("it died (its end of the connection is closed)", ops)
+                self._inbox = self._decoder.feed(data)
+            except TimeoutError:
+                raise self._lose(f"it did not answer {what}", ops) from None
+            except WireError as error:
+                raise self._lose(f"it sent garbage: {error}", ops) from error
+            except OSError as error:
+                raise self._lose(f"the connection broke ({error.strerror or error})", ops) from error
+        return self._inbox.pop(0)
+
+    def _lose(self, reason: str, ops: Sequence[Op]) -> GuestLost:
+        doing = f" during {_names(ops)}" if ops else ""
+        console = self._on_lost(reason) if self._on_lost else ""
+        self._lost = GuestLost(f"kernel {self.name} was lost{doing}: {reason}", console=console)
+        self._stream.close()
+        return self._lost
+
+    def _gone_before(self) -> GuestLost:
+        assert self._lost is not None
+        return GuestLost(f"kernel {self.name} is gone; earlier: {self._lost.message}", console=self._lost.console)
+
+
+def _names(ops: Sequence[Op]) -> str:
+    names = [type(op.op if isinstance(op, Try) else op).__name__ for op in ops]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
