@@ -3,13 +3,15 @@
 #include "lesson.h"
 #include "packet.h"
 
-/* A socket filter sees the packet from its link header on and says how many bytes the socket gets. */
+/* A socket filter says how many bytes the socket gets. Where its packet starts depends on the socket, so it counts
+ * from the network header. */
 SEC("socket")
 int only_udp(struct __sk_buff *skb)
 {
-	u8 protocol = 0;
-	bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct iphdr, protocol), &protocol, sizeof(protocol));
-	return protocol == IPPROTO_UDP ? skb->len : 0;
+	struct iphdr ip;
+	if (bpf_skb_load_bytes_relative(skb, 0, &ip, sizeof(ip), BPF_HDR_START_NET))
+		return 0;
+	return ip.protocol == IPPROTO_UDP ? skb->len : 0;
 }
 
 /* A cgroup filter sees it from the network header on and says yes (1) or no (0). */

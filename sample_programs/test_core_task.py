@@ -1,0 +1,23 @@
+"""core_task.bpf.c: the same object reads structures of every kernel."""
+
+
+def test_parent_is_found_through_two_pointers(bpf, bpf_vm):
+    obj = bpf.load("core_task.bpf.o")
+    obj["read_family"].run()
+    family = obj.globals["family"]
+    status = bpf_vm.run(["/bin/cat", f"/proc/{family['tgid']}/status"]).stdout.decode()
+    assert f"\nPPid:\t{family['parent_tgid']}\n" in status
+    assert f"Name:\t{family['comm']}\n" in status
+
+
+def test_the_kernel_answers_about_its_types(bpf):
+    obj = bpf.load("core_task.bpf.o")
+    obj["ask_kernel"].run()
+    assert obj.globals["task_size"] > 1000
+    assert obj.globals["has_comm"]
+
+
+def test_a_field_no_kernel_has(bpf):
+    obj = bpf.load("core_task.bpf.o")  # loads, although it would read that field: the branch is dead
+    obj["ask_kernel"].run()
+    assert not obj.globals["has_moon_phase"]

@@ -1,0 +1,17 @@
+"""kprobe_fork.bpf.c: a kprobe whose argument is read through CO-RE."""
+
+import pytest
+
+pytestmark = pytest.mark.bpf_feature("kprobe")
+
+
+def test_forks_are_counted_by_parent(bpf, bpf_vm):
+    obj = bpf.load("kprobe_fork.bpf.o").attach()
+    bpf_vm.run(["/bin/sh", "-c", "/bin/true; /bin/true; /bin/true"])
+    assert obj.maps["forks"][{"text": "sh"}] >= 2  # the last command may replace the shell
+
+
+def test_nothing_is_counted_before_attaching(bpf, bpf_vm):
+    obj = bpf.load("kprobe_fork.bpf.o")
+    bpf_vm.run(["/bin/true"])
+    assert obj.maps["forks"] == {}

@@ -1,0 +1,26 @@
+"""syscall_latency.bpf.c: a histogram made by two programs on raw tracepoints."""
+
+
+def test_system_calls_land_in_the_histogram(bpf, bpf_vm):
+    obj = bpf.load("syscall_latency.bpf.o").attach()
+    bpf_vm.run(["/bin/true"])
+    histogram = [sum(cells) for cells in obj.maps["histogram"].values()]
+    assert sum(histogram) > 10
+
+
+def test_only_the_watched_process_counts(bpf, bpf_vm):
+    obj = bpf.load("syscall_latency.bpf.o", globals={"watched_tgid": 0x7FFFFFFF}).attach()
+    bpf_vm.run(["/bin/true"])
+    assert [sum(cells) for cells in obj.maps["histogram"].values()] == [0] * 32
+
+
+def test_without_attaching(bpf):
+    """Raw tracepoint programs can be called directly: enter, then exit, on the same thread."""
+    obj = bpf.load("syscall_latency.bpf.o")
+    obj["on_exit"].run()  # nothing had started
+    assert sum(map(sum, obj.maps["histogram"].values())) == 0
+    obj["on_enter"].run()
+    assert len(obj.maps["started"]) == 1
+    obj["on_exit"].run()
+    assert sum(map(sum, obj.maps["histogram"].values())) == 1
+    assert len(obj.maps["started"]) == 0

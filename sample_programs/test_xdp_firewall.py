@@ -1,0 +1,49 @@
+"""xdp_firewall.bpf.c: rules in an LPM trie, counters per processor."""
+
+import pytest
+
+from pytest_ebpf import ARP, IP, UDP, VLAN, XDP, Eth, IPv6
+
+PASSED, BLOCKED, TOO_SHORT = range(3)
+
+
+@pytest.fixture
+def firewall(bpf):
+    obj = bpf.load("xdp_firewall.bpf.o")
+    obj.maps["blocked"]["198.51.100.0/24"] = 1
+    return obj
+
+
+@pytest.mark.parametrize(
+    ("source", "verdict"),
+    [
+        ("198.51.100.1", XDP.DROP),
+        ("198.51.100.255", XDP.DROP),
+        ("198.51.101.0", XDP.PASS),
+        ("192.0.2.1", XDP.PASS),
+    ],
+)
+def test_blocked_network(firewall, source, verdict):
+    assert firewall["firewall"].run(Eth() / IP(src=source) / UDP()).retval == verdict
+
+
+def test_longest_prefix_wins(firewall):
+    firewall.maps["blocked"]["198.51.100.7/32"] = 0
+    assert firewall["firewall"].run(Eth() / IP(src="198.51.100.7") / UDP()).retval == XDP.PASS
+    assert firewall["firewall"].run(Eth() / IP(src="198.51.100.8") / UDP()).retval == XDP.DROP
+
+
+@pytest.mark.parametrize("packet", [Eth() / ARP(), Eth() / IPv6() / UDP(), Eth() / VLAN() / IP(src="198.51.100.1")])
+def test_other_protocols_pass(firewall, packet):
+    assert firewall["firewall"].run(packet).retval == XDP.PASS
+
+
+def test_a_cut_header_is_dropped(firewall):
+    assert firewall["firewall"].run(bytes(Eth() / IP())[:33]).retval == XDP.DROP
+
+
+def test_every_packet_is_counted_once(firewall):
+    packets = [Eth() / IP(src=source) for source in ("198.51.100.1", "192.0.2.1", "192.0.2.2")]
+    firewall["firewall"].run_many([*packets, bytes(Eth() / IP())[:20]])
+    stats = firewall.maps["stats"]
+    assert (stats.sum(PASSED), stats.sum(BLOCKED), stats.sum(TOO_SHORT)) == (2, 1, 1)
