@@ -133,7 +133,7 @@ def locate(log: VerifierLog, line_info: Sequence[LineInfoLike]) -> SourceLine | 
         index = bisect_right(line_info, log.error_insn, key=lambda row: row.insn)
         if index:
             row = line_info[index - 1]
-            return SourceLine(row.text.strip(), row.file or None, row.line or None)
+            return SourceLine(row.text.strip(), row.file.removeprefix("./") or None, row.line or None)
     return log.source_line
 
 

@@ -1,0 +1,163 @@
+"""CO-RE: a program compiled against one kernel's types, adjusted to those of another.
+
+``Relocator`` holds the two type tables; ``relocate`` patches the instructions of one function. What this kernel does
+not have is poisoned and explained in a note: such code may be guarded by ``bpf_core_field_exists()`` and never run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_ebpf.btf.parse import Btf
+from pytest_ebpf.errors import PlanError
+from pytest_ebpf.obj.insn import Insn
+from pytest_ebpf.obj.object import CoreReloc, LineInfo
+from pytest_ebpf.plan import core_spec as core
+from pytest_ebpf.plan.core_patch import Unpatchable, patch_insn, poison_insn
+from pytest_ebpf.plan.core_spec import Spec
+from pytest_ebpf.plan.core_value import Value, evaluate
+from pytest_ebpf.plan.lines import line_at
+
+__all__ = ["Relocator", "Resolved"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """``local``: the value the compiler put in; ``target``: this kernel's. ``missing``: why there is none."""
+
+    local: Value
+    target: Value
+    missing: str = ""
+
+
+class Relocator:
+    """Finds local types in ``target`` and remembers what it found: a field is looked up once however often it is read.
+
+    ``target`` None: the kernel has no BTF, and only relocations that concern the object alone can be done.
+    """
+
+    __slots__ = ("_candidates", "_resolved", "local", "target")
+
+    def __init__(self, local: Btf, target: Btf | None) -> None:
+        self.local = local
+        self.target = target
+        self._candidates: dict[int, tuple[int, ...]] = {}
+        self._resolved: dict[tuple[int, str, int], Resolved] = {}
+
+    def relocate(
+        self, insns: list[Insn], relocs: Sequence[CoreReloc], *, lines: Sequence[LineInfo] = ()
+    ) -> dict[int, str]:
+        """Patch ``insns`` in place. Returns a note per poisoned instruction (index -> words).
+
+        Raises PlanError when a relocation is ambiguous or damaged: the program cannot be loaded.
+        """
+        notes: dict[int, str] = {}
+        for reloc in relocs:
+            try:
+                missing = self._apply(insns, reloc)
+            except PlanError as error:
+                raise PlanError(f"{error.message}{_where(lines, reloc.insn)}", hint=error.hint) from None
+            if missing:
+                notes[reloc.insn] = _note(missing, kind=reloc.kind, where=_where(lines, reloc.insn))
+        return notes
+
+    def resolve(self, reloc: CoreReloc) -> Resolved:
+        """The values of a relocation in the object and in this kernel."""
+        key = (reloc.type_id, reloc.access, reloc.kind)
+        found = self._resolved.get(key)
+        if found is None:
+            found = self._resolved[key] = self._resolve(reloc)
+        return found
+
+    def _apply(self, insns: list[Insn], reloc: CoreReloc) -> str:
+        resolved = self.resolve(reloc)
+        if resolved.target.number is None:
+            poison_insn(insns, reloc.insn)
+            return resolved.missing
+        try:
+            patch_insn(insns, reloc.insn, local=resolved.local, target=resolved.target)
+        except Unpatchable as error:
+            poison_insn(insns, reloc.insn)
+            spec = core.parse_spec(self.local, reloc.type_id, access=reloc.access, kind=reloc.kind)
+            return f"{spec} {error}"
+        return ""
+
+    def _resolve(self, reloc: CoreReloc) -> Resolved:
+        spec = core.parse_spec(self.local, reloc.type_id, access=reloc.access, kind=reloc.kind)
+        local = evaluate(spec, kind=reloc.kind)
+        if reloc.kind == core.TYPE_ID_LOCAL:
+            return Resolved(local, local)
+        if self.target is None:
+            raise PlanError(
+                f"CO-RE relocation of {spec} needs the kernel's BTF, and this kernel has none",
+                feature="btf",
+                since="4.18 with CONFIG_DEBUG_INFO_BTF",
+            )
+        if not self.local.name(reloc.type_id):
+            raise PlanError(f"CO-RE relocation of an anonymous type: {spec} cannot be looked up by name")
+        matches = self._matches(spec, kind=reloc.kind)
+        if not matches:
+            return Resolved(local, evaluate(None, kind=reloc.kind), self._missing(spec))
+        return Resolved(local, _agreed(spec, matches, kind=reloc.kind))
+
+    def _matches(self, spec: Spec, *, kind: int) -> list[Spec]:
+        assert self.target is not None
+        known = self._candidates.get(spec.root)
+        if known is None:
+            known = core.candidates(spec, self.target)
+        found = [core.match_spec(spec, self.target, root=root, kind=kind) for root in known]
+        matches = [match for match in found if match is not None]
+        # Candidates that failed once are out for good, as long as any is left.
+        self._candidates[spec.root] = tuple(match.root for match in matches) or known
+        return matches
+
+    def _missing(self, spec: Spec) -> str:
+        """What exactly this kernel lacks: the type, or the first step that leads nowhere."""
+        assert self.target is not None
+        known = core.candidates(spec, self.target)
+        head = Spec(spec.btf, spec.root)
+        if not known:
+            return f"this kernel has no {head}"
+        reached = head
+        for length in range(1, len(spec.steps) + 1):
+            shorter = Spec(spec.btf, spec.root, spec.steps[:length])
+            if not any(self._leads_somewhere(shorter, root) for root in known):
+                step = shorter.steps[-1]
+                if step.name is None:
+                    return f"{reached} has no element [{step.index}] in this kernel"
+                thing = "enumerator" if "::" in str(shorter) else "field"
+                return f"{reached} has no {thing} {step.name} in this kernel"
+            reached = shorter
+        return f"{spec} is of another type in this kernel"
+
+    def _leads_somewhere(self, spec: Spec, root: int) -> bool:
+        assert self.target is not None
+        kind = core.ENUM_VALUE_EXISTS if "::" in str(spec) else core.FIELD_EXISTS
+        return core.match_spec(spec, self.target, root=root, kind=kind) is not None
+
+
+def _agreed(spec: Spec, matches: list[Spec], *, kind: int) -> Value:
+    """Types of one name may come several times; they must say the same."""
+    first = evaluate(matches[0], kind=kind)
+    for match in matches[1:]:
+        other = evaluate(match, kind=kind)
+        if match.bit_offset != matches[0].bit_offset or other.number != first.number:
+            raise PlanError(
+                f"CO-RE: {spec} is ambiguous: types {matches[0].root} and {match.root} of this kernel say "
+                f"{first.number} and {other.number}"
+            )
+    return first
+
+
+def _where(lines: Sequence[LineInfo], insn: int) -> str:
+    line = line_at(lines, insn)
+    if line is None:
+        return ""
+    text = line.text.strip()
+    return f" ({line.file}:{line.line} `{text}`)" if text else f" ({line.file}:{line.line})"
+
+
+def _note(missing: str, *, kind: int, where: str) -> str:
+    guard = "bpf_core_enum_value_exists()" if kind == core.ENUM_VALUE else "bpf_core_field_exists()"
+    return f"CO-RE: {missing}{where}; guard it with {guard}"

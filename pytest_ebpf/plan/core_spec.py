@@ -1,0 +1,233 @@
+"""CO-RE access strings: "0:1:2" on a local type, spelled out, and found again in the types of a kernel.
+
+Semantics are libbpf's (src/relo_core.c, v1.7): member names are compared exactly, types by their essential names,
+anonymous structs and unions are looked through, arrays are checked by their bounds unless they are flexible.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pytest_ebpf.btf.parse import Btf
+from pytest_ebpf.btf.types import Array, Enum, Kind, Member, Struct, essential_name
+from pytest_ebpf.errors import PlanError
+from pytest_ebpf.plan.core_match import compatible_fields, compatible_types, matching_types
+
+__all__ = [
+    "ENUM_VALUE",
+    "ENUM_VALUE_EXISTS",
+    "FIELD_EXISTS",
+    "FIELD_LSHIFT",
+    "FIELD_OFFSET",
+    "FIELD_RSHIFT",
+    "FIELD_SIGNED",
+    "FIELD_SIZE",
+    "TYPE_EXISTS",
+    "TYPE_ID_LOCAL",
+    "TYPE_ID_TARGET",
+    "TYPE_MATCHES",
+    "TYPE_SIZE",
+    "Accessor",
+    "Spec",
+    "candidates",
+    "is_enum_kind",
+    "is_field_kind",
+    "is_type_kind",
+    "match_spec",
+    "parse_spec",
+]
+
+# enum bpf_core_relo_kind (include/uapi/linux/bpf.h; TYPE_MATCHES since LLVM 15)
+FIELD_OFFSET, FIELD_SIZE, FIELD_EXISTS, FIELD_SIGNED, FIELD_LSHIFT, FIELD_RSHIFT = range(6)
+TYPE_ID_LOCAL, TYPE_ID_TARGET, TYPE_EXISTS, TYPE_SIZE, ENUM_VALUE_EXISTS, ENUM_VALUE, TYPE_MATCHES = range(6, 13)
+
+_MAX_DEPTH = 64  # BPF_CORE_SPEC_MAX_LEN
+
+
+@dataclass(frozen=True, slots=True)
+class Accessor:
+    """One step: member (or enumerator) ``index`` of ``type``, or element ``index`` of an array of ``type`` when
+    ``name`` is None."""
+
+    type: int
+    index: int
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What a relocation points at, in the ids of ``btf``. ``bit_offset`` counts from the start of the root type."""
+
+    btf: Btf
+    root: int
+    steps: tuple[Accessor, ...] = field(default=())
+    bit_offset: int = 0
+
+    def __str__(self) -> str:
+        """As C would say it: ``struct task_struct.comm[0]``."""
+        head = self.btf.type(self.root)
+        keyword = {Kind.STRUCT: "struct ", Kind.UNION: "union ", Kind.ENUM: "enum ", Kind.ENUM64: "enum "}
+        text = keyword.get(Kind(head.kind), "") + (head.name or "(anonymous)")
+        for position, step in enumerate(self.steps):
+            if step.name is not None:
+                text += f"::{step.name}" if isinstance(head, Enum) else f".{step.name}"
+            elif position or step.index:
+                text += f"[{step.index}]"
+        return text
+
+
+def is_field_kind(kind: int) -> bool:
+    """Asks about a field: where, how large, whether."""
+    return FIELD_OFFSET <= kind <= FIELD_RSHIFT
+
+
+def is_type_kind(kind: int) -> bool:
+    """Asks about a whole type."""
+    return TYPE_ID_LOCAL <= kind <= TYPE_SIZE or kind == TYPE_MATCHES
+
+
+def is_enum_kind(kind: int) -> bool:
+    """Asks about an enumerator."""
+    return kind in (ENUM_VALUE_EXISTS, ENUM_VALUE)
+
+
+def parse_spec(btf: Btf, root: int, *, access: str, kind: int) -> Spec:
+    """Spell an access string out. Raises PlanError for one that does not fit its type: damaged relocation data."""
+    try:
+        raw = [int(part) for part in access.split(":")]
+    except ValueError:
+        raise PlanError(f"CO-RE access string {access!r} is not a list of numbers") from None
+    if len(raw) > _MAX_DEPTH or min(raw) < 0:
+        raise PlanError(f"CO-RE access string {access!r} is out of range")
+    if is_type_kind(kind):
+        return Spec(btf, root)
+    if is_enum_kind(kind):
+        return _parse_enumerator(btf, root, raw=raw)
+    if is_field_kind(kind):
+        return _parse_field(btf, root, raw=raw)
+    raise PlanError(f"CO-RE relocation of unknown kind {kind}", hint="kinds 0-12 are known (Linux 7.2, LLVM 21)")
+
+
+def _parse_enumerator(btf: Btf, root: int, *, raw: list[int]) -> Spec:
+    resolved = btf.resolve(root)
+    found = btf.type(resolved)
+    if not isinstance(found, Enum) or len(raw) != 1 or raw[0] >= len(found.values):
+        raise PlanError(f"CO-RE access {raw} does not name an enumerator of {btf.name(root)!r}")
+    return Spec(btf, root, (Accessor(resolved, raw[0], found.values[raw[0]][0]),))
+
+
+def _parse_field(btf: Btf, root: int, *, raw: list[int]) -> Spec:
+    current = btf.resolve(root)
+    steps = [Accessor(current, raw[0])]
+    bits = raw[0] * btf.size(current) * 8
+    for index in raw[1:]:
+        found = btf.type(current)
+        if isinstance(found, Struct) and index < len(found.members):
+            member = found.members[index]
+            bits += member.bit_offset
+            if member.name:
+                steps.append(Accessor(current, index, member.name))
+            current = btf.resolve(member.type)
+        elif isinstance(found, Array) and (index < found.nelems or _is_flexible(btf, found, before=steps[-1])):
+            current = btf.resolve(found.type)
+            steps.append(Accessor(current, index))
+            bits += index * btf.size(current) * 8
+        else:
+            raise PlanError(f"CO-RE access {raw} leaves {btf.name(root)!r}: no element {index} in {found.name!r}")
+    return Spec(btf, root, tuple(steps), bits)
+
+
+def _is_flexible(btf: Btf, array: Array, *, before: Accessor) -> bool:
+    """A zero-length array that is the last member of its struct may be indexed without bound."""
+    if before.name is None or array.nelems:
+        return False
+    owner = btf.type(before.type)
+    return isinstance(owner, Struct) and before.index == len(owner.members) - 1
+
+
+def candidates(local: Spec, target: Btf) -> tuple[int, ...]:
+    """Types of the kernel with the same kind and essential name as the root. Enums of any width are one kind."""
+    head = local.btf.type(local.root)
+    kinds = (Kind.ENUM, Kind.ENUM64) if isinstance(head, Enum) else (Kind(head.kind),)
+    name = essential_name(head.name)
+    return tuple(sorted(type_id for kind in kinds for type_id in target.find_flavours(name, kind)))
+
+
+def match_spec(local: Spec, target: Btf, *, root: int, kind: int) -> Spec | None:
+    """``local`` found again in type ``root`` of ``target``, or None."""
+    if is_type_kind(kind):
+        matches = matching_types if kind == TYPE_MATCHES else compatible_types
+        return Spec(target, root) if matches((local.btf, local.root), (target, root)) else None
+    if is_enum_kind(kind):
+        return _match_enumerator(local, target, root=root)
+    return _match_field(local, target, root=root)
+
+
+def _match_enumerator(local: Spec, target: Btf, *, root: int) -> Spec | None:
+    resolved = target.resolve(root)
+    found = target.type(resolved)
+    wanted = essential_name(local.steps[0].name or "")
+    if isinstance(found, Enum):
+        for index, (name, _) in enumerate(found.values):
+            if essential_name(name) == wanted:
+                return Spec(target, root, (Accessor(resolved, index, name),))
+    return None
+
+
+def _match_field(local: Spec, target: Btf, *, root: int) -> Spec | None:
+    current = target.resolve(root)
+    steps: list[Accessor] = []
+    bits = 0
+    for position, step in enumerate(local.steps):
+        if step.name is not None:
+            found = _match_member(local.btf, step, target=target, owner=current)
+            if found is None:
+                return None
+            accessor, offset, current = found
+            steps.append(accessor)
+            bits += offset
+            continue
+        if position:
+            array = target.type(current)
+            if not isinstance(array, Array):
+                return None
+            if step.index >= array.nelems and not _is_flexible(target, array, before=steps[-1]):
+                return None
+            current = target.resolve(array.type)
+        steps.append(Accessor(current, step.index))
+        bits += step.index * target.size(current) * 8 if step.index else 0
+    return Spec(target, root, tuple(steps), bits)
+
+
+def _match_member(local: Btf, step: Accessor, *, target: Btf, owner: int) -> tuple[Accessor, int, int] | None:
+    """The member of the same name in ``owner`` or in what is anonymous in it: (step, bit offset in owner, its type).
+
+    The name decides: a member of that name with an incompatible type ends the search.
+    """
+    wanted = _member(local, step)
+    for names_only in _search(target, owner, name=wanted.name):
+        accessor, offset, type_id = names_only
+        if compatible_fields((local, wanted.type), (target, type_id)):
+            return accessor, offset, target.resolve(type_id)
+        return None
+    return None
+
+
+def _member(btf: Btf, step: Accessor) -> Member:
+    owner = btf.type(step.type)
+    assert isinstance(owner, Struct)
+    return owner.members[step.index]
+
+
+def _search(target: Btf, owner: int, *, name: str, depth: int = 0) -> list[tuple[Accessor, int, int]]:
+    """The first member called ``name``, looking into anonymous members on the way, as a list of none or one."""
+    found = target.type(owner)
+    if not isinstance(found, Struct) or depth > _MAX_DEPTH:
+        return []
+    for index, member in enumerate(found.members):
+        if member.name == name:
+            return [(Accessor(owner, index, name), member.bit_offset, member.type)]
+        if not member.name:
+            for accessor, offset, type_id in _search(target, target.resolve(member.type), name=name, depth=depth + 1):
+                return [(accessor, member.bit_offset + offset, type_id)]
+    return []

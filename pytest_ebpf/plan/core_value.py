@@ -1,0 +1,147 @@
+"""The number that a CO-RE relocation asks for: an offset, a size, a shift, an id, a yes or no.
+
+As in libbpf's ``bpf_core_calc_field_relo`` and its siblings (src/relo_core.c, v1.7).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_ebpf.btf.parse import Btf
+from pytest_ebpf.btf.types import Array, Enum, Int, Member, Ptr, Struct
+from pytest_ebpf.errors import PlanError
+from pytest_ebpf.plan import core_spec as core
+from pytest_ebpf.plan.core_spec import Spec
+
+__all__ = ["Value", "evaluate"]
+
+_MASK64 = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """``number`` None: there is no such thing, the instruction has to be poisoned.
+
+    ``size``: bytes that a load or store of the field moves (0: the kind does not concern one), and ``resizable`` what
+    it may be widened or narrowed as: "pointer", "unsigned" or "". ``exact``: the number in the instruction before
+    relocation must be this value for the local type (bitfields are laid out by the compiler in its own way).
+    """
+
+    number: int | None
+    size: int = 0
+    resizable: str = ""
+    exact: bool = True
+
+
+def evaluate(spec: Spec | None, *, kind: int) -> Value:
+    """The value of relocation ``kind`` for ``spec``, in whose types it was found; None: it was not found."""
+    if core.is_field_kind(kind):
+        return _field(spec, kind)
+    if core.is_type_kind(kind):
+        return _type(spec, kind)
+    return _enumerator(spec, kind)
+
+
+def _type(spec: Spec | None, kind: int) -> Value:
+    if spec is None:
+        return Value(0)
+    if kind in (core.TYPE_ID_LOCAL, core.TYPE_ID_TARGET):
+        return Value(spec.root, exact=False)
+    if kind == core.TYPE_SIZE:
+        return Value(spec.btf.size(spec.root))
+    return Value(1)
+
+
+def _enumerator(spec: Spec | None, kind: int) -> Value:
+    if kind == core.ENUM_VALUE_EXISTS:
+        return Value(int(spec is not None))
+    if spec is None:
+        return Value(None)
+    step = spec.steps[0]
+    owner = spec.btf.type(step.type)
+    assert isinstance(owner, Enum)
+    return Value(owner.values[step.index][1] & _MASK64)
+
+
+def _field(spec: Spec | None, kind: int) -> Value:
+    if kind == core.FIELD_EXISTS:
+        return Value(int(spec is not None))
+    if spec is None:
+        return Value(None)
+    last = spec.steps[-1]
+    if last.name is None:
+        return _element(spec, kind)
+    owner = spec.btf.type(last.type)
+    assert isinstance(owner, Struct)
+    member = owner.members[last.index]
+    bits = member.bit_size
+    return _bitfield(spec, member, kind=kind, bits=bits) if bits else _member(spec, member, kind=kind)
+
+
+def _element(spec: Spec, kind: int) -> Value:
+    """``a[n]``: only where it is and how large it is can be asked."""
+    type_id = spec.steps[-1].type
+    size = spec.btf.size(type_id)
+    if kind == core.FIELD_OFFSET:
+        return Value(spec.bit_offset // 8, size=size, resizable=_resizable(spec.btf, type_id))
+    if kind == core.FIELD_SIZE:
+        return Value(size)
+    raise PlanError(f"CO-RE relocation {kind} of {spec}: an array element has an offset and a size only")
+
+
+def _member(spec: Spec, member: Member, *, kind: int) -> Value:
+    btf = spec.btf
+    resolved = btf.resolve(member.type)
+    if kind == core.FIELD_OFFSET:
+        while isinstance(array := btf.type(resolved), Array):  # a load moves one element
+            resolved = btf.resolve(array.type)
+        return Value(spec.bit_offset // 8, size=btf.size(resolved), resizable=_resizable(btf, resolved))
+    if kind == core.FIELD_SIGNED:
+        return Value(int(_is_signed(btf, resolved)))
+    size = btf.size(resolved)
+    if kind == core.FIELD_SIZE:
+        return Value(size)
+    if kind == core.FIELD_RSHIFT:
+        return Value((64 - size * 8) & _MASK64)
+    return Value(_lshift(btf, size=size, bits=size * 8, from_bit=0))
+
+
+def _bitfield(spec: Spec, member: Member, *, kind: int, bits: int) -> Value:
+    """A bitfield is read through the smallest aligned integer, of at most 8 bytes, that holds all of it."""
+    btf, resolved = spec.btf, spec.btf.resolve(member.type)
+    if kind == core.FIELD_SIGNED:
+        return Value(int(_is_signed(btf, resolved)))
+    if kind == core.FIELD_RSHIFT:
+        return Value(64 - bits)
+    size = btf.size(resolved)
+    start = spec.bit_offset // 8 // size * size
+    while spec.bit_offset + bits - start * 8 > size * 8:
+        if size >= 8:
+            raise PlanError(f"CO-RE: bitfield {spec} does not fit into 8 bytes")
+        size *= 2
+        start = spec.bit_offset // 8 // size * size
+    numbers = {
+        core.FIELD_OFFSET: start,
+        core.FIELD_SIZE: size,
+        core.FIELD_LSHIFT: _lshift(btf, size=size, bits=bits, from_bit=spec.bit_offset - start * 8),
+    }
+    return Value(numbers[kind], exact=False)
+
+
+def _lshift(btf: Btf, *, size: int, bits: int, from_bit: int) -> int:
+    """By how much a 64-bit register with the ``size`` bytes loaded is shifted to get rid of what is above the field."""
+    if btf.byteorder == "little":
+        return 64 - (bits + from_bit)
+    return (8 - size) * 8 + from_bit
+
+
+def _is_signed(btf: Btf, type_id: int) -> bool:
+    found = btf.type(type_id)
+    return isinstance(found, Int | Enum) and found.signed
+
+
+def _resizable(btf: Btf, type_id: int) -> str:
+    found = btf.type(type_id)
+    if isinstance(found, Ptr):
+        return "pointer"
+    return "unsigned" if isinstance(found, Int) and not found.signed else ""

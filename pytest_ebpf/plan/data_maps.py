@@ -1,0 +1,115 @@
+"""Global variables: each data section becomes an array of one value, written before any program is loaded.
+
+``globals=`` values are encoded by the variable's type; constants in .rodata are then known to the verifier, which
+prunes by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.obj.object import DataSection, MapDef, ObjectFile, Variable
+from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.plan.maps import kernel_name, nearest
+from pytest_ebpf.plan.sanitise import SectionLayout
+
+__all__ = ["DataMap", "plan_data", "section_layouts"]
+
+_ARRAY = 2
+_RDONLY_PROG, _MMAPABLE = 1 << 7, 1 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class DataMap:
+    """The map of one data section. ``contents`` is what it starts with; ``frozen``: programs may only read it."""
+
+    definition: MapDef
+    kernel_name: str
+    contents: bytes = field(repr=False)
+    frozen: bool
+    section: DataSection
+
+
+def plan_data(obj: ObjectFile, facts: Facts, *, values: Mapping[str, Any]) -> tuple[DataMap, ...]:
+    """One map per data section of the object. ObjectError for a value that names no variable or does not fit it."""
+    sections = [s for s in obj.data if s.kind != "struct_ops" and s.size]
+    _check_names(obj, sections, values=values)
+    return tuple(_data_map(obj, section, facts=facts, values=values) for section in sections)
+
+
+def section_layouts(obj: ObjectFile) -> dict[int, SectionLayout]:
+    """DATASEC id -> where its variables are."""
+    return {
+        section.btf_id: SectionLayout(section.size, {v.name: (v.offset, v.size) for v in section.variables})
+        for section in obj.data
+        if section.btf_id
+    }
+
+
+def _data_map(obj: ObjectFile, section: DataSection, *, facts: Facts, values: Mapping[str, Any]) -> DataMap:
+    frozen = section.kind == "rodata"
+    # As libbpf: a section whose variables all are static is private to the programs.
+    shared = any(variable.is_global for variable in section.variables)
+    flags = (_RDONLY_PROG if frozen else 0) | (_MMAPABLE if shared and facts.array_mmap else 0)
+    definition = MapDef(
+        name=section.name,
+        type=_ARRAY,
+        key_size=4,
+        value_size=section.size,
+        max_entries=1,
+        flags=flags,
+        value_type=section.btf_id if any(v.type_id for v in section.variables) else 0,
+        section=section.name,
+    )
+    contents = _contents(obj, section, values=values)
+    return DataMap(definition, _data_name(obj.name, section.name), contents, frozen, section)
+
+
+def _contents(obj: ObjectFile, section: DataSection, *, values: Mapping[str, Any]) -> bytes:
+    data = bytearray(section.data.ljust(section.size, b"\0"))
+    for variable in section.variables:
+        if variable.name in values:
+            data[variable.offset : variable.offset + variable.size] = _encoded(
+                obj, variable, value=values[variable.name]
+            )
+    return bytes(data)
+
+
+def _encoded(obj: ObjectFile, variable: Variable, *, value: Any) -> bytes:
+    from pytest_ebpf.btf.codec import encode
+
+    raw = value if isinstance(value, bytes | bytearray) and len(value) == variable.size else None
+    try:
+        if raw is None and obj.btf is not None and variable.type_id:
+            raw = encode(obj.btf, variable.type_id, value)
+        elif raw is None:
+            raw = _untyped(value, size=variable.size, byteorder=obj.byteorder)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ObjectError(f"global {variable.name!r} cannot be {value!r}: {error}", path=obj.name) from None
+    return bytes(raw).ljust(variable.size, b"\0")
+
+
+def _untyped(value: Any, *, size: int, byteorder: str) -> bytes:
+    if isinstance(value, int) and size <= 8:
+        return int(value).to_bytes(size, "little" if byteorder == "little" else "big", signed=value < 0)
+    raise TypeError(f"the object has no BTF for it; give {size} bytes")
+
+
+def _check_names(obj: ObjectFile, sections: list[DataSection], *, values: Mapping[str, Any]) -> None:
+    names = [variable.name for section in sections for variable in section.variables]
+    names += [extern.name for extern in obj.externs if extern.kind == "kconfig"]
+    for name in values:
+        if name not in names:
+            raise ObjectError(f"no global variable {name!r} to set", path=obj.name, hint=nearest(name, names))
+
+
+def _data_name(object_name: str, section: str) -> str:
+    """What the kernel calls the map. libbpf's rule: as much of the object's name as leaves room for the section's,
+    which gets 7 characters at least; a custom section (".rodata.x") goes by its own name."""
+    if section.count(".") > 1 or not section.startswith("."):
+        return kernel_name(section)
+    stem = object_name.rpartition("/")[2].partition(".")[0]
+    return kernel_name(stem[: 15 - max(7, len(section))] + section)

@@ -1,0 +1,141 @@
+"""What a plan needs to know about a kernel, asked in one batch.
+
+``facts_ops`` is the batch, ``read_facts`` reads its answers. What few objects need (the kernel's configuration, its
+symbol addresses) is asked by ``more_ops`` when an object wants it, and added by ``with_more``.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from pytest_ebpf.agent.ops import (
+    BtfLoad,
+    Close,
+    Data,
+    Describe,
+    Described,
+    Made,
+    MapCreate,
+    Op,
+    ProgLoad,
+    ProgLoaded,
+    ReadFile,
+    Ref,
+    Result,
+    Try,
+)
+from pytest_ebpf.btf.parse import Btf
+from pytest_ebpf.errors import PlanError
+from pytest_ebpf.obj.insn import CALL, Insn, pack_insns
+from pytest_ebpf.obj.object import ObjectFile
+from pytest_ebpf.plan.btf_features import BTF_FEATURES
+
+__all__ = ["Facts", "facts_ops", "kconfig_ops", "more_ops", "read_facts", "with_more"]
+
+_CGROUP_SOCK, _KPROBE = 9, 2  # enum bpf_prog_type
+_SOCK_CREATE = 2  # enum bpf_attach_type BPF_CGROUP_INET_SOCK_CREATE
+_GET_ATTACH_COOKIE = 174  # helper id, Linux 5.15
+_MMAPABLE = 1 << 10
+_EXIT = Insn(0x95)
+_R0_IS_0 = Insn(0xB7)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """``btf``: the kernel's types, None when it has none. ``btf_features``: names in ``BTF_FEATURES`` it accepts.
+
+    ``array_mmap``: arrays can be mmapable (5.5). ``attach_type``: programs carry an expected attach type (4.17).
+    ``attach_cookie``: bpf_get_attach_cookie() exists (5.15). ``kconfig``, ``kallsyms``: the texts, None until asked
+    for by ``more_ops``, "" when this kernel does not show them.
+    """
+
+    described: Described
+    btf: Btf | None = None
+    btf_features: frozenset[str] = frozenset()
+    array_mmap: bool = True
+    attach_type: bool = True
+    attach_cookie: bool = True
+    kconfig: str | None = field(default=None, repr=False)
+    kallsyms: str | None = field(default=None, repr=False)
+
+
+def facts_ops(*, byteorder: str = "little") -> list[Op]:
+    """One batch of probes; each may fail alone, and what it makes is closed again."""
+    probes: list[Op] = [BtfLoad(feature.probe(byteorder=byteorder)) for feature in BTF_FEATURES]
+    probes += [
+        MapCreate(type=2, key_size=4, value_size=4, max_entries=1, flags=_MMAPABLE),
+        _prog(_CGROUP_SOCK, [_R0_IS_0, _EXIT], byteorder=byteorder, attach_type=_SOCK_CREATE),
+        _prog(_KPROBE, [Insn(CALL, imm=_GET_ATTACH_COOKIE), _EXIT], byteorder=byteorder),
+    ]
+    closes = [Try(Close(Ref(index))) for index in range(1, len(probes) + 1)]
+    return [Describe(), *(Try(probe) for probe in probes), *closes]
+
+
+def read_facts(results: Sequence[Result], *, btf: Btf | None) -> Facts:
+    """``results`` are the answers to ``facts_ops``; ``btf`` the kernel's parsed types, from wherever they are kept."""
+    described = results[0]
+    if not isinstance(described, Described):
+        raise PlanError(f"the kernel did not describe itself: {described}")
+    worked = [isinstance(result, Made | ProgLoaded) for result in results[1:]]
+    count = len(BTF_FEATURES)
+    return Facts(
+        described=described,
+        btf=btf,
+        btf_features=frozenset(f.name for f, ok in zip(BTF_FEATURES, worked[:count], strict=True) if ok),
+        array_mmap=worked[count],
+        attach_type=worked[count + 1],
+        attach_cookie=worked[count + 2],
+    )
+
+
+def more_ops(obj: ObjectFile, facts: Facts) -> list[Op]:
+    """What ``obj`` needs to be known beyond ``facts``: reads of large files, as a rule none."""
+    ops: list[Op] = []
+    kinds = {extern.kind for extern in obj.externs}
+    if "kconfig" in kinds and facts.kconfig is None:
+        ops += kconfig_ops(facts.described)
+    untyped = any(extern.kind == "ksym" and not extern.type_id for extern in obj.externs)
+    if untyped and facts.kallsyms is None:
+        ops.append(Try(ReadFile("/proc/kallsyms")))
+    return ops
+
+
+def kconfig_ops(described: Described) -> list[Op]:
+    """Reads of the places where a kernel's configuration may be, the kernel's own copy first."""
+    places = ("/proc/config.gz", f"/boot/config-{described.release}", f"/lib/modules/{described.release}/config")
+    return [Try(ReadFile(place)) for place in places]
+
+
+def with_more(facts: Facts, ops: Sequence[Op], *, results: Sequence[Result]) -> Facts:
+    """``facts`` and the answers to ``more_ops``."""
+    texts: dict[str, str] = {}
+    for op, result in zip(ops, results, strict=True):
+        path = op.op.path if isinstance(op, Try) and isinstance(op.op, ReadFile) else ""
+        key = "kallsyms" if path == "/proc/kallsyms" else "kconfig"
+        texts[key] = texts.get(key) or _text(result)
+    return replace(
+        facts,
+        kconfig=texts.get("kconfig", facts.kconfig),
+        kallsyms=texts.get("kallsyms", facts.kallsyms),
+    )
+
+
+def _text(result: Result) -> str:
+    if not isinstance(result, Data):
+        return ""
+    data = result.data
+    if data[:2] == b"\x1f\x8b":
+        data = zlib.decompress(data, wbits=31)
+    return data.decode(errors="replace")
+
+
+def _prog(type_: int, insns: list[Insn], *, byteorder: str, attach_type: int = 0) -> ProgLoad:
+    return ProgLoad(
+        type=type_,
+        insns=pack_insns(insns, byteorder=byteorder),
+        license="GPL",
+        expected_attach_type=attach_type,
+        log_level=0,
+    )

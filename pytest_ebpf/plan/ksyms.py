@@ -1,0 +1,98 @@
+"""``extern ... __ksym`` variables and functions, found in the running kernel.
+
+A typed variable or function (kfunc) is found in the kernel's BTF, an untyped variable by its address. Weak ones may
+be missing: a variable is then NULL, a kfunc poisoned.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pytest_ebpf.btf.types import Kind, essential_name
+from pytest_ebpf.errors import PlanError
+from pytest_ebpf.obj.insn import PSEUDO_BTF_ID, PSEUDO_KFUNC_CALL, Insn
+from pytest_ebpf.obj.object import Extern, ObjectFile
+from pytest_ebpf.plan.core_match import compatible_types
+from pytest_ebpf.plan.core_patch import poison_insn
+from pytest_ebpf.plan.facts import Facts
+
+__all__ = ["POISON_KFUNC", "Ksym", "find_ksym", "load_address", "call_kfunc"]
+
+POISON_KFUNC = 2002000000  # libbpf's: + index of the extern
+
+
+@dataclass(frozen=True, slots=True)
+class Ksym:
+    """Where an extern is: ``btf_id`` in vmlinux, or ``address``; neither: missing (and weak)."""
+
+    btf_id: int = 0
+    address: int = 0
+
+
+def find_ksym(extern: Extern, obj: ObjectFile, *, facts: Facts) -> Ksym:
+    """Raises PlanError when the kernel does not have it and it is not weak, or has it with another type."""
+    typed = extern.kind == "kfunc" or bool(extern.type_id and obj.btf and obj.btf.resolve(extern.type_id))
+    found = _typed(extern, obj, facts=facts) if typed else _untyped(extern, facts)
+    if found is None:
+        if extern.is_weak:
+            return Ksym()
+        raise _missing(extern, typed=typed, facts=facts)
+    return found
+
+
+def _typed(extern: Extern, obj: ObjectFile, *, facts: Facts) -> Ksym | None:
+    if facts.btf is None:
+        return None
+    kind = Kind.FUNC if extern.kind == "kfunc" else Kind.VAR
+    name = essential_name(extern.name)
+    for type_id in facts.btf.find(name, kind):
+        target = facts.btf.type(type_id).type  # type: ignore[union-attr]
+        if obj.btf is None or compatible_types((obj.btf, extern.type_id), (facts.btf, target)):
+            return Ksym(btf_id=type_id)
+    if facts.btf.find(name, kind):
+        raise PlanError(f"{extern.name} has another type in this kernel than the program declares")
+    return None
+
+
+def _untyped(extern: Extern, facts: Facts) -> Ksym | None:
+    name = re.escape(essential_name(extern.name))
+    found = re.search(rf"^([0-9a-f]+) \S {name}(?:\s.*)?$", facts.kallsyms or "", re.MULTILINE)
+    return Ksym(address=int(found[1], 16)) if found and int(found[1], 16) else None
+
+
+def _missing(extern: Extern, *, typed: bool, facts: Facts) -> PlanError:
+    what = "kernel function" if extern.kind == "kfunc" else "kernel variable"
+    if typed and facts.btf is None:
+        return PlanError(f"{what} {extern.name} needs the kernel's BTF, and this kernel has none", feature="btf")
+    where = "its BTF" if typed else "/proc/kallsyms"
+    return PlanError(
+        f"this kernel has no {what} {extern.name} in {where}",
+        feature=f"kfunc:{extern.name}" if extern.kind == "kfunc" else "",
+        hint="declare it __weak and ask bpf_ksym_exists() before using it",
+    )
+
+
+def load_address(insns: list[Insn], index: int, *, ksym: Ksym) -> None:
+    """The 64-bit load at ``index`` gets the address of a variable or function (0: missing)."""
+    low, high = insns[index], insns[index + 1]
+    if ksym.btf_id:
+        insns[index] = low._replace(src=PSEUDO_BTF_ID, imm=ksym.btf_id)
+        insns[index + 1] = high._replace(imm=0)
+    else:
+        insns[index] = low._replace(src=0, imm=_signed32(ksym.address))
+        insns[index + 1] = high._replace(imm=_signed32(ksym.address >> 32))
+
+
+def call_kfunc(insns: list[Insn], index: int, *, ksym: Ksym, number: int) -> str:
+    """The call at ``index`` calls a kfunc; a missing one is poisoned and "missing" is returned, else ""."""
+    if ksym.btf_id:
+        insns[index] = insns[index]._replace(src=PSEUDO_KFUNC_CALL, imm=ksym.btf_id, off=0)
+        return ""
+    poison_insn(insns, index, number=POISON_KFUNC + number)
+    return "missing"
+
+
+def _signed32(number: int) -> int:
+    number &= 0xFFFFFFFF
+    return number - (1 << 32) if number >> 31 else number

@@ -1,0 +1,141 @@
+"""Linking: a main program and the functions it reaches become one run of instructions.
+
+Each function is appended once per main program, in the order it is found; calls and function addresses then hold the
+distance. Line and function records move with their instructions. As in libbpf (bpf_object__append_subprog_code), but
+a callee may be in any section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from pytest_ebpf.errors import PlanError
+from pytest_ebpf.obj.insn import PSEUDO_CALL, PSEUDO_FUNC, Insn
+from pytest_ebpf.obj.object import LineInfo, ObjectFile, ProgramDef, Reloc
+
+__all__ = ["Fixup", "Linked", "Prepared", "function_index", "link"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fixup:
+    """Slot ``insn`` loads map ``map``, or the address ``offset`` bytes into its value when ``offset`` is not None."""
+
+    insn: int
+    map: str
+    offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A function relocated against a kernel, but for what depends on where it comes to lie."""
+
+    definition: ProgramDef
+    insns: tuple[Insn, ...]
+    fixups: tuple[Fixup, ...] = ()
+    notes: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def calls(self) -> tuple[Reloc, ...]:
+        return tuple(reloc for reloc in self.definition.relocs if reloc.kind in ("call", "func"))
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """A whole program. ``starts``: (slot, function) of each part, the main program first. ``func_info`` and
+    ``line_info`` are empty unless every part has them: the kernel takes all or none."""
+
+    insns: tuple[Insn, ...]
+    fixups: tuple[Fixup, ...]
+    notes: Mapping[int, str]
+    starts: tuple[tuple[int, ProgramDef], ...]
+    func_info: tuple[tuple[int, int], ...]
+    line_info: tuple[LineInfo, ...]
+
+
+FunctionIndex = Mapping[tuple[str, int], ProgramDef]
+
+
+def function_index(obj: ObjectFile) -> FunctionIndex:
+    """Every function of an object by (section, byte offset)."""
+    return {(f.section, f.section_offset): f for f in (*obj.text, *obj.programs)}
+
+
+def link(main: ProgramDef, functions: FunctionIndex, *, prepare: Callable[[ProgramDef], Prepared]) -> Linked:
+    """Append what ``main`` reaches and set the distances. PlanError when a callee does not exist."""
+    parts = [prepare(main)]
+    starts = {_place(main): 0}
+    end = len(parts[0].insns)
+    for part in parts:  # grows while it is walked
+        for reloc in part.calls:
+            callee = _callee(part.definition, reloc, functions=functions)
+            if _place(callee) not in starts:
+                starts[_place(callee)] = end
+                parts.append(prepare(callee))
+                end += len(parts[-1].insns)
+    return _join(parts, starts=starts, functions=functions)
+
+
+def _place(function: ProgramDef) -> tuple[str, int]:
+    return function.section, function.section_offset
+
+
+def _callee(caller: ProgramDef, reloc: Reloc, *, functions: FunctionIndex) -> ProgramDef:
+    callee = functions.get((reloc.section, reloc.offset))
+    if callee is None:
+        raise PlanError(
+            f"{caller.name} calls {reloc.symbol or 'a function'} at {reloc.section}+{reloc.offset:#x}, "
+            "where no function starts"
+        )
+    return callee
+
+
+def _join(parts: list[Prepared], *, starts: dict[tuple[str, int], int], functions: FunctionIndex) -> Linked:
+    insns: list[Insn] = []
+    fixups: list[Fixup] = []
+    notes: dict[int, str] = {}
+    for part in parts:
+        start = len(insns)
+        insns += part.insns
+        fixups += [Fixup(start + fixup.insn, fixup.map, fixup.offset) for fixup in part.fixups]
+        notes.update((start + insn, text) for insn, text in part.notes.items())
+        for reloc in part.calls:
+            callee = _callee(part.definition, reloc, functions=functions)
+            at = start + reloc.insn
+            insns[at] = _aimed(insns[at], reloc.kind, distance=starts[_place(callee)] - at - 1)
+            if reloc.kind == "func":
+                insns[at + 1] = insns[at + 1]._replace(imm=0)
+    placed = tuple((starts[_place(part.definition)], part.definition) for part in parts)
+    return Linked(
+        insns=tuple(insns),
+        fixups=tuple(fixups),
+        notes=notes,
+        starts=placed,
+        func_info=_func_info(placed),
+        line_info=_line_info(placed),
+    )
+
+
+def _aimed(insn: Insn, kind: str, *, distance: int) -> Insn:
+    return insn._replace(src=PSEUDO_CALL if kind == "call" else PSEUDO_FUNC, imm=distance)
+
+
+def _func_info(placed: tuple[tuple[int, ProgramDef], ...]) -> tuple[tuple[int, int], ...]:
+    """The kernel wants exactly one row per function (check_btf_func)."""
+    rows: list[tuple[int, int]] = []
+    for start, function in placed:
+        own = next((row.type_id for row in function.func_info if row.insn == 0), function.btf_id)
+        if not own:
+            return ()
+        rows.append((start, own))
+    return tuple(rows)
+
+
+def _line_info(placed: tuple[tuple[int, ProgramDef], ...]) -> tuple[LineInfo, ...]:
+    """The kernel wants a row at the first instruction of each function (check_btf_line)."""
+    rows: list[LineInfo] = []
+    for start, function in placed:
+        if not function.line_info or function.line_info[0].insn:
+            return ()
+        rows += [row._replace(insn=start + row.insn) for row in function.line_info]
+    return tuple(rows)

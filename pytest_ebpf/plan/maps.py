@@ -1,0 +1,156 @@
+"""Maps of an object as MAP_CREATE operations.
+
+A definition is adjusted the way libbpf does (src/libbpf.c: bpf_object__create_map, bpf_object_prepare_maps), so that
+an object means the same here. What a test asked to be different (``maps=``) is applied first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import Any, TypeAlias, Union
+
+from pytest_ebpf.agent.ops import Handle, MapCreate, Obj
+from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.obj.object import MapDef, ObjectFile
+from pytest_ebpf.plan.facts import Facts
+
+__all__ = [
+    "NO_PREALLOC",
+    "MapOverride",
+    "Overridden",
+    "adjust_map",
+    "apply_overrides",
+    "create_op",
+    "kernel_name",
+    "nearest",
+]
+
+# enum bpf_map_type
+_PROG_ARRAY, _PERF_EVENT_ARRAY, _STACK_TRACE, _CGROUP_ARRAY, _LPM_TRIE = 3, 4, 7, 8, 11
+_ARRAY_OF_MAPS, _HASH_OF_MAPS, _DEVMAP, _SOCKMAP, _CPUMAP, _XSKMAP, _SOCKHASH = 12, 13, 14, 15, 16, 17, 18
+_QUEUE, _STACK, _DEVMAP_HASH, _RINGBUF, _USER_RINGBUF, _ARENA = 22, 23, 25, 27, 31, 33
+_REUSEPORT_SOCKARRAY, _BLOOM_FILTER = 20, 30
+
+# The kernel has no map_check_btf for these, or takes no type of theirs (kernel/bpf/syscall.c: map_check_btf()).
+_WITHOUT_BTF = frozenset(
+    (
+        _PERF_EVENT_ARRAY,
+        _CGROUP_ARRAY,
+        _STACK_TRACE,
+        _ARRAY_OF_MAPS,
+        _HASH_OF_MAPS,
+        _DEVMAP,
+        _DEVMAP_HASH,
+        _CPUMAP,
+        _XSKMAP,
+        _SOCKMAP,
+        _SOCKHASH,
+        _QUEUE,
+        _STACK,
+        _ARENA,
+        _PROG_ARRAY,
+        _REUSEPORT_SOCKARRAY,
+        _RINGBUF,
+        _USER_RINGBUF,
+    )
+)
+_KEYLESS = (_BLOOM_FILTER,)  # takes a type for the value alone; so does the array that holds a data section
+_RINGS = (_RINGBUF, _USER_RINGBUF)
+_HOLDS_U32 = frozenset((_PROG_ARRAY, _PERF_EVENT_ARRAY, _CGROUP_ARRAY, _ARRAY_OF_MAPS, _HASH_OF_MAPS))
+NO_PREALLOC = 1
+_NAME_LENGTH = 15
+
+MapOverride: TypeAlias = Union[int, Handle, Mapping[str, int]]
+_RESIZABLE = ("max_entries", "flags", "map_extra", "numa_node", "value_size", "key_size")
+
+
+@dataclass(frozen=True, slots=True)
+class Overridden:
+    """Definitions after ``maps=`` was applied, and the existing maps that take the place of some."""
+
+    maps: tuple[MapDef, ...]
+    reused: Mapping[str, Handle]
+
+
+def apply_overrides(obj: ObjectFile, overrides: Mapping[str, MapOverride]) -> Overridden:
+    """``overrides`` by map name: a number is max_entries, a mapping sets fields of the definition, a handle is a map
+    to use instead. ObjectError for a name or field that does not exist."""
+    names = [definition.name for definition in obj.maps]
+    for name in overrides:
+        if name not in names:
+            raise ObjectError(f"no map {name!r} to override", path=obj.name, hint=nearest(name, names))
+    maps = [_override(definition, overrides.get(definition.name), path=obj.name) for definition in obj.maps]
+    return Overridden(tuple(maps), {name: value for name, value in overrides.items() if isinstance(value, Handle)})
+
+
+def _override(definition: MapDef, override: MapOverride | None, *, path: str) -> MapDef:
+    if override is None or isinstance(override, Handle):
+        return definition
+    if isinstance(override, int):
+        return replace(definition, max_entries=override)
+    for field in override:
+        if field not in _RESIZABLE:
+            hint = f"what can be set: {', '.join(_RESIZABLE)}"
+            raise ObjectError(f"map {definition.name!r} has no {field!r} to override", path=path, hint=hint)
+    changes: dict[str, Any] = dict(override)
+    return replace(definition, **changes)
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """A hint with the names most like ``name``, or all of them when there are few."""
+    close = get_close_matches(name, names, n=3, cutoff=0.6)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"there are: {', '.join(sorted(names)[:12])}" if names else "there are none"
+
+
+def adjust_map(definition: MapDef, facts: Facts) -> MapDef:
+    """The definition with the sizes the kernel insists on: rings in pages, per-CPU tables as long as there are CPUs."""
+    changes: dict[str, Any] = {}
+    if definition.type in _RINGS:
+        changes = {"key_size": 0, "value_size": 0, "key_type": 0, "value_type": 0}
+        changes["max_entries"] = _ring_size(definition.max_entries, facts.described.page_size)
+    elif definition.type == _PERF_EVENT_ARRAY and not definition.max_entries:
+        changes["max_entries"] = facts.described.cpus
+    if definition.type in _HOLDS_U32:
+        changes.setdefault("key_size", definition.key_size or 4)
+        changes["value_size"] = definition.value_size or 4
+    return replace(definition, **changes) if changes else definition
+
+
+def _ring_size(size: int, page: int) -> int:
+    """The least power of two of pages that holds ``size`` bytes; 0 stays, for the kernel to refuse."""
+    if not size:
+        return 0
+    pages = 1
+    while pages * page < size:
+        pages *= 2
+    return pages * page
+
+
+def kernel_name(name: str) -> str:
+    """At most 15 characters of those that the kernel takes in names."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "_.") else "_" for c in name)[:_NAME_LENGTH]
+
+
+def create_op(definition: MapDef, *, btf: Obj | None, inner: Obj | None = None, site: str = "") -> MapCreate:
+    """The operation for an adjusted definition. ``btf``: the object's loaded BTF, None when there is none."""
+    keyed = definition.key_type or definition.type in _KEYLESS or definition.section != ".maps"
+    typed = btf is not None and definition.type not in _WITHOUT_BTF and bool(definition.value_type and keyed)
+    return MapCreate(
+        type=definition.type,
+        key_size=definition.key_size,
+        value_size=definition.value_size,
+        max_entries=definition.max_entries,
+        flags=definition.flags,
+        name=kernel_name(definition.name),
+        inner_map=inner,
+        numa_node=definition.numa_node,
+        btf=btf if typed else None,
+        btf_key=definition.key_type if typed else 0,
+        btf_value=definition.value_type if typed else 0,
+        map_extra=definition.map_extra,
+        site=site,
+    )
