@@ -86,6 +86,11 @@ class Btf:
         return f"<Btf {len(self)} types, {self.byteorder} endian{', split' if self.base else ''}>"
 
     @property
+    def strings(self) -> bytes:
+        """The string section of this BTF itself."""
+        return self._strings
+
+    @property
     def string_end(self) -> int:
         """The first string offset that neither this BTF nor its base has."""
         return self._string_base + len(self._strings)
