@@ -1,0 +1,252 @@
+"""Bytes to Python values by their BTF type.
+
+A decoder is compiled once per type: one ``struct.Struct`` reads all plain fields of a struct, and only what is left
+(nested types, text, enums, bitfields, overlapping members) is looked at by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import Struct as Format
+from typing import Any, NamedTuple
+
+from pytest_ebpf.btf.describe import describe
+from pytest_ebpf.btf.layout import MAX_DEPTH, Field, Scalar, fields, is_char, scalar, strip
+from pytest_ebpf.btf.parse import Btf
+from pytest_ebpf.btf.types import Array, DataSec, Int, Struct
+from pytest_ebpf.errors import ObjectError
+
+__all__ = ["Decoder", "EnumValue", "decoder"]
+
+Decoder = Callable[[bytes], Any]
+
+_MAX_SIZE = 1 << 30
+
+
+class EnumValue(int):
+    """A number with the name that its enum gives it. Equal to, and hashed as, the number."""
+
+    name: str
+
+    def __new__(cls, value: int, name: str) -> EnumValue:
+        self = super().__new__(cls, value)
+        self.name = name
+        return self
+
+    def __repr__(self) -> str:
+        return f"<{self.name}: {int(self)}>"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class _Piece(NamedTuple):
+    """How to read a type: unpack ``format`` (of ``size`` bytes), then ``convert`` what came out, if need be."""
+
+    format: str
+    size: int
+    convert: Callable[[Any], Any] | None = None
+
+
+def decoder(btf: Btf, type_id: int) -> Decoder:
+    """A function from bytes to the value of a type; made once per ``btf`` and type.
+
+    It raises ValueError for too few bytes; more than needed are left alone, but for a trailing ``T x[]``, which takes
+    what is there. ObjectError here, when the type has no size or the BTF is broken.
+    """
+    key = ("decoder", type_id)
+    if key not in btf.memo:
+        btf.memo[key] = _checked(btf, type_id)
+    made: Decoder = btf.memo[key]
+    return made
+
+
+def _checked(btf: Btf, type_id: int) -> Decoder:
+    size = btf.size(type_id)
+    if size > _MAX_SIZE:
+        raise ObjectError(f"a type of {size:,} bytes: {describe(btf, type_id)}", section=".BTF")
+    read = _reader(btf, _piece(btf, strip(btf, type_id), depth=0))
+    name = describe(btf, type_id)
+
+    def decode(data: bytes) -> Any:
+        if len(data) < size:
+            raise ValueError(f"{name} takes {size} bytes, not {len(data)}")
+        return read(data)
+
+    return decode
+
+
+def _order(btf: Btf) -> str:
+    return "<" if btf.byteorder == "little" else ">"
+
+
+def _reader(btf: Btf, piece: _Piece) -> Decoder:
+    """A decoder from a piece; it reads from the start of its argument."""
+    convert = piece.convert
+    if convert is not None and piece.format.endswith("s"):
+        return convert
+    unpack = Format(_order(btf) + piece.format).unpack_from
+    if convert is None:
+        return lambda data: unpack(data)[0]
+    return lambda data: convert(unpack(data)[0])
+
+
+def _piece(btf: Btf, type_id: int, *, depth: int) -> _Piece:
+    if depth > MAX_DEPTH:
+        raise ObjectError(f"BTF type {type_id} contains itself", section=".BTF")
+    number = scalar(btf, type_id)
+    if number:
+        return _number(btf, type_id, number)
+    found = btf.type(type_id)
+    size = btf.size(type_id)
+    if isinstance(found, Array):
+        return _array(btf, found, depth=depth)
+    if isinstance(found, Struct | DataSec):
+        return _Piece(f"{size}s", size, _compound(btf, type_id, depth=depth))
+    raise ObjectError(f"BTF type {type_id} has no value", section=".BTF")
+
+
+def _number(btf: Btf, type_id: int, number: Scalar) -> _Piece:
+    if number.kind == "enum" and number.code:
+        names = {value: EnumValue(value, name) for name, value in reversed(number.names)}
+        return _Piece(number.code, number.size, lambda value: names.get(value, value))
+    if number.kind == "bool":
+        return _Piece("?" if number.size == 1 else f"{number.size}s", number.size, None if number.size == 1 else any)
+    found = btf.type(type_id)
+    if isinstance(found, Int) and (found.offset or 0 < found.bits < 8 * found.size):
+        size, shift, bits, signed = found.size, found.offset, found.bits, found.signed
+        return _Piece(f"{size}s", size, _bits(btf, start=0, end=size, shift=shift, bits=bits, signed=signed))
+    if number.code:
+        return _Piece(number.code, number.size)
+    if number.kind == "float":
+        return _Piece(f"{number.size}s", number.size, lambda data: bytes(data[: number.size]))
+    bits = 8 * number.size
+    return _Piece(
+        f"{number.size}s", number.size, _bits(btf, start=0, end=number.size, shift=0, bits=bits, signed=number.signed)
+    )
+
+
+def _bits(btf: Btf, *, start: int, end: int, shift: int, bits: int, signed: bool) -> Decoder:
+    """Reads ``bits`` bits, ``shift`` above the lowest, of the number in bytes ``start`` to ``end``."""
+    order: Any = btf.byteorder
+    mask = (1 << bits) - 1
+    sign = 1 << (bits - 1) if signed else 0
+
+    def read(data: bytes) -> int:
+        value = (int.from_bytes(data[start:end], order) >> shift) & mask
+        return (value ^ sign) - sign
+
+    return read
+
+
+def _array(btf: Btf, array: Array, *, depth: int) -> _Piece:
+    element_id = strip(btf, array.type)
+    count = array.nelems
+    if is_char(btf, element_id):
+        return _Piece(f"{count}s", count, lambda data: _text(data[:count]))
+    element = _piece(btf, element_id, depth=depth + 1)
+    size = count * element.size
+    if element.format == "B" and element.convert is None:
+        return _Piece(f"{size}s", size, lambda data: bytes(data[:size]))
+    if not size:
+        return _Piece("0s", 0, lambda data: [])
+    if element.convert is None and len(element.format) == 1:
+        unpack = Format(f"{_order(btf)}{count}{element.format}").unpack_from
+        return _Piece(f"{size}s", size, lambda data: list(unpack(data)))
+    read, step = _reader(btf, element), element.size
+    return _Piece(f"{size}s", size, lambda data: [read(data[at : at + step]) for at in range(0, size, step)])
+
+
+def _text(data: bytes) -> str | bytes:
+    """Text up to the first NUL (what follows may be rubbish); the bytes themselves when that is not text."""
+    head, _, tail = bytes(data).partition(b"\0")
+    if not head and any(tail):
+        return bytes(data)
+    try:
+        text = head.decode()
+    except UnicodeDecodeError:
+        return bytes(data)
+    return text if text.isprintable() or text.replace("\n", "").replace("\t", "").isprintable() else bytes(data)
+
+
+def _compound(btf: Btf, type_id: int, *, depth: int) -> Decoder:
+    """Struct, union or section -> dict of its fields in order; overlapping members are views of the same bytes."""
+    formats = [_order(btf)]
+    names: list[str] = []
+    converts: list[tuple[str, Callable[[Any], Any]]] = []
+    views: list[tuple[str, Decoder]] = []
+    listed = fields(btf, type_id)
+    cursor = 0
+    for field in listed:
+        names.append(field.name)
+        start, rest = divmod(field.bit_offset, 8)
+        if field.bit_size or rest or start < cursor:
+            formats.append("0s")  # keeps the order of the dict; the view fills it in
+            views.append((field.name, _view(btf, field, depth=depth)))
+            continue
+        piece = _piece(btf, strip(btf, field.type), depth=depth + 1)
+        formats.append(f"{start - cursor}x{piece.format}")
+        cursor = start + piece.size
+        if piece.convert:
+            converts.append((field.name, piece.convert))
+    if listed and (tail := _flexible(btf, listed[-1], depth=depth)):
+        views.append((listed[-1].name, tail))
+    return _assembled(Format("".join(formats)), names=tuple(names), converts=tuple(converts), views=tuple(views))
+
+
+def _assembled(
+    format_: Format,
+    *,
+    names: tuple[str, ...],
+    converts: tuple[tuple[str, Callable[[Any], Any]], ...],
+    views: tuple[tuple[str, Decoder], ...],
+) -> Decoder:
+    unpack = format_.unpack_from
+    if not converts and not views:
+        return lambda data: dict(zip(names, unpack(data), strict=True))
+
+    def read(data: bytes) -> dict[str, Any]:
+        values = dict(zip(names, unpack(data), strict=True))
+        for name, convert in converts:
+            values[name] = convert(values[name])
+        for name, view in views:
+            values[name] = view(data)
+        return values
+
+    return read
+
+
+def _view(btf: Btf, field: Field, *, depth: int) -> Decoder:
+    """Reads one field from the bytes of the whole type."""
+    if not field.bit_size and field.bit_offset % 8 == 0:
+        read = _reader(btf, piece := _piece(btf, strip(btf, field.type), depth=depth + 1))
+        start = field.bit_offset // 8
+        end = start + piece.size
+        return lambda data: read(data[start:end])
+    number = scalar(btf, strip(btf, field.type))
+    bits = field.bit_size or 8 * btf.size(field.type)
+    start, end = field.bit_offset // 8, (field.bit_offset + bits + 7) // 8
+    low = field.bit_offset - 8 * start
+    shift = low if btf.byteorder == "little" else 8 * (end - start) - low - bits
+    read = _bits(btf, start=start, end=end, shift=shift, bits=bits, signed=bool(number and number.signed))
+    if number and number.kind == "enum":
+        names = {value: EnumValue(value, name) for name, value in reversed(number.names)}
+        return lambda data: names.get(value := read(data), value)
+    return (lambda data: bool(read(data))) if number and number.kind == "bool" else read
+
+
+def _flexible(btf: Btf, field: Field, *, depth: int) -> Decoder | None:
+    """A reader for ``T x[]`` at the end of a type: as many elements as there are bytes for."""
+    array = btf.type(strip(btf, field.type))
+    if not isinstance(array, Array) or array.nelems or depth:
+        return None
+    start, step = field.bit_offset // 8, btf.size(array.type)
+    if is_char(btf, strip(btf, array.type)):
+        return lambda data: _text(data[start:])
+    element = _piece(btf, strip(btf, array.type), depth=depth + 1)
+    if element.format == "B" and element.convert is None:
+        return lambda data: bytes(data[start:])
+    read = _reader(btf, element)
+    if not step:
+        return lambda data: []
+    return lambda data: [read(data[at : at + step]) for at in range(start, len(data) - step + 1, step)]

@@ -1,0 +1,103 @@
+"""Where the named parts of a compound type lie, and what shape a scalar has: shared by decoding and encoding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pytest_ebpf.btf.parse import POINTER_SIZE, Btf
+from pytest_ebpf.btf.types import DataSec, Enum, Float, Int, Ptr, Struct, Var
+from pytest_ebpf.errors import ObjectError
+
+__all__ = ["MAX_DEPTH", "Field", "Scalar", "fields", "is_char", "scalar", "strip"]
+
+MAX_DEPTH = 32  # types nested by value; deeper ones are loops
+_CODES = {1: "b", 2: "h", 4: "i", 8: "q"}
+_FLOATS = {4: "f", 8: "d"}
+
+
+class Field(NamedTuple):
+    """A field by the name that C code uses. ``bit_size``: 0 unless it is a bitfield."""
+
+    name: str
+    type: int
+    bit_offset: int
+    bit_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A number of ``size`` bytes. ``code``: its struct format, "" where struct has none (128 bits).
+
+    ``names``: (name, number) of an enum. ``kind``: "int", "bool", "enum", "ptr" or "float".
+    """
+
+    kind: str
+    size: int
+    code: str
+    signed: bool = False
+    names: tuple[tuple[str, int], ...] = ()
+
+
+def strip(btf: Btf, type_id: int) -> int:
+    """The id behind typedefs, qualifiers and the variable that carries the type."""
+    type_id = btf.resolve(type_id)
+    found = btf.type(type_id)
+    return btf.resolve(found.type) if isinstance(found, Var) else type_id
+
+
+def scalar(btf: Btf, type_id: int) -> Scalar | None:
+    """What a (stripped) type is as a number; None for compound types."""
+    found = btf.type(type_id)
+    if isinstance(found, Ptr):
+        return Scalar("ptr", POINTER_SIZE, "Q")
+    if isinstance(found, Enum):
+        return Scalar("enum", found.size, _code(found.size, signed=found.signed), found.signed, found.values)
+    if isinstance(found, Int):
+        kind = "bool" if found.is_bool else "int"
+        return Scalar(kind, found.size, _code(found.size, signed=found.signed), found.signed)
+    if isinstance(found, Float):
+        return Scalar("float", found.size, _FLOATS.get(found.size, ""))
+    return None
+
+
+def _code(size: int, *, signed: bool) -> str:
+    code = _CODES.get(size, "")
+    return code if signed else code.upper()
+
+
+def is_char(btf: Btf, type_id: int) -> bool:
+    """Whether an array of this (stripped) type is text: C's ``char``, as opposed to ``__u8``, ``unsigned char``."""
+    found = btf.type(type_id)
+    return isinstance(found, Int) and found.size == 1 and (found.is_char or found.name == "char")
+
+
+def fields(btf: Btf, type_id: int) -> tuple[Field, ...]:
+    """The fields of a (stripped) struct, union or section, those of anonymous members among them.
+
+    ObjectError when a field lies outside of the type.
+    """
+    found = btf.type(type_id)
+    if isinstance(found, DataSec):
+        return tuple(Field(btf.name(var.type), var.type, 8 * var.offset, 0) for var in found.vars)
+    if not isinstance(found, Struct):
+        raise ObjectError(f"BTF type {type_id} has no fields", section=".BTF")
+    listed = tuple(_walk(btf, found, base=0, depth=0))
+    for field in listed:
+        if field.bit_offset + (field.bit_size or 8 * btf.size(field.type)) > 8 * found.size:
+            raise ObjectError(f"field {field.name} lies outside of {found.name or 'its type'}", section=".BTF")
+    return listed
+
+
+def _walk(btf: Btf, struct: Struct, *, base: int, depth: int) -> Iterator[Field]:
+    if depth > MAX_DEPTH:
+        raise ObjectError(f"{struct.name or 'anonymous struct'} contains itself", section=".BTF")
+    for member in struct.members:
+        at = base + member.bit_offset
+        if member.name:
+            yield Field(member.name, member.type, at, member.bit_size)
+            continue
+        inner = btf.type(btf.resolve(member.type))
+        if isinstance(inner, Struct):
+            yield from _walk(btf, inner, base=at, depth=depth + 1)
