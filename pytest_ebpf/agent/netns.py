@@ -26,6 +26,7 @@ _MS_BIND = 4096
 _NAMES = "/run/netns"
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _NLMSG = struct.Struct("=IHHII")
+_FD = struct.Struct("=I")
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _NLM_F_ACK = 4
 _RECEIVE = 1 << 20
@@ -120,9 +121,14 @@ def _publish(entry: Entry, name: str) -> None:
 def netlink(op: Netlink, batch: Batch) -> Result:
     """Requests, one after the other, however many messages answer each. Sockets are kept: one per namespace and
     protocol. An acknowledgement is always asked for, so that every answer has an end."""
+    whole = bytearray(op.request)
+    for place in op.fds:
+        if not 0 <= place.offset <= len(whole) - _FD.size:
+            raise Refused(f"a request of {len(whole)} bytes has no place for an fd at byte {place.offset}")
+        _FD.pack_into(whole, place.offset, batch.fd(place.target))
     sock = _socket(batch, op)
     parts: list[bytes] = []
-    for request in _split(op.request):
+    for request in _split(bytes(whole)):
         length, kind, flags, sequence, port = _NLMSG.unpack_from(request)
         sock.send(_NLMSG.pack(length, kind, flags | _NLM_F_ACK, sequence, port) + request[_NLMSG.size :])
         try:

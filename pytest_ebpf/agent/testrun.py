@@ -31,12 +31,23 @@ _CTX_ONLY = frozenset({ProgType.SYSCALL, ProgType.RAW_TRACEPOINT, ProgType.RAW_T
 class _Scratch:
     """Buffers kept from run to run."""
 
-    __slots__ = ("attr", "ctx", "data")
+    __slots__ = ("attr", "ctx", "data", "source")
 
     def __init__(self) -> None:
         self.attr = Memory(_ATTR.size)
         self.ctx = Memory(_CTX_ROOM)
         self.data = Memory(2 * _ROOM)
+        self.source = Memory(_ROOM)
+
+    def input(self, data: bytes) -> int:
+        """The address of ``data``, copied in; 0 for none."""
+        size = len(data)
+        if not size:
+            return 0
+        if self.source.size < size:
+            self.source = Memory(size)
+        self.source.view[:size] = data
+        return self.source.address
 
     def data_room(self, size: int) -> Memory:
         if self.data.size < size:
@@ -110,7 +121,7 @@ def _run_once(op: ProgRun, entry: Entry, *, scratch: _Scratch, room: int, ctx_ro
         0,
         len(op.data),
         room,
-        address_of(op.data),
+        scratch.input(op.data),
         data.address if room else 0,
         op.repeat,
         0,

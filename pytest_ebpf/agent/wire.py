@@ -63,7 +63,8 @@ class Reply:
 Message = Hello | Request | Reply
 
 _Read = Callable[[Any, memoryview], Any]
-_Readers = dict[type[Any], _Read]
+_Readers = dict[type[Any], _Read | None]  # None: as it is
+_MESSAGES = (["Hello"], ["Request"], ["Reply"])
 _ALIASES = {"Obj": ops.Obj, "Op": ops.Op, "Result": ops.Result}
 _PLAIN = {"int": int, "str": str, "bool": bool, "None": type(None)}
 
@@ -113,13 +114,14 @@ class _Shape:
         """The value of a row. Raises ``WireError``."""
         if not self._required < len(row) <= len(self._readers) + 1:
             raise WireError(f"{self._name} with {len(row) - 1} fields")
-        values = []
-        for index, readers in enumerate(self._readers[: len(row) - 1]):
-            field = row[index + 1]
-            read = readers.get(type(field))
-            if read is None:
-                raise WireError(f"{self._name}.{self._names[index]}: unexpected {str(field)[:60]!r}")
-            values.append(read(field, blobs))
+        values = row[1:]
+        for index, field in enumerate(values):
+            try:
+                read = self._readers[index][type(field)]
+            except KeyError:
+                raise WireError(f"{self._name}.{self._names[index]}: unexpected {str(field)[:60]!r}") from None
+            if read is not None:
+                values[index] = read(field, blobs)
         return self._cls(*values)
 
 
@@ -129,13 +131,10 @@ def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
     return lambda value: tuple(getattr(value, name) for name in names)
 
 
-def _same(field: Any, blobs: memoryview) -> Any:
-    return field
-
-
 def _bytes(field: list[Any], blobs: memoryview) -> bytes:
-    match field:
-        case [int(offset), int(length)] if 0 <= offset <= offset + length <= len(blobs):
+    if len(field) == 2:
+        offset, length = field
+        if type(offset) is int and type(length) is int and 0 <= offset <= offset + length <= len(blobs):
             return bytes(blobs[offset : offset + length])
     raise WireError(f"no place in {len(blobs)} bytes: {str(field)[:60]}")
 
@@ -166,14 +165,17 @@ class Codec:
         found = [getattr(ops, name) for name in ops.__all__]
         classes = [cls for cls in (*found, Hello, Request, Reply) if isinstance(cls, type) and is_dataclass(cls)]
         self._classes = {cls.__name__: cls for cls in classes}
+        self._written: dict[type[Any], _Shape] = {}
         self._shapes: dict[str, _Shape] = {}
         self._readers: dict[str, _Readers] = {}
+        self._render = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
+        self._parse = json.JSONDecoder(parse_constant=_no_constant).decode
 
     def encode(self, message: Message) -> bytes:
         """A whole frame. Raises ``WireError`` for a value that has no place in one."""
         blobs = _Blobs()
         try:
-            head = json.dumps(self._write(message, blobs), separators=(",", ":"), ensure_ascii=False).encode()
+            head = self._render(self._write(message, blobs)).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise WireError(f"cannot send this {type(message).__name__}: {error}") from error
         if len(head) > MAX_HEAD or blobs.size > MAX_BLOBS:
@@ -183,8 +185,8 @@ class Codec:
     def decode(self, head: bytes, blobs: memoryview) -> Message:
         """The message of one frame. Raises ``WireError``."""
         try:
-            row = json.loads(head, parse_constant=_no_constant)
-            if type(row) is not list or row[:1] not in (["Hello"], ["Request"], ["Reply"]):
+            row = self._parse(head.decode())
+            if type(row) is not list or row[:1] not in _MESSAGES:
                 raise WireError(f"no message: {str(row)[:60]!r}")
             message: Message = self._shape(row[0]).value(row, blobs)
         except (ValueError, RecursionError) as error:
@@ -201,8 +203,14 @@ class Codec:
         kind = type(value)
         if kind is bytes:
             return blobs.add(value)
-        if kind.__name__ in self._classes:
-            return self._shape(kind.__name__).row(value, blobs, write=self._write)
+        if kind is str or kind is int or value is None:
+            return value
+        shape = self._written.get(kind)
+        if shape is not None:
+            return shape.row(value, blobs, write=self._write)
+        if self._classes.get(kind.__name__) is kind:
+            self._written[kind] = self._shape(kind.__name__)
+            return self._written[kind].row(value, blobs, write=self._write)
         if kind is tuple:
             if value and all(type(item) is bytes for item in value):
                 offset = blobs.size
@@ -221,9 +229,9 @@ class Codec:
 
     def _add_atom(self, atom: str, readers: _Readers) -> None:
         if atom in _PLAIN:
-            readers[_PLAIN[atom]] = _same
+            readers[_PLAIN[atom]] = None
         elif atom == "float":
-            readers |= {float: _same, int: _same}
+            readers |= {float: None, int: None}
         elif atom == "tuple[bytes, ...]":
             readers[list] = _many_bytes
         elif atom.startswith("tuple["):
@@ -231,7 +239,7 @@ class Codec:
         elif atom == "bytes":
             readers[list] = _either(_bytes, readers.get(list))
         else:
-            readers[list] = _either(readers.get(list, _refuse), self._class_reader(atom))
+            readers[list] = _either(readers.get(list) or _refuse, self._class_reader(atom))
 
     def _class_reader(self, name: str) -> _Read:
         """Reads a class, or any class of an alias (Obj, Op, Result)."""
@@ -257,10 +265,11 @@ class Codec:
                 raise WireError(f"expected {length} items, got {len(items)}")
             values = []
             for index, item in enumerate(items):
-                reader = each[index if length else 0].get(type(item))
-                if reader is None:
+                readers = each[index if length else 0]
+                if type(item) not in readers:
                     raise WireError(f"unexpected item {str(item)[:60]!r}")
-                values.append(reader(item, blobs))
+                reader = readers[type(item)]
+                values.append(item if reader is None else reader(item, blobs))
             return tuple(values)
 
         return read

@@ -1,0 +1,66 @@
+"""The kernel of this machine: called from this process where it may, else through an agent under ``sudo -n``."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+
+from pytest_ebpf.agent.ops import Failed, ProgLoad, ProgRejected
+from pytest_ebpf.errors import HarnessError, UsageError, errno_name
+from pytest_ebpf.kernels.local import LocalKernel
+from pytest_ebpf.kernels.remote import RemoteKernel
+
+__all__ = ["open_agent_kernel", "open_host_kernel", "refusal"]
+
+_XDP = 6
+# mov64 r0, 0; exit. XDP, as it takes CAP_BPF and CAP_NET_ADMIN (or CAP_SYS_ADMIN): less is not enough for tests.
+_SMALLEST = bytes.fromhex("b7000000000000009500000000000000")
+_HINT = (
+    "run pytest as root, or allow `sudo -n` for it (`sudo -v` first, or NOPASSWD in sudoers),"
+    " or test in guests only: --bpf-kernels=6.1"
+)
+
+
+def refusal(kernel: LocalKernel | RemoteKernel) -> str:
+    """Why a kernel does not let us load programs, as an errno's name; "" when it does."""
+    (result,) = kernel.run([ProgLoad(type=_XDP, insns=_SMALLEST, license="GPL", name="may_i", log_level=0)])
+    if isinstance(result, Failed | ProgRejected):
+        return errno_name(result.errno)
+    return ""
+
+
+def open_host_kernel() -> LocalKernel | RemoteKernel:
+    """The kernel under this process. Raises ``UsageError`` that says what to do when it cannot be used."""
+    local = LocalKernel()
+    why = refusal(local)
+    local.close()
+    if not why:
+        return LocalKernel()
+    if why == "ENOSYS":
+        raise UsageError("this kernel has no bpf() system call", hint="test in guests: --bpf-kernels=6.1")
+    sudo = shutil.which("sudo")
+    if sudo is None:
+        raise UsageError(f"this process may not call bpf() ({why}), and there is no sudo", hint=_HINT)
+    try:
+        kernel = open_agent_kernel(prefix=(sudo, "-n"), name="host")
+    except HarnessError as error:
+        words = error.console.splitlines()[-1:] or [error.message]
+        raise UsageError(f"this process may not call bpf() ({why}), nor has it sudo: {words[0]}", hint=_HINT) from error
+    if still := refusal(kernel):
+        kernel.close()
+        raise UsageError(f"bpf() is closed here, for root too ({still})", hint="in a container: run it --privileged")
+    return kernel
+
+
+def open_agent_kernel(*, prefix: Sequence[str] = (), name: str = "agent") -> RemoteKernel:
+    """A kernel behind an agent that runs as a child of this process, its command behind ``prefix``. Raises
+    ``GuestLost`` with the child's last words when it does not come up."""
+    from pytest_ebpf.agent.child import ChildAgent, agent_argv
+
+    child = ChildAgent(agent_argv(prefix))
+
+    def last_words(reason: str) -> str:
+        child.close()
+        return child.last_words()
+
+    return RemoteKernel(child, name=name, on_lost=last_words)
