@@ -23,7 +23,7 @@ import errno as _errno
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_ebpf.verifier.log import VerifierLog
+    from pytest_ebpf.verifier.log import SourceLine, VerifierLog
 
 __all__ = [
     "BootFailed",
@@ -110,6 +110,11 @@ class ProgramRejected(EbpfError):
     @property
     def errno_name(self) -> str:
         return errno_name(self.errno)
+
+    @property
+    def source_line(self) -> SourceLine | None:
+        """The line of C that the verifier stopped at: ``text``, ``file``, ``line``. None where nobody knows it."""
+        return self.log.source_line
 
 
 class KernelCallError(EbpfError):

@@ -1,0 +1,127 @@
+"""Prove an eBPF project on every kernel it ships to.
+
+The public names, each loaded when it is first used: pytest imports this package for its plugin in every test run, and
+must not pay for what that run does not use.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_ebpf.errors import (
+        BootFailed,
+        EbpfError,
+        GuestLost,
+        HarnessError,
+        ImageError,
+        KernelCallError,
+        ObjectError,
+        PlanError,
+        ProgramRejected,
+        UsageError,
+    )
+    from pytest_ebpf.kernels.fake import FakeKernel
+    from pytest_ebpf.live.links import Link
+    from pytest_ebpf.live.loaded import Loaded
+    from pytest_ebpf.live.loader import Bpf
+    from pytest_ebpf.live.maps import Map
+    from pytest_ebpf.live.program import Program
+    from pytest_ebpf.live.retvals import CGROUP, FLOW, LWT, NF, SK, TC, XDP
+    from pytest_ebpf.live.runs import RunResult
+    from pytest_ebpf.packets import (
+        ARP,
+        ICMP,
+        IP,
+        TCP,
+        UDP,
+        VLAN,
+        Eth,
+        ICMPv6,
+        IPv6,
+        Packet,
+        Pad,
+        Raw,
+        assert_packet,
+        diff_packets,
+        parse_packet,
+    )
+
+__all__ = [
+    "ARP",
+    "CGROUP",
+    "FLOW",
+    "ICMP",
+    "IP",
+    "LWT",
+    "NF",
+    "SK",
+    "TC",
+    "TCP",
+    "UDP",
+    "VLAN",
+    "XDP",
+    "BootFailed",
+    "Bpf",
+    "EbpfError",
+    "Eth",
+    "FakeKernel",
+    "GuestLost",
+    "HarnessError",
+    "ICMPv6",
+    "IPv6",
+    "ImageError",
+    "KernelCallError",
+    "Link",
+    "Loaded",
+    "Map",
+    "ObjectError",
+    "Packet",
+    "Pad",
+    "PlanError",
+    "Program",
+    "ProgramRejected",
+    "Raw",
+    "RunResult",
+    "UsageError",
+    "assert_packet",
+    "diff_packets",
+    "parse_packet",
+]
+
+# Which module has which names.
+_HOMES = MappingProxyType(
+    {
+        "pytest_ebpf.errors": (
+            "BootFailed EbpfError GuestLost HarnessError ImageError KernelCallError ObjectError PlanError "
+            "ProgramRejected UsageError"
+        ),
+        "pytest_ebpf.kernels.fake": "FakeKernel",
+        "pytest_ebpf.live.links": "Link",
+        "pytest_ebpf.live.loaded": "Loaded",
+        "pytest_ebpf.live.loader": "Bpf",
+        "pytest_ebpf.live.maps": "Map",
+        "pytest_ebpf.live.program": "Program",
+        "pytest_ebpf.live.retvals": "CGROUP FLOW LWT NF SK TC XDP",
+        "pytest_ebpf.live.runs": "RunResult",
+        "pytest_ebpf.packets": (
+            "ARP ICMP IP TCP UDP VLAN Eth ICMPv6 IPv6 Packet Pad Raw assert_packet diff_packets parse_packet"
+        ),
+    }
+)
+
+
+def __getattr__(name: str) -> object:
+    for home, names in _HOMES.items():
+        if name in names.split():
+            from importlib import import_module
+
+            value: object = getattr(import_module(home), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

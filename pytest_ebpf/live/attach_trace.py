@@ -1,0 +1,119 @@
+"""Attaching tracing programs: tracepoints, kprobes, raw tracepoints and trampolines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pytest_ebpf.agent.ops import (
+    Close,
+    Data,
+    Done,
+    Failed,
+    Handle,
+    LinkCreate,
+    Made,
+    Mount,
+    PerfAttach,
+    PerfEventOpen,
+    RawTracepointOpen,
+    ReadFile,
+)
+from pytest_ebpf.errors import PlanError, UsageError
+from pytest_ebpf.live.links import Link
+from pytest_ebpf.live.session import Session
+
+if TYPE_CHECKING:
+    from pytest_ebpf.live.program import Program
+
+__all__ = ["attach_kprobe", "attach_raw_tracepoint", "attach_tracepoint", "attach_tracing", "tracefs_root"]
+
+_PERF_TYPE_TRACEPOINT = 2  # include/uapi/linux/perf_event.h
+_BPF_PERF_EVENT = 41  # enum bpf_attach_type
+_PMU = "/sys/bus/event_source/devices/kprobe"
+_TRACEFS = "/sys/kernel/tracing"
+
+
+def attach_tracepoint(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+    """On ``category/name``, through a perf event. One event is enough: programs run for every processor and process
+    (``perf_event_attach_bpf_prog`` puts them on the tracepoint itself)."""
+    event = str(named["event"])
+    category, slash, name = event.partition("/")
+    if not slash:
+        raise UsageError(
+            f"{program.name}: event= is 'category/name', such as 'sched/sched_process_exec', not {event!r}"
+        )
+    read = session.attempt(ReadFile(f"{tracefs_root(session)}/events/{category}/{name}/id"), Data)
+    if isinstance(read, Failed):
+        raise PlanError(
+            f"{program.name}: this kernel has no tracepoint {event}",
+            feature=f"tracepoint:{event}",
+            hint="bpf_vm.run(['ls', '/sys/kernel/tracing/events']) lists what it has.",
+        )
+    perf = session.make(PerfEventOpen(_PERF_TYPE_TRACEPOINT, config=int(read.data)))
+    return _on_perf_event(session, program, event=perf, where=event)
+
+
+def attach_kprobe(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+    """On a kernel function (``offset`` bytes in), at its entry or, for kretprobe, at its return."""
+    function, offset = str(named["function"]), named.get("offset", 0)
+    if not isinstance(offset, int):
+        raise UsageError(f"{program.name}: offset= is a number of bytes, not {offset!r}")
+    read = session.attempt(ReadFile(f"{_PMU}/type"), Data)
+    if isinstance(read, Failed):
+        raise PlanError(
+            f"{program.name}: this kernel cannot attach kprobes (no {_PMU})",
+            feature="kprobe",
+            hint="It is built without CONFIG_KPROBE_EVENTS; mark the test bpf_feature('kprobe').",
+        )
+    config = _retprobe_bit(session) if "ret" in program.definition.section.partition("/")[0] else 0
+    op = PerfEventOpen(int(read.data), config=config, config1=_symbol(session, program, function), config2=offset)
+    return _on_perf_event(session, program, event=session.make(op), where=function)
+
+
+def attach_raw_tracepoint(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+    """On the tracepoint itself, arguments as they are."""
+    event = str(named["event"])
+    handle = session.make(RawTracepointOpen(program.handle, name=event.rpartition("/")[2]))
+    return Link(session, program=program, where=event, way="raw tracepoint link", handles=(handle,))
+
+
+def attach_tracing(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+    """On what the program was loaded for: the function, tracepoint or LSM hook of its section name."""
+    assert program.definition.spec is not None
+    handle = session.make(RawTracepointOpen(program.handle))
+    where = program.definition.spec.target
+    return Link(session, program=program, where=where, way=f"{program.definition.spec.prefix} link", handles=(handle,))
+
+
+def tracefs_root(session: Session) -> str:
+    """Where tracefs is mounted; where it is not, it is mounted now."""
+    if isinstance(session.attempt(ReadFile(f"{_TRACEFS}/trace_clock"), Data), Failed):
+        session.one(Mount("none", _TRACEFS, "tracefs"), Done)
+    return _TRACEFS
+
+
+def _on_perf_event(session: Session, program: Program, *, event: Handle, where: str) -> Link:
+    """Links on perf events came with Linux 5.15 (b89fbfbb854c); before, an ioctl ties the program to the event."""
+    link = session.attempt(LinkCreate(program.handle, _BPF_PERF_EVENT, target=event), Made)
+    if isinstance(link, Made):
+        return Link(session, program=program, where=where, way="perf event link", handles=(link.handle, event))
+    tied = session.attempt(PerfAttach(event, program.handle), Done)
+    if isinstance(tied, Failed):
+        session.one(Close(event), Done)
+        session.checked(PerfAttach(event, program.handle), tied, kind=Done)
+    return Link(session, program=program, where=where, way="perf event", handles=(event,))
+
+
+def _retprobe_bit(session: Session) -> int:
+    """The PMU says which bit of ``config`` means "at return" ("config:0")."""
+    text = session.one(ReadFile(f"{_PMU}/format/retprobe"), Data).data.decode().strip()
+    return 1 << int(text.rpartition(":")[2])
+
+
+def _symbol(session: Session, program: Program, function: str) -> str:
+    """``ksyscall`` names a system call; its function carries the architecture's prefix."""
+    if program.definition.section.lstrip("?").split("/")[0] not in ("ksyscall", "kretsyscall"):
+        return function
+    prefixes = {"x86_64": "__x64_sys_", "aarch64": "__arm64_sys_", "s390x": "__s390x_sys_", "riscv64": "__riscv_sys_"}
+    return prefixes.get(session.target.described.machine, "sys_") + function

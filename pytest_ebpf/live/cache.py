@@ -1,0 +1,69 @@
+"""What loading an object needs only once per process: parsing it, and planning it for a kernel."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_ebpf.errors import ObjectError
+
+if TYPE_CHECKING:
+    from pytest_ebpf.obj.object import ObjectFile
+    from pytest_ebpf.plan.facts import Facts
+    from pytest_ebpf.plan.load_plan import LoadOptions, Plan
+
+__all__ = ["LoadCache", "read_object"]
+
+
+class LoadCache:
+    """Parsed objects by the hash of their bytes, plans by (object, kernel, options). Both are values."""
+
+    def __init__(self) -> None:
+        self._objects: dict[tuple[str, str], ObjectFile] = {}
+        self._plans: dict[tuple[int, int, str], tuple[ObjectFile, Facts, Plan]] = {}
+
+    def object(self, data: bytes, *, name: str) -> ObjectFile:
+        """The object in ``data``, parsed at most once."""
+        key = (hashlib.sha256(data).hexdigest(), name)
+        found = self._objects.get(key)
+        if found is None:
+            from pytest_ebpf.obj.object import parse_object
+
+            found = self._objects[key] = parse_object(data, name=name)
+        return found
+
+    def plan(self, obj: ObjectFile, facts: Facts, *, options: LoadOptions) -> Plan:
+        """The plan of an object for a kernel, made at most once. (The entry keeps object and facts alive, so that
+        their identities stay theirs.)"""
+        key = (id(obj), id(facts), repr(options))
+        found = self._plans.get(key)
+        if found is None:
+            from pytest_ebpf.plan.load_plan import plan_load
+
+            found = self._plans[key] = (obj, facts, plan_load(obj, facts, options=options))
+        return found[2]
+
+
+def read_object(path: Path) -> bytes:
+    """The bytes of an object file. ``ObjectError`` says what is wrong with the path and what to do."""
+    try:
+        return path.read_bytes()
+    except IsADirectoryError:
+        raise ObjectError("is a directory, not an object file", path=str(path)) from None
+    except FileNotFoundError:
+        raise ObjectError("there is no such object file", path=str(path), hint=_build_hint(path)) from None
+    except PermissionError:
+        raise ObjectError("may not be read by this user", path=str(path)) from None
+
+
+def _build_hint(path: Path) -> str:
+    source = path.with_name(path.name.removesuffix(".o") + ".c")
+    if source.exists():
+        return f"Its source is there: clang -g -O2 -target bpf -c {source.name} -o {path.name}"
+    beside = sorted(other.name for other in path.parent.glob("*.o"))[:6] if path.parent.is_dir() else []
+    return (
+        f"Beside it: {', '.join(beside)}."
+        if beside
+        else "Relative paths start at the test's directory, then bpf_object_dirs."
+    )

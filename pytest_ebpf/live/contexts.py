@@ -1,0 +1,195 @@
+"""The contexts that ``BPF_PROG_TEST_RUN`` takes and gives back, field by field.
+
+Layouts: ``include/uapi/linux/bpf.h`` (Linux 6.18); which fields a run may set: ``convert___skb_to_skb``,
+``xdp_convert_md_to_buff`` and ``bpf_prog_test_run_sk_lookup`` in ``net/bpf/test_run.c``. A field the kernel insists on
+being zero is refused here by name, because the kernel would only say EINVAL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from pytest_ebpf.errors import KernelCallError
+
+__all__ = ["CONTEXTS", "Context", "Field", "decode_ctx", "encode_ctx"]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field: ``size`` bytes per element, ``count`` elements (1: a plain number, else a tuple).
+
+    ``big_endian`` marks fields in network byte order, whose value here is the number as people write it."""
+
+    name: str
+    offset: int
+    size: int
+    count: int = 1
+    settable: bool = False
+    big_endian: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """``struct name``, ``size`` bytes. Fields that are not listed are padding or pointers of no use to a test."""
+
+    name: str
+    size: int
+    fields: tuple[Field, ...]
+
+
+def _xdp_md() -> Context:
+    return Context(
+        "xdp_md",
+        24,
+        (
+            Field("data", 0, 4, settable=True),
+            Field("data_end", 4, 4, settable=True),
+            Field("data_meta", 8, 4),
+            Field("ingress_ifindex", 12, 4, settable=True),
+            Field("rx_queue_index", 16, 4, settable=True),
+            Field("egress_ifindex", 20, 4),
+        ),
+    )
+
+
+def _sk_buff() -> Context:
+    return Context(
+        "__sk_buff",
+        192,
+        (
+            Field("len", 0, 4),
+            Field("pkt_type", 4, 4),
+            Field("mark", 8, 4, settable=True),
+            Field("queue_mapping", 12, 4),
+            Field("protocol", 16, 4),
+            Field("vlan_present", 20, 4),
+            Field("vlan_tci", 24, 4),
+            Field("vlan_proto", 28, 4),
+            Field("priority", 32, 4, settable=True),
+            Field("ingress_ifindex", 36, 4, settable=True),
+            Field("ifindex", 40, 4, settable=True),
+            Field("tc_index", 44, 4),
+            Field("cb", 48, 4, count=5, settable=True),
+            Field("hash", 68, 4),
+            Field("tc_classid", 72, 4),
+            Field("data_end", 80, 4, settable=True),
+            Field("napi_id", 84, 4),
+            Field("tstamp", 152, 8, settable=True),
+            Field("wire_len", 160, 4, settable=True),
+            Field("gso_segs", 164, 4, settable=True),
+            Field("gso_size", 176, 4, settable=True),
+            Field("hwtstamp", 184, 8, settable=True),
+        ),
+    )
+
+
+def _sk_lookup() -> Context:
+    return Context(
+        "bpf_sk_lookup",
+        72,
+        (
+            Field("cookie", 0, 8),
+            Field("family", 8, 4, settable=True),
+            Field("protocol", 12, 4, settable=True),
+            Field("remote_ip4", 16, 4, settable=True, big_endian=True),
+            Field("remote_ip6", 20, 4, count=4, settable=True, big_endian=True),
+            Field("remote_port", 36, 2, settable=True, big_endian=True),
+            Field("local_ip4", 40, 4, settable=True, big_endian=True),
+            Field("local_ip6", 44, 4, count=4, settable=True, big_endian=True),
+            Field("local_port", 60, 4, settable=True),
+            Field("ingress_ifindex", 64, 4),
+        ),
+    )
+
+
+def _flow_keys() -> Context:
+    return Context(
+        "bpf_flow_keys",
+        56,
+        (
+            Field("nhoff", 0, 2),
+            Field("thoff", 2, 2),
+            Field("addr_proto", 4, 2),
+            Field("is_frag", 6, 1),
+            Field("is_first_frag", 7, 1),
+            Field("is_encap", 8, 1),
+            Field("ip_proto", 9, 1),
+            Field("n_proto", 10, 2, big_endian=True),
+            Field("sport", 12, 2, big_endian=True),
+            Field("dport", 14, 2, big_endian=True),
+            Field("ipv4_src", 16, 4, big_endian=True),
+            Field("ipv4_dst", 20, 4, big_endian=True),
+            Field("ipv6_src", 16, 4, count=4, big_endian=True),
+            Field("ipv6_dst", 32, 4, count=4, big_endian=True),
+            Field("flags", 48, 4, settable=True),
+            Field("flow_label", 52, 4, big_endian=True),
+        ),
+    )
+
+
+def _nf_hook_state() -> Context:
+    # Only the first two bytes of the kernel's own struct may be set (verify_and_copy_hook_state, Linux 6.4).
+    return Context("nf_hook_state", 2, (Field("hook", 0, 1, settable=True), Field("pf", 1, 1, settable=True)))
+
+
+CONTEXTS: Mapping[str, Context] = MappingProxyType(
+    {c.name: c for c in (_xdp_md(), _sk_buff(), _sk_lookup(), _flow_keys(), _nf_hook_state())}
+)
+
+
+def encode_ctx(context: Context, values: Mapping[str, object], *, byteorder: str) -> bytes:
+    """The struct with ``values`` set and everything else zero.
+
+    ``KernelCallError`` (errno 0) for a field that does not exist, that a run may not set, or that does not fit.
+    """
+    fields = {field.name: field for field in context.fields}
+    out = bytearray(context.size)
+    for name, value in values.items():
+        field = fields.get(name)
+        if field is None or not field.settable:
+            raise _refused(context, name=name, exists=field is not None)
+        numbers = _numbers(field, value)
+        order = "big" if field.big_endian else byteorder
+        for index, number in enumerate(numbers):
+            at = field.offset + index * field.size
+            try:
+                out[at : at + field.size] = number.to_bytes(field.size, "big" if order == "big" else "little")
+            except OverflowError:
+                problem = f"{context.name}.{name}: {number} does not fit in {field.size * 8} bits"
+                raise KernelCallError(problem, op="ProgRun", errno=0) from None
+    return bytes(out)
+
+
+def decode_ctx(context: Context, data: bytes, *, byteorder: str) -> dict[str, int | tuple[int, ...]]:
+    """Field name -> number (a tuple for arrays). Fields beyond the end of ``data`` are left out: an older kernel does
+    not have them."""
+    out: dict[str, int | tuple[int, ...]] = {}
+    for field in context.fields:
+        end = field.offset + field.size * field.count
+        if end > len(data):
+            continue
+        order = "big" if field.big_endian or byteorder == "big" else "little"
+        numbers = tuple(
+            int.from_bytes(data[at : at + field.size], "big" if order == "big" else "little")
+            for at in range(field.offset, end, field.size)
+        )
+        out[field.name] = numbers if field.count > 1 else numbers[0]
+    return out
+
+
+def _numbers(field: Field, value: object) -> tuple[int, ...]:
+    items = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else (value,)
+    if len(items) > field.count or not all(isinstance(item, int) for item in items):
+        want = "a number" if field.count == 1 else f"up to {field.count} numbers"
+        raise KernelCallError(f"context field {field.name} takes {want}, not {value!r}", op="ProgRun", errno=0)
+    return tuple(int(item) for item in items if isinstance(item, int))
+
+
+def _refused(context: Context, *, name: str, exists: bool) -> KernelCallError:
+    why = "cannot be set for a test run: the kernel wants it zero" if exists else "does not exist"
+    settable = ", ".join(field.name for field in context.fields if field.settable)
+    return KernelCallError(
+        f"struct {context.name}: field {name!r} {why}", op="ProgRun", errno=0, hint=f"What a run may set: {settable}."
+    )

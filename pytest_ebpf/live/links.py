@@ -1,0 +1,76 @@
+"""An attachment in the hands of a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from pytest_ebpf.agent.ops import Close, Done, Handle
+
+if TYPE_CHECKING:
+    from pytest_ebpf.live.program import Program
+    from pytest_ebpf.live.session import Session
+
+__all__ = ["Link"]
+
+
+class Link:
+    """A program that is attached, until ``detach()``, the end of a ``with`` block, or the end of the test.
+
+    ``where`` says in words what it hangs on; ``way`` how ("xdp link", "clsact filter", "perf event").
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        program: Program,
+        where: str,
+        way: str,
+        handles: tuple[Handle, ...] = (),
+        undo: Callable[[], None] | None = None,
+    ) -> None:
+        self._session = session
+        self.program = program
+        self.where = where
+        self.way = way
+        self._handles = handles
+        self._undo = undo
+        self._attached = True
+        if undo is not None:
+            session.later(self.detach)
+
+    @property
+    def attached(self) -> bool:
+        """Whether ``detach`` is still to come."""
+        return self._attached
+
+    @property
+    def handle(self) -> Handle:
+        """The kernel's link object, where the attachment is one."""
+        return self._handles[0]
+
+    def detach(self) -> None:
+        """Take the program off. Twice is harmless."""
+        if not self._attached:
+            return
+        self._attached = False
+        if self._undo is not None:
+            self._undo()
+        for handle in self._handles:
+            self._session.one(Close(handle), Done)
+
+    def __enter__(self) -> Link:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        from pytest_ebpf.errors import GuestLost
+
+        if not isinstance(error, GuestLost):  # nothing is left to detach from, and the loss is the news
+            self.detach()
+
+    def __repr__(self) -> str:
+        return f"<Link {self.program.name} on {self.where} ({self.way}{'' if self._attached else ', detached'})>"

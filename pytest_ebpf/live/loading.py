@@ -1,0 +1,163 @@
+"""Run a plan and make live objects of its results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pytest_ebpf.agent.ops import (
+    Close,
+    Done,
+    Failed,
+    Handle,
+    Made,
+    MapCreate,
+    NotRun,
+    Op,
+    PerfOpen,
+    ProgLoaded,
+    ProgRejected,
+    Ref,
+    Result,
+    Try,
+)
+from pytest_ebpf.errors import PlanError, ProgramRejected
+from pytest_ebpf.live.globals import Globals, GlobalSection
+from pytest_ebpf.live.loaded import Loaded, Named
+from pytest_ebpf.live.map_kinds import kind_of
+from pytest_ebpf.live.maps import Map
+from pytest_ebpf.live.program import Program
+from pytest_ebpf.live.rejects import rejection
+from pytest_ebpf.live.session import Session
+
+if TYPE_CHECKING:
+    from pytest_ebpf.plan.load_plan import Plan, PlannedMap, PlannedProgram
+
+__all__ = ["run_plan"]
+
+_INVALID = (22, 524, 95)  # EINVAL, ENOTSUPP, EOPNOTSUPP: how kernels say "what is that?"
+
+
+def run_plan(session: Session, plan: Plan) -> Loaded:
+    """Load. ``ProgramRejected`` for the first program the kernel refuses, ``PlanError`` for one it cannot have, and
+    ``KernelCallError`` for a map; then whatever was made is closed again."""
+    for problem in plan.problems:
+        if isinstance(problem.error, PlanError):
+            raise problem.error
+    results = session.run(plan.ops)
+    try:
+        _check(session, plan, results=results)
+    except Exception:
+        _close(session, _handles(results))
+        raise
+    _open_perf_buffers(session, plan, results=results)
+    return _Assembly(session, plan, results=results).loaded()
+
+
+def _open_perf_buffers(session: Session, plan: Plan, *, results: Sequence[Result]) -> None:
+    """Before any program runs: a perf event array without buffers refuses records."""
+    ops: list[Op] = []
+    for planned in plan.maps:
+        made = results[planned.op] if planned.op >= 0 else None
+        if isinstance(made, Made) and kind_of(planned.definition.type).access == "perf":
+            ops.append(PerfOpen(made.handle))
+    for op, result in zip(ops, session.run(ops) if ops else (), strict=True):
+        session.checked(op, result, kind=Done)
+
+
+def _check(session: Session, plan: Plan, *, results: Sequence[Result]) -> None:
+    for op, result in zip(plan.ops, results, strict=True):
+        if isinstance(result, Failed) and not isinstance(op, Try):
+            if isinstance(op, MapCreate):
+                _refused_map(session, plan, op=op, failed=result)
+            session.checked(op, result, kind=Made)
+    for program in plan.programs:
+        result = results[program.op]
+        if isinstance(result, ProgRejected):
+            raise _rejected(program, result)
+        if isinstance(result, Failed | NotRun):
+            session.checked(plan.ops[program.op], result, kind=ProgLoaded)
+
+
+def _rejected(program: PlannedProgram, result: ProgRejected) -> ProgramRejected:
+    return rejection(
+        result,
+        program=program.name,
+        lines=program.line_info,
+        notes=dict(program.notes),
+        section=program.definition.section,
+    )
+
+
+def _refused_map(session: Session, plan: Plan, *, op: MapCreate, failed: Failed) -> None:
+    """``PlanError`` when the kernel has no maps of this type at all, in the words of the probe."""
+    from pytest_ebpf.plan.features import FEATURES, probe_ops, read_probe
+
+    name = kind_of(op.type).name
+    if failed.errno not in _INVALID or name not in FEATURES:
+        return
+    answer = read_probe(name, session.run(probe_ops(name)))
+    if answer.supported is False:
+        raise PlanError(
+            f"{plan.obj.name}: map {op.name!r}: {answer.words}",
+            feature=name,
+            since=FEATURES[name].since,
+            hint=f"Mark the test bpf_feature({name!r}) if that is as it should be.",
+        )
+
+
+def _handles(results: Sequence[Result]) -> tuple[Handle, ...]:
+    return tuple(result.handle for result in results if isinstance(result, Made | ProgLoaded))
+
+
+def _close(session: Session, handles: Sequence[Handle]) -> None:
+    if handles:
+        session.run([Try(Close(handle)) for handle in reversed(handles)])
+
+
+class _Assembly:
+    """From results to ``Loaded``."""
+
+    def __init__(self, session: Session, plan: Plan, *, results: Sequence[Result]) -> None:
+        self._session = session
+        self._plan = plan
+        self._results = results
+        self._programs = {planned.name: self._program(planned) for planned in plan.programs}
+
+    def loaded(self) -> Loaded:
+        plan = self._plan
+        why_not = {problem.name: str(problem.error) for problem in plan.problems}
+        why_not |= dict.fromkeys(plan.skipped, "it is switched off; name it in only=")
+        sections = tuple(
+            GlobalSection(planned.data.section, self._handle(planned)) for planned in plan.maps if planned.data
+        )
+        return Loaded(
+            self._session,
+            name=plan.obj.name.rpartition("/")[2],
+            programs=Named(self._programs, what="program", why_not=why_not),
+            maps=Named({planned.name: self._map(planned) for planned in plan.maps}, what="map"),
+            globals=Globals(self._session, sections=sections, btf=plan.obj.btf),
+            handles=_handles(self._results),
+            problems=plan.obj.problems,
+        )
+
+    def _program(self, planned: PlannedProgram) -> Program:
+        result = self._results[planned.op]
+        assert isinstance(result, ProgLoaded)
+        return Program(self._session, definition=planned.definition, loaded=result, obj=self._plan.obj)
+
+    def _map(self, planned: PlannedMap) -> Map:
+        return Map(
+            self._session,
+            definition=planned.definition,
+            handle=self._handle(planned),
+            btf=self._plan.obj.btf,
+            programs=lambda: {program.id: program for program in self._programs.values()},
+        )
+
+    def _handle(self, planned: PlannedMap) -> Handle:
+        if isinstance(planned.handle, Ref):
+            made = self._results[planned.handle.index]
+            assert isinstance(made, Made)
+            return made.handle
+        return planned.handle

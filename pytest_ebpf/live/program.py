@@ -1,0 +1,175 @@
+"""A loaded program in the hands of a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pytest_ebpf.agent.ops import Handle, ProgLoaded, ProgRunMany, Ran, RanMany
+from pytest_ebpf.live.runs import RunInput, RunResult, plan_run, read_run, rule_for
+from pytest_ebpf.live.session import Session
+from pytest_ebpf.live.testrun import type_name
+from pytest_ebpf.live.values import Shape
+from pytest_ebpf.verifier.log import VerifierLog, VerifierStats, parse_log
+
+if TYPE_CHECKING:
+    from pytest_ebpf.live.links import Link
+    from pytest_ebpf.obj.object import ObjectFile, ProgramDef
+
+__all__ = ["Program"]
+
+_BATCH = 1000  # packets per round trip of run_many
+
+
+class Program:
+    """A program in the kernel, until the scope that loaded it ends."""
+
+    def __init__(self, session: Session, *, definition: ProgramDef, loaded: ProgLoaded, obj: ObjectFile) -> None:
+        self._session = session
+        self.definition = definition
+        self._loaded = loaded
+        self._obj = obj
+
+    @property
+    def name(self) -> str:
+        """The name of its C function."""
+        return self.definition.name
+
+    @property
+    def handle(self) -> Handle:
+        """How ops name it."""
+        return self._loaded.handle
+
+    @property
+    def id(self) -> int:
+        """The kernel's id of it, as ``bpftool prog`` shows it."""
+        return self._loaded.id
+
+    @property
+    def type_number(self) -> int:
+        """The kernel's number of its type."""
+        assert self.definition.spec is not None
+        return self.definition.spec.prog_type
+
+    @property
+    def type(self) -> str:
+        """Its type as the kernel names it: xdp, sched_cls, kprobe, ..."""
+        return type_name(self.type_number)
+
+    @cached_property
+    def log(self) -> VerifierLog:
+        """What the verifier wrote when it accepted the program (``log_level=`` of ``load`` says how much)."""
+        return parse_log(self._loaded.log.decode(errors="replace"), log_level=self._loaded.log_level)
+
+    @cached_property
+    def stats(self) -> VerifierStats:
+        """What verification cost; ``insns`` is the kernel's own count also where there is no log."""
+        stats = self.log.stats
+        if stats.insns is None and self._loaded.verified_insns:
+            from dataclasses import replace
+
+            return replace(stats, insns=self._loaded.verified_insns)
+        return stats
+
+    def run(
+        self,
+        data: object = b"",
+        *,
+        ctx: object = None,
+        repeat: int = 1,
+        flags: int = 0,
+        cpu: int = 0,
+        batch_size: int = 0,
+    ) -> RunResult:
+        """Run it once with ``BPF_PROG_TEST_RUN``.
+
+        ``data``: bytes or a packet. ``ctx``: a dict of fields (``xdp_md``, ``__sk_buff``, ``bpf_sk_lookup``), a list of
+        u64 (raw tracepoints), a dict or bytes (SYSCALL). ``repeat`` runs it that often and reports the last run and the
+        mean duration; many calls are faster than a large ``repeat`` unless the duration is what you want.
+
+        ``KernelCallError``: errno 0 when refused before the call (a type that cannot run, input that cannot be), else
+        the kernel's answer with a hint.
+        """
+        given = RunInput(data, ctx, repeat, flags, cpu, batch_size, self._ctx_shape)
+        op = plan_run(given, self.handle, prog_type=self.type_number, program=self.name, byteorder=self._byteorder)
+        result = self._session.one(op, Ran)
+        return read_run(result, prog_type=self.type_number, byteorder=self._byteorder, shape=self._ctx_shape)
+
+    def run_many(self, packets: Iterable[object], *, ctx: object = None) -> list[RunResult]:
+        """Run it once per packet, a thousand packets per round trip. ``ctx`` is the same for all; none comes back."""
+        rule = rule_for(self.type_number, program=self.name)
+        results: list[RunResult] = []
+        batch: list[bytes] = []
+        shared = b""
+        for packet in packets:
+            given = RunInput(packet, ctx, shape=self._ctx_shape)
+            op = plan_run(given, self.handle, prog_type=rule.type, program=self.name, byteorder=self._byteorder)
+            if rule.context == "xdp_md" and op.ctx and batch and op.ctx != shared:
+                results += self._run_batch(batch, ctx=shared)
+                batch = []
+            shared = op.ctx
+            batch.append(op.data)
+            if len(batch) == _BATCH:
+                results += self._run_batch(batch, ctx=shared)
+                batch = []
+        return results + self._run_batch(batch, ctx=shared)
+
+    def _run_batch(self, batch: list[bytes], *, ctx: bytes) -> list[RunResult]:
+        if not batch:
+            return []
+        ran = self._session.one(ProgRunMany(self.handle, tuple(batch), ctx=ctx), RanMany)
+        rows = zip(ran.retvals, ran.data, ran.durations, strict=True)
+        return [
+            read_run(Ran(retval, data, b"", duration), prog_type=self.type_number, byteorder=self._byteorder)
+            for retval, data, duration in rows
+        ]
+
+    def attach(self, **named: object) -> Link:
+        """Attach it. What it needs beyond its section name is given by name:
+
+        - xdp: ``interface`` (name or ifindex), ``mode`` ("skb", "native" or "offload"; default: the kernel's choice)
+        - tc: ``interface``, ``direction`` ("ingress" or "egress", unless the section says)
+        - tracepoint: ``event`` ("sched/sched_process_exec"); raw tracepoint: ``event``
+        - kprobe, kretprobe: ``function``, ``offset``; fentry, fexit, tp_btf, LSM: nothing
+        - cgroup types: ``cgroup`` (from ``bpf.cgroup()``)
+        - sk_lookup, flow_dissector: ``netns`` (default: that of the test)
+
+        ``UsageError`` names an argument that is missing or unknown. The link ends with the test, or with ``detach()``.
+        """
+        from pytest_ebpf.live.attach import attach_program
+
+        return attach_program(self._session, self, named=named)
+
+    @property
+    def _byteorder(self) -> str:
+        return self._session.target.described.byteorder
+
+    @cached_property
+    def _ctx_shape(self) -> Shape | None:
+        """The struct a SYSCALL program takes, from the prototype of its function."""
+        from pytest_ebpf.live.testrun import RUN_RULES
+
+        rule = RUN_RULES.get(self.type_number)
+        if rule is None or rule.context != "bytes" or self._obj.btf is None or not self.definition.btf_id:
+            return None
+        return _first_parameter(self._obj, self.definition)
+
+    def __repr__(self) -> str:
+        return f"<Program {self.name} ({self.type})>"
+
+
+def _first_parameter(obj: ObjectFile, definition: ProgramDef) -> Shape | None:
+    from pytest_ebpf.btf.types import Func, FuncProto, Ptr, Struct
+
+    btf = obj.btf
+    assert btf is not None
+    func = btf.type(definition.btf_id)
+    proto = btf.type(func.type) if isinstance(func, Func) else None
+    if not isinstance(proto, FuncProto) or not proto.params:
+        return None
+    pointer = btf.type(btf.resolve(proto.params[0].type))
+    target = btf.resolve(pointer.type) if isinstance(pointer, Ptr) else 0
+    if not isinstance(btf.type(target), Struct):
+        return None
+    return Shape(f"context of {definition.name}", btf.size(target), btf.byteorder, btf, target)

@@ -1,0 +1,128 @@
+"""One scope on one kernel: what every live object talks through.
+
+A test has one ``Session``. Whatever it makes belongs to the session's scope in the agent and is gone when the session
+closes; what outlives that is returned as leaks.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from pytest_ebpf.agent.ops import (
+    Described,
+    Failed,
+    Handle,
+    Leak,
+    Made,
+    Op,
+    Result,
+    ScopeClose,
+    ScopeClosed,
+    ScopeOpen,
+    Try,
+)
+from pytest_ebpf.kernels.base import Kernel, check, made
+from pytest_ebpf.live.hints import with_hint
+
+if TYPE_CHECKING:
+    from pytest_ebpf.plan.facts import Facts
+
+__all__ = ["Session", "Target", "calling_line", "signed_by"]
+
+R = TypeVar("R")
+_PACKAGE = str(Path(__file__).parent.parent)
+
+
+class Target(Protocol):
+    """A running kernel, as live objects need it. ``time_scale`` stretches every wait: 1 on real hardware, more where
+    the processor is emulated."""
+
+    @property
+    def kernel(self) -> Kernel: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def described(self) -> Described: ...
+    @property
+    def time_scale(self) -> float: ...
+    def facts(self) -> Facts:
+        """Everything planning needs to know of the kernel, its BTF included."""
+        ...
+
+
+class Session:
+    """Runs ops in a scope of its own. ``close`` ends the scope; closing twice is harmless."""
+
+    def __init__(self, target: Target, *, name: str = "") -> None:
+        self.target = target
+        self.name = name
+        self._scope: Handle | None = made(target.kernel.run([ScopeOpen(name)])[0])
+        self._undo: list[Callable[[], None]] = []
+
+    def run(self, ops: Sequence[Op], *, timeout: float | None = None) -> list[Result]:
+        """Run a batch. New objects are signed with the line of test code that asked for them."""
+        if self._scope is None:
+            from pytest_ebpf.errors import UsageError
+
+            raise UsageError(
+                f"{self.name or 'this object'} is closed: what a fixture loaded ends with its scope",
+                hint="Load it in the test, or with bpf_shared for a whole module.",
+            )
+        return self.target.kernel.run(signed_by(ops, calling_line()), scope=self._scope, timeout=timeout)
+
+    def one(self, op: Op, kind: type[R], *, timeout: float | None = None) -> R:
+        """Run one op; a failure becomes ``KernelCallError`` with a hint where there is one."""
+        result = self.run([op], timeout=timeout)[0]
+        return self.checked(op, result, kind=kind)
+
+    def make(self, op: Op) -> Handle:
+        """Run one op that makes an object."""
+        return self.one(op, Made).handle
+
+    def checked(self, op: Op, result: Result, *, kind: type[R]) -> R:
+        """``result`` as ``kind``, or the error of ``op`` with its hint."""
+        with with_hint(op):
+            return check(result, kind)
+
+    def attempt(self, op: Op, kind: type[R], *, timeout: float | None = None) -> R | Failed:
+        """Run one op whose failure is an answer."""
+        result = self.run([Try(op)], timeout=timeout)[0]
+        return result if isinstance(result, kind | Failed) else check(result, kind)
+
+    def later(self, undo: Callable[[], None]) -> None:
+        """Run ``undo`` before the scope closes, newest first: for what no handle owns (a tc filter)."""
+        self._undo.append(undo)
+
+    def close(self) -> tuple[Leak, ...]:
+        """Undo, close the scope, and return what outlived it."""
+        if self._scope is None:
+            return ()
+        while self._undo:
+            self._undo.pop()()
+        scope, self._scope = self._scope, None
+        return check(self.target.kernel.run([ScopeClose(scope)])[0], ScopeClosed).leaks
+
+
+def calling_line() -> str:
+    """``file.py:41`` of the innermost frame outside this package: the line of test code that is running."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+
+
+def signed_by(ops: Sequence[Op], site: str) -> list[Op]:
+    """The ops, with ``site`` in each that can carry it and does not yet."""
+    return [_signed(op, site) for op in ops]
+
+
+def _signed(op: Op, site: str) -> Op:
+    if isinstance(op, Try):
+        return Try(_signed(op.op, site))
+    if getattr(op, "site", None) == "":
+        return replace(op, site=site)  # type: ignore[arg-type]  # every op with a ``site`` is a dataclass with one
+    return op

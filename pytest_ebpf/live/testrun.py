@@ -1,0 +1,86 @@
+"""Which program types ``BPF_PROG_TEST_RUN`` can run, what each wants, and what to do for those it cannot.
+
+Source: ``net/bpf/test_run.c`` and the ``*_prog_ops`` tables of Linux 5.10 to 7.2. A type without a ``test_run``
+operation answers ENOTSUPP; asking is pointless, so it is refused here with the way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from pytest_ebpf.obj.sections import prog_type_name
+
+__all__ = ["RUN_RULES", "RunRule", "runnable_types", "type_name", "way_out"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRule:
+    """How one program type runs. ``min_data`` in bytes; ``context`` names a row of ``CONTEXTS``, or is ``args`` (u64
+    arguments), ``bytes`` (anything, changed in place) or empty (no context). ``data_is`` says what ``data`` is."""
+
+    type: int
+    since: str
+    takes_data: bool = True
+    min_data: int = 14
+    context: str = ""
+    ctx_only_on_request: bool = False
+    repeatable: bool = True
+    data_is: str = "an Ethernet frame"
+
+
+def type_name(prog_type: int) -> str:
+    """The kernel's name of a program type: xdp, sched_cls, ..."""
+    return prog_type_name(prog_type).lower()
+
+
+def _skb(number: int) -> RunRule:
+    return RunRule(number, "4.12", context="__sk_buff")
+
+
+# bpf_prog_test_run_* in net/bpf/test_run.c. xdp_md came with 5.14 (47316f4a3053), so it is only sent when asked for.
+RUN_RULES: Mapping[int, RunRule] = MappingProxyType(
+    {
+        **{number: _skb(number) for number in (1, 3, 4, 8, 10, 11, 12, 19)},
+        6: RunRule(6, "4.12", context="xdp_md", ctx_only_on_request=True),
+        17: RunRule(17, "5.10", takes_data=False, min_data=0, context="args", repeatable=False),
+        22: RunRule(22, "5.0", context="bpf_flow_keys", ctx_only_on_request=True),
+        26: RunRule(26, "5.5", takes_data=False, min_data=0, repeatable=False),
+        30: RunRule(30, "5.13", takes_data=False, min_data=0, context="bpf_sk_lookup"),
+        31: RunRule(31, "5.14", takes_data=False, min_data=0, context="bytes", repeatable=False),
+        32: RunRule(32, "6.4", min_data=20, context="nf_hook_state", ctx_only_on_request=True, data_is="an IP packet"),
+    }
+)
+
+_CGROUP = (
+    "attach it to a cgroup (prog.attach(cgroup=bpf.cgroup())), run a command in it and look at maps and exit codes"
+)
+_WAYS_OUT: Mapping[int, str] = MappingProxyType(
+    {
+        2: "attach it (prog.attach()), make the probed function run with bpf_vm.run([...]), then look at its maps",
+        5: "attach it (prog.attach()), cause the event with bpf_vm.run([...]), then look at its maps",
+        7: "attach it to a perf event and look at its maps",
+        9: _CGROUP,
+        13: _CGROUP,
+        14: "put it on a sockmap and send through a socket",
+        15: _CGROUP,
+        16: "put it on a sockmap and send through a socket",
+        18: _CGROUP,
+        23: _CGROUP,
+        24: "attach it (prog.attach()), cause the event, then look at its maps",
+        25: _CGROUP,
+        28: "load it with its target and run the target",
+        29: "attach it (prog.attach()), do what the hook guards with bpf_vm.run([...]), then look at its maps",
+    }
+)
+
+
+def runnable_types() -> str:
+    """The types that can run, for messages."""
+    return ", ".join(type_name(number) for number in sorted(RUN_RULES))
+
+
+def way_out(prog_type: int) -> str:
+    """What to do instead of a test run, as one clause."""
+    return _WAYS_OUT.get(prog_type, "attach it and look at its maps")

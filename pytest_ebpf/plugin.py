@@ -1,0 +1,214 @@
+"""The pytest plugin: options, markers, hooks and fixtures. A table of contents: what each does is in ``fixtures/``.
+
+Everything of this package is imported inside the function that needs it, so that an installed plugin costs an
+unrelated test run nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_ebpf.fixtures.machines import BpfDmesg, BpfKernel, BpfTrace, BpfVm, SharedBpf
+    from pytest_ebpf.live.loader import Bpf
+
+__all__ = [
+    "bpf",
+    "bpf_dmesg",
+    "bpf_kernel",
+    "bpf_shared",
+    "bpf_trace",
+    "bpf_vm",
+    "pytest_addoption",
+    "pytest_assertrepr_compare",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_generate_tests",
+    "pytest_report_header",
+    "pytest_report_teststatus",
+    "pytest_runtest_makereport",
+    "pytest_runtest_setup",
+    "pytest_terminal_summary",
+    "pytest_unconfigure",
+]
+
+_MARKERS = (
+    'bpf_kernel(spec): run on the kernels of the matrix that fit, such as bpf_kernel(">=5.15,<6.12")',
+    'bpf_feature(name, ...): skip, in the words of a probe, where the kernel lacks it: bpf_feature("ringbuf")',
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--bpf-...`` options and ``bpf_...`` ini keys."""
+    group = parser.getgroup("ebpf", "eBPF")
+    group.addoption(
+        "--bpf-kernels",
+        metavar="SPEC,...",
+        help="kernels to test on: host, a series (6.1), oldest, newest, rc, a bzImage or a built tree. "
+        "Default: PYTEST_EBPF_KERNELS, ini bpf_kernels, then host if this process may call bpf()",
+    )
+    group.addoption(
+        "--bpf-accel",
+        choices=("auto", "kvm", "tcg"),
+        default="auto",
+        help="how guests run: auto (default) takes KVM where a guest really boots under it, else emulation (tcg)",
+    )
+    group.addoption("--bpf-require-kvm", action="store_true", help="fail rather than fall back to emulation")
+    group.addoption("--bpf-cache-dir", metavar="DIR", help="where kernels are kept. Default: the user's cache")
+    group.addoption(
+        "--bpf-boot-timeout",
+        type=float,
+        default=20.0,
+        metavar="SECONDS",
+        help="time a guest has to boot, on real hardware; emulation gets several times as long. Default: 20",
+    )
+    group.addoption("--bpf-mirror", metavar="URL", help="package archive for kernels. Default: the system's own")
+    group.addoption("--bpf-offline", action="store_true", help="use only kernels that are in the cache")
+    group.addoption("--bpf-no-matrix", action="store_true", help="do not print the matrix at the end")
+    parser.addini("bpf_kernels", "kernels to test on, as for --bpf-kernels", type="args", default=[])
+    parser.addini("bpf_object_dirs", "where objects are looked for after the test's own directory", type="paths")
+    parser.addini("bpf_mirror", "package archive for kernels, as for --bpf-mirror", default="")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers."""
+    for line in _MARKERS:
+        config.addinivalue_line("markers", line)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test that uses a kernel runs once per kernel of the matrix that fits its markers."""
+    if "bpf_kernel" in metafunc.fixturenames:
+        from pytest_ebpf.fixtures.axis import parametrize
+
+        parametrize(metafunc)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Kernel by kernel, so that each boots once."""
+    if any("bpf_kernel" in getattr(item, "fixturenames", ()) for item in items):
+        from pytest_ebpf.fixtures.axis import group_by_kernel
+
+        group_by_kernel(items, config=config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Unknown ``bpf_`` markers are errors; a feature that the kernel truly lacks skips."""
+    uses_kernel = "bpf_kernel" in getattr(item, "fixturenames", ())
+    if uses_kernel or any(mark.name.startswith("bpf_") for mark in item.iter_markers()):
+        from pytest_ebpf.fixtures.axis import begin_test
+
+        begin_test(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Put verifier logs, consoles and the matrix record on the report."""
+    report = yield
+    if "bpf_kernel" in getattr(item, "fixturenames", ()):
+        from pytest_ebpf.fixtures.verdicts import annotate
+
+        annotate(report, item=item, call=call)
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -> tuple[str, str, str] | None:
+    """A lost guest is an error, not a failed assertion."""
+    if getattr(report, "bpf_harness_error", "") and report.failed:
+        return "error", "E", f"ERROR ({getattr(report, 'bpf_harness_error', '')})"
+    return None
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """The kernels, when they were named; a run that never uses one says nothing."""
+    if not config.getoption("bpf_kernels") and not config.getini("bpf_kernels"):
+        return []
+    from pytest_ebpf.fixtures.axis import header
+
+    return [header(config)]
+
+
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
+    """The matrix."""
+    reports = [
+        report for category in terminalreporter.stats.values() for report in category if hasattr(report, "bpf_record")
+    ]
+    if reports and not config.getoption("bpf_no_matrix"):
+        from pytest_ebpf.fixtures.summary import write_matrix
+
+        write_matrix(terminalreporter, reports=reports, config=config)
+
+
+def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, right: object) -> list[str] | None:
+    """Maps and runs explain how they differ."""
+    if not any(type(side).__module__.startswith("pytest_ebpf.") for side in (left, right)):
+        return None
+    from pytest_ebpf.fixtures.comparing import explain
+
+    return explain(op, left, right)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End every guest, however the run ended."""
+    import sys
+
+    runtime = sys.modules.get("pytest_ebpf.fixtures.runtime")
+    if runtime is not None:
+        runtime.close(config)
+
+
+@pytest.fixture(scope="session")
+def bpf_kernel(request: pytest.FixtureRequest) -> BpfKernel:
+    """The kernel this test runs on: ``.spec``, ``.release``, ``.machine``, ``.accel``. Booted when first needed."""
+    from pytest_ebpf.fixtures.machines import kernel_of
+
+    return kernel_of(request)
+
+
+@pytest.fixture
+def bpf_vm(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator[BpfVm]:
+    """The machine around the kernel: ``.run(argv)``, ``.read_file()``, ``.write_file()``, ``.dmesg()``."""
+    from pytest_ebpf.fixtures.machines import open_vm
+
+    yield from open_vm(bpf_kernel, request=request)
+
+
+@pytest.fixture
+def bpf(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator[Bpf]:
+    """The loader, bound to the kernel. Everything a test loads or attaches with it is gone when the test ends."""
+    from pytest_ebpf.fixtures.machines import open_loader
+
+    yield from open_loader(bpf_kernel, request=request)
+
+
+@pytest.fixture(scope="module")
+def bpf_shared(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator[SharedBpf]:
+    """A loader for a whole module, for ``@given`` tests: loading an object again gives the same programs."""
+    from pytest_ebpf.fixtures.machines import open_shared_loader
+
+    yield from open_shared_loader(bpf_kernel, request=request)
+
+
+@pytest.fixture
+def bpf_trace(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator[BpfTrace]:
+    """What programs print with bpf_printk() during the test: ``.lines(timeout=)``, ``.expect(text, timeout=)``."""
+    from pytest_ebpf.fixtures.machines import open_trace
+
+    yield from open_trace(bpf_kernel, request=request)
+
+
+@pytest.fixture
+def bpf_dmesg(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator[BpfDmesg]:
+    """The kernel log since the test began: ``.lines()``, ``.expect(text, timeout=)``."""
+    from pytest_ebpf.fixtures.machines import open_dmesg
+
+    yield from open_dmesg(bpf_kernel, request=request)

@@ -1,0 +1,250 @@
+"""Kernel specs -> running kernels, one of each per process.
+
+A guest is booted when it is first asked for, kept for the whole session, and replaced by a fresh one after it was lost.
+``close`` ends them all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from pytest_ebpf.agent.ops import Data, Describe, Described, ReadFile, Try
+from pytest_ebpf.errors import EbpfError, HarnessError
+from pytest_ebpf.kernels.base import Kernel, check
+
+if TYPE_CHECKING:
+    from pytest_ebpf.btf.parse import Btf
+    from pytest_ebpf.plan.facts import Facts
+    from pytest_ebpf.vm.images import ImageConfig, KernelImage
+    from pytest_ebpf.vm.machine import Machine
+
+__all__ = ["HOST", "KernelPool", "PoolConfig", "RunningKernel", "Waiting", "silent_wait"]
+
+HOST = "host"
+_BTF = "/sys/kernel/btf/vmlinux"
+_BTF_TIMEOUT = 60.0
+_PATIENCE = 1.0  # seconds for QEMU to say how it ended
+
+
+class Waiting(Protocol):
+    """Shown while something takes time: used as ``with wait("booting 6.1") as say: say("kernel is up")``."""
+
+    def __call__(self, what: str) -> AbstractContextManager[Callable[[str], None]]: ...
+
+
+@contextmanager
+def silent_wait(what: str) -> Iterator[Callable[[str], None]]:
+    """A ``Waiting`` that shows nothing."""
+    yield lambda text: None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolConfig:
+    """``accel`` auto, kvm or tcg; ``cache`` None for the user's cache; ``mirror`` "" for the system's own;
+    ``boot_timeout`` in seconds on real hardware (emulation gets more); ``fetch``: get missing kernels from the mirror.
+    """
+
+    accel: Literal["auto", "kvm", "tcg"] = "auto"
+    require_kvm: bool = False
+    cache: Path | None = None
+    mirror: str = ""
+    boot_timeout: float = 20.0
+    fetch: bool = True
+    memory: str = "1G"
+    cpus: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Boots:
+    """What is kept of a spec when its guest is replaced."""
+
+    seconds: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    """Filled in by the kernel when its guest is gone: the guest may be silent rather than dead."""
+
+    reasons: list[str] = field(default_factory=list)
+
+
+class RunningKernel:
+    """A kernel that answers. ``accel`` is KVM or TCG with the reason, or for the host how it is reached; ``lost`` says
+    that a guest is gone, and what it held with it."""
+
+    def __init__(self, spec: str, *, kernel: Kernel, machine: Machine | None = None, accel: str, loss: _Loss) -> None:
+        self.spec = spec
+        self.kernel: Kernel = kernel
+        self.machine = machine
+        self.accel = accel
+        self._loss = loss
+        self.described = check(kernel.run([Describe()])[0], Described)
+        self._facts: Facts | None = None
+
+    @property
+    def name(self) -> str:
+        """The spec it was started for."""
+        return self.spec
+
+    @property
+    def time_scale(self) -> float:
+        """How much longer things may take here than on real hardware."""
+        return self.machine.accel.factor if self.machine is not None else 1.0
+
+    @property
+    def lost(self) -> bool:
+        """Whether the guest died since."""
+        return bool(self._loss.reasons) or (self.machine is not None and not self.machine.alive())
+
+    @property
+    def console(self) -> str:
+        """The tail of the guest's console, "" for the host."""
+        return self.machine.console_tail() if self.machine is not None else ""
+
+    def facts(self) -> Facts:
+        """What planning needs: probed once, and the kernel's BTF parsed once."""
+        if self._facts is None:
+            from pytest_ebpf.plan.facts import facts_ops, read_facts
+
+            results = self.kernel.run(facts_ops(byteorder=self.described.byteorder))
+            self._facts = read_facts(results, btf=self._btf())
+        return self._facts
+
+    def _btf(self) -> Btf | None:
+        if not self.described.has_btf:
+            return None
+        from pytest_ebpf.btf.parse import parse_btf
+
+        read = self.kernel.run([Try(ReadFile(_BTF))], timeout=_BTF_TIMEOUT)[0]
+        return parse_btf(read.data) if isinstance(read, Data) else None
+
+    def close(self) -> None:
+        """Let go of the kernel and end its guest. Idempotent."""
+        try:
+            self.kernel.close()
+        except HarnessError:
+            pass  # it was lost: there is nothing left to close
+        finally:
+            if self.machine is not None:
+                self.machine.close()
+
+
+class KernelPool:
+    """Starts kernels on demand. ``wait`` shows that something takes time."""
+
+    def __init__(self, config: PoolConfig, *, wait: Waiting = silent_wait) -> None:
+        self._config = config
+        self._wait = wait
+        self._running: dict[str, RunningKernel] = {}
+        self._boots: dict[str, _Boots] = {}
+        self._failed: dict[str, EbpfError] = {}
+        self._stack = ExitStack()
+
+    def get(self, spec: str) -> RunningKernel:
+        """The running kernel of a spec, booted if need be; after a loss, a fresh guest.
+
+        An error (an image that cannot be had, a boot that failed) is remembered: the next test that asks gets
+        it at once instead of waiting for the same failure.
+        """
+        running = self._running.get(spec)
+        if running is not None and not running.lost:
+            return running
+        if spec in self._failed:
+            raise self._failed[spec]
+        if running is not None:
+            running.close()
+            del self._running[spec]
+        try:
+            started = self._start(spec)
+        except EbpfError as error:
+            self._failed[spec] = error
+            raise
+        self._running[spec] = started
+        return started
+
+    def peek(self, spec: str) -> RunningKernel | None:
+        """The running kernel of a spec if there is one; boots nothing."""
+        return self._running.get(spec)
+
+    def boots(self, spec: str) -> Sequence[float]:
+        """Seconds of each boot of a spec so far."""
+        kept = self._boots.get(spec)
+        return tuple(kept.seconds) if kept is not None else ()
+
+    def close(self) -> None:
+        """End every guest. Idempotent."""
+        while self._running:
+            _, running = self._running.popitem()
+            running.close()
+        self._stack.close()
+
+    def _start(self, spec: str) -> RunningKernel:
+        return self._open_host() if spec == HOST else self._boot(spec)
+
+    def _open_host(self) -> RunningKernel:
+        from pytest_ebpf.kernels.host import open_host_kernel
+        from pytest_ebpf.kernels.local import LocalKernel
+
+        kernel = open_host_kernel()
+        how = "this machine" if isinstance(kernel, LocalKernel) else "this machine, through sudo"
+        return RunningKernel(HOST, kernel=kernel, accel=how, loss=_Loss())
+
+    def _boot(self, spec: str) -> RunningKernel:
+        from pytest_ebpf.vm.config import BootConfig
+        from pytest_ebpf.vm.images import ImageConfig, in_use
+        from pytest_ebpf.vm.machine import boot
+
+        images = ImageConfig(mirror=self._config.mirror, cache=self._config.cache)
+        image = self._image(spec, config=images)
+        self._stack.enter_context(in_use(image, config=images))
+        with self._wait(f"booting {spec}") as say:
+            config = BootConfig(
+                accel=self._config.accel,
+                require_kvm=self._config.require_kvm,
+                cpus=self._config.cpus,
+                memory=self._config.memory,
+                boot_timeout=self._config.boot_timeout,
+                cache=images.store.root,
+                on_progress=say,
+            )
+            began = time.monotonic()
+            machine = boot(image, config=config)
+            try:
+                running = self._connect(spec, machine)
+            except BaseException:
+                machine.close()
+                raise
+        self._boots.setdefault(spec, _Boots()).seconds.append(time.monotonic() - began)
+        return running
+
+    def _connect(self, spec: str, machine: Machine) -> RunningKernel:
+        from pytest_ebpf.kernels.remote import RemoteKernel
+
+        loss = _Loss()
+
+        def lost(reason: str) -> str:
+            loss.reasons.append(machine.exit_reason(_PATIENCE) or reason)
+            return f"{loss.reasons[-1]}\n{machine.console_tail()}"
+
+        kernel = RemoteKernel(machine.stream, name=spec, scale=machine.accel.factor, on_lost=lost)
+        return RunningKernel(spec, kernel=kernel, machine=machine, accel=machine.accel.label, loss=loss)
+
+    def _image(self, spec: str, *, config: ImageConfig) -> KernelImage:
+        """From the cache; from the mirror the first time."""
+        from pytest_ebpf.vm.images import cached_entry, resolve
+        from pytest_ebpf.vm.spec import SeriesSpec, parse_spec
+
+        parsed = parse_spec(spec)
+        if not self._config.fetch or not isinstance(parsed, SeriesSpec):
+            return resolve(spec, config=config)
+        if cached_entry(parsed, store=config.store) is not None:
+            return resolve(spec, config=config)
+        from pytest_ebpf.vm.acquire import fetch
+
+        with self._wait(f"fetching kernel {spec}"):
+            return fetch([spec], config=config)[0]
