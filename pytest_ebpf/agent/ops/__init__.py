@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Union
 
 from pytest_ebpf.agent.ops.base import (
+    FdAt,
     FdPatch,
     Handle,
     Obj,
@@ -108,6 +109,7 @@ __all__ = [
     "Entries",
     "Exited",
     "Failed",
+    "FdAt",
     "FdPatch",
     "Handle",
     "Info",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Union
 
 __all__ = [
+    "FdAt",
     "FdPatch",
     "Handle",
     "Obj",
@@ -39,4 +40,12 @@ class FdPatch:
     """Write the fd of ``target`` into the imm field of instruction slot ``insn`` before PROG_LOAD."""
 
     insn: int
+    target: Obj
+
+
+@dataclass(frozen=True, slots=True)
+class FdAt:
+    """Write the fd of ``target`` as a native u32 at byte ``offset`` of a message (TCA_BPF_FD in a netlink request)."""
+
+    offset: int
     target: Obj

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_ebpf.agent.ops.base import Obj
+from pytest_ebpf.agent.ops.base import FdAt, Obj
 
 __all__ = [
     "Describe",
@@ -81,11 +81,12 @@ class NetNs:
 @dataclass(frozen=True, slots=True)
 class Netlink:
     """Send one rtnetlink request, already built, and collect its answers -> Data: the raw messages up to ACK/DONE.
-    Failed carries the errno of an error answer."""
+    Failed carries the errno of an error answer. ``fds`` puts fds into the request before it is sent."""
 
     request: bytes
     netns: Obj | None = None
     protocol: int = 0
+    fds: tuple[FdAt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
