@@ -1,12 +1,15 @@
-"""The agent as one file that a guest's Python can run: ``pytest_ebpf.agent`` as byte code in a zip.
+"""The agent as one file that a guest's Python can run: a table of byte code that holds all it imports.
 
-Byte code, because compiling the agent in an emulated guest takes seconds, and without docstrings, because it is read
-over 9p. The guest's Python is one of the host's; it compiles the bundle itself, once.
+One file, because a guest reads the host's files over 9p, where each open and read costs half a millisecond under
+emulation, and an import is about ten of them. Byte code, because compiling takes seconds there. The guest's Python is
+one of the host's; it makes the bundle itself, once, so the byte code and the standard library in it are its own.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -17,27 +20,36 @@ from pathlib import Path
 
 from pytest_ebpf.errors import BootFailed
 
-__all__ = ["Agent", "find_python", "make_agent"]
+__all__ = ["Agent", "agent_sources", "find_python", "make_agent", "stdlib_imports"]
 
 _PACKAGE = Path(__file__).parent.parent
 _OLDEST = (3, 11)
-_MAIN = """\
-import os, sys
-if os.getpid() == 1:
-    from pytest_ebpf.agent.init import main
-else:
-    from pytest_ebpf.agent.serve import main
-sys.exit(main(sys.argv[1:]))
-"""
-# Runs in the guest's Python on the host: names and sources on stdin, the zip at argv[1]. Dates and modes are fixed
-# and byte code is unchecked, so equal sources give an equal file.
-_COMPILER = """\
-import importlib._bootstrap_external as external, importlib.util, json, sys, zipfile
-with zipfile.ZipFile(sys.argv[1], "w", zipfile.ZIP_STORED) as bundle:
-    for name, source in json.load(sys.stdin):
-        code = compile(source, name, "exec", dont_inherit=True, optimize=2)
-        data = external._code_to_hash_pyc(code, importlib.util.source_hash(source.encode()), False)
-        bundle.writestr(zipfile.ZipInfo(name + "c"), data)
+_STARTER = "bootstrap.py"
+# Runs in the guest's Python on the host. Imports what the agent imports of the standard library, to learn what that
+# imports in turn; takes the pure modules among them that the interpreter does not bring along frozen.
+_MAKER = """\
+import sys
+before = set(sys.modules)
+import importlib._bootstrap_external as external, json, marshal
+job = json.load(sys.stdin)
+for name in job["imports"]:
+    try:
+        __import__(name)
+    except ImportError:
+        pass
+table = {}
+def add(name, package, source, file):
+    table[name] = (package, marshal.dumps(compile(source, file, "exec", dont_inherit=True, optimize=2)))
+for name in sorted(set(sys.modules) - before):
+    spec = getattr(sys.modules[name], "__spec__", None)
+    if spec and spec.origin and spec.origin.endswith(".py") and type(spec.loader) is external.SourceFileLoader:
+        add(name, spec.submodule_search_locations is not None, spec.loader.get_source(name), spec.origin)
+for name, package, source, file in job["modules"]:
+    add(name, package, source, file)
+program = job["start"] + f"\\nsys.exit(start({table!r}))\\n"
+code = compile(program, "bootstrap.py", "exec", dont_inherit=True, optimize=2)
+with open(sys.argv[1], "wb") as file:
+    file.write(external._code_to_hash_pyc(code, bytes(8), False))
 """
 
 
@@ -50,14 +62,16 @@ class Agent:
 
     @property
     def argv(self) -> list[str]:
-        return [self.python, "-I", "-S", str(self.bundle)]
+        return [self.python, "-I", "-S", "-X", "utf8", str(self.bundle)]
 
 
-def find_python(candidates: Sequence[str] = ()) -> str:
-    """The Python for guests: the system's if it is new enough, as it is one file with few libraries and so starts
-    faster over 9p; else the one that runs this."""
+def find_python(candidates: Sequence[str] = ("/usr/bin/python3", "/usr/local/bin/python3")) -> str:
+    """The Python for guests: the first candidate that is new enough, else the one that runs this.
+
+    The system's is preferred: Debian's is one file with few libraries, which starts faster over 9p.
+    """
     running = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
-    for candidate in candidates or ("/usr/bin/python3", "/usr/local/bin/python3"):
+    for candidate in candidates:
         path = os.path.realpath(candidate)
         if path != running and os.access(path, os.X_OK) and _version(path) >= _OLDEST:
             return path
@@ -66,40 +80,65 @@ def find_python(candidates: Sequence[str] = ()) -> str:
 
 def _version(python: str) -> tuple[int, ...]:
     program = "import sys; print(*sys.version_info[:2])"
-    result = subprocess.run(
-        [python, "-I", "-S", "-c", program], capture_output=True, text=True, check=False, timeout=60
-    )
+    try:
+        result = subprocess.run(
+            [python, "-I", "-S", "-c", program], capture_output=True, text=True, check=False, timeout=60
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
     return tuple(int(part) for part in result.stdout.split()) if result.returncode == 0 else ()
 
 
 def make_agent(cache: Path, *, python: str, package: Path = _PACKAGE) -> Agent:
     """The bundle of the package's agent for ``python``, from the cache if it was made before."""
-    import json
-
-    sources = _sources(package)
+    sources = agent_sources(package)
     status = Path(python).stat()
-    identity = json.dumps([sources, python, status.st_size, status.st_mtime_ns, _COMPILER])
-    bundle = cache / "agents" / f"agent-{hashlib.sha256(identity.encode()).hexdigest()[:32]}.pyz"
+    identity = json.dumps([sources, python, status.st_size, status.st_mtime_ns, _MAKER])
+    bundle = cache / "agents" / f"agent-{hashlib.sha256(identity.encode()).hexdigest()[:32]}.pyc"
     if not bundle.exists():
         bundle.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=bundle.parent) as scratch:
             made = Path(scratch) / bundle.name
-            _compile(made, python=python, sources=json.dumps(sources))
+            _make(made, python=python, job=_job(sources))
             made.rename(bundle)
     return Agent(python, bundle)
 
 
-def _sources(package: Path) -> list[tuple[str, str]]:
-    """(name in the zip, source) of the agent's modules, sorted. The package above it is empty in a guest."""
-    top = package.name
+def agent_sources(package: Path = _PACKAGE) -> dict[str, str]:
+    """Path below ``package`` -> source, of the agent's modules."""
     found = sorted((package / "agent").rglob("*.py"))
-    modules = [(f"{top}/{path.relative_to(package).as_posix()}", path.read_text(encoding="utf-8")) for path in found]
-    return [("__main__.py", _MAIN), (f"{top}/__init__.py", ""), *modules]
+    return {path.relative_to(package).as_posix(): path.read_text(encoding="utf-8") for path in found}
 
 
-def _compile(target: Path, *, python: str, sources: str) -> None:
-    command = [python, "-I", "-S", "-c", _COMPILER, str(target)]
-    result = subprocess.run(command, input=sources, capture_output=True, text=True, check=False, timeout=120)
+def stdlib_imports(sources: dict[str, str]) -> list[str]:
+    """The modules outside the package that the sources import, be it inside functions."""
+    names: set[str] = set()
+    for source in sources.values():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                names.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module is not None:
+                names.add(node.module)
+    return sorted(name for name in names if name.split(".")[0] != _PACKAGE.name)
+
+
+def _job(sources: dict[str, str]) -> str:
+    """What the maker reads. The package above the agent is empty in a guest, and ``dataclasses`` is the lean one."""
+    top = _PACKAGE.name
+    modules: list[tuple[str, bool, str, str]] = [(top, True, "", top)]
+    modules.append(("dataclasses", False, sources["agent/lean.py"], "agent/lean.py"))
+    for path, source in sources.items():
+        is_package = path.endswith("/__init__.py")
+        name = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        modules.append((f"{top}.{name}", is_package, source, path))
+    start = sources[f"agent/{_STARTER}"]
+    imports = [name for name in stdlib_imports(sources) if name != "dataclasses"]
+    return json.dumps({"imports": imports, "modules": modules, "start": start})
+
+
+def _make(target: Path, *, python: str, job: str) -> None:
+    command = [python, "-I", "-S", "-c", _MAKER, str(target)]
+    result = subprocess.run(command, input=job, capture_output=True, text=True, check=False, timeout=120)
     if result.returncode != 0:
-        last = (result.stderr.strip().splitlines() or ["no message"])[-1]
+        last = " ".join(line.strip() for line in result.stderr.strip().splitlines()[-4:])
         raise BootFailed(f"{python} could not compile the agent for the guest: {last}")
