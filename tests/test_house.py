@@ -155,7 +155,8 @@ def test_data_is_frozen(path: Path) -> None:
 
 @each_module
 def test_inheritance_is_for_errors_and_protocols(path: Path) -> None:
-    fine = {"Protocol", "Exception", "NamedTuple", "IntEnum", "IntFlag", "Enum", "StrEnum", "Structure", "Union"}
+    # int: a number that knows its name (btf.decode.EnumValue)
+    fine = {"int", "Protocol", "Exception", "NamedTuple", "IntEnum", "IntFlag", "Enum", "StrEnum", "Structure", "Union"}
     for node in ast.walk(parse(path)):
         if isinstance(node, ast.ClassDef):
             for base in node.bases:

@@ -12,7 +12,7 @@ from pytest_ebpf.btf.parse import Btf
 __all__ = ["decode", "describe", "encode"]
 
 
-def decode(btf: Btf, type_id: int, data: bytes) -> Any:
+def decode(btf: Btf, type_id: int, *, data: bytes) -> Any:
     """The value in ``data``.
 
     int, pointer -> int; bool -> bool; enum -> ``EnumValue`` (an int with a name) or int; float -> float;
@@ -22,7 +22,7 @@ def decode(btf: Btf, type_id: int, data: bytes) -> Any:
     return decoder(btf, type_id)(data)
 
 
-def encode(btf: Btf, type_id: int, value: Any) -> bytes:
+def encode(btf: Btf, type_id: int, *, value: Any) -> bytes:
     """The bytes of ``value``, which may be whatever ``decode`` gives; what it leaves out is 0."""
     return encoder(btf, type_id)(value)
 

@@ -96,7 +96,7 @@ def _piece(btf: Btf, type_id: int, *, depth: int) -> _Piece:
         raise ObjectError(f"BTF type {type_id} contains itself", section=".BTF")
     number = scalar(btf, type_id)
     if number:
-        return _number(btf, type_id, number)
+        return _number(btf, type_id, number=number)
     found = btf.type(type_id)
     size = btf.size(type_id)
     if isinstance(found, Array):
@@ -106,7 +106,7 @@ def _piece(btf: Btf, type_id: int, *, depth: int) -> _Piece:
     raise ObjectError(f"BTF type {type_id} has no value", section=".BTF")
 
 
-def _number(btf: Btf, type_id: int, number: Scalar) -> _Piece:
+def _number(btf: Btf, type_id: int, *, number: Scalar) -> _Piece:
     if number.kind == "enum" and number.code:
         names = {value: EnumValue(value, name) for name, value in reversed(number.names)}
         return _Piece(number.code, number.size, lambda value: names.get(value, value))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from struct import Struct as Format
 from typing import Any
 
@@ -15,7 +15,7 @@ from pytest_ebpf.errors import ObjectError
 __all__ = ["Encoder", "encoder"]
 
 Encoder = Callable[[Any], bytes]
-_Writer = Callable[[bytearray, int, Any], None]  # buffer, byte offset, value
+_Put = Callable[[bytearray, Any], None]  # a field's value into the bytes of the whole type
 
 _MAX_SIZE = 1 << 30
 
@@ -52,22 +52,20 @@ def _checked(btf: Btf, type_id: int) -> Encoder:
     size = btf.size(type_id)
     if size > _MAX_SIZE:
         raise ObjectError(f"a type of {size:,} bytes: {describe(btf, type_id)}", section=".BTF")
-    write = _writer(btf, strip(btf, type_id), depth=0)
+    make = _maker(btf, strip(btf, type_id), depth=0)
     name = describe(btf, type_id)
 
     def encode(value: Any) -> bytes:
-        buffer = bytearray(size)
         try:
-            write(buffer, 0, value)
+            return make(value)
         except _RefusedError as error:
             where = f"{name}: {error.path.removeprefix('.')}" if error.path else name
             raise error.kind(f"{where}: {error.message}") from None
-        return bytes(buffer)
 
     return encode
 
 
-def _writer(btf: Btf, type_id: int, *, depth: int) -> _Writer:
+def _maker(btf: Btf, type_id: int, *, depth: int) -> Encoder:
     if depth > MAX_DEPTH:
         raise ObjectError(f"BTF type {type_id} contains itself", section=".BTF")
     number = scalar(btf, type_id)
@@ -81,52 +79,49 @@ def _writer(btf: Btf, type_id: int, *, depth: int) -> _Writer:
     raise ObjectError(f"BTF type {type_id} has no value", section=".BTF")
 
 
-def _or_bytes(write: _Writer, *, size: int) -> _Writer:
-    """``write``, but for bytes, which are taken as they are."""
+def _or_bytes(make: Encoder, *, size: int) -> Encoder:
+    """``make``, but for bytes, which are taken as they are."""
 
-    def write_any(buffer: bytearray, at: int, value: Any) -> None:
-        if isinstance(value, bytes | bytearray | memoryview):
-            if len(value) != size:
-                raise _RefusedError(f"takes {size} bytes, not {len(value)}", kind=ValueError)
-            buffer[at : at + size] = value
-        else:
-            write(buffer, at, value)
+    def make_any(value: Any) -> bytes:
+        if not isinstance(value, bytes | bytearray | memoryview):
+            return make(value)
+        if len(value) != size:
+            raise _RefusedError(f"takes {size} bytes, not {len(value)}", kind=ValueError)
+        return bytes(value)
 
-    return write_any
+    return make_any
 
 
-def _number(btf: Btf, number: Scalar, *, name: str) -> _Writer:
-    order = "<" if btf.byteorder == "little" else ">"
-    as_number = _as_number(number)
+def _number(btf: Btf, number: Scalar, *, name: str) -> Encoder:
     if number.kind == "float":
-        if not number.code:
-            raise ObjectError(f"{name}: floats of {number.size} bytes can only be given as bytes", section=".BTF")
-        pack = Format(order + number.code).pack_into
-
-        def write_float(buffer: bytearray, at: int, value: Any) -> None:
-            try:
-                pack(buffer, at, _as_float(value))
-            except OverflowError:
-                raise _RefusedError(f"{value} does not fit {name}", kind=ValueError) from None
-
-        return write_float
+        return _float(btf, number, name=name)
+    as_number = _as_number(number)
     size, signed = number.size, number.signed
     byteorder: Any = btf.byteorder
 
-    def write(buffer: bytearray, at: int, value: Any) -> None:
+    def make(value: Any) -> bytes:
         whole = as_number(value)
         try:
-            buffer[at : at + size] = whole.to_bytes(size, byteorder, signed=signed)
+            return whole.to_bytes(size, byteorder, signed=signed)
         except OverflowError:
             raise _does_not_fit(whole, bits=8 * size, signed=signed, name=name) from None
 
-    return write
+    return make
 
 
-def _as_float(value: Any) -> float:
-    if isinstance(value, int | float):
-        return float(value)
-    raise _RefusedError(f"takes a number, not {value!r}", kind=TypeError)
+def _float(btf: Btf, number: Scalar, *, name: str) -> Encoder:
+    pack = Format(("<" if btf.byteorder == "little" else ">") + (number.code or f"{number.size}s")).pack
+
+    def make(value: Any) -> bytes:
+        if not isinstance(value, int | float) or not number.code:
+            wanted = "a number" if number.code else f"{number.size} bytes"
+            raise _RefusedError(f"takes {wanted}, not {value!r}", kind=TypeError)
+        try:
+            return pack(value)
+        except OverflowError:
+            raise _RefusedError(f"{value} does not fit {name}", kind=ValueError) from None
+
+    return make
 
 
 def _as_number(number: Scalar) -> Callable[[Any], int]:
@@ -155,88 +150,102 @@ def _does_not_fit(value: int, *, bits: int, signed: bool, name: str) -> _Refused
     return _RefusedError(f"{value} does not fit {name} ({low} to {high})", kind=ValueError)
 
 
-def _array(btf: Btf, array: Array, *, depth: int) -> _Writer:
+def _array(btf: Btf, array: Array, *, depth: int) -> Encoder:
+    """``T x[]`` (0 elements) gives as many bytes as its value asks for."""
     element_id = strip(btf, array.type)
     step = btf.size(element_id)
-    write = _writer(btf, element_id, depth=depth + 1)
+    count = array.nelems
+    size = count * step
+    make = _maker(btf, element_id, depth=depth + 1)
     takes_text = is_char(btf, element_id)
 
-    def write_all(buffer: bytearray, at: int, value: Any) -> None:
-        # ``T x[]`` at the end of a type is as long as the value
-        count = array.nelems or _room(buffer, at, value, step=step)
+    def make_all(value: Any) -> bytes:
         if isinstance(value, str) and step == 1:
             value = value.encode()
-            if len(value) > count:
+            if count and len(value) > count:
                 raise _RefusedError(f"{len(value)} bytes of text do not fit {count}", kind=ValueError)
-            buffer[at : at + len(value)] = value
-        elif isinstance(value, bytes | bytearray | memoryview):
+            return bytes(value.ljust(size, b"\0"))
+        if isinstance(value, bytes | bytearray | memoryview):
             # text may be shorter than its array; other bytes are meant as they are
-            if len(value) > count * step or (len(value) < count * step and not takes_text):
-                raise _RefusedError(f"takes {count * step} bytes, not {len(value)}", kind=ValueError)
-            buffer[at : at + len(value)] = value
-        else:
-            _write_each(write, buffer, value, at=at, count=count, step=step)
+            if count and (len(value) > size or (len(value) < size and not takes_text)):
+                raise _RefusedError(f"takes {size} bytes, not {len(value)}", kind=ValueError)
+            return bytes(value).ljust(size, b"\0")
+        return b"".join(_each(make, value, count=count)).ljust(size, b"\0")
 
-    return write_all
-
-
-def _room(buffer: bytearray, at: int, value: Any, *, step: int) -> int:
-    """Makes room at the end of the buffer for all of ``value``; 0 elements when ``at`` is not at its end."""
-    try:
-        length = len(value.encode() if isinstance(value, str) else value)
-    except TypeError:
-        return 0
-    count = length // step if isinstance(value, bytes | bytearray | memoryview) and step else length
-    if at + count * step < len(buffer):
-        return 0
-    buffer.extend(bytes(at + count * step - len(buffer)))
-    return count
+    return make_all
 
 
-def _write_each(write: _Writer, buffer: bytearray, value: Any, *, at: int, count: int, step: int) -> None:
+def _each(make: Encoder, value: Any, *, count: int) -> Iterator[bytes]:
     if not isinstance(value, Sequence) or isinstance(value, str):
-        raise _RefusedError(f"takes a list of {count}, not {value!r}", kind=TypeError)
-    if len(value) > count:
+        raise _RefusedError(f"takes a list of {count or 'elements'}, not {value!r}", kind=TypeError)
+    if count and len(value) > count:
         raise _RefusedError(f"takes {count} elements, not {len(value)}", kind=ValueError)
     for index, element in enumerate(value):
         try:
-            write(buffer, at + index * step, element)
+            yield make(element)
         except _RefusedError as error:
             raise error.within(f"[{index}]") from None
 
 
-def _compound(btf: Btf, type_id: int, *, depth: int) -> _Writer:
-    writers = {field.name: _field(btf, field, depth=depth) for field in fields(btf, type_id)}
-    name = describe(btf, type_id)
+def _compound(btf: Btf, type_id: int, *, depth: int) -> Encoder:
+    puts: dict[str, _Put] = {}
+    end = 0
+    for field in fields(btf, type_id):
+        puts[field.name] = _field(btf, field, depth=depth, store=_merge if field.bit_offset < end else _store)
+        end = max(end, field.bit_offset + (field.bit_size or 8 * btf.size(field.type)))
+    name, size = describe(btf, type_id), btf.size(type_id)
 
-    def write(buffer: bytearray, at: int, value: Any) -> None:
+    def make(value: Any) -> bytes:
         if not isinstance(value, Mapping):
             raise _RefusedError(f"takes a dict of fields, not {value!r}", kind=TypeError)
+        buffer = bytearray(size)
         for key, given in value.items():
-            found = writers.get(key)
-            if found is None:
-                raise _RefusedError(f"{name} has no field {key!r}; it has {', '.join(writers)}", kind=ValueError)
+            put = puts.get(key)
+            if put is None:
+                raise _RefusedError(f"{name} has no field {key!r}; it has {', '.join(puts)}", kind=ValueError)
             try:
-                found(buffer, at, given)
+                put(buffer, given)
             except _RefusedError as error:
                 raise error.within(f".{key}") from None
+        return bytes(buffer)
 
-    return write
+    return make
 
 
-def _field(btf: Btf, field: Field, *, depth: int) -> _Writer:
-    """Writes a field into the bytes of the whole type."""
+def _store(buffer: bytearray, data: bytes, *, start: int) -> None:
+    buffer[start : start + len(data)] = data
+
+
+def _merge(buffer: bytearray, data: bytes, *, start: int) -> None:
+    """Another view of bytes that may be set already (a union): what decoding gave must encode again, and text is a
+    view that lost what came after its NUL. So a byte that is 0 in one view is taken from the other."""
+    old = buffer[start : start + len(data)].ljust(len(data), b"\0")
+    if any(a and b and a != b for a, b in zip(old, data, strict=True)):
+        raise _RefusedError("it shares its bytes with a field before it, and they disagree", kind=ValueError)
+    _store(buffer, bytes(a | b for a, b in zip(old, data, strict=True)), start=start)
+
+
+def _field(btf: Btf, field: Field, *, depth: int, store: Callable[..., None]) -> _Put:
     start, rest = divmod(field.bit_offset, 8)
-    if not field.bit_size and not rest:
-        write = _writer(btf, strip(btf, field.type), depth=depth + 1)
-        return lambda buffer, at, value: write(buffer, at + start, value)
-    number = scalar(btf, strip(btf, field.type))
-    if number is None:
-        raise ObjectError(f"bitfield {field.name} is not a number", section=".BTF")
-    return _bitfield(btf, field, number=number)
+    type_id = strip(btf, field.type)
+    if field.bit_size or rest:
+        number = scalar(btf, type_id)
+        if number is None:
+            raise ObjectError(f"bitfield {field.name} is not a number", section=".BTF")
+        return _bitfield(btf, field, number=number)
+    make = _maker(btf, type_id, depth=depth + 1)
+    size = btf.size(type_id)
+
+    def put(buffer: bytearray, value: Any) -> None:
+        data = make(value)
+        if len(data) > size and (depth or start + len(data) < len(buffer)):
+            raise _RefusedError("an array without a size can only be the end of a whole value", kind=ValueError)
+        store(buffer, data, start=start)
+
+    return put
 
 
-def _bitfield(btf: Btf, field: Field, *, number: Scalar) -> _Writer:
+def _bitfield(btf: Btf, field: Field, *, number: Scalar) -> _Put:
     bits = field.bit_size or 8 * number.size
     start, end = field.bit_offset // 8, (field.bit_offset + bits + 7) // 8
     low = field.bit_offset - 8 * start
@@ -246,13 +255,12 @@ def _bitfield(btf: Btf, field: Field, *, number: Scalar) -> _Writer:
     order: Any = btf.byteorder
     as_number = _as_number(number)
 
-    def write(buffer: bytearray, at: int, value: Any) -> None:
+    def put(buffer: bytearray, value: Any) -> None:
         whole = as_number(value)
         if not limits[0] <= whole < limits[1]:
             raise _does_not_fit(whole, bits=bits, signed=number.signed, name=f"{bits} bits")
-        span = slice(at + start, at + end)
-        old = int.from_bytes(buffer[span], order)
+        old = int.from_bytes(buffer[start:end], order)
         new = old & ~(mask << shift) | (whole & mask) << shift
-        buffer[span] = new.to_bytes(end - start, order)
+        buffer[start:end] = new.to_bytes(end - start, order)
 
-    return write
+    return put

@@ -86,6 +86,8 @@ class Int:
 
 @dataclass(frozen=True, slots=True)
 class Ptr:
+    """A pointer, to void when ``type`` is 0."""
+
     kind: ClassVar[Kind] = Kind.PTR
     name: ClassVar[str] = ""
     type: int
@@ -93,6 +95,8 @@ class Ptr:
 
 @dataclass(frozen=True, slots=True)
 class Array:
+    """``nelems`` elements; 0 for ``T x[]``."""
+
     kind: ClassVar[Kind] = Kind.ARRAY
     name: ClassVar[str] = ""
     type: int
@@ -153,6 +157,8 @@ class Fwd:
 
 @dataclass(frozen=True, slots=True)
 class Typedef:
+    """Another name for ``type``."""
+
     kind: ClassVar[Kind] = Kind.TYPEDEF
     name: str
     type: int
@@ -188,6 +194,8 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class FuncProto:
+    """The signature of a function; ``ret`` 0 is void."""
+
     kind: ClassVar[Kind] = Kind.FUNC_PROTO
     name: ClassVar[str] = ""
     ret: int
@@ -225,6 +233,8 @@ class DataSec:
 
 @dataclass(frozen=True, slots=True)
 class Float:
+    """A floating-point number of ``size`` bytes."""
+
     kind: ClassVar[Kind] = Kind.FLOAT
     name: str
     size: int

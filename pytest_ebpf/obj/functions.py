@@ -30,6 +30,8 @@ __all__ = ["Functions", "read_functions"]
 
 @dataclass(frozen=True, slots=True)
 class Functions:
+    """The functions of an object, and what is wrong with those that are left out."""
+
     programs: tuple[ProgramDef, ...]
     text: tuple[ProgramDef, ...]
     problems: tuple[Problem, ...]
@@ -143,7 +145,7 @@ def _relocs(code: _Code, *, start: int, insns: bytes) -> tuple[Reloc, ...]:
     shift = 4 if code.elf.byteorder == "little" else 0
     for slot in slots_with_code(insns, CALL):
         if (sources[slot] >> shift) & 15 == PSEUDO_CALL and slot not in named:
-            offset = start + (slot + 1 + _imm(code, insns, slot)) * INSN_SIZE
+            offset = start + (slot + 1 + _imm(code, insns, slot=slot)) * INSN_SIZE
             found.append(_call(code, slot, section=code.section.index, offset=offset))
     return tuple(sorted(found))
 
@@ -154,7 +156,7 @@ def _reloc(code: _Code, rel: Rel, *, start: int, insns: bytes) -> Reloc:
     symbol = code.elf.symbol(rel)
     if rest or opcode not in (LD_IMM64, CALL):
         raise _BadFunctionError(f"instruction {slot} (opcode {opcode:#04x}) cannot refer to {symbol.name!r}")
-    imm = _imm(code, insns, slot)
+    imm = _imm(code, insns, slot=slot)
     if opcode == CALL:
         if code.elf.home(symbol) is None and symbol.name:
             return Reloc(slot, "kfunc", symbol.name)
@@ -178,6 +180,6 @@ def _call(code: _Code, slot: int, *, section: int, offset: int) -> Reloc:
     return Reloc(slot, "call", name, sections[section].name, offset)
 
 
-def _imm(code: _Code, insns: bytes, slot: int) -> int:
+def _imm(code: _Code, insns: bytes, *, slot: int) -> int:
     at = slot * INSN_SIZE + 4
     return int.from_bytes(insns[at : at + 4], code.elf.byteorder, signed=True)  # type: ignore[arg-type]

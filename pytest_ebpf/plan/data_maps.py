@@ -84,7 +84,7 @@ def _encoded(obj: ObjectFile, variable: Variable, *, value: Any) -> bytes:
     raw = value if isinstance(value, bytes | bytearray) and len(value) == variable.size else None
     try:
         if raw is None and obj.btf is not None and variable.type_id:
-            raw = encode(obj.btf, variable.type_id, value)
+            raw = encode(obj.btf, variable.type_id, value=value)
         elif raw is None:
             raw = _untyped(value, size=variable.size, byteorder=obj.byteorder)
     except (ValueError, TypeError, OverflowError) as error:

@@ -87,7 +87,7 @@ def _encoded(obj: ObjectFile, extern: Extern, *, value: Any) -> bytes:
     if isinstance(value, bytes) and len(value) == extern.size:
         return value
     try:
-        return encode(obj.btf, extern.type_id, value).ljust(extern.size, b"\0")
+        return encode(obj.btf, extern.type_id, value=value).ljust(extern.size, b"\0")
     except (ValueError, TypeError, OverflowError) as error:
         raise ObjectError(f"{extern.name} cannot be {value!r}: {error}", path=obj.name) from None
 
