@@ -5,11 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import click
-
-from pytest_ebpf.errors import EbpfError
 
 __all__ = ["kernels"]
 
@@ -56,8 +54,6 @@ def _fetch(specs: tuple[str, ...], quiet: bool, mirror: str, cache: Path | None)
     except KeyboardInterrupt:
         click.echo("interrupted; partial downloads are kept, the same command continues them", err=True)
         sys.exit(130)
-    except EbpfError as error:
-        _fail(error)
     if not quiet:
         for image in images:
             click.echo(f"{image.spec}: {image.release} ({image.origin})")
@@ -70,11 +66,7 @@ def _path(spec: str, cache: Path | None) -> None:
     """Print the directory of SPEC's image: vmlinux, bzImage, vmlinux.btf, config, lib/modules. Fetches nothing."""
     from pytest_ebpf.vm.images import ImageConfig, resolve
 
-    try:
-        image = resolve(spec, config=ImageConfig(cache=cache))
-    except EbpfError as error:
-        _fail(error)
-    click.echo(str(image.vmlinux.parent))
+    click.echo(str(resolve(spec, config=ImageConfig(cache=cache)).vmlinux.parent))
 
 
 @kernels.command("list")
@@ -87,11 +79,7 @@ def _list(refresh: bool, mirror: str, cache: Path | None) -> None:
     from pytest_ebpf.vm.overview import overview
 
     config = ImageConfig(mirror, cache, max_age=0 if refresh else float("inf"))
-    try:
-        rows = overview(config, ask_archive=refresh)
-    except EbpfError as error:
-        _fail(error)
-    _print_table(rows)
+    _print_table(overview(config, ask_archive=refresh))
 
 
 def _print_table(rows: list[Any]) -> None:
@@ -103,7 +91,8 @@ def _print_table(rows: list[Any]) -> None:
         table.add_column(heading)
     for row in rows:
         table.add_row(row.series, ", ".join(row.aliases), row.cached or "–", row.newest or "?")
-    Console(soft_wrap=True).print(table)
+    # in a file or pipe there is no width to fit
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
 @kernels.command("prune")
@@ -121,7 +110,3 @@ def _prune(everything: bool, cache: Path | None) -> None:
     for name in result.kept_in_use:
         click.echo(f"kept {name}: it is in use", err=True)
     click.echo(f"removed {len(result.removed)} images, freed {megabytes(result.freed)}")
-
-
-def _fail(error: EbpfError) -> NoReturn:
-    raise click.ClickException(str(error)) from error

@@ -46,8 +46,8 @@ def _fetch_series(wanted: Mapping[str, SeriesSpec], *, config: ImageConfig, repo
     if not wanted:
         return {}
     config.store.prepare()
-    mirror = find_mirror(config.mirror)
-    web = Web(mirror.options.proxies)
+    mirror = find_mirror(config.mirror, keyring=config.keyring)
+    web = Web(mirror.options.proxies, pauses=config.pauses)
     entries = {}
     choices = {}
     indexes = _Indexes.load(wanted.values(), mirror=mirror, web=web, config=config)

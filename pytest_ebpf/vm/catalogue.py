@@ -10,7 +10,6 @@ A file is named after its series and has four keys:
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,12 +81,19 @@ class Catalogue:
         for series in self.series:
             if series.name == name:
                 return series
-        nearest = difflib.get_close_matches(name, self.names, n=1, cutoff=0.5)
-        meant = f" (did you mean {nearest[0]}?)" if nearest else ""
+        nearest = self._nearest(name)
         raise ImageError(
-            f"unknown kernel series {name!r}{meant}",
+            f"unknown kernel series {name!r}" + (f" (the nearest is {nearest})" if nearest else ""),
             hint=f"known: {', '.join(self.names)}; aliases: oldest, newest, rc; or host, or a path with a slash",
         )
+
+    def _nearest(self, name: str) -> str:
+        """The series closest in age, empty if ``name`` is no version."""
+        match = re.match(r"(\d+)\.(\d+)", name)
+        if match is None:
+            return ""
+        wanted = 100 * int(match[1]) + int(match[2])
+        return min(self.series, key=lambda one: abs(100 * one.order[0] + one.order[1] - wanted)).name
 
     def alias(self, name: str) -> Series | None:
         """The series that an alias stands for, None if ``name`` is no alias."""

@@ -40,34 +40,35 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    """How to talk to an archive. ``timeout`` is seconds without a byte; ``pauses`` are the waits before each retry."""
+    """How to talk to an archive. ``timeout`` is seconds without a byte; ``pauses`` are the waits before each retry.
+
+    ``cancelled`` is set after Ctrl-C; ``faults`` gets why a small file could not be had, so that
+    the others of the same run do not wait as long for the same answer.
+    """
 
     proxies: Mapping[str, str] = field(default_factory=dict)
-    timeout: float = 30.0
+    timeout: float = 20.0
     pauses: tuple[float, ...] = (0.5, 2.0, 5.0)
     cancelled: threading.Event = field(default_factory=threading.Event)
+    faults: list[Exception] = field(default_factory=list)
 
     def read(self, url: str) -> bytes | None:
         """The whole file, or None when the archive has no such file. MirrorUnreachable after the last retry."""
-        fault: Exception | None = None
-        for pause in (*self.pauses, None):
+        pauses = list(self.pauses)
+        while not self.faults:
             self.stop_if_cancelled()
             try:
                 with self._open(url) as response:
                     return _whole(response)
-            except urllib.error.HTTPError as error:
-                if error.code in _GONE:
-                    return None
-                fault = error
             except (OSError, http.client.HTTPException) as error:
-                if _absent_file(error):
+                if _is_absent(error):
                     return None
-                fault = error
-            if pause is not None:
-                self.cancelled.wait(pause)
-        raise MirrorUnreachable(
-            f"{url}: {_words(fault)}", hint="check the network, or name another archive with --mirror"
-        )
+                if not pauses or _no_connection(error):
+                    self.faults.append(error)
+                else:
+                    self.cancelled.wait(pauses.pop(0))
+        hint = "check the network, or name another archive with --mirror"
+        raise MirrorUnreachable(f"{url}: {_words(self.faults[0])}", hint=hint)
 
     def download(self, item: Item, target: Path, *, advance: Callable[[int], None] = lambda count: None) -> None:
         """``item`` into the file ``target``, complete and with the right hash, or not at all.
@@ -109,9 +110,9 @@ class Web:
                 self._append(item, part, advance=advance)
                 fault = "the connection ended early"
             except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
-                fault = _words(error)
-                if (isinstance(error, urllib.error.HTTPError) and error.code in _GONE) or _absent_file(error):
+                if _is_absent(error):
                     raise PackageGone(f"{item.name}: listed in the index, yet not in the archive") from error
+                fault = _words(error)
             now = _size(part)
             if now > item.size:
                 part.unlink()
@@ -155,12 +156,19 @@ def _whole(response: Any) -> bytes:
     return data
 
 
-def _absent_file(error: Exception) -> bool:
-    """file:// addresses: urllib wraps the missing file."""
+def _is_absent(error: Exception) -> bool:
+    """The archive answered that there is no such file. For file:// urllib wraps the system's words."""
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code in _GONE
     return isinstance(error, urllib.error.URLError) and "No such file" in str(error.reason)
 
 
-def _words(error: Exception | None) -> str:
+def _no_connection(error: Exception) -> bool:
+    """No network or the wrong name: asking again at once would be of no use."""
+    return isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError)
+
+
+def _words(error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
         return f"HTTP status {error.code}"
     if isinstance(error, urllib.error.URLError):

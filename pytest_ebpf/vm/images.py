@@ -22,13 +22,16 @@ class ImageConfig:
     """Where images come from and go to.
 
     ``mirror``: address of an archive (may be two, the second for security); empty: environment, then apt.
-    ``cache``: a directory; None: environment, then the user's cache. ``max_age``: seconds before an index is asked
-    for again.
+    ``cache``: a directory; None: environment, then the user's cache. ``keyring``: vouches for the archive in place of
+    Debian's keyrings; None: environment. ``max_age``: seconds before an index is asked for again. ``pauses``: seconds
+    before each retry.
     """
 
     mirror: str = ""
     cache: Path | None = None
+    keyring: Path | None = None
     max_age: float = 3600.0
+    pauses: tuple[float, ...] = (0.5, 2.0, 5.0)
 
     @property
     def store(self) -> Store:

@@ -152,7 +152,7 @@ def _gpgv(program: str, signed: bytes, *, keyrings: Iterable[Path], suite: str) 
             env={**os.environ, "GNUPGHOME": scratch},
         )
     words = re.findall(rb"^\[GNUPG:\] (\w+)", result.stderr, re.MULTILINE)
-    if b"VALIDSIG" not in words or b"BADSIG" in words:
+    if b"GOODSIG" not in words or b"BADSIG" in words:
         why = "is bad" if b"BADSIG" in words else "is by no key in this machine's Debian keyrings"
         raise ImageError(
             f"{suite}: the signature of InRelease {why}",

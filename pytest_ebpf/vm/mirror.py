@@ -18,6 +18,7 @@ from pathlib import Path
 from pytest_ebpf.errors import ImageError
 
 __all__ = [
+    "KEYRING_VARIABLE",
     "MIRROR_VARIABLE",
     "AptOptions",
     "AptSource",
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 MIRROR_VARIABLE = "PYTEST_EBPF_MIRROR"
+KEYRING_VARIABLE = "PYTEST_EBPF_KEYRING"
 _APT = Path("/etc/apt")
 _KEYRINGS = (Path("/usr/share/keyrings"), Path("/etc/apt/trusted.gpg.d"), Path("/etc/apt/keyrings"))
 _HINT = "name one: --mirror URL, ini bpf_mirror, or the variable PYTEST_EBPF_MIRROR (the base URL of a Debian archive)"
@@ -74,16 +76,18 @@ class Mirror:
 def find_mirror(
     configured: str = "",
     *,
+    keyring: Path | None = None,
     environ: Mapping[str, str] = os.environ,
     apt: Path = _APT,
     keyrings: Iterable[Path] = _KEYRINGS,
 ) -> Mirror:
     """The mirror to use: ``configured`` (option or ini), else the environment, else apt's sources.
 
-    A value may hold two addresses, the second being the security archive. ImageError if there is none.
+    A value may hold two addresses, the second being the security archive. ``keyring`` (or the environment's) takes the
+    place of Debian's keyrings, which are looked for in the folders ``keyrings``. ImageError if there is no mirror.
     """
     options = read_apt_options()
-    rings = tuple(_debian_keyrings(keyrings))
+    rings = _own_keyring(keyring, environ=environ) or tuple(_debian_keyrings(keyrings))
     named, origin = (configured, "option") if configured else (environ.get(MIRROR_VARIABLE, ""), MIRROR_VARIABLE)
     if named.strip():
         return _named_mirror(named, origin=origin, keyrings=rings, options=options)
@@ -92,11 +96,25 @@ def find_mirror(
     security = _best(source for source in sources if _is_security(source))
     if main is None:
         raise ImageError(f"no Debian archive in the apt configuration ({apt})", hint=_HINT)
-    signers = (Path(one.signed_by) for one in (main, security) if one and one.signed_by.startswith("/"))
-    extra = tuple(path for path in signers if path.is_file() and path not in rings)
-    return Mirror(
-        main.uri, security.uri if security else _sibling(main.uri), str(apt), rings + extra, main.trusted, options
-    )
+    security_base = security.uri if security else _sibling(main.uri)
+    rings += tuple(path for path in _signers(main, security) if path not in rings)
+    return Mirror(main.uri, security_base, str(apt), rings, main.trusted, options)
+
+
+def _own_keyring(keyring: Path | None, *, environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """The keyring that the user named instead of Debian's, if any."""
+    named = environ.get(KEYRING_VARIABLE, "")
+    path = Path(named).expanduser() if keyring is None and named else keyring
+    if path is not None and not path.is_file():
+        raise ImageError(f"the keyring {path} does not exist", hint=f"check {KEYRING_VARIABLE}")
+    return () if path is None else (path,)
+
+
+def _signers(*sources: AptSource | None) -> Iterator[Path]:
+    """The keyrings that apt's own configuration names for the sources."""
+    for source in sources:
+        if source is not None and source.signed_by.startswith("/") and Path(source.signed_by).is_file():
+            yield Path(source.signed_by)
 
 
 def _named_mirror(text: str, *, origin: str, keyrings: tuple[Path, ...], options: AptOptions) -> Mirror:

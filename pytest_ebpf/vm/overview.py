@@ -41,8 +41,9 @@ def overview(config: ImageConfig, *, ask_archive: bool) -> list[Row]:
 
 def _fresh(suites: set[str], *, config: ImageConfig) -> Mapping[str, SuiteIndex]:
     config.store.prepare()
-    mirror = find_mirror(config.mirror)
-    loaded = load_indexes(suites, mirror=mirror, web=Web(mirror.options.proxies), config=config)
+    mirror = find_mirror(config.mirror, keyring=config.keyring)
+    web = Web(mirror.options.proxies, pauses=config.pauses)
+    loaded = load_indexes(suites, mirror=mirror, web=web, config=config)
     for one in loaded.values():
         if isinstance(one, MirrorUnreachable):
             raise one

@@ -14,6 +14,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pytest_ebpf.errors import ImageError
 
@@ -77,20 +78,17 @@ def extract_btf(vmlinux: Path) -> bytes | None:
 
 
 def _decompress(payload: bytes, *, name: str) -> bytes:
-    """By magic, as lib/decompress.c does. Each payload is followed by four bytes of length, which end it."""
-    readers: tuple[tuple[bytes, Callable[[bytes], bytes]], ...] = (
-        (b"\xfd7zXZ\0", lambda data: lzma.LZMADecompressor().decompress(data)),
+    """By magic, as lib/decompress.c does. What follows the compressed stream (four bytes of length) is ignored."""
+    readers: tuple[tuple[bytes, Callable[[], Any]], ...] = (
+        (b"\xfd7zXZ\0", lzma.LZMADecompressor),
         (b"\x28\xb5\x2f\xfd", _zstd),
-        (b"\x1f\x8b", lambda data: zlib.decompressobj(wbits=31).decompress(data)),
-        (b"\x5d\0\0", lambda data: lzma.LZMADecompressor(format=lzma.FORMAT_ALONE).decompress(data)),
-        (b"BZh", lambda data: bz2.BZ2Decompressor().decompress(data)),
+        (b"\x1f\x8b", lambda: zlib.decompressobj(wbits=31)),
+        (b"\x5d\0\0", lambda: lzma.LZMADecompressor(format=lzma.FORMAT_ALONE)),
+        (b"BZh", bz2.BZ2Decompressor),
     )
-    for magic, read in readers:
+    for magic, make in readers:
         if payload.startswith(magic):
-            try:
-                return read(payload)
-            except (lzma.LZMAError, zlib.error, OSError, EOFError, ValueError) as error:
-                raise ImageError(f"{name}: the compressed kernel is damaged: {error}") from error
+            return _run_decoder(make(), payload, name=name)
     kind = {b"\x02\x21\x4c\x18": "LZ4", b"\x89LZO": "LZO"}.get(payload[:4], f"unknown ({payload[:4].hex()})")
     raise ImageError(
         f"{name}: its compression is {kind}, which Python has no reader for",
@@ -98,10 +96,21 @@ def _decompress(payload: bytes, *, name: str) -> bytes:
     )
 
 
-def _zstd(payload: bytes) -> bytes:
+def _run_decoder(decoder: Any, payload: bytes, *, name: str) -> bytes:
+    """All of the stream, or an ImageError."""
     import zstandard
 
-    try:  # the kernel is compressed with --ultra -22: a window of 128 MiB
-        return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj().decompress(payload)
-    except zstandard.ZstdError as error:
-        raise ValueError(str(error)) from error
+    try:
+        kernel: bytes = decoder.decompress(payload)
+    except (lzma.LZMAError, zlib.error, zstandard.ZstdError, OSError, EOFError) as error:
+        raise ImageError(f"{name}: the compressed kernel is damaged: {error}") from error
+    if not decoder.eof:
+        raise ImageError(f"{name}: the compressed kernel is damaged: it ends too early")
+    return kernel
+
+
+def _zstd() -> Any:
+    import zstandard
+
+    # the kernel is compressed with --ultra -22: a window of 128 MiB
+    return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
