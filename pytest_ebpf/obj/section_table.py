@@ -2,10 +2,10 @@
 """Section names and the names of the kernel's bpf enums, as data.
 
 ROWS: (name, takes a target after "/", program type, expected attach type, flags, dialect).
-PROG_TYPES, ATTACH_TYPES, MAP_TYPES: the name of each number.
+PROG_TYPES, ATTACH_TYPES, MAP_TYPES: the name of each number. MAP_FLAGS: the name of each bit.
 """
 
-__all__ = ["ATTACH_TYPES", "MAP_TYPES", "PROG_TYPES", "ROWS"]
+__all__ = ["ATTACH_TYPES", "MAP_FLAGS", "MAP_TYPES", "PROG_TYPES", "ROWS"]
 
 ROWS: tuple[tuple[str, bool, int, int, tuple[str, ...], str], ...] = (
     ("socket", False, 1, 0, (), "libbpf"),
@@ -266,4 +266,27 @@ MAP_TYPES: tuple[str, ...] = (
     "ARENA",
     "INSN_ARRAY",
     "RHASH",
+)
+
+MAP_FLAGS: tuple[str, ...] = (
+    "NO_PREALLOC",
+    "NO_COMMON_LRU",
+    "NUMA_NODE",
+    "RDONLY",
+    "WRONLY",
+    "STACK_BUILD_ID",
+    "ZERO_SEED",
+    "RDONLY_PROG",
+    "WRONLY_PROG",
+    "CLONE",
+    "MMAPABLE",
+    "PRESERVE_ELEMS",
+    "INNER_MAP",
+    "LINK",
+    "PATH_FD",
+    "VTYPE_BTF_OBJ_FD",
+    "TOKEN_FD",
+    "SEGV_ON_FAULT",
+    "NO_USER_CONV",
+    "RB_OVERWRITE",
 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_ebpf.obj.section_table import ATTACH_TYPES, MAP_TYPES, PROG_TYPES, ROWS
+from pytest_ebpf.obj.section_table import ATTACH_TYPES, MAP_FLAGS, MAP_TYPES, PROG_TYPES, ROWS
 
 __all__ = [
     "SectionSpec",
     "attach_type_name",
+    "map_flag_names",
     "map_type_name",
     "nearest_section",
     "parse_section",
@@ -89,6 +90,12 @@ def attach_type_name(number: int) -> str:
 def map_type_name(number: int) -> str:
     """1 -> "HASH"."""
     return _name(MAP_TYPES, number)
+
+
+def map_flag_names(flags: int) -> tuple[str, ...]:
+    """0x401 -> ("NO_PREALLOC", "MMAPABLE"); bits without a name as numbers."""
+    bits = [bit for bit in range(flags.bit_length()) if flags >> bit & 1]
+    return tuple(MAP_FLAGS[bit] if bit < len(MAP_FLAGS) else hex(1 << bit) for bit in bits)
 
 
 def _name(names: tuple[str, ...], number: int) -> str:
