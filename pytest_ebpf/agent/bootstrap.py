@@ -21,7 +21,7 @@ class Modules:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+    def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
         """The specification of a module in the table, None for others."""
         if name not in self._table:
             return None

@@ -6,6 +6,7 @@ only proof is a kernel that started under it. The answer is kept per host boot a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -88,7 +89,8 @@ def remember(cache: Path, problem: str, *, qemu: str) -> None:
         scratch.write_text(record)
         scratch.replace(cache / "kvm.json")
     except OSError:
-        scratch.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            scratch.unlink()
 
 
 @dataclass(frozen=True, slots=True)

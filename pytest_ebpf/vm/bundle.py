@@ -96,10 +96,11 @@ def make_agent(cache: Path, *, python: str, package: Path = _PACKAGE) -> Agent:
     identity = json.dumps([sources, python, status.st_size, status.st_mtime_ns, _MAKER])
     bundle = cache / "agents" / f"agent-{hashlib.sha256(identity.encode()).hexdigest()[:32]}.pyc"
     if not bundle.exists():
+        job = _job(sources)
         bundle.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=bundle.parent) as scratch:
             made = Path(scratch) / bundle.name
-            _make(made, python=python, job=_job(sources))
+            _make(made, python=python, job=job)
             made.rename(bundle)
     return Agent(python, bundle)
 
@@ -113,13 +114,22 @@ def agent_sources(package: Path = _PACKAGE) -> dict[str, str]:
 def stdlib_imports(sources: dict[str, str]) -> list[str]:
     """The modules outside the package that the sources import, be it inside functions."""
     names: set[str] = set()
-    for source in sources.values():
-        for node in ast.walk(ast.parse(source)):
+    for path, source in sources.items():
+        for node in ast.walk(_parse(source, path=path)):
             if isinstance(node, ast.Import):
                 names.update(alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module is not None:
                 names.add(node.module)
     return sorted(name for name in names if name.split(".")[0] != _PACKAGE.name)
+
+
+def _parse(source: str, *, path: str) -> ast.Module:
+    try:
+        return ast.parse(source, path)
+    except SyntaxError as error:
+        raise BootFailed(
+            f"could not compile the agent for the guest: {path}, line {error.lineno}: {error.msg}"
+        ) from error
 
 
 def _job(sources: dict[str, str]) -> str:

@@ -42,7 +42,7 @@ class BootConfig:
     ``cpus`` 0 means one under emulation, where it is the messages between processors that cost, and two under KVM.
     ``memory`` is in QEMU's notation. ``boot_timeout`` is in seconds on real hardware; emulation gets
     ``Accel.factor`` times as many. ``keep`` names directories that stay visible, read-only and at their own path,
-    where the guest has a file system of its own (``/tmp``, ``/run``).
+    where the guest has a file system of its own (``/tmp``, ``/var/tmp``, ``/run``); the current one always does.
     """
 
     accel: AccelMode = "auto"

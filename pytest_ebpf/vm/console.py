@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["console_tail", "find_complaint", "find_death", "find_last_words", "last_line", "read_from"]
+__all__ = ["console_tail", "excerpt", "find_complaint", "find_death", "find_last_words", "last_line", "read_from"]
 
 _STAMP = re.compile(r"^\[ *\d+\.\d+\](\[ *[TC]\d+\])? ?")
 _PANIC = re.compile(r"Kernel panic - not syncing: (?P<why>.*)")
@@ -13,6 +14,7 @@ _PANIC = re.compile(r"Kernel panic - not syncing: (?P<why>.*)")
 _OOPS = re.compile(r"(BUG: .*|kernel BUG at .*|Oops: .*|general protection fault.*|traps: PANIC: .*|PANIC: double .*)")
 _QEMU = re.compile(r"^(\S*qemu-system-\S+: )?(error: )?")
 _MAX_TAIL = 1 << 18
+_BEFORE = 4  # lines shown before the first of a death
 
 
 def find_death(console: str) -> str:
@@ -38,9 +40,24 @@ def find_complaint(messages: str) -> str:
 
 
 def console_tail(path: Path, *, lines: int = 40) -> str:
-    """The last ``lines`` lines, without carriage returns; empty if there is no such file."""
+    """The last ``lines`` lines; of a kernel that died, those from the first line of its death on, with what led there.
+
+    Empty if there is no such file.
+    """
     text = read_from(path, max(0, _size(path) - _MAX_TAIL))
-    return "\n".join(text.splitlines()[-lines:])
+    return "\n".join(excerpt(text.splitlines(), lines=lines))
+
+
+def excerpt(console: Sequence[str], *, lines: int) -> list[str]:
+    """At most ``lines`` lines: the end, or the first death and the end."""
+    found = (i for i, line in enumerate(console) if _OOPS.search(line) or _PANIC.search(line))
+    death = next(found, None) if find_death("\n".join(console)) else None
+    start = max(0, len(console) - lines) if death is None else max(0, death - _BEFORE)
+    rest = list(console[start:])
+    if len(rest) <= lines:
+        return rest
+    head = lines * 2 // 3
+    return [*rest[:head], "[…]", *rest[head + 1 - lines :]]
 
 
 def last_line(path: Path) -> str:

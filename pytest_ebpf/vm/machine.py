@@ -113,7 +113,7 @@ def boot(image: Image, *, config: BootConfig | None = None) -> Machine:
     )
     agent = make_agent(cache, python=find_python())
     cmdline = guest_cmdline(accel.kind, init=[*agent.argv, AGENT_PORT], extra=config.kernel_args)
-    wishes = _wishes(image, keep=(agent.bundle.parent, *config.keep))
+    wishes = _wishes(image, keep=(agent.bundle.parent, Path.cwd(), *config.keep))
     config.on_progress(f"booting {image.spec} under {accel.label}")
     parts = _start(composition, tools, accel=accel, cmdline=cmdline, config=config)
     try:

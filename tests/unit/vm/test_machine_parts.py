@@ -1,0 +1,293 @@
+"""The parts of a machine, each on its own and without QEMU: process, stream, directory, tools, composition."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pytest_ebpf.errors import BootFailed
+from pytest_ebpf.vm import tools as tools_module
+from pytest_ebpf.vm.command import supervised
+from pytest_ebpf.vm.compose import compose
+from pytest_ebpf.vm.process import QemuProcess
+from pytest_ebpf.vm.rundir import close_rundir, open_rundir, sweep
+from pytest_ebpf.vm.stream import Stream
+from pytest_ebpf.vm.tools import Tools, find_tools, is_static, missing_tools
+
+PANIC = "[ 1.0] Kernel panic - not syncing: sysrq triggered crash"
+
+
+def watched(tmp_path: Path, script: str) -> tuple[QemuProcess, list[float]]:
+    """A shell in the place of QEMU, and when its end was reported."""
+    ends: list[float] = []
+    rundir = open_rundir(tmp_path / "running", "test")
+    process = QemuProcess(["/bin/sh", "-c", script], rundir=rundir, on_end=lambda: ends.append(time.monotonic()))
+    return process, ends
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (f"echo '{PANIC}'", "kernel panic: sysrq triggered crash"),
+        ("kill -9 $$", "QEMU was killed by SIGKILL"),
+        ("echo 'qemu-system-x86_64: -cpu: no such model' >&2; exit 1", "QEMU ended with status 1: -cpu: no such model"),
+        ("echo 'pytest-ebpf: process 1: OSError: x'", "the guest turned itself off: process 1: OSError: x"),
+        ("true", "the guest turned itself off"),
+    ],
+    ids=["panic", "killed", "refused", "init failed", "off"],
+)
+def test_the_end_is_explained(tmp_path: Path, script: str, reason: str) -> None:
+    process, ends = watched(tmp_path, script)
+    assert process.wait(5)
+    assert process.reason() == reason
+    assert not process.alive()
+    assert len(ends) == 1
+
+
+def test_a_kernel_that_panicked_and_stays_is_ended(tmp_path: Path) -> None:
+    process, _ = watched(tmp_path, f"echo '{PANIC}'; sleep 60")
+    began = time.monotonic()
+    assert process.wait(5)
+    assert time.monotonic() - began < 2
+    assert process.reason() == "kernel panic: sysrq triggered crash"
+
+
+def test_one_that_was_stopped_says_so(tmp_path: Path) -> None:
+    process, _ = watched(tmp_path, "sleep 60")
+    assert process.alive()
+    assert process.reason() == ""
+    process.kill()
+    process.kill()
+    assert not process.alive()
+    assert process.reason() == "it was stopped"
+    with pytest.raises(ProcessLookupError):
+        os.kill(process.pid, 0)
+
+
+def test_a_program_that_does_not_exist(tmp_path: Path) -> None:
+    rundir = open_rundir(tmp_path / "running", "test")
+    process = QemuProcess(["/nowhere/qemu"], rundir=rundir, on_end=lambda: None)
+    assert process.wait(5)
+    assert process.reason().startswith("QEMU could not be started")
+    assert process.pid == 0
+
+
+def test_the_process_outlives_the_thread_that_asked_for_it(tmp_path: Path) -> None:
+    """PR_SET_PDEATHSIG is about the thread that forked."""
+    made: list[QemuProcess] = []
+    setpriv = find_tools().setpriv
+    rundir = open_rundir(tmp_path / "running", "test")
+
+    def ask() -> None:
+        argv = supervised(["sleep", "60"], setpriv=setpriv)
+        made.append(QemuProcess(argv, rundir=rundir, on_end=lambda: None))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    time.sleep(0.3)
+    assert made[0].alive()
+    made[0].kill()
+
+
+def pair() -> tuple[Stream, socket.socket]:
+    ours, theirs = socket.socketpair()
+    return Stream(ours), theirs
+
+
+def test_a_silent_end_is_a_timeout() -> None:
+    stream, _theirs = pair()
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        stream.read(10, 0.05)
+    with pytest.raises(TimeoutError):
+        stream.read_line(0.05)
+    assert time.monotonic() - began < 1
+    assert not stream.wait_readable(0)
+
+
+def test_a_closed_end_is_end_of_file_and_cannot_be_written() -> None:
+    stream, theirs = pair()
+    theirs.sendall(b"one\ntwo")
+    theirs.close()
+    assert stream.wait_readable(0)
+    assert stream.read_line(1) == b"one\n"
+    assert stream.read_line(1) == b"two"
+    assert stream.read(10, 1) == b""
+    with pytest.raises(OSError, match="Broken pipe"):
+        stream.write(b"x", 1)
+
+
+def test_an_end_that_does_not_read_is_a_timeout() -> None:
+    stream, _theirs = pair()
+    with pytest.raises(TimeoutError):
+        stream.write(bytes(64 << 20), 0.2)
+
+
+def test_failing_a_stream_wakes_its_reader() -> None:
+    stream, _theirs = pair()
+    threading.Timer(0.05, stream.fail).start()
+    began = time.monotonic()
+    assert stream.read(1, 10) == b""
+    assert time.monotonic() - began < 5
+    stream.close()
+    stream.close()
+
+
+def test_a_directory_of_a_dead_process_is_swept_and_one_in_use_is_not(tmp_path: Path) -> None:
+    mine = open_rundir(tmp_path, "mine")
+    dead = tmp_path / "dead-x"
+    dead.mkdir()
+    (dead / "lock").touch()
+    (dead / "console.log").write_text("x")
+    holder = [sys.executable, "-c", _HOLD, str(tmp_path / "held-x")]
+    with subprocess.Popen(holder, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        sweep(tmp_path)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["held-x", mine.path.name]
+        other.communicate(b"")
+    sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [mine.path.name]
+    close_rundir(mine)
+    assert list(tmp_path.iterdir()) == []
+
+
+_HOLD = """
+import fcntl, os, sys
+os.mkdir(sys.argv[1])
+file = open(sys.argv[1] + "/lock", "w")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_lock_is_really_held(tmp_path: Path) -> None:
+    rundir = open_rundir(tmp_path, "mine")
+    with (rundir.path / "lock").open() as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def elf(*kinds: int) -> bytes:
+    """A 64-bit ELF header with program headers of these types."""
+    header = bytearray(64)
+    header[:6] = b"\x7fELF\x02\x01"
+    struct.pack_into("<Q", header, 0x20, 64)
+    struct.pack_into("<HH", header, 0x36, 56, len(kinds))
+    return bytes(header) + b"".join(struct.pack("<I", kind).ljust(56, b"\0") for kind in kinds)
+
+
+def test_a_busybox_that_needs_a_loader_does_not_count() -> None:
+    assert is_static(elf(1, 1))
+    assert not is_static(elf(1, 3))
+    assert not is_static(b"#!/bin/sh\n")
+
+
+@pytest.mark.parametrize(
+    ("gone", "words"),
+    [
+        (("busybox",), ["a statically linked busybox", "apt-get install busybox-static"]),
+        (("modprobe", "depmod"), ["modprobe and depmod", "apt-get install kmod"]),
+        (("qemu-system-x86_64", "strings"), ["qemu-system-x86_64", "apt-get install qemu-system-x86 binutils"]),
+    ],
+    ids=["busybox", "kmod", "qemu"],
+)
+def test_what_is_missing_is_named_with_its_package(
+    monkeypatch: pytest.MonkeyPatch, gone: tuple[str, ...], words: list[str]
+) -> None:
+    found = tools_module.find_program
+    monkeypatch.setattr(tools_module, "find_program", lambda name: None if name.startswith(gone) else found(name))
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    with pytest.raises(BootFailed) as failed:
+        find_tools()
+    assert all(word in str(failed.value) for word in words)
+    assert len(missing_tools()) == len(gone)
+
+
+def test_virtme_run_is_found_beside_python_and_asked_for_by_pip(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert missing_tools()["virtme-run"] == f"run: {tmp_path / 'python'} -m pip install virtme-ng"
+    (tmp_path / "virtme-run").touch()
+    assert "virtme-run" not in missing_tools()
+
+
+@dataclass(frozen=True, slots=True)
+class FakeImage:
+    spec: str
+    release: str
+    vmlinux: Path
+    modules_root: Path | None
+
+
+FAKE_VIRTME_RUN = """#!/bin/sh
+echo called >> "{log}"
+while [ $# -gt 0 ]; do
+    case $1 in --save-initramfs) echo initramfs > "$2" ;; --kimg) kernel=$2 ;; --qemu-bin) qemu=$2 ;; esac
+    shift
+done
+[ -e "$kernel" ] || {{ echo "no kernel" >&2; exit 1; }}
+echo "$qemu -kernel $kernel -append 'a b'"
+"""
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> tuple[FakeImage, Tools, Path]:
+    """A kernel, a virtme-run that writes down how often it was called, and that file."""
+    log, program = tmp_path / "calls", tmp_path / "virtme-run"
+    program.write_text(FAKE_VIRTME_RUN.format(log=log))
+    program.chmod(0o755)
+    root = tmp_path / "image"
+    (root / "lib/modules/6.1-x").mkdir(parents=True)
+    (root / "lib/modules/6.1-x/modules.dep").touch()
+    (root / "vmlinux").write_text("kernel")
+    image = FakeImage("6.1", "6.1-x", root / "vmlinux", root)
+    return image, Tools(str(program), "/bin/true", "/bin/true", "/bin/true"), log
+
+
+def test_a_machine_is_composed_once(workshop: tuple[FakeImage, Tools, Path], tmp_path: Path) -> None:
+    image, tools, log = workshop
+    first = compose(image, tools=tools, cache=tmp_path / "cache")
+    assert first.argv[0] == "/bin/true"
+    assert "a b" in first.argv
+    assert Path(first.argv[-1]).read_text() == "initramfs\n"
+    assert (first.path / "root/vmlinux").read_text() == "kernel"
+    assert (first.path / "root/lib/modules/6.1-x/modules.dep").exists()
+    assert compose(image, tools=tools, cache=tmp_path / "cache") == first
+    assert log.read_text() == "called\n"
+
+
+def test_another_kernel_is_another_machine(workshop: tuple[FakeImage, Tools, Path], tmp_path: Path) -> None:
+    image, tools, log = workshop
+    first = compose(image, tools=tools, cache=tmp_path / "cache")
+    image.vmlinux.write_text("another kernel")
+    assert compose(image, tools=tools, cache=tmp_path / "cache").path != first.path
+    assert log.read_text() == "called\n" * 2
+
+
+def test_a_kernel_that_is_gone_is_named(workshop: tuple[FakeImage, Tools, Path], tmp_path: Path) -> None:
+    image, tools, _ = workshop
+    image.vmlinux.unlink()
+    with pytest.raises(BootFailed, match="vmlinux: No such file"):
+        compose(image, tools=tools, cache=tmp_path / "cache")
+
+
+def test_virtme_runs_own_words_when_it_fails(workshop: tuple[FakeImage, Tools, Path], tmp_path: Path) -> None:
+    image, tools, _ = workshop
+    Path(tools.virtme_run).write_text("#!/bin/sh\necho 'no suitable kernel' >&2\nexit 3\n")
+    with pytest.raises(BootFailed, match="no suitable kernel"):
+        compose(image, tools=tools, cache=tmp_path / "cache")
+    assert list((tmp_path / "cache" / "machines").iterdir()) == []
