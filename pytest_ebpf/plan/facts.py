@@ -32,7 +32,7 @@ from pytest_ebpf.obj.insn import CALL, Insn, pack_insns
 from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.plan.btf_features import BTF_FEATURES
 
-__all__ = ["Facts", "facts_ops", "kconfig_ops", "more_ops", "read_facts", "with_more"]
+__all__ = ["Facts", "add_kconfig", "facts_ops", "kconfig_ops", "more_ops", "read_facts", "with_more"]
 
 _CGROUP_SOCK, _KPROBE = 9, 2  # enum bpf_prog_type
 _SOCK_CREATE = 2  # enum bpf_attach_type BPF_CGROUP_INET_SOCK_CREATE
@@ -106,6 +106,11 @@ def kconfig_ops(described: Described) -> list[Op]:
     """Reads of the places where a kernel's configuration may be, the kernel's own copy first."""
     places = ("/proc/config.gz", f"/boot/config-{described.release}", f"/lib/modules/{described.release}/config")
     return [Try(ReadFile(place)) for place in places]
+
+
+def add_kconfig(facts: Facts, results: Sequence[Result]) -> Facts:
+    """``facts`` and the answers to ``kconfig_ops``: the first place that has a configuration."""
+    return replace(facts, kconfig=next((text for result in results if (text := _text(result))), ""))
 
 
 def with_more(facts: Facts, ops: Sequence[Op], *, results: Sequence[Result]) -> Facts:

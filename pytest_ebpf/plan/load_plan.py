@@ -26,6 +26,7 @@ __all__ = ["LoadOptions", "Plan", "PlannedMap", "PlannedProgram", "ProgramProble
 _RDONLY_PROG = 1 << 7
 _ARRAY = 2
 _EXTRA_STATS = 4
+_STRUCT_OPS = 27
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,11 @@ class Plan:
 def plan_load(obj: ObjectFile, facts: Facts, *, options: LoadOptions | None = None) -> Plan:
     """The plan for loading ``obj`` into the kernel of ``facts``.
 
-    Raises ObjectError when ``options`` name what the object does not have, or a value does not fit.
+    Raises ObjectError when ``options`` name what the object does not have, or a value does not fit; PlanError when
+    nothing of the object can run there.
     """
     options = options or LoadOptions()
+    _check_byteorder(obj, facts)
     wanted, skipped = _wanted(obj, options.only)
     builder = _Builder(obj, facts, options=options)
     builder.load_btf()
@@ -117,6 +120,15 @@ def plan_load(obj: ObjectFile, facts: Facts, *, options: LoadOptions | None = No
         btf_op=builder.btf.index if isinstance(builder.btf, Ref) else -1,
         kconfig=builder.kconfig,
     )
+
+
+def _check_byteorder(obj: ObjectFile, facts: Facts) -> None:
+    if obj.byteorder != facts.described.byteorder:
+        raise PlanError(
+            f"{obj.name} is for {obj.byteorder}-endian machines, this one ({facts.described.machine}) is "
+            f"{facts.described.byteorder}-endian",
+            hint=f"compile it with -target {'bpfel' if facts.described.byteorder == 'little' else 'bpfeb'}",
+        )
 
 
 def _wanted(obj: ObjectFile, only: tuple[str, ...]) -> tuple[list[ProgramDef], tuple[str, ...]]:
@@ -211,6 +223,8 @@ class _Builder:
     def _program(self, program: ProgramDef, preparer: Preparer) -> None:
         if program.spec is None:
             raise _unknown_section(self.obj, program)
+        if program.spec.prog_type == _STRUCT_OPS:
+            raise PlanError(f"{program.name}: struct_ops programs are loaded by their map, which is not done yet")
         attachment = plan_attachment(program, self.facts, targets=self.options.targets)
         linked = preparer.link(program)
         records = pack_records(linked, byteorder=self.obj.byteorder)

@@ -116,7 +116,7 @@ def adjust_map(definition: MapDef, facts: Facts) -> MapDef:
         changes["max_entries"] = facts.described.cpus
     if definition.type in _HOLDS_U32:
         changes.setdefault("key_size", definition.key_size or 4)
-        changes["value_size"] = definition.value_size or 4
+        changes["value_size"] = 4  # some declare the type of the records here, others nothing; the kernel takes 4 only
     return replace(definition, **changes) if changes else definition
 
 

@@ -23,6 +23,7 @@ _BUILTINS = ("memset", "memcpy", "memmove", "memcmp", "bcmp")
 _NAMED = frozenset((Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.FWD, Kind.TYPEDEF, Kind.FUNC, Kind.VAR))
 _ODD = re.compile(r"[^A-Za-z0-9_.]")
 _VOID_CONST = (0, info_word(Kind.CONST), 0)  # a record that means nothing and that every kernel takes
+_EXTERN = 2  # a linkage; the kernel knows static and global only
 _INT8 = 8  # INT: no encoding, 8 bits
 
 
@@ -98,8 +99,8 @@ def _blank_ids(btf: Btf, *, layouts: Mapping[int, SectionLayout]) -> frozenset[i
 def _is_extern(btf: Btf, type_id: int) -> bool:
     record = btf.record(type_id)
     if btf.kind(type_id) == Kind.FUNC:
-        return record[1] & 0xFFFF == 2
-    return btf.kind(type_id) == Kind.VAR and record[3] == 2
+        return record[1] & 0xFFFF == _EXTERN
+    return btf.kind(type_id) == Kind.VAR and record[3] == _EXTERN
 
 
 def _record(type_id: int, work: _Work) -> list[int]:
@@ -158,7 +159,7 @@ def _func(words: list[int], work: _Work, *, type_id: int) -> list[int]:
     if "func" not in work.features:
         return [words[0], info_word(Kind.TYPEDEF), words[2]]
     static = work.btf.name(type_id) in work.static_functions or "func_global" not in work.features
-    if words[1] & 0xFFFF and static:
+    if words[1] & 0xFFFF == _EXTERN or (words[1] & 0xFFFF and static):
         words[1] = info_word(Kind.FUNC)
     return words
 
@@ -166,7 +167,7 @@ def _func(words: list[int], work: _Work, *, type_id: int) -> list[int]:
 def _var(words: list[int], work: _Work, *, type_id: int) -> list[int]:
     if "datasec" not in work.features:
         return [words[0], info_word(Kind.INT), 1, _INT8]
-    if words[3] == 2:
+    if words[3] == _EXTERN:
         words[3] = 1  # a .kconfig variable: defined now
     return words
 
