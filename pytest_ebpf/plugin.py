@@ -112,11 +112,13 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Put verifier logs, consoles and the matrix record on the report."""
-    report = yield
-    if "bpf_kernel" in getattr(item, "fixturenames", ()):
-        from pytest_ebpf.fixtures.verdicts import annotate
+    if "bpf_kernel" not in getattr(item, "fixturenames", ()):
+        return (yield)
+    from pytest_ebpf.fixtures.verdicts import annotate, shorten_traceback
 
-        annotate(report, item=item, call=call)
+    shorten_traceback(call)
+    report = yield
+    annotate(report, item=item, call=call)
     return report
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from pytest_ebpf.agent.ops import Data, Describe, Described, ReadFile, Try
-from pytest_ebpf.errors import EbpfError, HarnessError
+from pytest_ebpf.agent.ops import Data, Describe, Described, Handle, Op, ReadFile, Result, Try
+from pytest_ebpf.errors import EbpfError, GuestLost, HarnessError
 from pytest_ebpf.kernels.base import Kernel, check
 
 if TYPE_CHECKING:
@@ -73,15 +73,35 @@ class _Loss:
     reasons: list[str] = field(default_factory=list)
 
 
+class _Guest:
+    """A guest's kernel. Its loss is told with the reason: the panic, not only the silence that followed."""
+
+    def __init__(self, kernel: Kernel, *, loss: _Loss) -> None:
+        self._kernel = kernel
+        self._loss = loss
+
+    def run(self, ops: Sequence[Op], *, scope: Handle | None = None, timeout: float | None = None) -> list[Result]:
+        try:
+            return self._kernel.run(ops, scope=scope, timeout=timeout)
+        except GuestLost as error:
+            if self._loss.reasons:
+                raise GuestLost(f"{error.message}: {self._loss.reasons[0]}", console=error.console) from None
+            raise
+
+    def close(self) -> None:
+        self._kernel.close()
+
+
 class RunningKernel:
-    """A kernel that answers. ``accel`` is KVM or TCG with the reason, or for the host how it is reached; ``lost`` says
-    that a guest is gone, and what it held with it."""
+    """A kernel that answers. ``accel`` is KVM or TCG, or for the host how it is reached; ``accel_reason`` says why
+    that; ``lost``: a guest is gone, and what it held with it."""
 
     def __init__(self, spec: str, *, kernel: Kernel, machine: Machine | None = None, accel: str, loss: _Loss) -> None:
         self.spec = spec
         self.kernel: Kernel = kernel
         self.machine = machine
         self.accel = accel
+        self.accel_reason = machine.accel.reason if machine is not None else ""
         self._loss = loss
         self.described = check(kernel.run([Describe()])[0], Described)
         self._facts: Facts | None = None
@@ -229,10 +249,11 @@ class KernelPool:
 
         def lost(reason: str) -> str:
             loss.reasons.append(machine.exit_reason(_PATIENCE) or reason)
-            return f"{loss.reasons[-1]}\n{machine.console_tail()}"
+            return machine.console_tail()
 
-        kernel = RemoteKernel(machine.stream, name=spec, scale=machine.accel.factor, on_lost=lost)
-        return RunningKernel(spec, kernel=kernel, machine=machine, accel=machine.accel.label, loss=loss)
+        remote = RemoteKernel(machine.stream, name=spec, scale=machine.accel.factor, on_lost=lost)
+        kernel = _Guest(remote, loss=loss)
+        return RunningKernel(spec, kernel=kernel, machine=machine, accel=machine.accel.kind.upper(), loss=loss)
 
     def _image(self, spec: str, *, config: ImageConfig) -> KernelImage:
         """From the cache; from the mirror the first time."""

@@ -67,7 +67,9 @@ def attach_kprobe(session: Session, program: Program, *, named: Mapping[str, obj
             hint="It is built without CONFIG_KPROBE_EVENTS; mark the test bpf_feature('kprobe').",
         )
     config = _retprobe_bit(session) if "ret" in program.definition.section.partition("/")[0] else 0
-    op = PerfEventOpen(int(read.data), config=config, config1=_symbol(session, program, function), config2=offset)
+    op = PerfEventOpen(
+        int(read.data), config=config, config1=_symbol(session, program, function=function), config2=offset
+    )
     return _on_perf_event(session, program, event=session.make(op), where=function)
 
 
@@ -111,7 +113,7 @@ def _retprobe_bit(session: Session) -> int:
     return 1 << int(text.rpartition(":")[2])
 
 
-def _symbol(session: Session, program: Program, function: str) -> str:
+def _symbol(session: Session, program: Program, *, function: str) -> str:
     """``ksyscall`` names a system call; its function carries the architecture's prefix."""
     if program.definition.section.lstrip("?").split("/")[0] not in ("ksyscall", "kretsyscall"):
         return function

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pytest_ebpf.agent.ops import Close, Handle, Try
 from pytest_ebpf.errors import UsageError
@@ -23,9 +23,9 @@ __all__ = ["Loaded", "Named"]
 T = TypeVar("T")
 
 
-class Named(Generic[T]):
-    """Things by name: ``named["x"]``, ``in``, iteration over the things. A name that is not there raises ``KeyError``
-    with the nearest one, or the reason why it was not loaded."""
+class Named(Mapping[str, T]):
+    """Things by name. A name that is not there raises ``KeyError`` with the nearest one, or the reason why it was not
+    loaded."""
 
     def __init__(self, things: Mapping[str, T], *, what: str, why_not: Mapping[str, str] | None = None) -> None:
         self._things = dict(things)
@@ -44,19 +44,11 @@ class Named(Generic[T]):
     def __contains__(self, name: object) -> bool:
         return name in self._things
 
-    def __iter__(self) -> Iterator[T]:
-        return iter(self._things.values())
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._things)
 
     def __len__(self) -> int:
         return len(self._things)
-
-    def keys(self) -> list[str]:
-        """The names."""
-        return list(self._things)
-
-    def items(self) -> list[tuple[str, T]]:
-        """(name, thing)."""
-        return list(self._things.items())
 
     def __repr__(self) -> str:
         return f"<{self._what}s: {', '.join(self._things) or 'none'}>"
@@ -98,7 +90,7 @@ class Loaded:
         from pytest_ebpf.live.attach import attacher_for
 
         used: set[str] = set()
-        for program in self.programs:
+        for program in self.programs.values():
             row = attacher_for(program)
             if row is None:
                 continue
@@ -132,4 +124,4 @@ class Loaded:
             self.close()
 
     def __repr__(self) -> str:
-        return f"<Loaded {self.name}: {', '.join(self.programs.keys())}>"
+        return f"<Loaded {self.name}: {', '.join(self.programs)}>"

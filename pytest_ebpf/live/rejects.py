@@ -49,10 +49,10 @@ class Rejects:
         from pytest_ebpf.verifier.expect import Miss, match
 
         if self._errno is not None and error.errno_name != self._errno:
-            raise AssertionError(f"rejected with {error.errno_name}, expected {self._errno}: {error}") from error
+            raise AssertionError(f"rejected with {error.errno_name}, expected {self._errno}: {error}") from None
         found = match(error.log.text or error.message, self.pattern)
         if isinstance(found, Miss):
-            raise AssertionError(f"{error.program} was rejected for another reason: {found}") from error
+            raise AssertionError(f"{error.program} was rejected for another reason: {found}") from None
 
 
 def rejection(

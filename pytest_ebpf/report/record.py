@@ -35,11 +35,12 @@ class ProgramRecord(TypedDict):
 class KernelRecord(TypedDict):
     """A kernel as one process used it. ``boots`` holds the seconds of each boot (none for the host).
 
-    ``accel`` is kvm, tcg or, for the host, how its kernel was reached."""
+    ``accel`` is KVM, TCG or, for the host, how its kernel was reached; ``note`` says why that."""
 
     id: str
     release: str
     accel: str
+    note: str
     boots: list[float]
 
 
@@ -95,7 +96,7 @@ def merge_kernels(records: Iterable[RunRecord]) -> dict[str, KernelRecord]:
         seen = merged.setdefault(machine["id"], KernelRecord(**{**machine, "boots": []}))
         seen["boots"] += [boot for boot in machine["boots"] if boot not in seen["boots"]]
         if machine["release"]:
-            seen["release"], seen["accel"] = machine["release"], machine["accel"]
+            seen["release"], seen["accel"], seen["note"] = machine["release"], machine["accel"], machine["note"]
     return merged
 
 

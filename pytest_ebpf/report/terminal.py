@@ -202,7 +202,8 @@ def _kernel_lines(
     for column, row in zip(columns, rows, strict=True):
         text = "  ".join(f"{part:<{size}}" for part, size in zip(row, sizes, strict=True))
         lines.append(((text, ""), *_counts(records, column=column, glyphs=glyphs)))
-    return lines
+    notes = dict.fromkeys((machine["accel"], machine["note"]) for machine in machines.values() if machine["note"])
+    return lines + [((f"{accel}: {note}", "dim"),) for accel, note in notes]
 
 
 def _kernel_row(column: str, *, machine: KernelRecord | None) -> tuple[str, str, str]:

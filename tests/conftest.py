@@ -1,0 +1,3 @@
+"""For all of the project's tests."""
+
+pytest_plugins = ["pytester"]
