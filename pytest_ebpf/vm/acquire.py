@@ -16,9 +16,9 @@ from pytest_ebpf.vm.index import SuiteIndex, load_index
 from pytest_ebpf.vm.mirror import Mirror, find_mirror
 from pytest_ebpf.vm.obtain import Obtainer
 from pytest_ebpf.vm.progress import Reporter, SilentReporter
-from pytest_ebpf.vm.spec import PathSpec, SeriesSpec, parse_spec
+from pytest_ebpf.vm.spec import HostSpec, PathSpec, SeriesSpec, parse_spec
 
-__all__ = ["fetch", "load_indexes"]
+__all__ = ["ensure", "fetch", "load_indexes"]
 
 # Downloading waits for the network, unpacking for a core: four kernels keep both busy on a small machine.
 _WORKERS = 4
@@ -40,6 +40,20 @@ def fetch(
         if isinstance(spec, PathSpec):
             images[text] = resolve(text, config=config)
     return [images[text] for text in parsed if text in images]
+
+
+def ensure(
+    specs: Iterable[str], *, config: ImageConfig = DEFAULT_CONFIG, reporter: Reporter | None = None
+) -> list[KernelImage]:
+    """As ``fetch``, but what is in the cache is good enough: if no kernel is missing, the network is not touched."""
+    wanted = [spec for spec in specs if not isinstance(parse_spec(spec), HostSpec)]
+    missing = []
+    for text in wanted:
+        spec = parse_spec(text)
+        if isinstance(spec, SeriesSpec) and cached_entry(spec, store=config.store) is None:
+            missing.append(text)
+    fetch(missing, config=config, reporter=reporter)
+    return [resolve(text, config=config) for text in wanted]
 
 
 def _fetch_series(wanted: Mapping[str, SeriesSpec], *, config: ImageConfig, reporter: Reporter) -> dict[str, Entry]:

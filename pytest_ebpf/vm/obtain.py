@@ -85,16 +85,28 @@ class Obtainer:
             task.stage("unpacking")
             build_image(packages, into=tmp, release=choice.release, tick=self.web.stop_if_cancelled)
             self.store.publish(tmp, entry=entry)
+        except OSError as error:
+            if (
+                error.errno in _NO_SPACE
+            ):  # a full disk is no place for packages; after other errors they save a download
+                self._drop_packages(choice)
+            raise
         finally:
             shutil.rmtree(tmp, ignore_errors=True)
-        for package in packages:
-            package.unlink(missing_ok=True)
+        self._drop_packages(choice)
         task.done("ready")
         return entry
 
+    def _drop_packages(self, choice: Choice) -> None:
+        for part in choice.parts:
+            self._target(part).unlink(missing_ok=True)
+
+    def _target(self, part: Chosen) -> Path:
+        return self.store.downloads / f"{part.package.sha256}.deb"
+
     def _download(self, part: Chosen, *, task: Task) -> Path:
         package = part.package
-        target = self.store.downloads / f"{package.sha256}.deb"
+        target = self._target(part)
         # complete: the run that fetched it was stopped while it unpacked
         if target.exists() and file_sha256(target) == package.sha256:
             task.advance(package.size)
@@ -107,8 +119,9 @@ class Obtainer:
         needed = choice.size + choice.installed + _VMLINUX_BYTES
         free = shutil.disk_usage(self.store.root).free
         if free < needed:
-            hint = disk_full(self.store.root).hint
-            raise ImageError(f"{choice.release} needs {megabytes(needed)}, {megabytes(free)} are free", hint=hint)
+            where = self.store.root
+            message = f"{choice.release} needs {megabytes(needed)}, the disk of {where} has {megabytes(free)} free"
+            raise ImageError(message, hint=disk_full(where).hint)
 
 
 @contextmanager

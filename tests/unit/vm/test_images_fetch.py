@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -18,7 +19,7 @@ from fake_mirror import BTF, Mirror, Row, make_deb, make_vmlinux, serve, single,
 from openpgp import make_key
 
 from pytest_ebpf.errors import ImageError, MirrorUnreachable
-from pytest_ebpf.vm.acquire import fetch
+from pytest_ebpf.vm.acquire import ensure, fetch
 from pytest_ebpf.vm.images import ImageConfig, in_use, resolve
 from pytest_ebpf.vm.prune import prune, prune_all
 
@@ -132,6 +133,18 @@ def test_nothing_is_fetched_twice(mirror: Mirror, config: ImageConfig) -> None:
     mirror.requests.clear()
     assert fetch(["6.1"], config=config) == first
     assert mirror.requests == []
+
+
+def test_ensure_is_content_with_what_is_cached(mirror: Mirror, config: ImageConfig) -> None:
+    mirror.add_suite("bookworm-security", [], key=KEY)
+    fetch(["6.1"], config=config)
+    mirror.add_suite("bookworm-security", [NEW], key=KEY)
+    mirror.requests.clear()
+    eager = ImageConfig(config.mirror, config.cache, config.keyring, max_age=0)
+    assert [one.version for one in ensure(["host", "6.1"], config=eager)] == ["6.1.9-1"]
+    assert mirror.requests == []
+    mirror.add_suite("sid", split("7.2.6+deb13-amd64", "7.2.6-1"), key=KEY)
+    assert [one.version for one in ensure(["6.1", "7.2"], config=eager)] == ["6.1.9-1", "7.2.6-1"]
 
 
 def test_host_alone_needs_no_mirror(tmp_path: Path) -> None:
@@ -263,9 +276,22 @@ def test_a_full_disk_while_downloading(config: ImageConfig) -> None:
     assert fetch(["6.1"], config=config)
 
 
+def test_a_full_disk_while_unpacking(config: ImageConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pytest_ebpf.vm.unpack.run_depmod", full)
+        with pytest.raises(ImageError, match="no space left on the disk of"):
+            fetch(["6.1"], config=config)
+    assert not leftovers(config)
+    assert not list(config.store.downloads.iterdir())
+    assert fetch(["6.1"], config=config)
+
+
 def test_a_disk_too_small_is_known_before(mirror: Mirror, config: ImageConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=100_000_000))
-    with pytest.raises(ImageError, match=r"6\.1\.0-10-amd64 needs \d+ MB, 100 MB are free"):
+    with pytest.raises(ImageError, match=r"6\.1\.0-10-amd64 needs \d+ MB, the disk of .* has 100 MB free"):
         fetch(["6.1"], config=config)
     assert mirror.asked(".deb") == 0
 
