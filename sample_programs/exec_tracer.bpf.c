@@ -14,7 +14,7 @@ struct event {
 	u32 pid;
 	u32 uid;
 	char comm[16];
-	char filename[64];
+	char filename[256];
 };
 
 struct {

@@ -46,3 +46,11 @@ def test_a_stack_gives_the_latest_first(accounting):
     accounting["account"].run_many([frame(size) for size in range(100, 106)])
     stack = accounting.maps["latest_sizes"]
     assert [stack.pop() for _ in range(4)] == [105, 104, 103, 102]  # the older ones were pushed out
+
+
+@pytest.mark.parametrize("direction", ["ingress", "egress"])
+def test_live_traffic(accounting, bpf_vm, direction):
+    """Attached with TCX where the kernel has it, as a clsact filter where it does not."""
+    with accounting["account"].attach(interface="lo", direction=direction):
+        bpf_vm.run(["/bin/bash", "-c", "echo hello > /dev/udp/127.0.0.1/9"])
+    assert accounting.maps["by_protocol"].sum(0x0800)["packets"] > 0

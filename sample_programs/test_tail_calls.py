@@ -5,7 +5,7 @@ import pytest
 from pytest_ebpf import XDP, Eth
 
 
-@pytest.mark.parametrize(("kind", "verdict"), [(0, XDP.DROP), (1, XDP.TX)])
+@pytest.mark.parametrize(("kind", "verdict"), [(0, XDP.DROP), (1, XDP.TX)], ids=["drop", "bounce"])
 def test_slots_filled_in_c(bpf, kind, verdict):
     dispatch = bpf.load("tail_calls.bpf.o")["dispatch"]
     assert dispatch.run(Eth() / bytes([kind])).retval == verdict

@@ -39,7 +39,11 @@ def test_a_mark_from_before_survives(rewriter):
     assert rewriter.run(request(*NEW), ctx={"mark": 7}).ctx["mark"] == 7
 
 
-@pytest.mark.parametrize("packet", [request("192.0.2.80", 81), Eth() / IP(dst="192.0.2.80") / UDP(dport=80)])
+@pytest.mark.parametrize(
+    "packet",
+    [request("192.0.2.80", 81), request("192.0.2.81", 80), Eth() / IP(dst="192.0.2.80") / UDP(dport=80)],
+    ids=["other port", "other address", "udp"],
+)
 def test_other_packets_stay_as_they_are(rewriter, packet):
     result = rewriter.run(packet)
     assert result.retval == TC.OK

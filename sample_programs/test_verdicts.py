@@ -8,7 +8,7 @@ from pytest_ebpf import IP, SK, TCP, UDP, Eth
 
 
 @pytest.mark.bpf_kernel(">=5.13", reason="sk_lookup programs cannot be test-run before")
-@pytest.mark.parametrize(("port", "verdict"), [(23, SK.DROP), (80, SK.PASS)])
+@pytest.mark.parametrize(("port", "verdict"), [(23, SK.DROP), (80, SK.PASS)], ids=["closed", "open"])
 def test_socket_lookup_runs_on_a_context(bpf, port, verdict):
     guard = bpf.load("sk_lookup.bpf.o")["guard"]
     lookup = {"family": AF_INET, "protocol": IPPROTO_TCP, "local_port": port}

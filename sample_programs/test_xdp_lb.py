@@ -61,7 +61,9 @@ def test_clients_are_spread_over_all_backends(balancer):
 
 
 @pytest.mark.parametrize(
-    "packet", [Eth() / IP(dst=VIP) / UDP(dport=80), Eth() / IP(dst=VIP) / TCP(dport=53), Eth() / b"other"]
+    "packet",
+    [Eth() / IP(dst=VIP) / UDP(dport=80), Eth() / IP(dst=VIP) / TCP(dport=53), Eth() / b"something else"],
+    ids=["other port", "tcp", "not ip"],
 )
 def test_what_is_no_service_passes(balancer, packet):
     result = balancer["balance"].run(packet)
