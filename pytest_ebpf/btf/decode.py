@@ -33,6 +33,9 @@ class EnumValue(int):
         self.name = name
         return self
 
+    def __getnewargs__(self) -> tuple[int, str]:
+        return int(self), self.name
+
     def __repr__(self) -> str:
         return f"<{self.name}: {int(self)}>"
 

@@ -114,8 +114,8 @@ def _definition(btf: Btf, type_id: int, *, name: str, is_inner: bool = False) ->
             inner, slots_at = _inner(btf, member, name=name), member.bit_offset // 8
     if not fields.get("type"):
         raise _BadMapError("it has no __uint(type, …)")
-    if inner:
-        fields.setdefault("value_size", 4)
+    if slots_at >= 0:
+        fields.setdefault("value_size", 4)  # an fd, whatever it holds
     _add_sizes(btf, fields)
     return _Declared(MapDef(name=name, inner=inner, section=MAPS_SECTION, **fields), slots_at)
 
