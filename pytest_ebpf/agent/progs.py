@@ -87,7 +87,7 @@ class _Program:
         self._op = op
         self._insns = Memory(len(op.insns))
         self._insns.view[: len(op.insns)] = op.insns
-        self._license = op.license.encode()
+        self._license = op.license.encode() + b"\0"  # empty is a license too; a null pointer is EFAULT
         self._fds = b"".join(_FDS.pack(batch.fd(obj)) for obj in op.fd_array)
         self.uses: list[Entry] = []
         for patch in op.patches:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import IO
 
 from pytest_ebpf.agent.batch import Batch
+from pytest_ebpf.agent.handles import Refused
 from pytest_ebpf.agent.netns import inside
 from pytest_ebpf.agent.ops import Exited, Result, Spawn
 
@@ -25,6 +26,8 @@ _AFTER_EXIT = 0.2  # seconds to read on after the command's end, when a child of
 def spawn(op: Spawn, batch: Batch) -> Result:
     """The command gets a process group of its own, which is killed when time is up and when the command ends: nothing
     that it started stays behind."""
+    if not op.argv:
+        raise Refused("an empty command")
     process = inside(batch, op.netns, call=lambda: _start(op))
     running = _Running(process, stdin=op.stdin)
     try:
