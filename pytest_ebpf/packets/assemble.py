@@ -10,8 +10,8 @@ from pytest_ebpf.packets.layer import Layer, make_layer
 
 __all__ = ["assemble"]
 
-# The header to complete, what stands before it, what follows (already assembled) -> computed fields.
-_Rule = Callable[[Layer, Sequence[Layer], bytes], Mapping[str, int]]
+# A header, and what follows it (already assembled) -> computed fields.
+_Rule = Callable[[Layer, bytes], Mapping[str, int]]
 
 _PROTOCOL_NUMBERS = MappingProxyType({"tcp": 6, "udp": 17, "icmpv6": 58})
 
@@ -22,20 +22,20 @@ def assemble(layers: Sequence[Layer]) -> bytes:
     layers = [layer for layer in layers if layer.name != "pad"]
     payload = b""
     for index in range(len(layers) - 1, -1, -1):
-        payload = _complete(layers, index, payload) + payload
+        payload = _complete(layers, index, payload=payload) + payload
     return payload + padding
 
 
-def _complete(layers: Sequence[Layer], index: int, payload: bytes) -> bytes:
+def _complete(layers: Sequence[Layer], index: int, *, payload: bytes) -> bytes:
     layer = _pad_options(layers[index])
     rule = _RULES.get(layer.name)
-    computed = dict(rule(layer, layers[:index], payload)) if rule else {}
+    computed = dict(rule(layer, payload)) if rule else {}
     if layer.spec.next_field:
         follower = layers[index + 1].name if index + 1 < len(layers) else ""
         computed[layer.spec.next_field] = layer.spec.number_of(follower)
     layer = layer.fill(computed)
     if "chksum" in layer.spec.names and layer["chksum"] is None:
-        layer = layer.fill({"chksum": _checksum(layer, layers[:index], payload)})
+        layer = layer.fill({"chksum": _checksum(layer, layers[:index], payload=payload)})
     return bytes(layer)
 
 
@@ -47,7 +47,7 @@ def _pad_options(layer: Layer) -> Layer:
     return Layer(layer.spec, layer.values, layer.tail + bytes(missing))
 
 
-def _checksum(layer: Layer, before: Sequence[Layer], payload: bytes) -> int:
+def _checksum(layer: Layer, before: Sequence[Layer], *, payload: bytes) -> int:
     if layer.name == "ip":
         return internet_checksum(bytes(layer))
     segment = bytes(layer) + payload
@@ -70,20 +70,20 @@ def _addresses(before: Sequence[Layer]) -> bytes:
     return b""
 
 
-def _ip(layer: Layer, before: Sequence[Layer], payload: bytes) -> Mapping[str, int]:
+def _ip(layer: Layer, payload: bytes) -> Mapping[str, int]:
     size = layer.spec.size + len(layer.tail)
     return {"ihl": size // 4, "len": size + len(payload)}
 
 
-def _ipv6(layer: Layer, before: Sequence[Layer], payload: bytes) -> Mapping[str, int]:
+def _ipv6(layer: Layer, payload: bytes) -> Mapping[str, int]:
     return {"plen": len(payload)}
 
 
-def _udp(layer: Layer, before: Sequence[Layer], payload: bytes) -> Mapping[str, int]:
+def _udp(layer: Layer, payload: bytes) -> Mapping[str, int]:
     return {"len": layer.spec.size + len(payload)}
 
 
-def _tcp(layer: Layer, before: Sequence[Layer], payload: bytes) -> Mapping[str, int]:
+def _tcp(layer: Layer, payload: bytes) -> Mapping[str, int]:
     return {"dataofs": (layer.spec.size + len(layer.tail)) // 4}
 
 

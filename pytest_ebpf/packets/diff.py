@@ -108,13 +108,13 @@ def _diff_layers(expected: Sequence[Layer], actual: Sequence[Layer]) -> Iterable
     for tag, i1, i2, j1, j2 in SequenceMatcher(None, want, got, autojunk=False).get_opcodes():
         if tag == "equal":
             for i, j in zip(range(i1, i2), range(j1, j2), strict=True):
-                yield from _diff_fields(want[i], expected[i], actual[j])
+                yield from _diff_fields(expected[i], actual[j], label=want[i])
         else:
             yield from (Difference(want[i], "", repr(expected[i]), None) for i in range(i1, i2))
             yield from (Difference(got[j], "", None, repr(actual[j])) for j in range(j1, j2))
 
 
-def _diff_fields(label: str, expected: Layer, actual: Layer) -> Iterable[Difference]:
+def _diff_fields(expected: Layer, actual: Layer, *, label: str) -> Iterable[Difference]:
     for field, want, got in zip(expected.spec.fields, expected.values, actual.values, strict=True):
         if want != got:
             yield Difference(label, field.name, render_value(field, want), render_value(field, got))

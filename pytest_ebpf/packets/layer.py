@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pytest_ebpf.packets.fields import Value, field_number, field_value, render_value
+from pytest_ebpf.packets.fields import Field, Value, field_number, field_value, render_value
 from pytest_ebpf.packets.protocols import PROTOCOLS, HeaderSpec
 
 __all__ = ["Layer", "label_layers", "make_layer"]
@@ -74,16 +74,15 @@ def make_layer(name: str, values: Mapping[str, Value | None]) -> Layer:
     tail = values.get(spec.tail) or b"" if spec.tail else b""
     if not isinstance(tail, (bytes, bytearray, memoryview)):
         raise TypeError(f"{spec.title} {spec.tail} must be bytes, not {type(tail).__name__}")
-    return Layer(spec, tuple(_canonical(spec, index, values) for index in range(len(spec.fields))), bytes(tail))
+    return Layer(spec, tuple(_canonical(field, values, title=spec.title) for field in spec.fields), bytes(tail))
 
 
-def _canonical(spec: HeaderSpec, index: int, values: Mapping[str, Value | None]) -> Value | None:
-    field = spec.fields[index]
+def _canonical(field: Field, values: Mapping[str, Value | None], *, title: str) -> Value | None:
     value = values.get(field.name, field.default)
     try:
         return None if value is None else field_value(field, field_number(field, value))
     except ValueError as error:
-        raise ValueError(f"{spec.title} {error}") from None
+        raise ValueError(f"{title} {error}") from None
 
 
 def label_layers(layers: Iterable[Layer]) -> tuple[str, ...]:
