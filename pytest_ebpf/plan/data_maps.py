@@ -45,8 +45,16 @@ def section_layouts(obj: ObjectFile) -> dict[int, SectionLayout]:
     return {
         section.btf_id: SectionLayout(section.size, {v.name: (v.offset, v.size) for v in section.variables})
         for section in obj.data
-        if section.btf_id
+        if _is_typed(obj, section)
     }
+
+
+def _is_typed(obj: ObjectFile, section: DataSection) -> bool:
+    """Whether at least one variable has a type that fits it: a section type without members is refused before 5.12."""
+    btf = obj.btf
+    if btf is None or not section.btf_id:
+        return False
+    return any(v.type_id and 0 < btf.size(v.type_id) <= v.size for v in section.variables)
 
 
 def _data_map(obj: ObjectFile, section: DataSection, *, facts: Facts, values: Mapping[str, Any]) -> DataMap:
@@ -61,7 +69,7 @@ def _data_map(obj: ObjectFile, section: DataSection, *, facts: Facts, values: Ma
         value_size=section.size,
         max_entries=1,
         flags=flags,
-        value_type=section.btf_id if any(v.type_id for v in section.variables) else 0,
+        value_type=section.btf_id if _is_typed(obj, section) else 0,
         section=section.name,
     )
     contents = _contents(obj, section, values=values)

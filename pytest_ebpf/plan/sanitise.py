@@ -2,29 +2,30 @@
 
 Two things are wrong with BTF as compilers write it: sections have no sizes and offsets (the symbol table has them),
 and newer kinds are unknown to older kernels. The second is handled as libbpf does (src/libbpf.c,
-bpf_object__sanitize_btf), kind by kind, each replaced by an older one of the same size.
+bpf_object__sanitize_btf): each kind is replaced by an older one of the same size.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
+from pytest_ebpf.btf import types as t
 from pytest_ebpf.btf.parse import Btf
-from pytest_ebpf.btf.types import Kind
+from pytest_ebpf.btf.types import BtfType, Kind
+from pytest_ebpf.btf.write import rewrite_btf
 from pytest_ebpf.obj.object import ObjectFile
-from pytest_ebpf.plan.btf_blob import Strings, blob, info_word
 
 __all__ = ["SectionLayout", "sanitise_btf"]
 
+_STATIC, _GLOBAL, _EXTERN = 0, 1, 2  # linkages; the kernel knows the first two only
+# Compilers call these without being asked to; as global functions they would be verified on their own, and fail.
 _BUILTINS = ("memset", "memcpy", "memmove", "memcmp", "bcmp")
-_NAMED = frozenset((Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.FWD, Kind.TYPEDEF, Kind.FUNC, Kind.VAR))
 _ODD = re.compile(r"[^A-Za-z0-9_.]")
-_VOID_CONST = (0, info_word(Kind.CONST), 0)  # a record that means nothing and that every kernel takes
-_EXTERN = 2  # a linkage; the kernel knows static and global only
-_INT8 = 8  # INT: no encoding, 8 bits
+_NOTHING = t.Modifier(Kind.CONST, 0)  # "const void": means nothing, and every kernel takes it
+_INT8 = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,28 +38,25 @@ class SectionLayout:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What the rewriting of one record may need."""
+    """What the rewriting of one type may need. ``protos``: prototypes of functions, whose parameters need names.
+    ``int64``: the id of an integer of 8 bytes, appended where ENUM64 has to go."""
 
     btf: Btf
     features: frozenset[str]
-    strings: Strings
     layouts: Mapping[int, SectionLayout]
-    static_functions: frozenset[str]
-    blank: frozenset[int]
-    named_protos: frozenset[int]
-    placeholder: int
+    static: frozenset[str]
+    protos: frozenset[int]
+    int64: int
 
-
-class _Fix(Protocol):
-    """Makes one record acceptable; ``words`` is a copy and may be changed."""
-
-    def __call__(self, words: list[int], work: _Work, *, type_id: int) -> list[int]: ...
+    def can(self, feature: str) -> bool:
+        return feature in self.features
 
 
 def sanitise_btf(obj: ObjectFile, *, features: frozenset[str], layouts: Mapping[int, SectionLayout]) -> bytes:
-    """BTF for BPF_BTF_LOAD. ``layouts``: per DATASEC id what is in it; sections without are left out.
+    """BTF for BPF_BTF_LOAD. ``features``: names in ``BTF_FEATURES``. ``layouts``: per DATASEC id what is in it;
+    sections without are left out, as the kernel need not know them (.maps, .ksyms, license).
 
-    Raises nothing: what cannot be kept becomes a type without meaning, and no id changes.
+    What cannot be kept becomes a type without meaning; no id changes.
     """
     btf = obj.btf
     assert btf is not None
@@ -66,168 +64,141 @@ def sanitise_btf(obj: ObjectFile, *, features: frozenset[str], layouts: Mapping[
     work = _Work(
         btf=btf,
         features=features,
-        strings=Strings(obj.btf_raw[slice(*btf.header.strings)]),
         layouts=layouts,
-        static_functions=frozenset(f.name for f in obj.text if not f.is_global) | frozenset(_BUILTINS),
-        blank=blank,
-        named_protos=frozenset(btf.record(i)[2] for i in btf.ids() if btf.kind(i) == Kind.FUNC and i not in blank),
-        placeholder=len(btf),
+        static=frozenset(f.name for f in obj.text if not f.is_global) | frozenset(_BUILTINS),
+        protos=frozenset(type_.type for i, type_ in btf if isinstance(type_, t.Func) and i not in blank),
+        int64=len(btf),
     )
-    words: list[int] = []
-    for type_id in btf.ids():
-        words += _record(type_id, work)
-    if "enum64" not in features:
-        words += [work.strings.add("enum64_placeholder"), info_word(Kind.INT), 8, 64]
-    return blob(words, bytes(work.strings), byteorder=btf.byteorder)
+    changed: dict[int, BtfType] = dict.fromkeys(blank, _NOTHING)
+    for type_id, type_ in btf:
+        if type_id not in blank:
+            fixed = _fixed(type_, work, type_id=type_id)
+            if fixed != type_:
+                changed[type_id] = fixed
+    enums = any(type_.kind == Kind.ENUM64 for _, type_ in btf) and not work.can("enum64")
+    return rewrite_btf(btf, changed, append=[t.Int("enum64_placeholder", 8, 64)] if enums else [])
 
 
 def _blank_ids(btf: Btf, *, layouts: Mapping[int, SectionLayout]) -> frozenset[int]:
-    """Sections the kernel need not know (.maps, .ksyms, license), the externs in them, and the tags on those."""
+    """Types to leave out: sections without a layout and the externs in them, kinds nobody here knows, and the tags on
+    any of those."""
     blank: set[int] = set()
-    for type_id in btf.ids():
-        kind = btf.kind(type_id)
-        if kind == Kind.DATASEC and type_id not in layouts:
+    for type_id, type_ in btf:
+        if isinstance(type_, t.Opaque):
             blank.add(type_id)
-            extern = (i for i in btf.record(type_id)[3::3] if _is_extern(btf, i))
-            blank.update(extern)
-        elif kind not in _KNOWN:
+        elif isinstance(type_, t.DataSec) and type_id not in layouts:
             blank.add(type_id)
-    tags = {i for i in btf.ids() if btf.kind(i) == Kind.DECL_TAG and btf.record(i)[2] in blank}
-    return frozenset(blank | tags)
+            blank.update(entry.type for entry in type_.vars if _is_extern(btf.type(entry.type)))
+    tags = (i for i, type_ in btf if isinstance(type_, t.DeclTag) and type_.type in blank)
+    return frozenset(blank.union(tags))
 
 
-def _is_extern(btf: Btf, type_id: int) -> bool:
-    record = btf.record(type_id)
-    if btf.kind(type_id) == Kind.FUNC:
-        return record[1] & 0xFFFF == _EXTERN
-    return btf.kind(type_id) == Kind.VAR and record[3] == _EXTERN
+def _is_extern(type_: BtfType) -> bool:
+    return isinstance(type_, t.Func | t.Var) and type_.linkage == _EXTERN
 
 
-def _record(type_id: int, work: _Work) -> list[int]:
-    if type_id in work.blank:
-        return list(_VOID_CONST)
-    words = list(work.btf.record(type_id))
-    kind = work.btf.kind(type_id)
-    if kind in _NAMED or kind == Kind.DATASEC:
-        _fix_name(words, work)
-    fix = _FIXES.get(kind)
-    return fix(words, work, type_id=type_id) if fix else words
+def _fixed(type_: BtfType, work: _Work, *, type_id: int) -> BtfType:
+    if isinstance(type_, t.DataSec):
+        return _datasec(type_, work, layout=work.layouts[type_id])
+    if isinstance(type_, t.FuncProto):
+        return _func_proto(type_, work, named=type_id in work.protos)
+    fix = _FIXES.get(type(type_))
+    return fix(_renamed(type_), work) if fix else _renamed(type_)
 
 
-def _fix_name(words: list[int], work: _Work) -> None:
-    """Rust and C++ write names that no kernel takes; section names may hold anything since 6.12 only."""
-    name = work.btf.string(words[0])
-    if not _ODD.search(name):
-        return
-    if (words[1] >> 24) & 0x1F == Kind.DATASEC and "datasec_name" in work.features:
-        return
-    words[0] = work.strings.add(_ODD.sub("_", name))
+def _renamed(type_: Any) -> Any:
+    """Rust and C++ write names that no kernel takes. Kinds with free names (INT, FLOAT, tags) pass."""
+    if isinstance(type_, t.Struct | t.Enum | t.Fwd | t.Typedef | t.Func | t.Var) and _ODD.search(type_.name):
+        return replace(type_, name=_ODD.sub("_", type_.name))
+    return type_
 
 
-def _ptr(words: list[int], work: _Work, *, type_id: int) -> list[int]:
-    words[0] = 0  # rustc names pointers
-    return words
+def _struct(type_: t.Struct, work: _Work) -> BtfType:
+    if not any(_ODD.search(member.name) for member in type_.members):
+        return type_
+    members = tuple(replace(member, name=_ODD.sub("_", member.name)) for member in type_.members)
+    return replace(type_, members=members)
 
 
-def _enum(words: list[int], work: _Work, *, type_id: int) -> list[int]:
-    if "enum64" not in work.features:
-        words[1] &= 0x7FFFFFFF  # the sign came with ENUM64
-    return words
+def _enum(type_: t.Enum, work: _Work) -> BtfType:
+    if work.can("enum64"):
+        return type_
+    if type_.is_64:
+        members = tuple(t.Member(name, work.int64, 0) for name, _ in type_.values)
+        return t.Struct(type_.name, type_.size, members, is_union=True)
+    return replace(type_, signed=False)  # the sign came with ENUM64
 
 
-def _enum64(words: list[int], work: _Work, *, type_id: int) -> list[int]:
-    if "enum64" in work.features:
-        return words
-    count = words[1] & 0xFFFFFF
-    members = [word for at in range(3, 3 + 3 * count, 3) for word in (words[at], work.placeholder, 0)]
-    return [words[0], info_word(Kind.UNION, vlen=count), words[2], *members]
+def _func_proto(type_: t.FuncProto, work: _Work, *, named: bool) -> BtfType:
+    params = type_.params
+    if named:
+        params = tuple(p if p.name or not p.type else t.Param(f"arg{at}", p.type) for at, p in enumerate(params))
+    if not work.can("func"):
+        return t.Enum("", 4, tuple((param.name, param.type) for param in params))
+    return replace(type_, params=params)
 
 
-def _func_proto(words: list[int], work: _Work, *, type_id: int) -> list[int]:
-    count = words[1] & 0xFFFFFF
-    if type_id in work.named_protos:
-        for index in range(count):
-            at = 3 + 2 * index
-            if words[at + 1] and not words[at]:
-                words[at] = work.strings.add(f"arg{index}")
-    if "func" not in work.features:
-        words[1:3] = info_word(Kind.ENUM, vlen=count), 4
-    return words
+def _func(type_: t.Func, work: _Work) -> BtfType:
+    if not work.can("func"):
+        return t.Typedef(type_.name, type_.type)
+    keeps = type_.linkage == _GLOBAL and type_.name not in work.static and work.can("func_global")
+    return type_ if keeps else replace(type_, linkage=_STATIC)
 
 
-def _func(words: list[int], work: _Work, *, type_id: int) -> list[int]:
-    if "func" not in work.features:
-        return [words[0], info_word(Kind.TYPEDEF), words[2]]
-    static = work.btf.name(type_id) in work.static_functions or "func_global" not in work.features
-    if words[1] & 0xFFFF == _EXTERN or (words[1] & 0xFFFF and static):
-        words[1] = info_word(Kind.FUNC)
-    return words
+def _var(type_: t.Var, work: _Work) -> BtfType:
+    if not work.can("datasec"):
+        return t.Int(type_.name, 1, _INT8)
+    return replace(type_, linkage=_GLOBAL) if type_.linkage == _EXTERN else type_  # of .kconfig: defined by now
 
 
-def _var(words: list[int], work: _Work, *, type_id: int) -> list[int]:
-    if "datasec" not in work.features:
-        return [words[0], info_word(Kind.INT), 1, _INT8]
-    if words[3] == _EXTERN:
-        words[3] = 1  # a .kconfig variable: defined now
-    return words
+def _datasec(type_: t.DataSec, work: _Work, *, layout: SectionLayout) -> BtfType:
+    entries = _placed(type_, work, layout=layout)
+    size = max(layout.size, 1)
+    if not work.can("datasec"):
+        members = tuple(t.Member(work.btf.name(entry.type), entry.type, entry.offset * 8) for entry in entries)
+        return t.Struct(_ODD.sub("_", type_.name).replace(".", "_"), size, members)
+    name = type_.name if work.can("datasec_name") else _ODD.sub("_", type_.name)
+    return t.DataSec(name, size, entries)
 
 
-def _datasec(words: list[int], work: _Work, *, type_id: int) -> list[int]:
-    layout = work.layouts[type_id]
-    variables = _placed(words, work, layout=layout)
-    if "datasec" in work.features:
-        rows = [word for var, offset, size in variables for word in (var, offset, size)]
-        return [words[0], info_word(Kind.DATASEC, vlen=len(variables)), max(layout.size, 1), *rows]
-    name = work.strings.add(work.btf.name(type_id).replace(".", "_"))
-    members = [word for var, offset, _ in variables for word in (work.btf.record(var)[0], var, offset * 8)]
-    return [name, info_word(Kind.STRUCT, vlen=len(variables)), max(layout.size, 1), *members]
-
-
-def _placed(words: list[int], work: _Work, *, layout: SectionLayout) -> list[tuple[int, int, int]]:
-    """(VAR, offset, size) by rising offset; what does not fit its place is dropped, the kernel would refuse it."""
+def _placed(type_: t.DataSec, work: _Work, *, layout: SectionLayout) -> tuple[t.SecVar, ...]:
+    """The variables by rising offset; what does not fit its place is dropped, the kernel would refuse it."""
     found = []
-    for var in words[3::3]:
-        place = layout.variables.get(work.btf.name(var))
-        if place and 0 < work.btf.size(var) <= place[1]:
-            found.append((var, *place))
-    found.sort(key=lambda row: row[1])
-    rows: list[tuple[int, int, int]] = []
+    for entry in type_.vars:
+        offset, size = layout.variables.get(work.btf.name(entry.type), (0, 0))
+        if 0 < work.btf.size(entry.type) <= size and offset + size <= layout.size:
+            found.append(t.SecVar(entry.type, offset, size))
+    found.sort(key=lambda entry: entry.offset)
+    entries: list[t.SecVar] = []
     end = 0
-    for var, offset, size in found:
-        if end <= offset and offset + size <= layout.size:
-            rows.append((var, offset, size))
-            end = offset + size
-    return rows
+    for entry in found:
+        if entry.offset >= end:
+            entries.append(entry)
+            end = entry.offset + entry.size
+    return tuple(entries)
 
 
-def _float(words: list[int], work: _Work, *, type_id: int) -> list[int]:
-    return words if "float" in work.features else [0, info_word(Kind.STRUCT), words[2]]
+def _float(type_: t.Float, work: _Work) -> BtfType:
+    return type_ if work.can("float") else t.Struct("", type_.size, ())
 
 
-def _decl_tag(words: list[int], work: _Work, *, type_id: int) -> list[int]:
-    if "decl_tag" not in work.features:
-        return [words[0], info_word(Kind.INT), 1, _INT8]
-    if "attribute" not in work.features:
-        words[1] &= 0x7FFFFFFF
-    return words
+def _decl_tag(type_: t.DeclTag, work: _Work) -> BtfType:
+    if not work.can("decl_tag"):
+        return t.Int(type_.name, 1, _INT8)
+    return type_ if work.can("attribute") else replace(type_, is_attr=False)
 
 
-def _type_tag(words: list[int], work: _Work, *, type_id: int) -> list[int]:
-    if "type_tag" not in work.features or (words[1] >> 31 and "attribute" not in work.features):
-        return [0, info_word(Kind.CONST), words[2]]
-    return words
+def _modifier(type_: t.Modifier, work: _Work) -> BtfType:
+    known = work.can("type_tag") and (not type_.is_attr or work.can("attribute"))
+    return type_ if known or type_.kind != Kind.TYPE_TAG else t.Modifier(Kind.CONST, type_.type)
 
 
-_FIXES: dict[int, _Fix] = {
-    Kind.PTR: _ptr,
-    Kind.ENUM: _enum,
-    Kind.ENUM64: _enum64,
-    Kind.FUNC_PROTO: _func_proto,
-    Kind.FUNC: _func,
-    Kind.VAR: _var,
-    Kind.DATASEC: _datasec,
-    Kind.FLOAT: _float,
-    Kind.DECL_TAG: _decl_tag,
-    Kind.TYPE_TAG: _type_tag,
+_FIXES: dict[type, Callable[[Any, _Work], BtfType]] = {
+    t.Struct: _struct,
+    t.Enum: _enum,
+    t.Func: _func,
+    t.Var: _var,
+    t.Float: _float,
+    t.DeclTag: _decl_tag,
+    t.Modifier: _modifier,
 }
-_KNOWN = frozenset(int(kind) for kind in Kind)

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import pytest
+from plan_facts import an_object, facts, types
+
+from pytest_ebpf.btf import types as t
+from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.obj.object import DataSection, Variable
+from pytest_ebpf.plan.data_maps import plan_data, section_layouts
+from pytest_ebpf.plan.sanitise import SectionLayout
+
+BTF = types(
+    t.Int("unsigned int", 4, 32),
+    t.Int("bool", 1, 8, is_bool=True),
+    t.Struct("config", 8, (t.Member("limit", 1, 0), t.Member("on", 2, 32))),
+    t.DataSec(".rodata", 0),
+)
+RODATA = DataSection(
+    ".rodata",
+    "rodata",
+    16,
+    bytes(range(16)),
+    (Variable("limit", 0, 4, 1), Variable("config", 4, 8, 3), Variable("raw", 12, 3, 0)),
+    btf_id=4,
+)
+BSS = DataSection(".bss", "bss", 8, b"", (Variable("counter", 0, 4, 1, is_global=False),))
+OBJ = an_object(btf=BTF, data=(RODATA, BSS), name="dir/firewall.bpf.o")
+
+
+def test_constants_are_frozen_and_readable_by_programs_only() -> None:
+    rodata, bss = plan_data(OBJ, facts(), values={})
+    assert rodata.frozen
+    assert rodata.definition.flags == 1 << 7 | 1 << 10
+    assert rodata.definition.value_type == 4
+    assert rodata.contents == bytes(range(16))
+    assert not bss.frozen
+    assert bss.definition.flags == 0  # all static: nothing to share
+    assert bss.contents == bytes(8)
+    assert (bss.definition.key_size, bss.definition.value_size, bss.definition.max_entries) == (4, 8, 1)
+
+
+def test_an_old_kernel_has_no_mmapable_arrays() -> None:
+    assert plan_data(OBJ, facts(array_mmap=False), values={})[0].definition.flags == 1 << 7
+
+
+def test_globals_are_encoded_by_their_types() -> None:
+    rodata, bss = plan_data(OBJ, facts(), values={"limit": 7, "config": {"on": True}, "raw": b"abc", "counter": 9})
+    assert rodata.contents == b"\7\0\0\0" + bytes(4) + b"\1\0\0\0" + b"abc" + b"\x0f"
+    assert bss.contents == b"\x09" + bytes(7)
+
+
+def test_a_global_without_a_type_takes_bytes_or_a_number() -> None:
+    rodata, _ = plan_data(OBJ, facts(), values={"raw": 0x010203})
+    assert rodata.contents[12:15] == b"\3\2\1"
+
+
+def test_a_global_that_does_not_exist() -> None:
+    with pytest.raises(ObjectError, match=r"no global variable 'limits' to set\ndid you mean limit\?"):
+        plan_data(OBJ, facts(), values={"limits": 1})
+
+
+@pytest.mark.parametrize("value", [1 << 40, "text", {"no": 1}])
+def test_a_value_that_does_not_fit(value: object) -> None:
+    with pytest.raises(ObjectError, match="global 'limit' cannot be"):
+        plan_data(OBJ, facts(), values={"limit": value})
+    with pytest.raises(ObjectError, match="global 'raw' cannot be"):
+        plan_data(OBJ, facts(), values={"raw": value})
+
+
+@pytest.mark.parametrize(
+    ("name", "section", "expected"),
+    [  # examples of libbpf's rule
+        ("my_object_name.bpf.o", ".rodata", "my_objec.rodata"),
+        ("my_object_name.bpf.o", ".bss", "my_objec.bss"),
+        ("x.o", ".data", "x.data"),
+        ("x.o", ".rodata.custom", ".rodata.custom"),
+        ("x.o", "my/section", "my_section"),
+    ],
+)
+def test_names_of_data_maps(name: str, section: str, expected: str) -> None:
+    obj = an_object(name=name, data=(DataSection(section, "data", 4, bytes(4)),))
+    assert plan_data(obj, facts(), values={})[0].kernel_name == expected
+
+
+def test_layouts_are_for_sections_with_types() -> None:
+    layout = SectionLayout(16, {"limit": (0, 4), "config": (4, 8), "raw": (12, 3)})
+    assert section_layouts(OBJ) == {4: layout}
