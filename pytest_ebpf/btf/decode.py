@@ -33,7 +33,7 @@ class EnumValue(int):
         self.name = name
         return self
 
-    def __getnewargs__(self) -> tuple[int, str]:
+    def __getnewargs__(self) -> tuple[int, str]:  # type: ignore[override]  # int has one argument, this two
         return int(self), self.name
 
     def __repr__(self) -> str:

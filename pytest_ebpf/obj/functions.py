@@ -88,7 +88,7 @@ def _code_sections(elf: Elf) -> Iterator[tuple[Section, list[Symbol]]]:
     for section in elf.sections:
         if section.type == SHT_PROGBITS and section.flags & SHF_EXECINSTR and section.size:
             symbols = sorted(members.get(section.index, ()), key=lambda symbol: symbol.value)
-            if sum(symbol.size for symbol in symbols) > 16 * section.size:
+            if sum(min(symbol.size, section.size) for symbol in symbols) > 16 * section.size:
                 raise ObjectError("its functions overlap: the file is damaged", path=elf.name, section=section.name)
             yield section, symbols
 

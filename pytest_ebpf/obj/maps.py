@@ -175,6 +175,8 @@ def _slots(elf: Elf, declared: _Declared, *, section: Section, span: Span, targe
         target = targets.find(symbol, addend)
         wanted = "map" if declared.map.inner else "code"
         if target.kind != wanted or not target.symbol:
-            raise _BadMapError(f"slot {at // 8} is set to {symbol.name!r}, which is not a {wanted}")
+            raise _BadMapError(
+                f"slot {at // 8} is set to {symbol.name!r}, which is not a {'map' if wanted == 'map' else 'function'}"
+            )
         found.append(SlotInit(at // 8, "map" if wanted == "map" else "func", target.symbol))
     return tuple(found)

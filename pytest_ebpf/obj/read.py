@@ -30,8 +30,8 @@ def read_object(path: str | Path) -> ObjectFile:
 
 
 def _missing_hint(path: Path) -> str:
-    source = path.with_suffix("").with_suffix(".c") if path.suffix == ".o" else path
-    if source.suffix == ".c" and source.exists() and source != path:
+    source = path.with_suffix(".c")
+    if path.suffix == ".o" and source.exists():
         return f"{source} is there: was it compiled? clang -O2 -g -target bpf -c {source} -o {path}"
     return f"looked in {path.parent.resolve()}"
 
