@@ -59,6 +59,9 @@ def test_list_is_offline_until_told_to_refresh(mirror: Mirror) -> None:
     assert rows(before.stdout)["6.1"] == ["6.1", "–", "?"]
     mirror.add_suite("trixie-backports", split("7.1.2+deb13-amd64", "7.1.2-1")[:1], key=KEY)
     run("fetch", "6.1")
+    partly = rows(run("list").stdout)
+    assert partly["6.1"][2] == "6.1.0-9-amd64 (6.1.9-1)"
+    assert partly["6.12"] == ["6.12", "–", "?"]  # one of its suites is known by now, the others are not
     after = rows(run("list", "--refresh").stdout)
     assert after["6.1"] == ["6.1", "6.1.0-9-amd64 (6.1.9-1)", "6.1.0-9-amd64 (6.1.9-1)"]
     assert after["7.1"] == ["7.1", "–", "in parts only"]

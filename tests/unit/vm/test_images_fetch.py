@@ -107,6 +107,15 @@ def test_the_lock_file_records_versions_and_hashes(config: ImageConfig) -> None:
     assert len(row["sha256"]) == 64
 
 
+def test_the_lock_of_an_alias_ends_when_the_alias_moves_on(config: ImageConfig) -> None:
+    (image,) = fetch(["6.1"], config=config)
+    entry = config.store.entry(image.vmlinux.parent)
+    assert entry is not None
+    config.store.resolve("newest", entry=entry)  # as if 6.1 had been the newest series of the catalogue then
+    with pytest.raises(ImageError, match="kernel newest is not in the cache"):
+        resolve("newest", config=config)
+
+
 @pytest.mark.parametrize("unsigned", [False, True])
 def test_a_kernel_in_three_packages(mirror: Mirror, config: ImageConfig, unsigned: bool) -> None:
     mirror.add_suite("sid", split("7.2.6+deb13-amd64", "7.2.6-1", unsigned=unsigned), key=KEY)

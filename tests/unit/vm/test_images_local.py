@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
@@ -105,11 +106,13 @@ def test_a_rebuilt_kernel_is_noticed(tmp_path: Path, config: ImageConfig) -> Non
     path = write(tmp_path / "k", {"bzImage": make_bzimage(REL)}) / "bzImage"
     first = resolve(str(path), config=config)
     assert resolve(str(path), config=config) == first
-    path.write_bytes(make_bzimage("6.19.1-mine"))
+    path.write_bytes(make_bzimage(REL, payload=gzip.compress(make_vmlinux(REL, btf=b"other types"))))
     os.utime(path, ns=(0, 0))
     second = resolve(str(path), config=config)
-    assert (first.release, second.release) == (REL, "6.19.1-mine")
+    assert (first.release, second.release) == (REL, REL)
     assert first.digest != second.digest
+    assert second.btf is not None
+    assert second.btf.read_bytes() == b"other types"
 
 
 def test_a_tree_that_is_not_built(tmp_path: Path, config: ImageConfig) -> None:
