@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.live.loaded import Loaded
     from pytest_ebpf.live.rejects import Rejects
     from pytest_ebpf.obj.object import ObjectFile
-    from pytest_ebpf.plan.features import Answer
+    from pytest_ebpf.plan.feature_base import Answer
     from pytest_ebpf.plan.load_plan import LoadOptions, Plan
 
 __all__ = ["Bpf"]
@@ -80,9 +80,9 @@ class Bpf:
 
     def feature(self, name: str) -> Answer:
         """What a probe of this kernel says about a feature: "ringbuf", "fentry", "helper:bpf_loop", ..."""
-        from pytest_ebpf.plan.features import probe_ops, read_probe
+        from pytest_ebpf.live.probing import probe_feature
 
-        return read_probe(name, self.session.run(probe_ops(name)))
+        return probe_feature(self.session.target, name=name)
 
     def has(self, name: str) -> bool:
         """Whether this kernel has a feature. ``PlanError`` when the probe cannot tell."""

@@ -91,12 +91,13 @@ def _rejected(program: PlannedProgram, result: ProgRejected) -> ProgramRejected:
 
 def _refused_map(session: Session, plan: Plan, *, op: MapCreate, failed: Failed) -> None:
     """``PlanError`` when the kernel has no maps of this type at all, in the words of the probe."""
-    from pytest_ebpf.plan.features import FEATURES, probe_ops, read_probe
+    from pytest_ebpf.live.probing import probe_feature
+    from pytest_ebpf.plan.features import FEATURES
 
     name = kind_of(op.type).name
     if failed.errno not in _INVALID or name not in FEATURES:
         return
-    answer = read_probe(name, session.run(probe_ops(name)))
+    answer = probe_feature(session.target, name=f"map:{name}")
     if answer.supported is False:
         raise PlanError(
             f"{plan.obj.name}: map {op.name!r}: {answer.words}",

@@ -1,0 +1,233 @@
+"""Attaching: which operations a kernel is asked for, and what is said when something is missing."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pytest_ebpf.agent.ops import (
+    Close,
+    Data,
+    Done,
+    Failed,
+    LinkCreate,
+    MapCreate,
+    Mount,
+    Netlink,
+    PerfAttach,
+    PerfEventOpen,
+    ProgLoad,
+    ProgLoaded,
+    RawTracepointOpen,
+    ReadFile,
+    Try,
+)
+from pytest_ebpf.errors import KernelCallError, PlanError, UsageError
+from pytest_ebpf.live.attach import ATTACHERS
+from pytest_ebpf.live.program import Program
+from pytest_ebpf.live.session import Session
+from pytest_ebpf.obj.object import ObjectFile, ProgramDef
+from pytest_ebpf.obj.section_table import ROWS
+from pytest_ebpf.obj.sections import parse_section
+
+Make = Callable[..., tuple[Program, Session]]
+FILES = {
+    "/sys/class/net/lo/ifindex": b"1\n",
+    "/sys/kernel/tracing/trace_clock": b"[local]",
+    "/sys/kernel/tracing/events/sched/sched_switch/id": b"314\n",
+    "/sys/bus/event_source/devices/kprobe/type": b"8\n",
+    "/sys/bus/event_source/devices/kprobe/format/retprobe": b"config:0\n",
+    "/proc/mounts": b"none /sys/fs/cgroup cgroup2 rw 0 0\n",
+}
+
+
+def read(op: ReadFile) -> Data | Failed:
+    if op.path in FILES:
+        return Data(FILES[op.path])
+    return Failed("ReadFile", errno.ENOENT, f"{op.path}: no such file")
+
+
+@pytest.fixture
+def make(session_on: Callable[..., Session]) -> Make:
+    def make(section: str, answers: dict[Any, Any] | None = None) -> tuple[Program, Session]:
+        session = session_on({ReadFile: read, **(answers or {})})
+        definition = ProgramDef("p", section, parse_section(section), insns=b"")
+        obj = ObjectFile("o", "little", "GPL", (definition,))
+        (loaded,) = session.run([ProgLoad(1, b"", "GPL")])
+        assert isinstance(loaded, ProgLoaded)
+        return Program(session, definition=definition, loaded=loaded, obj=obj), session
+
+    return make
+
+
+def sent(session: Session, *kinds: type) -> list[Any]:
+    ops = [op for batch in session.target.kernel.batches for op in batch]
+    flat = [op.op if isinstance(op, Try) else op for op in ops]
+    return [op for op in flat if isinstance(op, kinds)]
+
+
+def test_every_row_is_of_a_known_section() -> None:
+    known = {row[0] for row in ROWS} | {row[0].partition("/")[0] for row in ROWS}
+    for row in ATTACHERS:
+        assert set(row.prefixes) <= known, row.prefixes
+
+
+def test_xdp(make: Make) -> None:
+    program, session = make("xdp")
+    link = program.attach(interface="lo", mode="skb")
+    (op,) = sent(session, LinkCreate)
+    assert (op.attach_type, op.target, op.flags) == (37, 1, 2)
+    assert repr(link) == "<Link p on lo (xdp link)>"
+    link.detach()
+    link.detach()
+    assert [close.obj for close in sent(session, Close)] == [link.handle]
+    assert repr(link) == "<Link p on lo (xdp link, detached)>"
+
+
+def test_a_link_ends_with_its_block(make: Make) -> None:
+    program, session = make("xdp")
+    with program.attach(interface=1) as link:
+        assert link.attached
+    assert not link.attached
+    assert len(sent(session, Close)) == 1
+
+
+@pytest.mark.parametrize(
+    ("section", "named", "words"),
+    [
+        ("xdp", {}, r"p is a xdp program in section 'xdp': attach\(\) needs interface="),
+        ("xdp", {"interface": "lo", "speed": 1}, r"attach\(\) takes no speed; it takes interface, mode"),
+        ("xdp", {"interface": "lo", "mode": "fast"}, "mode= is skb, native or offload, not 'fast'"),
+        ("xdp", {"interface": "eth7"}, "kernel fake has no network interface 'eth7'"),
+        ("tc", {"interface": "lo"}, r"attach\(\) needs direction="),
+        ("tc", {"interface": "lo", "direction": "up"}, "direction= is ingress or egress, not 'up'"),
+        ("kprobe", {}, r"attach\(\) needs function="),
+        ("tracepoint", {"event": "sched_switch"}, "event= is 'category/name'"),
+        ("cgroup/connect4", {}, r"attach\(\) needs cgroup="),
+        ("cgroup/connect4", {"cgroup": 5}, r"cgroup= is a group from bpf.cgroup\(\) or a path, not 5"),
+        ("fentry/x", {"function": "y"}, "takes no function; its section name says it all"),
+        ("syscall", {}, r"is not attached to anything: run it with prog.run\(...\)"),
+        ("struct_ops/x", {}, "attaching struct_ops programs is not supported yet"),
+    ],
+)
+def test_what_is_missing_is_named(make: Make, section: str, named: dict[str, object], words: str) -> None:
+    program, _ = make(section)
+    with pytest.raises(UsageError, match=words):
+        program.attach(**named)
+
+
+def test_tc_takes_tcx_where_there_is_one(make: Make) -> None:
+    program, session = make("tc")
+    assert program.attach(interface="lo", direction="egress").way == "tcx link"
+    assert sent(session, Netlink) == []
+    program, session = make("tc/ingress")
+    program.attach(interface="lo")
+    assert [op.attach_type for op in sent(session, LinkCreate)] == [46]
+
+
+def test_tc_falls_back_to_clsact(make: Make) -> None:
+    program, session = make(
+        "classifier", {LinkCreate: Failed("LinkCreate", errno.EINVAL, "invalid"), Netlink: Data(b"")}
+    )
+    link = program.attach(interface="lo", direction="ingress")
+    assert link.way == "clsact filter"
+    qdisc, filter_ = sent(session, Netlink)
+    assert b"clsact" in qdisc.request
+    (place,) = filter_.fds
+    assert place.target == program.handle
+    session.close()  # takes filter and qdisc off again
+    assert len(sent(session, Netlink)) == 4
+    assert not link.attached
+
+
+def test_a_qdisc_that_was_there_stays(make: Make) -> None:
+    answers = [Failed("Netlink", errno.EEXIST, "exists"), Data(b""), Data(b"")]
+    program, session = make("tc", {LinkCreate: Failed("LinkCreate", errno.EINVAL, ""), Netlink: answers})
+    program.attach(interface="lo", direction="ingress").detach()
+    assert len(sent(session, Netlink)) == 3
+
+
+def test_a_taken_tcx_is_an_error_not_a_fallback(make: Make) -> None:
+    program, _ = make("tc", {LinkCreate: Failed("LinkCreate", errno.EPERM, "not permitted")})
+    with pytest.raises(KernelCallError, match="EPERM"):
+        program.attach(interface="lo", direction="ingress")
+
+
+def test_tracepoint(make: Make) -> None:
+    program, session = make("tracepoint/sched/sched_switch")
+    assert program.attach().way == "perf event link"
+    (event,) = sent(session, PerfEventOpen)
+    assert (event.type, event.config) == (2, 314)
+    (link,) = sent(session, LinkCreate)
+    assert link.attach_type == 41
+
+
+def test_tracepoint_before_there_were_links(make: Make) -> None:
+    """Linux 5.10."""
+    program, session = make(
+        "tp/sched/sched_switch", {LinkCreate: Failed("LinkCreate", errno.EINVAL, ""), PerfAttach: Done()}
+    )
+    link = program.attach()
+    assert link.way == "perf event"
+    link.detach()
+    assert [close.obj for close in sent(session, Close)] == [link.handle]
+
+
+def test_a_tracepoint_that_this_kernel_lacks(make: Make) -> None:
+    program, _ = make("tracepoint/sched/sched_nap")
+    with pytest.raises(PlanError, match="this kernel has no tracepoint sched/sched_nap") as error:
+        program.attach()
+    assert error.value.feature == "tracepoint:sched/sched_nap"
+
+
+def test_tracefs_is_mounted_where_it_is_not(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(FILES, "/sys/kernel/tracing/trace_clock")
+    program, session = make("tracepoint/sched/sched_switch", {Mount: Done()})
+    program.attach()
+    assert [op.fstype for op in sent(session, Mount)] == ["tracefs"]
+
+
+@pytest.mark.parametrize(
+    ("section", "config", "symbol"),
+    [("kprobe/f", 0, "f"), ("kretprobe/f", 1, "f"), ("ksyscall/bpf", 0, "__x64_sys_bpf")],
+)
+def test_kprobe(make: Make, section: str, config: int, symbol: str) -> None:
+    program, session = make(section)
+    program.attach()
+    (event,) = sent(session, PerfEventOpen)
+    assert (event.type, event.config, event.config1, event.config2) == (8, config, symbol, 0)
+
+
+def test_a_kernel_without_kprobes(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(FILES, "/sys/bus/event_source/devices/kprobe/type")
+    program, _ = make("kprobe/f")
+    with pytest.raises(PlanError, match="this kernel cannot attach kprobes"):
+        program.attach()
+
+
+@pytest.mark.parametrize(
+    ("section", "name"), [("raw_tp/sys_enter", "sys_enter"), ("fentry/f", ""), ("lsm/file_open", ""), ("tp_btf/x", "")]
+)
+def test_raw_tracepoint_open(make: Make, section: str, name: str) -> None:
+    program, session = make(section)
+    program.attach()
+    assert [op.name for op in sent(session, RawTracepointOpen)] == [name]
+
+
+def test_cgroup(make: Make) -> None:
+    program, session = make("cgroup/connect4")
+    program.attach(cgroup="/sys/fs/cgroup/x")
+    (op,) = sent(session, LinkCreate)
+    assert op.attach_type == 10
+
+
+def test_objects_are_signed_with_the_line_that_asked(session_on: Callable[..., Session]) -> None:
+    session = session_on()
+    session.run([MapCreate(1, 4, 4, 1), Try(MapCreate(1, 4, 4, 1)), MapCreate(1, 4, 4, 1, site="mine")])
+    sites = [getattr(op, "op", op).site for op in session.target.kernel.batches[-1]]
+    assert sites[0] == sites[1]
+    assert sites[0].startswith("test_attach.py:")
+    assert sites[2] == "mine"

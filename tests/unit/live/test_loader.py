@@ -1,0 +1,222 @@
+"""Loading on a kernel that answers from a script: what fails, how it is told, and what is closed again."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_ebpf.agent.ops import BtfLoad, Close, Failed, MapCreate, ProgLoad, ProgRejected, Try
+from pytest_ebpf.errors import KernelCallError, ObjectError, PlanError, ProgramRejected, UsageError
+from pytest_ebpf.live.cache import LoadCache
+from pytest_ebpf.live.loader import Bpf
+
+OBJECTS = Path(__file__).parents[3] / "sample_programs" / "built"
+LOG = b"""func#0 @0
+0: R1=ctx() R10=fp0
+; int x = *p; @ police.c:7
+1: (61) r0 = *(u32 *)(r1 +76)
+invalid bpf_context access off=76 size=4
+processed 2 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0
+"""
+
+Target = Callable[..., Any]
+
+
+def ops(target: Any, kind: type) -> list[Any]:
+    flat = [getattr(op, "op", op) for batch in target.kernel.batches for op in batch]
+    return [op for op in flat if isinstance(op, kind)]
+
+
+def test_one_batch_loads_an_object(target_on: Target) -> None:
+    target = target_on()
+    bpf = Bpf(target, directories=[OBJECTS])
+    before = len(target.kernel.batches)
+    obj = bpf.load("config.bpf.o")
+    assert len(target.kernel.batches) == before + 1
+    assert list(obj.programs) == ["police"]
+    assert set(obj.globals) >= {"limits", "budget"}
+    assert repr(obj) == "<Loaded config.bpf.o: police>"
+
+
+def test_parsed_and_planned_once(target_on: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pytest_ebpf.obj import object as module
+
+    calls: list[str] = []
+    parse = module.parse_object
+    monkeypatch.setattr(module, "parse_object", lambda data, *, name: calls.append(name) or parse(data, name=name))
+    cache = LoadCache()
+    target = target_on()
+    facts = target.facts()
+    monkeypatch.setattr(type(target), "facts", lambda self: facts)
+    bpf = Bpf(target, directories=[OBJECTS], cache=cache)
+    first = cache.plan(cache.object((OBJECTS / "config.bpf.o").read_bytes(), name=str(OBJECTS / "config.bpf.o")), facts,
+                       options=_options())  # fmt: skip
+    bpf.load("config.bpf.o")
+    bpf.load("config.bpf.o")
+    assert len(calls) == 1
+    again = cache.plan(cache.object((OBJECTS / "config.bpf.o").read_bytes(), name=str(OBJECTS / "config.bpf.o")), facts,
+                       options=_options())  # fmt: skip
+    assert again is first
+
+
+def _options() -> Any:
+    from pytest_ebpf.plan.load_plan import LoadOptions
+
+    return LoadOptions()
+
+
+def test_rejection(target_on: Target) -> None:
+    target = target_on({ProgLoad: ProgRejected(errno.EACCES, LOG, 1)})
+    bpf = Bpf(target, directories=[OBJECTS])
+    with pytest.raises(ProgramRejected) as error:
+        bpf.load("config.bpf.o")
+    first = str(error.value).splitlines()[0]
+    assert first.startswith("police: invalid bpf_context access off=76 size=4, at ")
+    assert first.endswith("(EACCES)")
+    assert error.value.log.text == LOG.decode()
+    assert error.value.source_line is not None
+    assert len(ops(target, Close)) == len(ops(target, MapCreate)) + len(ops(target, BtfLoad))
+
+
+def test_rejection_without_a_log_gives_a_hint(target_on: Target) -> None:
+    bpf = Bpf(target_on({ProgLoad: ProgRejected(errno.EPERM)}), directories=[OBJECTS])
+    with pytest.raises(ProgramRejected, match=r"(?s)refused it without a word \(EPERM\).*this needs root"):
+        bpf.load("config.bpf.o")
+
+
+def test_a_map_that_cannot_be_made(target_on: Target) -> None:
+    bpf = Bpf(target_on({MapCreate: Failed("MapCreate", errno.EPERM, "not permitted")}), directories=[OBJECTS])
+    with pytest.raises(KernelCallError, match="EPERM") as error:
+        bpf.load("config.bpf.o")
+    assert "Creating maps needs CAP_BPF" in str(error.value)
+
+
+def test_a_map_type_that_this_kernel_lacks(target_on: Target) -> None:
+    ring = 27
+
+    def refuse(op: MapCreate) -> Failed | None:
+        return Failed("MapCreate", errno.EINVAL, "invalid") if op.type == ring else None
+
+    bpf = Bpf(target_on({MapCreate: refuse}), directories=[OBJECTS])
+    with pytest.raises(PlanError, match="ringbuf") as error:
+        bpf.load("exec_tracer.bpf.o")
+    assert (error.value.feature, error.value.since) == ("ringbuf", "5.8")
+
+
+def test_rejects(target_on: Target) -> None:
+    bpf = Bpf(target_on({ProgLoad: ProgRejected(errno.EACCES, LOG, 1)}), directories=[OBJECTS])
+    with bpf.rejects("invalid bpf_context access off={{[0-9]+}}", errno="EACCES") as rejected:
+        bpf.load("config.bpf.o")
+    assert rejected.value.program == "police"
+    with bpf.rejects(errno=errno.EACCES):
+        bpf.load("config.bpf.o")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "number", "words"),
+    [
+        ("invalid mem access", "EACCES", r"police was rejected for another reason: no line matches"),
+        ("invalid bpf_context", "EINVAL", "rejected with EACCES, expected EINVAL"),
+    ],
+)
+def test_rejected_for_another_reason(target_on: Target, pattern: str, number: str, words: str) -> None:
+    bpf = Bpf(target_on({ProgLoad: ProgRejected(errno.EACCES, LOG, 1)}), directories=[OBJECTS])
+    with pytest.raises(AssertionError, match=words), bpf.rejects(pattern, errno=number):
+        bpf.load("config.bpf.o")
+
+
+def test_accepted_though_it_should_be_rejected(target_on: Target) -> None:
+    bpf = Bpf(target_on(), directories=[OBJECTS])
+    with pytest.raises(AssertionError, match="the kernel accepted what should be rejected with 'x'"), bpf.rejects("x"):
+        bpf.load("config.bpf.o")
+
+
+def test_other_errors_pass_through_rejects(target_on: Target) -> None:
+    bpf = Bpf(target_on(), directories=[OBJECTS])
+    with pytest.raises(ObjectError), bpf.rejects("x") as rejected:
+        bpf.load("missing.o")
+    with pytest.raises(UsageError, match="nothing was rejected"):
+        _ = rejected.value
+
+
+def test_where_objects_are_looked_for(target_on: Target, tmp_path: Path) -> None:
+    bpf = Bpf(target_on(), directories=[tmp_path, OBJECTS])
+    assert bpf.find("config.bpf.o") == OBJECTS / "config.bpf.o"
+    (tmp_path / "config.bpf.o").write_bytes(b"")
+    assert bpf.find("config.bpf.o") == tmp_path / "config.bpf.o"
+    assert bpf.find(OBJECTS / "config.bpf.o") == OBJECTS / "config.bpf.o"
+
+
+@pytest.mark.parametrize(
+    ("prepare", "words"),
+    [
+        (lambda path: None, "there is no such object file"),
+        (lambda path: path.mkdir(), "is a directory, not an object file"),
+        (lambda path: path.write_bytes(b""), "x.o"),
+        (lambda path: path.write_text("hello, I am no object file at all, but quite long\n" * 9), "x.o"),
+        (lambda path: path.write_bytes((OBJECTS / "config.bpf.o").read_bytes()[:900]), "x.o"),
+    ],
+)
+def test_files_that_are_no_objects(
+    target_on: Target, tmp_path: Path, prepare: Callable[[Path], object], words: str
+) -> None:
+    prepare(tmp_path / "x.o")
+    with pytest.raises(ObjectError, match=words) as error:
+        Bpf(target_on(), directories=[tmp_path]).load("x.o")
+    assert "x.o" in str(error.value)
+
+
+def test_a_missing_object_whose_source_is_there(target_on: Target, tmp_path: Path) -> None:
+    (tmp_path / "x.bpf.c").write_text("")
+    with pytest.raises(ObjectError, match=r"clang -g -O2 -target bpf -c x.bpf.c -o x.bpf.o"):
+        Bpf(target_on(), directories=[tmp_path]).load("x.bpf.o")
+
+
+def test_names_that_do_not_exist(target_on: Target) -> None:
+    obj = Bpf(target_on(), directories=[OBJECTS]).load("config.bpf.o")
+    with pytest.raises(KeyError, match="no program 'polise'; did you mean 'police'"):
+        obj["polise"]
+    with pytest.raises(KeyError, match="no map 'x'; it has: "):
+        obj.maps["x"]
+    with pytest.raises(KeyError, match="no global 'bugdet'; did you mean 'budget'"):
+        obj.globals["bugdet"]
+
+
+def test_closing_an_object(target_on: Target) -> None:
+    target = target_on()
+    with Bpf(target, directories=[OBJECTS]).load("config.bpf.o") as obj:
+        made = len(ops(target, MapCreate)) + len(ops(target, BtfLoad)) + len(ops(target, ProgLoad))
+    assert len(ops(target, Close)) == made
+    obj.close()
+    assert len(ops(target, Close)) == made
+
+
+def test_a_closed_scope_says_so(target_on: Target) -> None:
+    bpf = Bpf(target_on(), directories=[OBJECTS], name="test_x")
+    obj = bpf.load("config.bpf.o")
+    assert bpf.close() == ()
+    with pytest.raises(UsageError, match="test_x is closed"):
+        obj["police"].run(bytes(64))
+
+
+def test_nothing_to_load(target_on: Target) -> None:
+    with pytest.raises(UsageError, match=r"only=\(\) would load nothing"):
+        Bpf(target_on(), directories=[OBJECTS]).load("config.bpf.o", only=[])
+
+
+def test_attach_of_an_object_without_anything_to_attach(target_on: Target) -> None:
+    obj = Bpf(target_on(), directories=[OBJECTS]).load("syscall_prog.bpf.o")
+    with pytest.raises(UsageError, match="has no program that can be attached"):
+        obj.attach()
+    with pytest.raises(UsageError, match=r"no program of syscall_prog.bpf.o takes cgroup="):
+        obj.attach(cgroup="/x")
+
+
+def test_every_op_that_may_fail_is_tried(target_on: Target) -> None:
+    target = target_on()
+    Bpf(target, directories=[OBJECTS]).load("config.bpf.o")
+    assert all(isinstance(op, Try) for op in target.kernel.batches[-1] if isinstance(getattr(op, "op", op), ProgLoad))
