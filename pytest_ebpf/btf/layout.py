@@ -80,10 +80,11 @@ def fields(btf: Btf, type_id: int) -> tuple[Field, ...]:
     """
     found = btf.type(type_id)
     if isinstance(found, DataSec):
-        return tuple(Field(btf.name(var.type), var.type, 8 * var.offset, 0) for var in found.vars)
-    if not isinstance(found, Struct):
+        listed = tuple(Field(btf.name(var.type), var.type, 8 * var.offset, 0) for var in found.vars)
+    elif isinstance(found, Struct):
+        listed = tuple(_walk(btf, found, base=0, depth=0))
+    else:
         raise ObjectError(f"BTF type {type_id} has no fields", section=".BTF")
-    listed = tuple(_walk(btf, found, base=0, depth=0))
     for field in listed:
         if field.bit_offset + (field.bit_size or 8 * btf.size(field.type)) > 8 * found.size:
             raise ObjectError(f"field {field.name} lies outside of {found.name or 'its type'}", section=".BTF")
