@@ -71,8 +71,8 @@ def test_rejection_in_the_report(pytester: pytest.Pytester, objects: Objects) ->
     result.assert_outcomes(failed=1)
     result.stdout.re_match_lines(
         [
-            r"E +pytest_ebpf.errors.ProgramRejected: \w+: invalid access to packet.*, at reject_packet_bounds.bpf.c:\d+: "
-            r"return eth->h_proto.* \(EACCES\)",
+            r"E +pytest_ebpf.errors.ProgramRejected: \w+: invalid access to packet.*, "
+            r"at reject_packet_bounds.bpf.c:\d+: return eth->h_proto.* \(EACCES\)",
             r"-+ verifier log: \w+ -+",
             r"\d+: \([0-9a-f]{2}\).*",
             r"invalid access to packet.*",
@@ -197,9 +197,10 @@ def test_trace_and_dmesg(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import pytest
-        def test_trace(bpf_trace, bpf_vm):
+        from pytest_ebpf.live.attach_trace import tracefs_root
+        def test_trace(bpf, bpf_trace, bpf_vm):
             assert bpf_trace.lines() == []
-            bpf_vm.write_file("/sys/kernel/tracing/trace_marker", "hello from a test")
+            bpf_vm.write_file(tracefs_root(bpf.session) + "/trace_marker", "hello from a test")
             assert bpf_trace.expect("hello from", timeout=2).message.endswith("a test")
             with pytest.raises(AssertionError, match="(?s)no trace line holds 'bye'.*hello from a test"):
                 bpf_trace.expect("bye", timeout=0.1)
