@@ -29,10 +29,10 @@ from pytest_ebpf.agent.ops import (
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import PlanError
 from pytest_ebpf.obj.insn import CALL, Insn, pack_insns
-from pytest_ebpf.obj.object import ObjectFile
+from pytest_ebpf.obj.object import Extern, ObjectFile
 from pytest_ebpf.plan.btf_features import BTF_FEATURES
 
-__all__ = ["Facts", "add_kconfig", "facts_ops", "kconfig_ops", "more_ops", "read_facts", "with_more"]
+__all__ = ["Facts", "add_kconfig", "facts_ops", "is_untyped", "kconfig_ops", "more_ops", "read_facts", "with_more"]
 
 _CGROUP_SOCK, _KPROBE = 9, 2  # enum bpf_prog_type
 _SOCK_CREATE = 2  # enum bpf_attach_type BPF_CGROUP_INET_SOCK_CREATE
@@ -96,10 +96,16 @@ def more_ops(obj: ObjectFile, facts: Facts) -> list[Op]:
     kinds = {extern.kind for extern in obj.externs}
     if "kconfig" in kinds and facts.kconfig is None:
         ops += kconfig_ops(facts.described)
-    untyped = any(extern.kind == "ksym" and not extern.type_id for extern in obj.externs)
-    if untyped and facts.kallsyms is None:
+    if any(is_untyped(extern, obj) for extern in obj.externs) and facts.kallsyms is None:
         ops.append(Try(ReadFile("/proc/kallsyms")))
     return ops
+
+
+def is_untyped(extern: Extern, obj: ObjectFile) -> bool:
+    """Whether a ksym has no type, or void: then only its address can be had."""
+    if extern.kind != "ksym":
+        return False
+    return not (extern.type_id and obj.btf is not None and obj.btf.resolve(extern.type_id))
 
 
 def kconfig_ops(described: Described) -> list[Op]:

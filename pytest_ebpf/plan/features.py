@@ -18,6 +18,7 @@ from pytest_ebpf.plan.feature_attach import ATTACH_FEATURES
 from pytest_ebpf.plan.feature_base import Answer, Feature
 from pytest_ebpf.plan.feature_maps import MAP_FEATURES
 from pytest_ebpf.plan.feature_progs import HELPER_FEATURES, PROG_FEATURES, helper_feature
+from pytest_ebpf.plan.helper_table import HELPERS
 from pytest_ebpf.plan.kconfig import config_value
 
 __all__ = ["FEATURES", "feature", "names", "probe_ops", "read_probe"]
@@ -32,13 +33,12 @@ FEATURES: dict[str, Feature] = {
 _TABLES = {
     "map": {row.name: row for row in MAP_FEATURES},
     "prog": {row.name: row for row in PROG_FEATURES},
-    "helper": {row.name: row for row in HELPER_FEATURES},
 }
 
 
 def names() -> list[str]:
     """The bare names, sorted; helpers, which are many, left out."""
-    return sorted(name for name in FEATURES if name not in _TABLES["helper"])
+    return sorted(name for name in FEATURES if name not in HELPERS)
 
 
 def feature(name: str) -> Feature:
@@ -50,7 +50,7 @@ def feature(name: str) -> Feature:
         found = _kfunc(rest)
     elif prefix == "config":
         found = _config(rest)
-    elif prefix == "helper" and "@" in rest:
+    elif prefix == "helper":
         helper, _, prog = rest.partition("@")
         found = helper_feature(helper, prog)
     else:

@@ -15,7 +15,7 @@ from pytest_ebpf.obj.insn import PSEUDO_BTF_ID, PSEUDO_KFUNC_CALL, Insn
 from pytest_ebpf.obj.object import Extern, ObjectFile
 from pytest_ebpf.plan.core_match import compatible_types
 from pytest_ebpf.plan.core_patch import poison_insn
-from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.plan.facts import Facts, is_untyped
 
 __all__ = ["POISON_KFUNC", "Ksym", "find_ksym", "load_address", "call_kfunc"]
 
@@ -32,7 +32,7 @@ class Ksym:
 
 def find_ksym(extern: Extern, obj: ObjectFile, *, facts: Facts) -> Ksym:
     """Raises PlanError when the kernel does not have it and it is not weak, or has it with another type."""
-    typed = extern.kind == "kfunc" or bool(extern.type_id and obj.btf and obj.btf.resolve(extern.type_id))
+    typed = not is_untyped(extern, obj)
     found = _typed(extern, obj, facts=facts) if typed else _untyped(extern, facts)
     if found is None:
         if extern.is_weak:

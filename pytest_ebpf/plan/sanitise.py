@@ -23,7 +23,8 @@ __all__ = ["SectionLayout", "sanitise_btf"]
 _STATIC, _GLOBAL, _EXTERN = 0, 1, 2  # linkages; the kernel knows the first two only
 # Compilers call these without being asked to; as global functions they would be verified on their own, and fail.
 _BUILTINS = ("memset", "memcpy", "memmove", "memcmp", "bcmp")
-_ODD = re.compile(r"[^A-Za-z0-9_.]")
+_ODD = re.compile(r"[^A-Za-z0-9_]")
+_ODD_IN_SECTION = re.compile(r"[^A-Za-z0-9_.]")
 _NOTHING = t.Modifier(Kind.CONST, 0)  # "const void": means nothing, and every kernel takes it
 _INT8 = 8
 
@@ -156,8 +157,8 @@ def _datasec(type_: t.DataSec, work: _Work, *, layout: SectionLayout) -> BtfType
     size = max(layout.size, 1)
     if not work.can("datasec"):
         members = tuple(t.Member(work.btf.name(entry.type), entry.type, entry.offset * 8) for entry in entries)
-        return t.Struct(_ODD.sub("_", type_.name).replace(".", "_"), size, members)
-    name = type_.name if work.can("datasec_name") else _ODD.sub("_", type_.name)
+        return t.Struct(_ODD.sub("_", type_.name), size, members)
+    name = type_.name if work.can("datasec_name") else _ODD_IN_SECTION.sub("_", type_.name)
     return t.DataSec(name, size, entries)
 
 
