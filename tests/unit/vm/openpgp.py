@@ -98,5 +98,5 @@ class Key:
 def make_key(seed: int) -> Key:
     """The same key for the same seed."""
     source = random.Random(seed)
-    first, second = _prime(source, 768), _prime(source, 768)
+    first, second = _prime(source, 512), _prime(source, 512)
     return Key(first * second, pow(65537, -1, (first - 1) * (second - 1)))
