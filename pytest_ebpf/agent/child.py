@@ -16,7 +16,7 @@ from typing import IO
 
 __all__ = ["ChildAgent", "agent_argv"]
 
-_PATIENCE = 5.0
+_PATIENCE = 1.0
 _TAIL = 4000
 # Without the user's site directory and environment, and without byte code files that root would own.
 _PYTHON_FLAGS = ("-I", "-S", "-B")

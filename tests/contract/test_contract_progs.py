@@ -262,7 +262,7 @@ def test_what_cannot_be_run_says_so(run: Run) -> None:
 
 
 def test_too_short_a_packet_is_the_kernels_einval(run: Run) -> None:
-    results = run(program(returning(0)), ProgRun(Ref(0), data=bytes(5)))
+    results = run(program(returning(0), SCHED_CLS), ProgRun(Ref(0), data=bytes(5)))
     assert results[1] == Failed("ProgRun", 22, "prog 'prog': Invalid argument")
 
 
@@ -279,7 +279,7 @@ def test_many_packets_in_one_trip(run: Run) -> None:
 
 
 def test_many_packets_name_the_bad_one(run: Run) -> None:
-    results = run(program(returning(0)), ProgRunMany(Ref(0), data=(bytes(64), bytes(64), b"")))
+    results = run(program(returning(0), SCHED_CLS), ProgRunMany(Ref(0), data=(bytes(64), bytes(64), b"short")))
     assert check(results[1], Failed).text == "prog 'prog', packet 2: Invalid argument"
 
 
