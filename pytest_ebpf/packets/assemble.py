@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from pytest_ebpf.packets.checksum import internet_checksum, pseudo_header
-from pytest_ebpf.packets.layer import Layer, make_layer
+from pytest_ebpf.packets.layer import Layer
 
 __all__ = ["assemble"]
 
@@ -34,7 +34,7 @@ def _complete(layers: Sequence[Layer], index: int, *, payload: bytes) -> bytes:
         follower = layers[index + 1].name if index + 1 < len(layers) else ""
         computed[layer.spec.next_field] = layer.spec.number_of(follower)
     layer = layer.fill(computed)
-    if "chksum" in layer.spec.names and layer["chksum"] is None:
+    if "chksum" in layer.spec.names and layer.number("chksum") is None:
         layer = layer.fill({"chksum": _checksum(layer, layers[:index], payload=payload)})
     return bytes(layer)
 
@@ -44,7 +44,7 @@ def _pad_options(layer: Layer) -> Layer:
     missing = -len(layer.tail) % 4
     if layer.spec.tail != "options" or not missing:
         return layer
-    return Layer(layer.spec, layer.values, layer.tail + bytes(missing))
+    return Layer(layer.spec, layer.numbers, layer.tail + bytes(missing))
 
 
 def _checksum(layer: Layer, before: Sequence[Layer], *, payload: bytes) -> int:
@@ -66,13 +66,12 @@ def _addresses(before: Sequence[Layer]) -> bytes:
     for layer in reversed(before):
         if layer.name in ("ip", "ipv6"):
             size = 4 if layer.name == "ip" else 16
-            return bytes(make_layer(layer.name, {"src": layer["src"], "dst": layer["dst"]}))[-2 * size :]
+            return b"".join((layer.number(end) or 0).to_bytes(size, "big") for end in ("src", "dst"))
     return b""
 
 
 def _ip(layer: Layer, payload: bytes) -> Mapping[str, int]:
-    size = layer.spec.size + len(layer.tail)
-    return {"ihl": size // 4, "len": size + len(payload)}
+    return {"ihl": len(layer) // 4, "len": len(layer) + len(payload)}
 
 
 def _ipv6(layer: Layer, payload: bytes) -> Mapping[str, int]:
@@ -80,11 +79,11 @@ def _ipv6(layer: Layer, payload: bytes) -> Mapping[str, int]:
 
 
 def _udp(layer: Layer, payload: bytes) -> Mapping[str, int]:
-    return {"len": layer.spec.size + len(payload)}
+    return {"len": len(layer) + len(payload)}
 
 
 def _tcp(layer: Layer, payload: bytes) -> Mapping[str, int]:
-    return {"dataofs": (layer.spec.size + len(layer.tail)) // 4}
+    return {"dataofs": len(layer) // 4}
 
 
 _RULES: Mapping[str, _Rule] = MappingProxyType({"ip": _ip, "ipv6": _ipv6, "udp": _udp, "tcp": _tcp})

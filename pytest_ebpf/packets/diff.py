@@ -115,7 +115,7 @@ def _diff_layers(expected: Sequence[Layer], actual: Sequence[Layer]) -> Iterable
 
 
 def _diff_fields(expected: Layer, actual: Layer, *, label: str) -> Iterable[Difference]:
-    for field, want, got in zip(expected.spec.fields, expected.values, actual.values, strict=True):
+    for field, want, got in zip(expected.spec.fields, expected.numbers, actual.numbers, strict=True):
         if want != got:
             yield Difference(label, field.name, render_value(field, want), render_value(field, got))
     if expected.tail != actual.tail:

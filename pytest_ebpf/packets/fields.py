@@ -1,7 +1,8 @@
 """Header fields: between the number in the packet and what a person writes for it.
 
-A value is an ``int``, a ``str`` (addresses, TCP flags) or, on the way in, ``bytes``. ``field_number`` and
-``field_value`` are inverse; ``field_value(f, field_number(f, v))`` is the canonical way to write ``v``.
+A value is an ``int``, a ``str`` (addresses, TCP flags) or, on the way in, ``bytes``. Headers keep the numbers;
+``field_number`` and ``field_value`` convert, and ``field_value(f, field_number(f, v))`` is the canonical way to write
+``v``.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ _TCP_FLAGS = "FSRPAUECN"
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One header field of ``bits`` bits. ``default`` None: computed when the packet is put together."""
+    """One header field of ``bits`` bits. ``default`` is a number; None: computed when the packet is put together."""
 
     name: str
     bits: int
     kind: Literal["int", "hex", "mac", "ipv4", "ipv6", "tcpflags"] = "int"
-    default: Value | None = None
+    default: int | None = None
 
 
 def field_number(field: Field, value: Value) -> int:
@@ -87,10 +88,10 @@ def field_value(field: Field, number: int) -> Value:
             return number
 
 
-def render_value(field: Field, value: Value | None) -> str:
+def render_value(field: Field, number: int | None) -> str:
     """For people: 0x0800 for an EtherType, 64 for a TTL, "auto" for what is not computed yet."""
-    if value is None:
+    if number is None:
         return "auto"
-    if field.kind == "hex" and isinstance(value, int):
-        return f"{value:#0{2 + (field.bits + 3) // 4}x}"
-    return str(value) if value != "" else "none"
+    if field.kind == "hex":
+        return f"{number:#0{2 + (field.bits + 3) // 4}x}"
+    return str(field_value(field, number)) or "none"

@@ -13,10 +13,11 @@ __all__ = ["Layer", "label_layers", "make_layer"]
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A header and its values, in the order of ``spec.fields``; None: to be computed. ``tail``: options or load."""
+    """A header: ``numbers`` in the order of ``spec.fields``, None where one is to be computed, and its ``tail``
+    (options, or the load of raw bytes)."""
 
     spec: HeaderSpec
-    values: tuple[Value | None, ...]
+    numbers: tuple[int | None, ...]
     tail: bytes = b""
 
     @property
@@ -28,40 +29,56 @@ class Layer:
         """The value of a field, as written: ``layer["dst"] == "192.0.2.1"``. None: not computed yet."""
         if field and field == self.spec.tail:
             return self.tail
-        names = self.spec.names
-        if field not in names:
-            raise KeyError(f"{self.name} has no field {field!r}; it has {', '.join(names)}")
-        return self.values[names.index(field)]
+        index = self._index(field)
+        number = self.numbers[index]
+        return None if number is None else field_value(self.spec.fields[index], number)
+
+    def number(self, field: str) -> int | None:
+        """The bits of a field. None: not computed yet."""
+        return self.numbers[self._index(field)]
 
     def replace(self, changes: Mapping[str, Value | None]) -> Layer:
-        """With other values. None as a value: compute it."""
-        return make_layer(self.name, {**dict(zip(self.spec.names, (*self.values, self.tail), strict=False)), **changes})
+        """With other values. None as a value: the default, or compute it."""
+        return make_layer(
+            self.name, {**dict(zip(self.spec.names, (*self.numbers, self.tail), strict=False)), **changes}
+        )
 
     def fill(self, computed: Mapping[str, int]) -> Layer:
         """With what was left to be computed; what was given stays."""
-        pairs = zip(self.spec.fields, self.values, strict=True)
-        return Layer(self.spec, tuple(computed.get(f.name) if v is None else v for f, v in pairs), self.tail)
+        pairs = zip(self.spec.fields, self.numbers, strict=True)
+        return Layer(self.spec, tuple(computed.get(f.name) if n is None else n for f, n in pairs), self.tail)
 
     def __bytes__(self) -> bytes:
         """On the wire. What is still to be computed counts as zero."""
-        number = 0
-        for field, value in zip(self.spec.fields, self.values, strict=True):
-            number = number << field.bits | (0 if value is None else field_number(field, value))
-        return number.to_bytes(self.spec.size, "big") + self.tail
+        whole = 0
+        for field, number in zip(self.spec.fields, self.numbers, strict=True):
+            whole = whole << field.bits | (number or 0)
+        return whole.to_bytes(self.spec.size, "big") + self.tail
+
+    def __len__(self) -> int:
+        """Bytes on the wire."""
+        return self.spec.size + len(self.tail)
 
     def __repr__(self) -> str:
         """As it could be written: what has its default value is left out."""
-        pairs = zip(self.spec.fields, self.values, strict=True)
-        words = [f"{f.name}={_written(f.kind, render_value(f, v))}" for f, v in pairs if v != f.default]
+        pairs = zip(self.spec.fields, self.numbers, strict=True)
+        words = [f"{f.name}={_written(f, n)}" for f, n in pairs if n != f.default]
         if self.tail or not self.spec.fields:
             words.append(repr(self.tail) if not self.spec.fields else f"{self.spec.tail}={self.tail!r}")
         return f"{self.spec.title}({', '.join(words)})"
 
+    def _index(self, field: str) -> int:
+        for index, known in enumerate(self.spec.fields):
+            if known.name == field:
+                return index
+        raise KeyError(f"{self.name} has no field {field!r}; it has {', '.join(self.spec.names)}")
 
-def _written(kind: str, text: str) -> str:
-    if kind in ("int", "hex"):
-        return text
-    return repr("" if text == "none" else text)
+
+def _written(field: Field, number: int | None) -> str:
+    if number is None:
+        return "None"
+    value = field_value(field, number)
+    return repr(value) if isinstance(value, str) else render_value(field, number)
 
 
 def make_layer(name: str, values: Mapping[str, Value | None]) -> Layer:
@@ -74,13 +91,14 @@ def make_layer(name: str, values: Mapping[str, Value | None]) -> Layer:
     tail = values.get(spec.tail) or b"" if spec.tail else b""
     if not isinstance(tail, (bytes, bytearray, memoryview)):
         raise TypeError(f"{spec.title} {spec.tail} must be bytes, not {type(tail).__name__}")
-    return Layer(spec, tuple(_canonical(field, values, title=spec.title) for field in spec.fields), bytes(tail))
+    return Layer(spec, tuple(_number(field, values, title=spec.title) for field in spec.fields), bytes(tail))
 
 
-def _canonical(field: Field, values: Mapping[str, Value | None], *, title: str) -> Value | None:
-    value = values.get(field.name, field.default)
+def _number(field: Field, values: Mapping[str, Value | None], *, title: str) -> int | None:
+    given = values.get(field.name)
+    value = field.default if given is None else given
     try:
-        return None if value is None else field_value(field, field_number(field, value))
+        return None if value is None else field_number(field, value)
     except ValueError as error:
         raise ValueError(f"{title} {error}") from None
 

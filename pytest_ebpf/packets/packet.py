@@ -51,7 +51,8 @@ class Packet:
         return self.layers[self._index(label)]
 
     def replace(self, label: str, **values: Value | None) -> Packet:
-        """With other values in one header: ``packet.replace("ip", ttl=63)``. Give None for "compute it again"."""
+        """With other values in one header: ``packet.replace("ip", ttl=63)``. Give None for "compute it again"
+        (or the default)."""
         index = self._index(label)
         changed = self.layers[index].replace(values)
         return Packet((*self.layers[:index], changed, *self.layers[index + 1 :]))

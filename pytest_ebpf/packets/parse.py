@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from pytest_ebpf.packets.fields import Value, field_value
 from pytest_ebpf.packets.layer import Layer
 from pytest_ebpf.packets.packet import Packet
 from pytest_ebpf.packets.protocols import PROTOCOLS, HeaderSpec
@@ -21,7 +20,7 @@ def parse_packet(data: bytes, *, first: str = "eth") -> Packet:
             break
         layers.append(layer)
         end = _end(layer, len(rest))
-        rest, padding = rest[len(bytes(layer)) : end], rest[end:] + padding
+        rest, padding = rest[len(layer) : end], rest[end:] + padding
         name = _following(layer)
     if rest:
         layers.append(Layer(PROTOCOLS["raw"], (), rest))
@@ -33,19 +32,19 @@ def parse_packet(data: bytes, *, first: str = "eth") -> Packet:
 def _read(spec: HeaderSpec, data: bytes) -> Layer | None:
     if len(data) < spec.size or (spec.name == "arp" and data[:6] != b"\0\1\x08\0\6\4"):
         return None
-    number = int.from_bytes(data[: spec.size], "big")
-    values: list[Value] = []
+    whole = int.from_bytes(data[: spec.size], "big")
+    numbers: list[int | None] = []
     for field in reversed(spec.fields):
-        values.append(field_value(field, number & (1 << field.bits) - 1))
-        number >>= field.bits
-    layer = Layer(spec, tuple(reversed(values)))
-    return Layer(spec, layer.values, data[spec.size : _header_size(layer, len(data))])
+        numbers.append(whole & (1 << field.bits) - 1)
+        whole >>= field.bits
+    layer = Layer(spec, tuple(reversed(numbers)))
+    return Layer(spec, layer.numbers, data[spec.size : _header_size(layer, len(data))])
 
 
 def _header_size(layer: Layer, available: int) -> int:
     """With options. A length that cannot be right means none."""
-    words = layer["ihl"] if layer.name == "ip" else layer["dataofs"] if layer.name == "tcp" else 0
-    size = words * 4 if isinstance(words, int) else 0
+    words = {"ip": "ihl", "tcp": "dataofs"}.get(layer.name)
+    size = 4 * (layer.number(words) or 0) if words else 0
     return size if layer.spec.size <= size <= available else layer.spec.size
 
 
@@ -53,20 +52,15 @@ def _end(layer: Layer, available: int) -> int:
     """Where its payload ends, from the start of the header: what lies behind is padding."""
     match layer.name:
         case "ip" | "udp":
-            end = layer["len"]
+            end = layer.number("len") or 0
         case "ipv6":
-            length = layer["plen"]
-            end = length + layer.spec.size if isinstance(length, int) else None
+            end = len(layer) + (layer.number("plen") or 0)
         case _:
             return available
-    return end if isinstance(end, int) and len(bytes(layer)) <= end <= available else available
+    return end if len(layer) <= end <= available else available
 
 
 def _following(layer: Layer) -> str:
-    if not layer.spec.next_field or (layer.name == "ip" and layer["frag"]):
+    if not layer.spec.next_field or (layer.name == "ip" and layer.number("frag")):
         return "raw"  # a later fragment starts in the middle of something
-    return dict(layer.spec.following).get(_int(layer[layer.spec.next_field]), "raw")
-
-
-def _int(value: Value | None) -> int:
-    return value if isinstance(value, int) else -1
+    return dict(layer.spec.following).get(layer.number(layer.spec.next_field) or 0, "raw")

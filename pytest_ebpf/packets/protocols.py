@@ -6,6 +6,7 @@ Field names are the ones Scapy users know. Defaults come from the ranges set asi
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -47,7 +48,11 @@ class HeaderSpec:
         return next((number for number, header in self.following if header == name), self.next_unknown)
 
 
-_MAC_1, _MAC_2 = "02:00:00:00:00:01", "02:00:00:00:00:02"
+def _address(text: str) -> int:
+    return int(ipaddress.ip_address(text))
+
+
+_MAC_1, _MAC_2 = 0x020000000001, 0x020000000002
 _CHECKSUM = Field("chksum", 16, "hex")
 
 # IEEE 802 numbers. 0x88b5 is "local experimental EtherType 1".
@@ -89,9 +94,9 @@ _ROWS = (
             Field("plen", 8, default=4),
             Field("op", 16, default=1),
             Field("hwsrc", 48, "mac", _MAC_1),
-            Field("psrc", 32, "ipv4", "192.0.2.1"),
-            Field("hwdst", 48, "mac", "00:00:00:00:00:00"),
-            Field("pdst", 32, "ipv4", "192.0.2.2"),
+            Field("psrc", 32, "ipv4", _address("192.0.2.1")),
+            Field("hwdst", 48, "mac", 0),
+            Field("pdst", 32, "ipv4", _address("192.0.2.2")),
         ),
     ),
     HeaderSpec(
@@ -108,8 +113,8 @@ _ROWS = (
             Field("ttl", 8, default=64),
             Field("proto", 8),
             _CHECKSUM,
-            Field("src", 32, "ipv4", "192.0.2.1"),
-            Field("dst", 32, "ipv4", "192.0.2.2"),
+            Field("src", 32, "ipv4", _address("192.0.2.1")),
+            Field("dst", 32, "ipv4", _address("192.0.2.2")),
         ),
         tail="options",
         next_field="proto",
@@ -126,8 +131,8 @@ _ROWS = (
             Field("plen", 16),
             Field("nh", 8),
             Field("hlim", 8, default=64),
-            Field("src", 128, "ipv6", "2001:db8::1"),
-            Field("dst", 128, "ipv6", "2001:db8::2"),
+            Field("src", 128, "ipv6", _address("2001:db8::1")),
+            Field("dst", 128, "ipv6", _address("2001:db8::2")),
         ),
         next_field="nh",
         following=_IP_PROTOCOLS,
@@ -143,7 +148,7 @@ _ROWS = (
             Field("ack", 32, default=0),
             Field("dataofs", 4),
             Field("reserved", 3, default=0),
-            Field("flags", 9, "tcpflags", "S"),
+            Field("flags", 9, "tcpflags", 0x02),
             Field("window", 16, default=65535),
             _CHECKSUM,
             Field("urgptr", 16, default=0),

@@ -135,6 +135,10 @@ def test_replace_computes_again_what_was_computed():
     assert bytes(parse_packet(bytes(packet)).replace("ip", ttl=63, chksum=None)) == bytes(packet.replace("ip", ttl=63))
 
 
+def test_none_means_the_default():
+    assert IP(ttl=None, src=None) == IP()
+
+
 def test_replace_in_a_header_that_is_not_there():
     with pytest.raises(KeyError, match="no header 'tcp'; it has eth, ip"):
         (Eth() / IP()).replace("tcp", seq=1)
