@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_ebpf.errors import BootFailed
+from pytest_ebpf.vm.stale import drop_stale, mark_used
 
 __all__ = ["Agent", "agent_sources", "find_python", "make_agent", "stdlib_imports"]
 
@@ -95,13 +96,16 @@ def make_agent(cache: Path, *, python: str, package: Path = _PACKAGE) -> Agent:
     status = Path(python).stat()
     identity = json.dumps([sources, python, status.st_size, status.st_mtime_ns, _MAKER])
     bundle = cache / "agents" / f"agent-{hashlib.sha256(identity.encode()).hexdigest()[:32]}.pyc"
-    if not bundle.exists():
+    if bundle.exists():
+        mark_used(bundle)
+    else:
         job = _job(sources)
         bundle.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=bundle.parent) as scratch:
             made = Path(scratch) / bundle.name
             _make(made, python=python, job=job)
             made.rename(bundle)
+        drop_stale(bundle.parent)
     return Agent(python, bundle)
 
 

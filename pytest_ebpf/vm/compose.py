@@ -13,6 +13,7 @@ from pathlib import Path
 from pytest_ebpf.errors import BootFailed
 from pytest_ebpf.vm.command import Recipe, composed_command, virtme_argv
 from pytest_ebpf.vm.config import Image
+from pytest_ebpf.vm.stale import drop_stale, mark_used
 from pytest_ebpf.vm.tools import Tools
 
 __all__ = ["Composition", "compose"]
@@ -43,9 +44,12 @@ def compose(image: Image, *, tools: Tools, cache: Path) -> Composition:
         initramfs=Path("initramfs"),
     )
     home = cache / "machines" / _key(image, recipe)
-    if not (home / "command.json").exists():
+    if (home / "command.json").exists():
+        mark_used(home)
+    else:
         home.parent.mkdir(parents=True, exist_ok=True)
         _build(image, recipe, home=home)
+        drop_stale(home.parent)
     return Composition(home, tuple(json.loads((home / "command.json").read_text())))
 
 

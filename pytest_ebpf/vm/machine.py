@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 import weakref
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pytest_ebpf.errors import BootFailed
-from pytest_ebpf.vm.accel import Accel, choose_accel, device_problem, recall, remember
+from pytest_ebpf.vm.accel import Accel, choose_accel
 from pytest_ebpf.vm.bundle import find_python, make_agent
-from pytest_ebpf.vm.command import AGENT_PORT, Guest, guest_cmdline, probe_cmdline, qemu_argv, supervised
+from pytest_ebpf.vm.command import AGENT_PORT, Guest, guest_cmdline, qemu_argv, supervised
 from pytest_ebpf.vm.compose import Composition, compose
 from pytest_ebpf.vm.config import BootConfig, Image
-from pytest_ebpf.vm.console import console_tail, last_line, read_from
+from pytest_ebpf.vm.console import console_tail, last_line
+from pytest_ebpf.vm.probe import kvm_problem
 from pytest_ebpf.vm.process import QemuProcess
 from pytest_ebpf.vm.rundir import RunDir, close_rundir, open_rundir
 from pytest_ebpf.vm.stream import Stream
@@ -24,10 +27,7 @@ from pytest_ebpf.vm.tools import Tools, find_tools
 
 __all__ = ["Machine", "boot"]
 
-_PROBE_FIRST_BYTE = 8.0
-_PROBE_WHOLE = 30.0
 _REPORT_EVERY = 1.0
-_PROBE_PROOF = "Kernel panic - not syncing: VFS"  # no root to mount: the kernel did all the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,11 @@ class _Parts:
     qemu: QemuProcess
     stream: Stream
     rundir: RunDir
+    owner: int
 
     def take_apart(self) -> None:
+        if os.getpid() != self.owner:
+            return  # a forked copy of this process ends: the guest is not its
         self.qemu.kill()
         self.stream.close()
         close_rundir(self.rundir)
@@ -108,12 +111,11 @@ def boot(image: Image, *, config: BootConfig | None = None) -> Machine:
     began = time.monotonic()
     tools = find_tools()
     composition = compose(image, tools=tools, cache=cache)
-    accel = choose_accel(
-        config.accel, require_kvm=config.require_kvm, problem=lambda: _kvm_problem(composition, tools, config=config)
-    )
+    known = partial(kvm_problem, composition, tools, cache=cache, on_progress=config.on_progress)
+    accel = choose_accel(config.accel, require_kvm=config.require_kvm, problem=known)
     agent = make_agent(cache, python=find_python())
     cmdline = guest_cmdline(accel.kind, init=[*agent.argv, AGENT_PORT], extra=config.kernel_args)
-    wishes = _wishes(image, keep=(agent.bundle.parent, Path.cwd(), *config.keep))
+    wishes = _wishes(image, keep=(agent.bundle.parent, *_here(), *config.keep))
     config.on_progress(f"booting {image.spec} under {accel.label}")
     parts = _start(composition, tools, accel=accel, cmdline=cmdline, config=config)
     try:
@@ -130,10 +132,17 @@ def _start(composition: Composition, tools: Tools, *, accel: Accel, cmdline: str
     cpus = config.cpus or (1 if accel.kind == "tcg" else 2)
     guest = Guest(accel.kind, cmdline, memory=config.memory, cpus=cpus, channel=theirs.fileno(), extra=config.qemu_args)
     argv = supervised(qemu_argv(composition.argv, guest), setpriv=tools.setpriv)
-    rundir = open_rundir(config.cache / "running", composition.path.name)
+    rundir = open_rundir(config.cache.resolve() / "running", composition.path.name)
     with theirs:
         qemu = QemuProcess(argv, rundir=rundir, on_end=stream.fail, pass_fds=(theirs.fileno(),))
-    return _Parts(qemu, stream, rundir)
+    return _Parts(qemu, stream, rundir, os.getpid())
+
+
+def _here() -> tuple[Path, ...]:
+    try:
+        return (Path.cwd(),)
+    except OSError:  # it was removed
+        return ()
 
 
 def _wishes(image: Image, *, keep: tuple[Path, ...]) -> dict[str, Any]:
@@ -175,35 +184,3 @@ def _last_lines(console: str) -> str:
     if not console:
         return "its console is empty"
     return "its console ends:\n" + "\n".join(f"  {line}" for line in console.splitlines()[-8:])
-
-
-def _kvm_problem(composition: Composition, tools: Tools, *, config: BootConfig) -> str:
-    """What is wrong with KVM here; empty if nothing. Boots a kernel to find out, once per boot of the host."""
-    if problem := device_problem():
-        return problem
-    known = recall(config.cache, qemu=tools.qemu)
-    if known is not None:
-        return known
-    config.on_progress("finding out whether KVM runs kernels here")
-    problem = _probe_kvm(composition, tools, cache=config.cache)
-    remember(config.cache, problem, qemu=tools.qemu)
-    return problem
-
-
-def _probe_kvm(composition: Composition, tools: Tools, *, cache: Path) -> str:
-    argv = supervised(qemu_argv(composition.argv, Guest("kvm", probe_cmdline())), setpriv=tools.setpriv)
-    rundir = open_rundir(cache / "running", "kvm-probe")
-    qemu = QemuProcess(argv, rundir=rundir, on_end=lambda: None)
-    try:
-        began = time.monotonic()
-        while not qemu.wait(0.1):
-            spent = time.monotonic() - began
-            silent = not read_from(rundir.console, 0)
-            if spent > _PROBE_WHOLE or (silent and spent > _PROBE_FIRST_BYTE):
-                return f"a kernel {'said nothing' if silent else 'did not finish its start'} in {spent:.0f} s under it"
-        if _PROBE_PROOF in read_from(rundir.console, 0):
-            return ""
-        return qemu.reason()
-    finally:
-        qemu.kill()
-        close_rundir(rundir)

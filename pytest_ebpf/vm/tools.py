@@ -37,6 +37,8 @@ class Tools:
 
 def find_tools() -> Tools:
     """BootFailed names everything that is missing and the one command that installs it."""
+    if platform.machine() != "x86_64":
+        raise BootFailed(f"guests need an x86-64 machine, this is {platform.machine()}", hint="use --bpf-kernels=host")
     found = _look()
     missing = [name for name, path in found.items() if path is None]
     if missing:

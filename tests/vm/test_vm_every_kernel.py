@@ -12,9 +12,12 @@ from conftest import images, start
 from pytest_ebpf.agent.ops import Data, Describe, Described, Exited, ReadFile, Spawn
 from pytest_ebpf.kernels.base import check
 from pytest_ebpf.kernels.remote import RemoteKernel
+from pytest_ebpf.vm.compose import compose
 from pytest_ebpf.vm.config import BootConfig
 from pytest_ebpf.vm.images import KernelImage
 from pytest_ebpf.vm.machine import Machine
+from pytest_ebpf.vm.probe import probe
+from pytest_ebpf.vm.tools import find_tools
 
 pytestmark = pytest.mark.slow
 
@@ -106,3 +109,10 @@ def test_a_large_file_comes_over_the_wire(booted: Booted) -> None:
     data = check(booted[2].run([ReadFile("/sys/kernel/btf/vmlinux")], timeout=60)[0], Data).data
     assert data[:2] == b"\x9f\xeb"
     assert len(data) > 3_000_000
+
+
+def test_the_probe_for_kvm_knows_a_kernel_that_runs(booted: Booted, config: BootConfig) -> None:
+    """Under emulation, which always runs kernels: what it looks for does appear."""
+    tools = find_tools()
+    composition = compose(booted[0], tools=tools, cache=config.cache)
+    assert probe(composition, tools, kind="tcg", cache=config.cache, patience=10) == ""

@@ -21,6 +21,7 @@ from pytest_ebpf.vm.command import supervised
 from pytest_ebpf.vm.compose import compose
 from pytest_ebpf.vm.process import QemuProcess
 from pytest_ebpf.vm.rundir import close_rundir, open_rundir, sweep
+from pytest_ebpf.vm.stale import drop_stale, mark_used
 from pytest_ebpf.vm.stream import Stream
 from pytest_ebpf.vm.tools import Tools, find_tools, is_static, missing_tools
 
@@ -171,6 +172,24 @@ fcntl.flock(file, fcntl.LOCK_EX)
 print("held", flush=True)
 sys.stdin.read()
 """
+
+
+def test_what_nobody_used_for_long_is_dropped(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        (tmp_path / f"{name}-directory" / "x").mkdir(parents=True)
+        (tmp_path / f"{name}-file").touch()
+    for name in ("old-directory", "old-file", "new-file"):
+        os.utime(tmp_path / name, (0, 0))
+    mark_used(tmp_path / "new-file")
+    mark_used(tmp_path / "none")
+    drop_stale(tmp_path, older=60)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new-directory", "new-file"]
+
+
+def test_another_architecture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    with pytest.raises(BootFailed, match="need an x86-64 machine, this is aarch64"):
+        find_tools()
 
 
 def test_the_lock_is_really_held(tmp_path: Path) -> None:
