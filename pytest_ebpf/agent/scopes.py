@@ -29,7 +29,7 @@ __all__ = ["close", "scope_close", "scope_open"]
 
 _KINDS = ("prog", "map", "link")
 _MOMENT = 0.1
-_SUSPICION = 3.0  # seconds after which nothing passing holds an object any more
+_SUSPICION = 30.0  # seconds: an emulated guest on a busy machine was seen to need more than 3 for a grace period
 _MAX_PINS = 2000
 
 
