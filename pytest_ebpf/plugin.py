@@ -32,7 +32,6 @@ __all__ = [
     "pytest_runtest_makereport",
     "pytest_runtest_setup",
     "pytest_terminal_summary",
-    "pytest_unconfigure",
 ]
 
 _MARKERS = (
@@ -157,15 +156,6 @@ def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, righ
     from pytest_ebpf.fixtures.comparing import explain
 
     return explain(op, left, right)
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """End every guest, however the run ended."""
-    import sys
-
-    runtime = sys.modules.get("pytest_ebpf.fixtures.runtime")
-    if runtime is not None:
-        runtime.close(config)
 
 
 @pytest.fixture(scope="session")

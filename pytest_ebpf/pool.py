@@ -6,6 +6,7 @@ A guest is booted when it is first asked for, kept for the whole session, and re
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -73,6 +74,47 @@ class _Loss:
     reasons: list[str] = field(default_factory=list)
 
 
+class _Ahead:
+    """A boot in a thread of its own. The thread stays until ``end``, because QEMU is told to die with the thread that
+    started it (PR_SET_PDEATHSIG), and it does not hold up the end of the process."""
+
+    def __init__(self, start: Callable[[], RunningKernel], *, name: str) -> None:
+        self._start = start
+        self._done = threading.Event()
+        self._over = threading.Event()
+        self._results: list[RunningKernel | BaseException] = []
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._results.append(self._start())
+        except BaseException as error:
+            self._results.append(error)
+        self._done.set()
+        self._over.wait()
+
+    @property
+    def ready(self) -> bool:
+        return self._done.is_set()
+
+    def wait(self) -> None:
+        self._done.wait()
+
+    def result(self) -> RunningKernel:
+        (result,) = self._results
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    def end(self) -> None:
+        """Close what came of it. A boot that is under way goes with the process."""
+        if self._done.wait(_PATIENCE):
+            for result in self._results:
+                if isinstance(result, RunningKernel):
+                    result.close()
+        self._over.set()
+
+
 class _Guest:
     """A guest's kernel. Its loss is told with the reason: the panic, not only the silence that followed."""
 
@@ -122,6 +164,13 @@ class RunningKernel:
         return bool(self._loss.reasons) or (self.machine is not None and not self.machine.alive())
 
     @property
+    def local(self) -> bool:
+        """Whether ops run in this process."""
+        from pytest_ebpf.kernels.local import LocalKernel
+
+        return isinstance(self.kernel, LocalKernel)
+
+    @property
     def console(self) -> str:
         """The tail of the guest's console, "" for the host."""
         return self.machine.console_tail() if self.machine is not None else ""
@@ -163,6 +212,8 @@ class KernelPool:
         self._running: dict[str, RunningKernel] = {}
         self._boots: dict[str, _Boots] = {}
         self._failed: dict[str, EbpfError] = {}
+        self._ahead: dict[str, _Ahead] = {}
+        self._threads: list[_Ahead] = []
         self._stack = ExitStack()
 
     def get(self, spec: str) -> RunningKernel:
@@ -180,12 +231,26 @@ class KernelPool:
             running.close()
             del self._running[spec]
         try:
-            started = self._start(spec)
+            started = self._started_ahead(spec) or self._start(spec, wait=self._wait)
         except EbpfError as error:
             self._failed[spec] = error
             raise
         self._running[spec] = started
         return started
+
+    def prefetch(self, spec: str) -> None:
+        """Begin to boot a guest that will be asked for soon, in the background. What fails is told by ``get``."""
+        if spec == HOST or spec in self._ahead or spec in self._running or spec in self._failed:
+            return
+        ahead = self._ahead[spec] = _Ahead(lambda: self._start(spec, wait=silent_wait), name=f"boot {spec}")
+        self._threads.append(ahead)
+
+    def retire(self, spec: str) -> None:
+        """End the guest of a spec that is not needed any more; ``get`` would boot another."""
+        running = self._running.get(spec)
+        if running is not None and running.machine is not None:
+            del self._running[spec]
+            running.close()
 
     def peek(self, spec: str) -> RunningKernel | None:
         """The running kernel of a spec if there is one; boots nothing."""
@@ -196,33 +261,53 @@ class KernelPool:
         kept = self._boots.get(spec)
         return tuple(kept.seconds) if kept is not None else ()
 
+    def interrupt(self) -> None:
+        """End whatever runs elsewhere, without asking: an agent that is busy could not answer. The host stays."""
+        for spec, running in list(self._running.items()):
+            if not running.local:
+                del self._running[spec]
+                running.close()
+
     def close(self) -> None:
         """End every guest. Idempotent."""
         while self._running:
             _, running = self._running.popitem()
             running.close()
+        while self._threads:
+            self._threads.pop().end()
+        self._ahead.clear()
         self._stack.close()
 
-    def _start(self, spec: str) -> RunningKernel:
-        return self._open_host() if spec == HOST else self._boot(spec)
+    def _started_ahead(self, spec: str) -> RunningKernel | None:
+        """The guest that was begun in the background, waited for."""
+        ahead = self._ahead.pop(spec, None)
+        if ahead is None:
+            return None
+        if not ahead.ready:
+            with self._wait(f"booting {spec}"):
+                ahead.wait()
+        running = ahead.result()
+        return None if running.lost else running
+
+    def _start(self, spec: str, *, wait: Waiting) -> RunningKernel:
+        return self._open_host() if spec == HOST else self._boot(spec, wait=wait)
 
     def _open_host(self) -> RunningKernel:
         from pytest_ebpf.kernels.host import open_host_kernel
-        from pytest_ebpf.kernels.local import LocalKernel
 
-        kernel = open_host_kernel()
-        how = "this machine" if isinstance(kernel, LocalKernel) else "this machine, through sudo"
-        return RunningKernel(HOST, kernel=kernel, accel=how, loss=_Loss())
+        running = RunningKernel(HOST, kernel=open_host_kernel(), accel="this machine", loss=_Loss())
+        running.accel += "" if running.local else ", through sudo"
+        return running
 
-    def _boot(self, spec: str) -> RunningKernel:
+    def _boot(self, spec: str, *, wait: Waiting) -> RunningKernel:
         from pytest_ebpf.vm.config import BootConfig
         from pytest_ebpf.vm.images import ImageConfig, in_use
         from pytest_ebpf.vm.machine import boot
 
         images = ImageConfig(mirror=self._config.mirror, cache=self._config.cache)
-        image = self._image(spec, config=images)
+        image = self._image(spec, config=images, wait=wait)
         self._stack.enter_context(in_use(image, config=images))
-        with self._wait(f"booting {spec}") as say:
+        with wait(f"booting {spec}") as say:
             config = BootConfig(
                 accel=self._config.accel,
                 require_kvm=self._config.require_kvm,
@@ -255,7 +340,7 @@ class KernelPool:
         kernel = _Guest(remote, loss=loss)
         return RunningKernel(spec, kernel=kernel, machine=machine, accel=machine.accel.kind.upper(), loss=loss)
 
-    def _image(self, spec: str, *, config: ImageConfig) -> KernelImage:
+    def _image(self, spec: str, *, config: ImageConfig, wait: Waiting) -> KernelImage:
         """From the cache; from the mirror the first time."""
         from pytest_ebpf.vm.images import cached_entry, resolve
         from pytest_ebpf.vm.spec import SeriesSpec, parse_spec
@@ -267,5 +352,5 @@ class KernelPool:
             return resolve(spec, config=config)
         from pytest_ebpf.vm.acquire import fetch
 
-        with self._wait(f"fetching kernel {spec}"):
+        with wait(f"fetching kernel {spec}"):
             return fetch([spec], config=config)[0]

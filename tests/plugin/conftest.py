@@ -21,13 +21,18 @@ import pytest_ebpf.live.loading
 import pytest_ebpf.packets
 import pytest_ebpf.plan.load_plan
 import pytest_ebpf.vm.spec  # noqa: F401
+from pytest_ebpf.vm.cache import CACHE_VARIABLE, default_cache
 
 OBJECTS = Path(__file__).parents[2] / "sample_programs" / "built"
 
 
+CACHE = default_cache()  # pytester gives the inner run a home of its own, which has no kernels
+
+
 @pytest.fixture(autouse=True)
-def _no_kernels_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTEST_EBPF_KERNELS", raising=False)
+    monkeypatch.setenv(CACHE_VARIABLE, str(CACHE))
 
 
 @pytest.fixture
