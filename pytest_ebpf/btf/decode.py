@@ -11,7 +11,7 @@ from struct import Struct as Format
 from typing import Any, NamedTuple
 
 from pytest_ebpf.btf.describe import describe
-from pytest_ebpf.btf.layout import MAX_DEPTH, Field, Scalar, fields, is_char, scalar, strip
+from pytest_ebpf.btf.layout import MAX_DEPTH, Field, Scalar, fields, flexible, is_char, scalar, strip
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Array, DataSec, Int, Struct
 from pytest_ebpf.errors import ObjectError
@@ -192,8 +192,9 @@ def _compound(btf: Btf, type_id: int, *, depth: int) -> Decoder:
         cursor = start + piece.size
         if piece.convert:
             converts.append((field.name, piece.convert))
-    if listed and (tail := _flexible(btf, listed[-1], depth=depth)):
-        views.append((listed[-1].name, tail))
+    tail = None if depth else flexible(btf, listed)
+    if tail:
+        views.append((tail.name, _flexible(btf, tail)))
     return _assembled(Format("".join(formats)), names=tuple(names), converts=tuple(converts), views=tuple(views))
 
 
@@ -238,15 +239,14 @@ def _view(btf: Btf, field: Field, *, depth: int) -> Decoder:
     return (lambda data: bool(read(data))) if number and number.kind == "bool" else read
 
 
-def _flexible(btf: Btf, field: Field, *, depth: int) -> Decoder | None:
+def _flexible(btf: Btf, field: Field) -> Decoder:
     """A reader for ``T x[]`` at the end of a type: as many elements as there are bytes for."""
     array = btf.type(strip(btf, field.type))
-    if not isinstance(array, Array) or array.nelems or depth:
-        return None
+    assert isinstance(array, Array)
     start, step = field.bit_offset // 8, btf.size(array.type)
     if is_char(btf, strip(btf, array.type)):
         return lambda data: _text(data[start:])
-    element = _piece(btf, strip(btf, array.type), depth=depth + 1)
+    element = _piece(btf, strip(btf, array.type), depth=1)
     if element.format == "B" and element.convert is None:
         return lambda data: bytes(data[start:])
     read = _reader(btf, element)

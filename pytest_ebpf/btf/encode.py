@@ -7,7 +7,7 @@ from struct import Struct as Format
 from typing import Any
 
 from pytest_ebpf.btf.describe import describe
-from pytest_ebpf.btf.layout import MAX_DEPTH, Field, Scalar, fields, is_char, scalar, strip
+from pytest_ebpf.btf.layout import MAX_DEPTH, Field, Scalar, fields, flexible, is_char, scalar, strip
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Array, DataSec, Struct
 from pytest_ebpf.errors import ObjectError
@@ -190,8 +190,11 @@ def _each(make: Encoder, value: Any, *, count: int) -> Iterator[bytes]:
 def _compound(btf: Btf, type_id: int, *, depth: int) -> Encoder:
     puts: dict[str, _Put] = {}
     end = 0
-    for field in fields(btf, type_id):
-        puts[field.name] = _field(btf, field, depth=depth, store=_merge if field.bit_offset < end else _store)
+    listed = fields(btf, type_id)
+    tail = None if depth else flexible(btf, listed)
+    for field in listed:
+        store = _merge if field.bit_offset < end else _store
+        puts[field.name] = _field(btf, field, depth=depth, store=store, is_tail=field is tail)
         end = max(end, field.bit_offset + (field.bit_size or 8 * btf.size(field.type)))
     name, size = describe(btf, type_id), btf.size(type_id)
 
@@ -225,7 +228,7 @@ def _merge(buffer: bytearray, data: bytes, *, start: int) -> None:
     _store(buffer, bytes(a | b for a, b in zip(old, data, strict=True)), start=start)
 
 
-def _field(btf: Btf, field: Field, *, depth: int, store: Callable[..., None]) -> _Put:
+def _field(btf: Btf, field: Field, *, depth: int, store: Callable[..., None], is_tail: bool) -> _Put:
     start, rest = divmod(field.bit_offset, 8)
     type_id = strip(btf, field.type)
     if field.bit_size or rest:
@@ -238,7 +241,7 @@ def _field(btf: Btf, field: Field, *, depth: int, store: Callable[..., None]) ->
 
     def put(buffer: bytearray, value: Any) -> None:
         data = make(value)
-        if len(data) > size and (depth or start + len(data) < len(buffer)):
+        if len(data) > size and not is_tail:
             raise _RefusedError("an array without a size can only be the end of a whole value", kind=ValueError)
         store(buffer, data, start=start)
 

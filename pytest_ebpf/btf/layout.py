@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pytest_ebpf.btf.parse import POINTER_SIZE, Btf
-from pytest_ebpf.btf.types import DataSec, Enum, Float, Int, Ptr, Struct, Var
+from pytest_ebpf.btf.types import Array, DataSec, Enum, Float, Int, Ptr, Struct, Var
 from pytest_ebpf.errors import ObjectError
 
-__all__ = ["MAX_DEPTH", "Field", "Scalar", "fields", "is_char", "scalar", "strip"]
+__all__ = ["MAX_DEPTH", "Field", "Scalar", "fields", "flexible", "is_char", "scalar", "strip"]
 
 MAX_DEPTH = 32  # types nested by value; deeper ones are loops
 _CODES = {1: "b", 2: "h", 4: "i", 8: "q"}
+_WIDEST = 16  # bytes: __int128, long double
 _FLOATS = {4: "f", 8: "d"}
 
 
@@ -50,6 +51,8 @@ def strip(btf: Btf, type_id: int) -> int:
 def scalar(btf: Btf, type_id: int) -> Scalar | None:
     """What a (stripped) type is as a number; None for compound types."""
     found = btf.type(type_id)
+    if isinstance(found, Int | Enum | Float) and not 0 < found.size <= _WIDEST:
+        raise ObjectError(f"BTF type {type_id} ({found.name}) is a number of {found.size} bytes", section=".BTF")
     if isinstance(found, Ptr):
         return Scalar("ptr", POINTER_SIZE, "Q")
     if isinstance(found, Enum):
@@ -89,6 +92,18 @@ def fields(btf: Btf, type_id: int) -> tuple[Field, ...]:
         if field.bit_offset + (field.bit_size or 8 * btf.size(field.type)) > 8 * found.size:
             raise ObjectError(f"field {field.name} lies outside of {found.name or 'its type'}", section=".BTF")
     return listed
+
+
+def flexible(btf: Btf, listed: tuple[Field, ...]) -> Field | None:
+    """The ``T x[]`` that ends a type, whose values may be longer than the type. None when there is none."""
+    if not listed:
+        return None
+    *others, last = listed
+    array = btf.type(strip(btf, last.type))
+    if not isinstance(array, Array) or array.nelems:
+        return None
+    end = max((field.bit_offset + (field.bit_size or 8 * btf.size(field.type)) for field in others), default=0)
+    return last if last.bit_offset >= end else None
 
 
 def _walk(btf: Btf, struct: Struct, *, base: int, depth: int) -> Iterator[Field]:

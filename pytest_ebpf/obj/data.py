@@ -121,7 +121,9 @@ def fix_datasecs(elf: Elf, *, btf: Btf | None) -> tuple[tuple[int, DataSec], ...
         entries = []
         for entry in found.vars:
             symbol = offsets.get((section.index, btf.name(entry.type)))
-            entries.append(replace(entry, offset=symbol.value, size=entry.size or symbol.size) if symbol else entry)
+            if symbol and symbol.value + symbol.size <= section.size:
+                entry = replace(entry, offset=symbol.value, size=entry.size or symbol.size)
+            entries.append(entry)
         entries.sort(key=lambda entry: entry.offset)
         fixed.append((type_id, replace(found, size=section.size, vars=tuple(entries))))
     return tuple(fixed)

@@ -13,6 +13,7 @@ from pytest_ebpf.obj.object import Extern, ProgramDef
 __all__ = ["read_externs"]
 
 _KCONFIG, _KSYMS = ".kconfig", ".ksyms"
+_LARGEST_KCONFIG = 4096
 
 
 def read_externs(elf: Elf, *, btf: Btf | None, functions: Iterable[ProgramDef]) -> tuple[Extern, ...]:
@@ -54,6 +55,8 @@ def _extern(btf: Btf, btf_id: int, *, section: str, weak: set[str]) -> Extern | 
     if section == _KSYMS:
         return Extern(found.name, "ksym", type_id, found.name in weak, btf_id=btf_id)
     size = btf.size(found.type)
+    if size > _LARGEST_KCONFIG:
+        raise ObjectError(f"{found.name} takes {size:,} bytes, no configuration value does", section=_KCONFIG)
     return Extern(found.name, "kconfig", type_id, found.name in weak, size, _align(btf, found.type), btf_id)
 
 

@@ -158,13 +158,13 @@ def _reloc(code: _Code, rel: Rel, *, start: int, insns: bytes) -> Reloc:
         raise _BadFunctionError(f"instruction {slot} (opcode {opcode:#04x}) cannot refer to {symbol.name!r}")
     imm = _imm(code, insns, slot=slot)
     if opcode == CALL:
-        if code.elf.home(symbol) is None and symbol.name:
+        if symbol.section == 0 and symbol.name:
             return Reloc(slot, "kfunc", symbol.name)
         return _call(code, slot, section=symbol.section, offset=symbol.value + (imm + 1) * INSN_SIZE)
     target = code.targets.find(symbol, imm)
     if not target.kind:
-        where = f"section {target.section}" if target.section else f"symbol {symbol.name!r}"
-        raise _BadFunctionError(f"instruction {slot} refers to {where}, which holds no map, data or code")
+        where = f"byte {target.offset:#x} of section {target.section}" if target.section else f"symbol {symbol.name!r}"
+        raise _BadFunctionError(f"instruction {slot} refers to {where}, which is no map, data or function")
     kind = "func" if target.kind == "code" else target.kind
     return Reloc(slot, kind, target.symbol, target.section, target.offset)
 

@@ -33,6 +33,7 @@ _NUMBERS = {
     "pinning": "pinning",
     "map_extra": "map_extra",
 }
+_U32, _U64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 _RINGBUF = MAP_TYPES.index("RINGBUF")
 
 
@@ -53,11 +54,18 @@ def find_spans(elf: Elf, section: Section) -> tuple[Span, ...]:
     named = sorted(
         (symbol.value, symbol.size, symbol.name)
         for symbol in elf.symbols
-        if symbol.section == section.index and symbol.name and symbol.type != STT_SECTION
+        if symbol.section == section.index
+        and symbol.name
+        and symbol.type != STT_SECTION
+        and symbol.value < section.size
     )
     starts = [value for value, _, _ in named] + [section.size]
     return tuple(
-        Span(value, value + size if size else starts[bisect_left(starts, value + 1, 0, len(starts) - 1)], name)
+        Span(
+            value,
+            min(value + size, section.size) if size else starts[bisect_left(starts, value + 1, 0, len(starts) - 1)],
+            name,
+        )
         for value, size, name in named
     )
 
@@ -105,7 +113,7 @@ def _definition(btf: Btf, type_id: int, *, name: str, is_inner: bool = False) ->
     slots_at = -1
     for member in struct.members:
         if member.name in _NUMBERS:
-            fields[_NUMBERS[member.name]] = _number(btf, member)
+            fields[_NUMBERS[member.name]] = _number(btf, member) & (_U64 if member.name == "map_extra" else _U32)
         elif member.name in ("key", "value"):
             fields[f"{member.name}_type"] = _pointee(btf, member)
         elif member.name == "values":
@@ -157,6 +165,8 @@ def _add_sizes(btf: Btf, fields: dict[str, Any]) -> None:
         if not type_id:
             continue
         size = btf.size(type_id)
+        if size > _U32:
+            raise _BadMapError(f"its {what} takes {size:,} bytes")
         if what == "value" and fields["type"] == _RINGBUF:
             fields["value_type"] = 0
         elif fields.setdefault(f"{what}_size", size) != size:

@@ -44,6 +44,8 @@ class Targets:
         if home is None:
             return Target("extern" if symbol.section == 0 and symbol.name else "", symbol.name)
         offset = symbol.value + addend
+        if not 0 <= offset <= home.size:
+            return Target("", symbol.name or home.name, home.name, offset)
         if home.index in self.maps:
             return self._map(home, offset)
         if home.flags & SHF_EXECINSTR:

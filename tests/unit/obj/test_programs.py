@@ -141,7 +141,9 @@ def broken(change: str) -> ElfWriter:
     """Two programs, of which the first is broken."""
     elf = ElfWriter()
     debug = elf.section(".comment", b"x" * 8, flags=0)
-    section = elf.section("xdp", assemble((0x18, 1), (0,), (0x85, 0, 1, 0, 5), EXIT, EXIT), flags=ALLOC | EXEC)
+    data = elf.section(".data", bytes(8), flags=ALLOC | WRITE)
+    load = (0x18, 1, 0, 0, -16 if change == "far data" else 0)
+    section = elf.section("xdp", assemble(load, (0,), (0x85, 0, 1, 0, 5), EXIT, EXIT), flags=ALLOC | EXEC)
     size = {"not whole": 12, "too long": 4000}.get(change, 32)
     elf.symbol("bad", section, size=size, type=FUNC)
     other = elf.section("tc", assemble(EXIT), flags=ALLOC | EXEC)
@@ -149,6 +151,8 @@ def broken(change: str) -> ElfWriter:
     nothing = elf.symbol("nothing", debug, size=8)
     if change == "no data":
         elf.rel(section, [(0, nothing, R_64_64)])
+    if change == "far data":
+        elf.rel(section, [(0, elf.symbol("end", data, value=8), R_64_64)])
     if change == "no load":
         elf.rel(section, [(24, nothing, R_64_64)])
     if change == "half an instruction":
@@ -161,9 +165,10 @@ def broken(change: str) -> ElfWriter:
     [
         ("not whole", "bytes 0x0 to 0xc are not whole instructions"),
         ("too long", "bytes 0x0 to 0xfa0 are not whole instructions"),
-        ("no data", "instruction 0 refers to section .comment, which holds no map, data or code"),
+        ("no data", "instruction 0 refers to byte 0x0 of section .comment, which is no map, data or function"),
         ("no load", r"instruction 3 \(opcode 0x95\) cannot refer to 'nothing'"),
         ("half an instruction", r"cannot refer to 'nothing'"),
+        ("far data", "instruction 0 refers to byte -0x8 of section .data, which is no map, data or function"),
         ("bad call", "instruction 2 calls byte 0x40 of section xdp, where no function starts"),
     ],
 )
