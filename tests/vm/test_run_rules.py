@@ -1,0 +1,107 @@
+"""The table of program types that can be test_run, held against whatever kernels this run has."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from pytest_ebpf import IP, UDP, Bpf, Eth
+from pytest_ebpf.agent.ops import Failed, Handle, ProgLoaded, ProgRejected, ProgRun, Ran, Result, Try
+from pytest_ebpf.btf.types import Kind
+from pytest_ebpf.live.contexts import CONTEXTS
+from pytest_ebpf.live.runs import RunInput, plan_run
+from pytest_ebpf.live.testrun import RUN_RULES
+from pytest_ebpf.obj.insn import Insn
+from pytest_ebpf.obj.section_table import PROG_TYPES
+from pytest_ebpf.plan.feature_progs import load_op
+
+TRACED = {"TRACING": "bpf_fentry_test1", "LSM": "bpf_lsm_file_open"}
+ENOTSUPP = 524
+FRAME = bytes(Eth() / IP() / UDP() / bytes(22))
+
+
+def loaded(bpf: Bpf, name: str) -> Handle:
+    facts = bpf.session.target.facts()
+    btf_id = 0
+    if name in TRACED:
+        assert facts.btf is not None
+        found = facts.btf.find(TRACED[name], Kind.FUNC)
+        btf_id = found[0] if found else 0
+    body = [Insn(0xB7, imm=0 if name in TRACED else 1), Insn(0x95)]
+    (result,) = bpf.session.run([Try(load_op(name, body, facts=facts, btf_id=btf_id))])
+    if isinstance(result, Failed | ProgRejected):
+        pytest.skip(f"{name}: this kernel does not load it")
+    assert isinstance(result, ProgLoaded)
+    return result.handle
+
+
+def run(bpf: Bpf, op: ProgRun) -> Result:
+    return bpf.session.run([Try(op)])[0]
+
+
+def planned(prog: Handle, name: str, data: bytes, **given: object) -> ProgRun:
+    number = PROG_TYPES.index(name)
+    return plan_run(RunInput(data, **given), prog, prog_type=number, program="p", byteorder="little")
+
+
+RUNNABLE = [PROG_TYPES[number] for number in sorted(RUN_RULES)]
+OTHERS = [name for number, name in enumerate(PROG_TYPES) if number and number not in RUN_RULES]
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_runs(bpf: Bpf, name: str) -> None:
+    rule = RUN_RULES[PROG_TYPES.index(name)]
+    data = FRAME[14:] if name == "NETFILTER" else FRAME if rule.takes_data else b""
+    given = {"ctx": {"family": 2, "protocol": 6}} if name == "SK_LOOKUP" else {}
+    result = run(bpf, planned(loaded(bpf, name), name, data, **given))
+    if name == "LWT_SEG6LOCAL" and isinstance(result, Failed):
+        assert result.errno == ENOTSUPP  # 5.10 runs it, 6.1 and later do not
+    else:
+        assert isinstance(result, Ran), result
+
+
+@pytest.mark.parametrize("name", [n for n in OTHERS if n not in ("STRUCT_OPS", "EXT")])
+def test_does_not_run(bpf: Bpf, name: str) -> None:
+    result = run(bpf, ProgRun(loaded(bpf, name), data=FRAME))
+    assert isinstance(result, Failed), result
+    assert result.errno == ENOTSUPP
+
+
+CHECKED = [n for n in RUNNABLE if RUN_RULES[PROG_TYPES.index(n)].takes_data and n != "XDP"]  # 5.10 takes short ones
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_shortest_data(bpf: Bpf, name: str) -> None:
+    """One byte less than the table says is refused by every kernel."""
+    rule = RUN_RULES[PROG_TYPES.index(name)]
+    result = run(bpf, ProgRun(loaded(bpf, name), data=bytes(rule.min_data - 1)))
+    assert isinstance(result, Failed), result
+
+
+VALUES = {"rx_queue_index": 0, "flags": 0, "wire_len": len(FRAME), "data_end": len(FRAME), "data": 0}
+
+
+@pytest.mark.parametrize("name", ["SCHED_CLS", "CGROUP_SKB", "XDP", "FLOW_DISSECTOR"])
+def test_every_field_that_may_be_set(bpf: Bpf, name: str) -> None:
+    prog = loaded(bpf, name)
+    if name == "XDP" and isinstance(run(bpf, planned(prog, name, FRAME, ctx={"data_end": len(FRAME)})), Failed):
+        pytest.skip("this kernel takes no context for XDP programs (before 5.14)")
+    context = CONTEXTS[RUN_RULES[PROG_TYPES.index(name)].context]
+    refused = {}
+    for field in (field.name for field in context.fields if field.settable):
+        result = run(bpf, planned(prog, name, FRAME, ctx={field: VALUES.get(field, 1)}))
+        if not isinstance(result, Ran):
+            refused[field] = result
+    assert refused == {}
+
+
+@pytest.mark.parametrize("field", ["len", "pkt_type", "queue_mapping", "vlan_tci", "tc_index", "napi_id", "hash"])
+def test_a_field_that_may_not_be_set(bpf: Bpf, field: str) -> None:
+    """The kernel refuses what the table refuses (otherwise the table forbids too much)."""
+    (row,) = [row for row in CONTEXTS["__sk_buff"].fields if row.name == field]
+    ctx = bytearray(CONTEXTS["__sk_buff"].size)
+    ctx[row.offset] = 1
+    result = run(bpf, ProgRun(loaded(bpf, "SCHED_CLS"), data=FRAME, ctx=bytes(ctx)))
+    assert isinstance(result, Failed), result
+    assert result.errno == errno.EINVAL
