@@ -74,7 +74,7 @@ def _sk_buff() -> Context:
             Field("cb", 48, 4, count=5, settable=True),
             Field("hash", 68, 4),
             Field("tc_classid", 72, 4),
-            Field("data_end", 80, 4, settable=True),
+            Field("data_end", 80, 4, settable=True),  # since 7.3 at the latest; 6.18 still wants it zero
             Field("napi_id", 84, 4),
             Field("tstamp", 152, 8, settable=True),
             Field("wire_len", 160, 4, settable=True),
