@@ -20,6 +20,7 @@ __all__ = [
     "SHF_WRITE",
     "SHT_NOBITS",
     "SHT_PROGBITS",
+    "HIDDEN",
     "STB_LOCAL",
     "STB_WEAK",
     "STT_FUNC",
@@ -37,6 +38,7 @@ SHT_PROGBITS, SHT_SYMTAB, SHT_RELA, SHT_NOBITS, SHT_REL = 1, 2, 4, 8, 9
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
 STB_LOCAL, STB_GLOBAL, STB_WEAK = 0, 1, 2
 STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_SECTION = 0, 1, 2, 3
+HIDDEN = (1, 2)  # STV_INTERNAL, STV_HIDDEN
 
 _ET_REL, _EM_BPF = 1, 247
 _SHT_NULL, _SHDR_SIZE = 0, 64
@@ -81,7 +83,8 @@ class Section:
 
 
 class Symbol(NamedTuple):
-    """``section``: index of its section, 0 for one that is defined elsewhere. ``value``: bytes into the section."""
+    """``section``: index of its section, 0 for one that is defined elsewhere. ``value``: bytes into the section.
+    ``visibility``: STV_*."""
 
     name: str
     type: int
@@ -89,6 +92,7 @@ class Symbol(NamedTuple):
     section: int
     value: int
     size: int
+    visibility: int = 0
 
 
 class Rel(NamedTuple):
@@ -244,8 +248,8 @@ def _symbols(table: Section, *, sections: tuple[Section, ...], code: str, path: 
     names = sections[table.link].data if table.link < len(sections) else b""
     rows = _rows(table, code + "IBBHQQ", path=path)
     return tuple(
-        Symbol(_text(names, name) if name else "", info & 15, info >> 4, section, value, size)
-        for name, info, _, section, value, size in rows
+        Symbol(_text(names, name) if name else "", info & 15, info >> 4, section, value, size, other & 3)
+        for name, info, other, section, value, size in rows
     )
 
 

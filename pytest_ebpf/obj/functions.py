@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pytest_ebpf.btf.types import Kind
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.elf import (
+    HIDDEN,
     SHF_EXECINSTR,
     SHT_PROGBITS,
     STB_LOCAL,
@@ -122,6 +123,7 @@ def _function(code: _Code, symbol: Symbol, *, spec: SectionSpec | None, after: i
         section_offset=start,
         is_global=symbol.bind != STB_LOCAL,
         is_weak=symbol.bind == STB_WEAK,
+        is_hidden=symbol.bind != STB_LOCAL and symbol.visibility in HIDDEN,
         btf_id=info.func_info[0].type_id if info.func_info else _find_func(code, symbol.name),
         relocs=_relocs(code, start=start, insns=insns),
         core=info.core,

@@ -102,6 +102,8 @@ class ProgramDef:
 
     A function of ``ObjectFile.programs`` whose ``spec`` is None is in a section that no table knows.
     ``btf_id``: its FUNC in the object's BTF, or 0. ``section_offset``: where it starts in its section, in bytes.
+    ``is_hidden``: global to the linker but not beyond the object (``__hidden``); libbpf then tells the verifier that
+    it is static, so that it is checked with its callers and not by itself.
     """
 
     name: str
@@ -111,6 +113,7 @@ class ProgramDef:
     section_offset: int = 0
     is_global: bool = True
     is_weak: bool = False
+    is_hidden: bool = False
     btf_id: int = 0
     relocs: tuple[Reloc, ...] = ()
     core: tuple[CoreReloc, ...] = ()

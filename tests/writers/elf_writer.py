@@ -47,13 +47,21 @@ class ElfWriter:
         return len(self.sections) - 1
 
     def symbol(
-        self, name: str, section: int = 0, *, value: int = 0, size: int = 0, type: int = OBJECT, bind: int = GLOBAL
+        self,
+        name: str,
+        section: int = 0,
+        *,
+        value: int = 0,
+        size: int = 0,
+        type: int = OBJECT,
+        bind: int = GLOBAL,
+        hidden: bool = False,
     ) -> int:
         at = 0
         if name:
             at = len(self.names)
             self.names += name.encode() + b"\0"
-        self.symbols.append(struct.pack(self.code + "IBBHQQ", at, bind << 4 | type, 0, section, value, size))
+        self.symbols.append(struct.pack(self.code + "IBBHQQ", at, bind << 4 | type, 2 * hidden, section, value, size))
         return len(self.symbols) - 1
 
     def rel(self, section: int, rows: list[tuple[int, int, int]], *, type: int = REL) -> None:

@@ -106,6 +106,15 @@ def test_static_functions_outside_of_text_are_subprograms() -> None:
     assert obj.problems == ()
 
 
+def test_hidden_functions() -> None:
+    elf = ElfWriter()
+    text = elf.section(".text", assemble(EXIT, EXIT, EXIT), flags=ALLOC | EXEC)
+    elf.symbol("hidden", text, size=8, type=FUNC, hidden=True)
+    elf.symbol("seen", text, value=8, size=8, type=FUNC)
+    elf.symbol("static", text, value=16, size=8, type=FUNC, bind=LOCAL, hidden=True)
+    assert {f.name: f.is_hidden for f in parse(elf).text} == {"hidden": True, "seen": False, "static": False}
+
+
 def test_addresses_and_calls_of_functions() -> None:
     """A callback is loaded by section symbol and byte offset, a global callee by its own symbol and imm -1."""
     elf = ElfWriter()
