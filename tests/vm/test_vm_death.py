@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Boot
+from vm_guests import Boot
 
 from pytest_ebpf.agent.ops import Spawn, WriteFile
 from pytest_ebpf.errors import BootFailed, GuestLost

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import images, start
+from vm_guests import images, start
 
 from pytest_ebpf.agent.ops import Data, Describe, Described, Exited, ReadFile, Spawn
 from pytest_ebpf.kernels.base import check

@@ -1,0 +1,30 @@
+"""Real kernels for the tests of this directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pytest_ebpf.kernels.remote import RemoteKernel
+from pytest_ebpf.vm.cache import Store, default_cache
+from pytest_ebpf.vm.config import BootConfig
+from pytest_ebpf.vm.images import KernelImage, image_of
+from pytest_ebpf.vm.machine import Machine, boot
+
+Boot = Callable[[], tuple[Machine, RemoteKernel]]
+
+
+def images() -> list[KernelImage]:
+    """The newest image of each series in the cache, oldest series first."""
+    newest = {entry.series: entry for entry in Store(default_cache()).entries()}
+    ordered = sorted(newest.values(), key=lambda entry: [int(part) for part in entry.series.split(".")])
+    return [image_of(entry, spec=entry.series) for entry in ordered]
+
+
+def start(image: KernelImage, config: BootConfig) -> tuple[Machine, RemoteKernel]:
+    """A booted guest and the kernel in it."""
+    machine = boot(image, config=config)
+
+    def lost(reason: str) -> str:
+        return f"{machine.exit_reason(2.0) or reason}\n{machine.console_tail()}"
+
+    return machine, RemoteKernel(machine.stream, name=image.spec, scale=machine.accel.factor, on_lost=lost)
