@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -229,5 +230,5 @@ def test_objects_are_signed_with_the_line_that_asked(session_on: Callable[..., S
     session.run([MapCreate(1, 4, 4, 1), Try(MapCreate(1, 4, 4, 1)), MapCreate(1, 4, 4, 1, site="mine")])
     sites = [getattr(op, "op", op).site for op in session.target.kernel.batches[-1]]
     assert sites[0] == sites[1]
-    assert sites[0].startswith("test_attach.py:")
+    assert sites[0].startswith(f"{Path(__file__).name}:")
     assert sites[2] == "mine"
