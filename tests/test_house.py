@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,7 @@ def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionD
     return (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
+@cache
 def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), str(path))
 
@@ -220,3 +222,8 @@ def test_public_things_say_what_they_are_for(path: Path) -> None:
 def test_every_room_exists() -> None:
     rooms = {room_of(path) for path in modules()}
     assert set(ROOMS) <= rooms, f"rooms that are gone: {set(ROOMS) - rooms}"
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names)), f"pytest imports by name: {sorted({n for n in names if names.count(n) > 1})}"
