@@ -22,7 +22,7 @@ _REGISTERS = r"(?:frame\d+: ?)?\s*(?:R\d+(?:_[a-z]+)?=|fp-?\d+(?:_[a-z]+)?=|refs
 _STATE = re.compile(rf"(?:\d+:)? *(?:{_REGISTERS}|frame\d+: ?$)|\d+: *$")
 
 _STATISTIC = re.compile(
-    r"verification time \d|stack depth \d|insns processed \d|processed \d+ insns|max_stack_depth \d"
+    r"verification time \d|stack depth |insns processed \d|processed \d+ insns|subprog \d+ \(.*\) \w+ insns_self \d"
 )
 
 # What is neither an instruction nor a state, and yet never the error. Level 2 prints most of it.

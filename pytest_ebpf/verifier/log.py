@@ -107,9 +107,9 @@ def parse_log(text: str, *, log_level: int = 0) -> VerifierLog:
     """
     text = text.split("\0", 1)[0]
     tail = _tail(text)
-    diagnosis = _diagnosis(tail)
+    diagnosis, after = _diagnosis(tail)
     body = _body(tail)
-    messages = _messages(body)
+    messages = _messages(body) + after
     notes = tuple(line for line in body if is_note(line))
     stats = _stats(tail)
     failed = bool(messages or notes or diagnosis) or stats.insns is None
@@ -145,7 +145,7 @@ def _tail(text: str) -> str:
 
 def _body(tail: str) -> list[str]:
     """The lines before the statistics and before 7.3's report; a message glued to ``processed`` is cut off it."""
-    report = tail.find(_DIAGNOSIS)
+    report = tail.rfind(_DIAGNOSIS)
     if report >= 0:
         tail = tail[:report]
     lines = []
@@ -249,30 +249,45 @@ def _stats(tail: str) -> VerifierStats:
     )
 
 
+_DEPTH = re.compile(r"^stack depth(?: ([\d+]+))?(?: max (\d+))?$", re.MULTILINE)
+_SUBPROG_STACK = re.compile(r"^subprog \d+ \(.*\) \w+ .*\bstack (\d+)$", re.MULTILINE)
+
+
 def _stack(tail: str) -> tuple[tuple[int, ...], int | None]:
-    found = re.findall(r"^stack depth ([\d+]+)(?: max (\d+))?", tail, re.MULTILINE)
+    """Depths per function and their worst sum: ``stack depth 0+8``, since 7.2 ``stack depth 0+8 max 16``, in 7.3
+    ``stack depth max 16`` and a line per function."""
+    found = _DEPTH.findall(tail)
     if not found:
         return (), None
     depths, most = found[-1]
-    stack = tuple(int(depth) for depth in depths.split("+") if depth)
+    listed = depths.split("+") if depths else _SUBPROG_STACK.findall(tail)
+    stack = tuple(int(depth) for depth in listed)
     return stack, int(most) if most else sum(stack)
 
 
-def _diagnosis(tail: str) -> Diagnosis | None:
-    """7.3's report; of several in one log the last, which is about the path that failed."""
+def _diagnosis(tail: str) -> tuple[Diagnosis | None, tuple[str, ...]]:
+    """7.3's report, of several in one log the last, which is about the path that failed; and the messages under it.
+
+    Headings stand at the margin and end in a colon, what belongs to them is indented; any other line at the margin is
+    the rest of the classic log.
+    """
     start = tail.rfind(_DIAGNOSIS)
     if start < 0:
-        return None
+        return None, ()
     headline, _, rest = tail[start + len(_DIAGNOSIS) :].partition("\n")
     sections: list[tuple[str, list[str]]] = []
+    after: list[str] = []
     for line in rest.splitlines():
-        if is_statistic(line):
-            break
         if re.match(r"[A-Z][A-Za-z ]*:$", line):
             sections.append((line[:-1], []))
+        elif is_statistic(line):
+            break
+        elif line and not line[0].isspace():
+            after.append(line)
         elif sections:
             sections[-1][1].append(line)
-    return Diagnosis(headline.strip(), tuple((title, _dedent(lines)) for title, lines in sections))
+    diagnosis = Diagnosis(headline.strip(), tuple((title, _dedent(lines)) for title, lines in sections))
+    return diagnosis, tuple(line for line in after if not is_trace(line))
 
 
 def _dedent(lines: list[str]) -> str:

@@ -198,6 +198,63 @@ REJECTED: list[tuple[str, str, int | None, str]] = [
         1,
         "errs.bpf.c:137: return bpf_sock_from_file((void *)prev) ? 1 : 0;",
     ),
+    ("c-7.3/null_deref.l5", "R0 invalid mem access 'map_value_or_null'", 7, "errs.bpf.c:7: *v += 1;"),
+    (
+        "c-7.3/kfunc_leak.l1",  # the report stands between the two messages
+        "Unreleased reference id=2 alloc_insn=1; BPF_EXIT instruction in main prog would lead to reference leak",
+        6,
+        'errs.bpf.c:202: SEC("tp_btf/task_newtask") int BPF_PROG(kfunc_leak, struct task_struct *task, u64 flags)',
+    ),
+    (
+        "c-7.3/rcu_extra_unlock.l1",
+        "unmatched rcu read unlock (kernel function bpf_rcu_read_unlock)",
+        0,
+        "errs.bpf.c:197: bpf_rcu_read_unlock();",
+    ),
+    (
+        "c-7.3/pkt_short_check.l5",
+        "invalid access to packet, off=23 size=1, R2(id=0,off=23,r=14); "
+        "R2 min value is outside of the allowed memory range",
+        5,
+        "errs.bpf.c:24: return ip->protocol == 6 ? XDP_DROP : XDP_PASS;",
+    ),
+    (
+        "c-7.3/signed_index.l1",
+        "value -2147483648 makes map_value pointer be out of bounds",
+        12,
+        "errs.bpf.c:51: v[i] = 1;",
+    ),
+    (
+        "c-7.3/bad_helper.l1",
+        "program of this type cannot use helper bpf_override_return#58",
+        7,
+        "errs.bpf.c:91: return bpf_override_return((void *)ctx, 0) + comm[0];",
+    ),
+    (
+        "c-7.3/skb_oob.l5",  # no report for this one; the statistics come one line per function
+        "invalid bpf_context access off=400 size=4",
+        0,
+        "errs.bpf.c:234: return *(int *)((char *)skb + 400);",
+    ),
+    (
+        "c-7.3/bpf_loop_oob.l5",
+        "invalid unbounded variable-offset read from stack R2",
+        17,
+        "errs.bpf.c:148: static int cb2(__u32 i, void *c) { __u64 *p = c; p[i] += i; return 0; }",
+    ),
+    ("c-7.3/endless.l1", "infinite loop detected at insn 4", 4, "errs.bpf.c:69: i++;"),
+    (
+        "c-7.3/spin_no_unlock.l1",
+        "BPF_EXIT instruction in main prog cannot be used inside bpf_spin_lock-ed region",
+        18,
+        "errs.bpf.c:110: if (l->v == 3)",
+    ),
+    (
+        "c-7.3/kfunc_wrong_prog.l1",
+        "Possibly NULL pointer passed to trusted R1",
+        1,
+        "errs.bpf.c:222: bpf_task_release(NULL);",
+    ),
     ("cbase-5.10/endless.l1", "infinite loop detected at insn 4", 4, "i++;"),
     ("cbase-5.10/global_func_null.l1", "Arg#0 type PTR in glob_deref() is not supported yet.", None, ""),
     (
@@ -234,6 +291,8 @@ ACCEPTED = [
     ("asm-6.18/ok_map_lookup.l2", VerifierStats(13, 1000000, 0, 1, 1, 0)),
     ("asm-7.2/ok_map_lookup.l6", VerifierStats(13, 1000000, 0, 1, 1, 0, (8,), 16, 1799)),
     ("c-6.12/iter_ok.l6", VerifierStats(37, 1000000, 1, 4, 4, 2, (8,), 8, 1607)),
+    ("c-7.3/bpf_loop_ok.l4", VerifierStats(35, 1000000, 1, 2, 3, 0, (40, 0), 16, 2033)),
+    ("c-7.3/balance.l4", VerifierStats(264, 1000000, 1, 14, 14, 0, (16, 0, 0), 16, 14311)),
     ("c-7.2/global_func_ok.l6", VerifierStats(8, 1000000, 0, 0, 0, 0, (0, 0), 0, 2069)),
     ("cbase-5.10/tc_ok.l6", VerifierStats(30, 1000000, 0, 2, 2, 1, (16,), 16, 1226)),
 ]
@@ -266,7 +325,7 @@ def test_every_log_at_hand_is_understood() -> None:
     assert len(errors) > 60
     assert {key: found for key, found in errors.items() if len(found) > 1} == {}
     accepted = {program for (_, program), found in errors.items() if found == {""}}
-    assert accepted == {"ok_branches", "ok_map_lookup", "iter_ok", "tc_ok", "global_func_ok"}
+    assert accepted == {"ok_branches", "ok_map_lookup", "iter_ok", "tc_ok", "global_func_ok", "bpf_loop_ok", "balance"}
 
 
 @pytest.mark.parametrize("name", ["asm-5.10/too_complex_loop.l1", "cbase-5.10/big_loop.l1"])
@@ -295,6 +354,17 @@ def test_the_report_of_linux_7_3_is_read_beside_the_old_line() -> None:
     assert log.diagnosis.section("Suggestion") == "Set R0 first."
     assert ">>> 0 | (95) exit" in log.diagnosis.section("At")
     assert log.diagnosis.section("Cause") == ""
+
+
+def test_a_real_report() -> None:
+    diagnosis = parse_log(log_of("c-7.3/kfunc_leak.l1")).diagnosis
+    assert diagnosis is not None
+    assert diagnosis.headline == "Resource Lifetime Safety: Unreleased resource"
+    assert [title for title, _ in diagnosis.sections] == ["Reason", "At", "Causal path", "Suggestion"]
+    assert diagnosis.section("Suggestion") == (
+        "Release or transfer ownership of the acquired resource on every path before the program exits."
+    )
+    assert diagnosis.section("Causal path").startswith("kfunc_leak @ errs.bpf.c:204:26")
 
 
 def test_a_report_without_an_old_line_gives_its_headline() -> None:
