@@ -38,8 +38,9 @@ class ChildAgent:
         try:
             with theirs:
                 end = theirs.fileno()
+                # A process group, against Ctrl-C; no session, as sudo remembers who gave a password by terminal.
                 self._process: subprocess.Popen[bytes] = subprocess.Popen(
-                    list(argv), stdin=end, stdout=end, stderr=self._said.fileno(), start_new_session=True
+                    list(argv), stdin=end, stdout=end, stderr=self._said.fileno(), process_group=0
                 )
         except OSError:
             self._socket.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from errno import ENOSPC
 from struct import Struct
 
@@ -150,10 +150,10 @@ def prog_load(op: ProgLoad, batch: Batch) -> Result:
             attempt = traced
     if attempt.result < 0:
         return ProgRejected(errno, attempt.log, attempt.level, truncated)
-    return _loaded(op, batch, program=program, attempt=attempt, load_ns=took)
+    return replace(_loaded(op, batch, program=program, attempt=attempt), load_ns=took, truncated=truncated)
 
 
-def _loaded(op: ProgLoad, batch: Batch, *, program: _Program, attempt: _Attempt, load_ns: int) -> ProgLoaded:
+def _loaded(op: ProgLoad, batch: Batch, *, program: _Program, attempt: _Attempt) -> ProgLoaded:
     entry = batch.own(attempt.result, "prog", name=op.name, site=op.site)
     entry.state = op.type
     for used in program.uses:
@@ -168,5 +168,4 @@ def _loaded(op: ProgLoad, batch: Batch, *, program: _Program, attempt: _Attempt,
         xlated_len=PROG_INFO.get(info, name="xlated_len"),
         jited_len=PROG_INFO.get(info, name="jited_len"),
         id=entry.id,
-        load_ns=load_ns,
     )

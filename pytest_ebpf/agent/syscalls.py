@@ -10,7 +10,9 @@ import ctypes
 import fcntl
 import mmap
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from errno import EAGAIN, EPERM
 
 from pytest_ebpf.agent.uapi import SYSCALLS
@@ -30,6 +32,7 @@ __all__ = [
     "perf_ioctl",
     "raise_memlock",
     "setns",
+    "signals_held_back",
     "umount",
     "unshare",
 ]
@@ -40,7 +43,7 @@ _BIG = 1 << 20
 _PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 _ENOTSUPP = 524  # include/linux/errno.h: internal to the kernel, yet bpf() returns it
 _PROG_LOAD = 5
-_LOAD_ATTEMPTS = 5
+_LOAD_ATTEMPTS = 4
 _FSCONFIG_CMD_CREATE = 6
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -106,7 +109,8 @@ def bpf_at(cmd: int, address: int, *, size: int) -> int:
 def bpf_errno(cmd: int, attr: bytearray) -> int:
     """bpf(2): what it returned, or -errno. The kernel may write to ``attr``.
 
-    PROG_LOAD answers EAGAIN when a signal arrives during verification; it is tried five times.
+    PROG_LOAD answers EAGAIN when a signal arrives during verification; it is tried again, at last with signals held
+    back, for a profiler may send them faster than a large program is verified.
     """
     size = len(attr)
     address = ctypes.addressof((ctypes.c_char * size).from_buffer(attr))
@@ -115,7 +119,20 @@ def bpf_errno(cmd: int, attr: bytearray) -> int:
     while result == -EAGAIN and cmd == _PROG_LOAD and attempts < _LOAD_ATTEMPTS:
         result = bpf_at(cmd, address, size=size)
         attempts += 1
+    if result == -EAGAIN and cmd == _PROG_LOAD:
+        with signals_held_back():
+            result = bpf_at(cmd, address, size=size)
     return result
+
+
+@contextmanager
+def signals_held_back() -> Iterator[None]:
+    """No signal interrupts a system call of this thread meanwhile."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def bpf(cmd: int, attr: bytearray) -> int:

@@ -9,7 +9,7 @@ from pytest_ebpf.agent.batch import Batch
 from pytest_ebpf.agent.handles import Entry, Refused
 from pytest_ebpf.agent.info import object_info
 from pytest_ebpf.agent.ops import Failed, ProgRun, ProgRunMany, Ran, RanMany, Result
-from pytest_ebpf.agent.syscalls import Memory, address_of, bpf_at, error_text
+from pytest_ebpf.agent.syscalls import Memory, address_of, bpf_at, error_text, signals_held_back
 from pytest_ebpf.agent.uapi import BPF_F_TEST_XDP_LIVE_FRAMES, PROG_INFO, Cmd, ProgType
 
 __all__ = ["prog_run", "prog_run_many"]
@@ -22,7 +22,7 @@ _TEST_RUN = int(Cmd.PROG_TEST_RUN)
 # what there is, and the buffer is kept.
 _ROOM = 64 << 10
 _CTX_ROOM = 1024
-_RETRIES = 10
+_RETRIES = 3
 # Their context is all they have: no data, no context out, no repeat (net/bpf/test_run.c, bpf_prog_test_run_syscall and
 # bpf_prog_test_run_raw_tp refuse them).
 _CTX_ONLY = frozenset({ProgType.SYSCALL, ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE})
@@ -76,14 +76,15 @@ def _type(entry: Entry) -> int:
     return kind
 
 
-def _call(attr: Memory, *, limit: int = _RETRIES) -> int:
-    """The call, again when a signal interrupted it. Kernels before 5.12 looked for signals only after the run, so
-    there an interrupted program has run once more than asked for."""
-    result = bpf_at(_TEST_RUN, attr.address, size=_ATTR.size)
-    while result == -EINTR and limit:
-        limit -= 1
+def _call(attr: Memory) -> int:
+    """The call, again when a signal interrupted it, at last with signals held back. Kernels before 5.12 looked for
+    signals only after the run, so there an interrupted program has run once more than asked for."""
+    for _ in range(_RETRIES):
         result = bpf_at(_TEST_RUN, attr.address, size=_ATTR.size)
-    return result
+        if result != -EINTR:
+            return result
+    with signals_held_back():
+        return bpf_at(_TEST_RUN, attr.address, size=_ATTR.size)
 
 
 def prog_run(op: ProgRun, batch: Batch) -> Result:

@@ -64,6 +64,7 @@ Message = Hello | Request | Reply
 
 _Read = Callable[[Any, memoryview], Any]
 _Readers = dict[type[Any], _Read | None]  # None: as it is
+_AS_IS = frozenset({int, str, bool, float, type(None)})
 _MESSAGES = (["Hello"], ["Request"], ["Reply"])
 _ALIASES = {"Obj": ops.Obj, "Op": ops.Op, "Result": ops.Result}
 _PLAIN = {"int": int, "str": str, "bool": bool, "None": type(None)}
@@ -107,7 +108,7 @@ class _Shape:
         while end > self._required and values[end - 1] == self._defaults[end - 1]:
             end -= 1
         row: list[Any] = [self._name]
-        row += [field if type(field) is int else write(field, blobs) for field in values[:end]]
+        row += [field if type(field) in _AS_IS else write(field, blobs) for field in values[:end]]
         return row
 
     def value(self, row: list[Any], blobs: memoryview) -> Any:
@@ -203,8 +204,6 @@ class Codec:
         kind = type(value)
         if kind is bytes:
             return blobs.add(value)
-        if kind is str or kind is int or value is None:
-            return value
         shape = self._written.get(kind)
         if shape is not None:
             return shape.row(value, blobs, write=self._write)
@@ -237,20 +236,24 @@ class Codec:
         elif atom.startswith("tuple["):
             readers[list] = self._tuple_reader(atom.removeprefix("tuple[").removesuffix("]"))
         elif atom == "bytes":
-            readers[list] = _either(_bytes, readers.get(list))
+            readers[list] = _bytes
         else:
-            readers[list] = _either(readers.get(list) or _refuse, self._class_reader(atom))
+            readers[list] = _either(readers.get(list), self._class_reader(atom))
 
     def _class_reader(self, name: str) -> _Read:
         """Reads a class, or any class of an alias (Obj, Op, Result)."""
         members = get_args(_ALIASES[name]) if name in _ALIASES else (self._classes[name],)
         names = frozenset(member.__name__ for member in members)
+        known: dict[str, _Read] = {}
 
         def read(row: list[Any], blobs: memoryview) -> Any:
-            kind = row[0]
-            if kind not in names:
+            kind = row[0] if row else None
+            if type(kind) is not str or kind not in names:
                 raise WireError(f"expected {name}, got {str(kind)[:60]!r}")
-            return self._shape(kind).value(row, blobs)
+            value = known.get(kind)
+            if value is None:
+                value = known[kind] = self._shape(kind).value
+            return value(row, blobs)
 
         return read
 
@@ -281,14 +284,10 @@ def _tuple_first(annotation: str) -> list[str]:
     return [f"{body}]", *filter(None, rest.split(" | "))]
 
 
-def _refuse(row: list[Any], blobs: memoryview) -> Any:
-    raise WireError(f"unexpected {str(row)[:60]!r}")
-
-
-def _either(plain: _Read, named: _Read | None) -> _Read:
+def _either(plain: _Read | None, named: _Read) -> _Read:
     """Rows begin with a name, places of bytes with a number."""
-    if named is None:
-        return plain
+    if plain is None:
+        return named
 
     def read(row: list[Any], blobs: memoryview) -> Any:
         return (named if row and type(row[0]) is str else plain)(row, blobs)
@@ -313,14 +312,19 @@ class Decoder:
         have = len(self._buffer)
         if have < _LENGTHS.size:
             return _LENGTHS.size - have
-        return max(1, _LENGTHS.size + sum(self._lengths()) - have)
+        return max(1, _LENGTHS.size + sum(_checked(self._buffer)) - have)
 
     def feed(self, data: bytes) -> list[Message]:
         """The messages that ``data`` completes. Raises ``WireError``; the stream is of no use after that."""
+        if not self._buffer and len(data) >= _LENGTHS.size:
+            head, blobs = _checked(data)
+            if len(data) == _LENGTHS.size + head + blobs:  # nearly always
+                start = _LENGTHS.size + head
+                return [self._codec.decode(data[_LENGTHS.size : start], memoryview(data)[start:])]
         self._buffer += data
         messages: list[Message] = []
         while len(self._buffer) >= _LENGTHS.size:
-            head, blobs = self._lengths()
+            head, blobs = _checked(self._buffer)
             end = _LENGTHS.size + head + blobs
             if len(self._buffer) < end:
                 break
@@ -334,8 +338,10 @@ class Decoder:
         del self._buffer[:end]
         return message
 
-    def _lengths(self) -> tuple[int, int]:
-        head, blobs = _LENGTHS.unpack_from(self._buffer)
-        if head > MAX_HEAD or blobs > MAX_BLOBS:
-            raise WireError(f"a frame of {head} + {blobs} bytes: the other end does not speak this protocol")
-        return head, blobs
+
+def _checked(data: bytes | bytearray) -> tuple[int, int]:
+    """The two lengths at the start of a frame."""
+    head, blobs = _LENGTHS.unpack_from(data)
+    if head > MAX_HEAD or blobs > MAX_BLOBS:
+        raise WireError(f"a frame of {head} + {blobs} bytes: the other end does not speak this protocol")
+    return head, blobs

@@ -15,6 +15,7 @@ __all__ = ["RemoteKernel", "Stream", "needed_seconds"]
 
 _CHUNK = 1 << 20
 _PATIENCE = 30.0  # seconds for a batch beyond what its ops name themselves: the verifier may take several
+_STALL = 5.0  # seconds between two pieces of one answer
 _BYTES_PER_SECOND = 20e6  # what a virtio port under emulation carries, with room to spare
 _NAMED = 4  # ops named in a message
 
@@ -137,6 +138,7 @@ class RemoteKernel:
                 if not data:
                     raise self._lose("it died (its end of the connection is closed)", ops)
                 self._inbox = self._decoder.feed(data)
+                deadline = max(deadline, time.monotonic() + _STALL * self._scale)  # an answer is on its way
             except TimeoutError:
                 raise self._lose(f"it did not answer {what}", ops) from None
             except WireError as error:

@@ -1,57 +1,14 @@
-"""The kernels that the suite runs on: this process, an agent behind a pipe, and guests."""
+"""Fixtures of the contract suite: a kernel, a scope that must not leak, and ``run`` in that scope."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
+from contract_kernels import REAL, Opened, Run
 
-from pytest_ebpf.agent.ops import Handle, Op, Result, ScopeClose, ScopeClosed, ScopeOpen
+from pytest_ebpf.agent.ops import Describe, Described, Handle, Op, Result, ScopeClose, ScopeClosed, ScopeOpen
 from pytest_ebpf.kernels.base import Kernel, check, made
-from pytest_ebpf.kernels.host import open_agent_kernel, refusal
-from pytest_ebpf.kernels.local import LocalKernel
-
-GUESTS = ("5.10", "6.1", "6.12", "newest")
-WHERE = ["local", "pipe", *[pytest.param(f"vm-{spec}", marks=pytest.mark.slow) for spec in GUESTS]]
-
-
-class Opened:
-    """Kernels opened so far, one of a kind."""
-
-    def __init__(self) -> None:
-        self._stack = ExitStack()
-        self._kernels: dict[str, Kernel] = {}
-        self._pool: Any = None
-
-    def __getitem__(self, where: str) -> Kernel:
-        if where not in self._kernels:
-            self._kernels[where] = self._open(where)
-        return self._kernels[where]
-
-    def _open(self, where: str) -> Kernel:
-        if where.startswith("vm-"):
-            return self._guest(where.removeprefix("vm-"))
-        local = LocalKernel()
-        why = refusal(local)
-        if where == "local":
-            if why:
-                pytest.skip(f"this process may not call bpf(): {why}")
-            self._stack.callback(local.close)
-            return local
-        return self._stack.enter_context(open_agent_kernel(prefix=("sudo", "-n") if why else (), name="pipe"))
-
-    def _guest(self, spec: str) -> Kernel:
-        from pytest_ebpf.pool import KernelPool, PoolConfig
-
-        if self._pool is None:
-            self._pool = KernelPool(PoolConfig())
-            self._stack.callback(self._pool.close)
-        return self._pool.get(spec).kernel
-
-    def close(self) -> None:
-        self._stack.close()
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +18,7 @@ def opened() -> Iterator[Opened]:
     kernels.close()
 
 
-@pytest.fixture(params=WHERE, scope="module")
+@pytest.fixture(params=REAL, scope="module")
 def kernel(request: pytest.FixtureRequest, opened: Opened) -> Kernel:
     return opened[request.param]
 
@@ -74,9 +31,6 @@ def scope(kernel: Kernel) -> Iterator[Handle]:
     yield handle
     (closed,) = kernel.run([ScopeClose(handle)])
     assert closed == ScopeClosed(()), closed
-
-
-Run = Callable[..., list[Result]]
 
 
 @pytest.fixture
@@ -92,8 +46,6 @@ def run(kernel: Kernel, scope: Handle) -> Run:
 @pytest.fixture
 def release(kernel: Kernel) -> tuple[int, int]:
     """(major, minor) of the kernel, where a test must know what to expect."""
-    from pytest_ebpf.agent.ops import Describe, Described
-
     text = check(kernel.run([Describe()])[0], Described).release
     major, minor = text.split(".")[:2]
     return int(major), int(minor.split("-")[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from bpf_asm import counting, program, returning
-from conftest import Run
+from contract_kernels import REAL, Opened, Run
 
 from pytest_ebpf.agent.ops import (
     Close,
@@ -16,6 +16,7 @@ from pytest_ebpf.agent.ops import (
     MapGet,
     MapSet,
     NotRun,
+    ProgLoad,
     ProgLoaded,
     ProgRejected,
     ProgRun,
@@ -28,9 +29,24 @@ from pytest_ebpf.agent.ops import (
     Value,
 )
 from pytest_ebpf.kernels.base import Kernel, made
+from pytest_ebpf.kernels.fake import FakeKernel
 
 ARRAY = MapCreate(2, 4, 8, 1, name="counts", site="test_x.py:41")
 KEY = bytes(4)
+REJECTED = ProgRejected(13, b"R0 !read_ok", 5)
+# What this file asks of programs and maps; all the rest is the fake's own.
+SCRIPT = {
+    MapCreate: lambda op: Done() if op.max_entries else Failed("MapCreate", 22, "map 'empty': Invalid argument"),
+    MapGet: lambda op: Value((1).to_bytes(8, "little")) if op.key == KEY else Failed("MapGet", 0, "a short key"),
+    MapSet: Failed("MapSet", 7, "map 'counts': Argument list too long"),
+    ProgLoad: lambda op: Done() if len(op.insns) > 8 else REJECTED,
+    ProgRun: Ran(2, bytes(64), b"", 1),
+}
+
+
+@pytest.fixture(params=["fake", *REAL], scope="module")
+def kernel(request: pytest.FixtureRequest, opened: Opened) -> Kernel:
+    return FakeKernel(SCRIPT) if request.param == "fake" else opened[request.param]
 
 
 def test_one_batch_makes_loads_runs_and_reads(run: Run) -> None:

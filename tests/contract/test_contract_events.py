@@ -8,7 +8,7 @@ import time
 
 import pytest
 from bpf_asm import discarding, emitting, perf_emitting, printing, program, returning
-from conftest import Run
+from contract_kernels import Run
 
 from pytest_ebpf.agent.ops import (
     Data,

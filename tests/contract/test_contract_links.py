@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 from bpf_asm import CGROUP_SKB, PERF_EVENT, RAW_TRACEPOINT, counting, program, returning
-from conftest import Run
+from contract_kernels import Run
 
 from pytest_ebpf.agent.ops import (
     Close,

@@ -8,7 +8,7 @@ import struct
 import time
 
 import pytest
-from conftest import Run
+from contract_kernels import Run
 
 from pytest_ebpf.agent.ops import (
     Close,

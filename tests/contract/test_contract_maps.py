@@ -7,7 +7,7 @@ import time
 
 import pytest
 from bpf_asm import XDP_PASS, counting, program, returning
-from conftest import Run
+from contract_kernels import Run
 
 from pytest_ebpf.agent.ops import (
     BtfLoad,

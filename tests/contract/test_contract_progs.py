@@ -33,7 +33,7 @@ from bpf_asm import (
     store32,
     store_reg32,
 )
-from conftest import Run
+from contract_kernels import Run
 
 from pytest_ebpf.agent.ops import (
     BtfLoad,
