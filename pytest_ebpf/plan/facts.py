@@ -28,18 +28,21 @@ from pytest_ebpf.agent.ops import (
 )
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import PlanError
-from pytest_ebpf.obj.insn import CALL, Insn, pack_insns
+from pytest_ebpf.obj.insn import CALL, LD_IMM64, PSEUDO_FUNC, Insn, pack_insns
 from pytest_ebpf.obj.object import Extern, ObjectFile
 from pytest_ebpf.plan.btf_features import BTF_FEATURES
 
 __all__ = ["Facts", "add_kconfig", "facts_ops", "is_untyped", "kconfig_ops", "more_ops", "read_facts", "with_more"]
 
-_CGROUP_SOCK, _KPROBE = 9, 2  # enum bpf_prog_type
+_SOCKET_FILTER, _KPROBE, _CGROUP_SOCK = 1, 2, 9  # enum bpf_prog_type
 _SOCK_CREATE = 2  # enum bpf_attach_type BPF_CGROUP_INET_SOCK_CREATE
 _GET_ATTACH_COOKIE = 174  # helper id, Linux 5.15
 _MMAPABLE = 1 << 10
 _EXIT = Insn(0x95)
 _R0_IS_0 = Insn(0xB7)
+# Loads the address of the function behind it. Without BTF no kernel takes it, but one that knows what it is says so.
+_CALLBACK = [Insn(LD_IMM64, 1, PSEUDO_FUNC, imm=3), Insn(0), _R0_IS_0, _EXIT, _R0_IS_0, _EXIT]
+_CALLBACK_WORDS = b"func_info"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,8 @@ class Facts:
     """``btf``: the kernel's types, None when it has none. ``btf_features``: names in ``BTF_FEATURES`` it accepts.
 
     ``array_mmap``: arrays can be mmapable (5.5). ``attach_type``: programs carry an expected attach type (4.17).
-    ``attach_cookie``: bpf_get_attach_cookie() exists (5.15). ``kconfig``, ``kallsyms``: the texts, None until asked
-    for by ``more_ops``, "" when this kernel does not show them.
+    ``attach_cookie``: bpf_get_attach_cookie() exists (5.15). ``callbacks``: functions can be passed to helpers (5.13).
+    ``kconfig``, ``kallsyms``: the texts, None until asked for by ``more_ops``, "" when this kernel does not show them.
     """
 
     described: Described
@@ -57,6 +60,7 @@ class Facts:
     array_mmap: bool = True
     attach_type: bool = True
     attach_cookie: bool = True
+    callbacks: bool = True
     kconfig: str | None = field(default=None, repr=False)
     kallsyms: str | None = field(default=None, repr=False)
 
@@ -68,6 +72,7 @@ def facts_ops(*, byteorder: str = "little") -> list[Op]:
         MapCreate(type=2, key_size=4, value_size=4, max_entries=1, flags=_MMAPABLE),
         _prog(_CGROUP_SOCK, [_R0_IS_0, _EXIT], byteorder=byteorder, attach_type=_SOCK_CREATE),
         _prog(_KPROBE, [Insn(CALL, imm=_GET_ATTACH_COOKIE), _EXIT], byteorder=byteorder),
+        replace(_prog(_SOCKET_FILTER, _CALLBACK, byteorder=byteorder), log_level=1),
     ]
     closes = [Try(Close(Ref(index))) for index in range(1, len(probes) + 1)]
     return [Describe(), *(Try(probe) for probe in probes), *closes]
@@ -87,6 +92,7 @@ def read_facts(results: Sequence[Result], *, btf: Btf | None) -> Facts:
         array_mmap=worked[count],
         attach_type=worked[count + 1],
         attach_cookie=worked[count + 2],
+        callbacks=worked[count + 3] or _CALLBACK_WORDS in getattr(results[count + 4], "log", b""),
     )
 
 

@@ -91,8 +91,11 @@ def _kfunc(name: str) -> Feature:
 def _config(name: str) -> Feature:
     option = name if name.startswith("CONFIG_") else f"CONFIG_{name}"
 
+    def ops(facts: Facts) -> list[Op]:
+        return [] if facts.kconfig else kconfig_ops(facts.described)
+
     def read(results: Sequence[Result], facts: Facts) -> Answer:
-        text = add_kconfig(facts, results).kconfig
+        text = facts.kconfig or add_kconfig(facts, results).kconfig
         if not text:
             return Answer(None, f"{option}: this kernel does not show its configuration")
         value = config_value(text, option)
@@ -100,4 +103,4 @@ def _config(name: str) -> Feature:
             return Answer(False, f"{option} is not set")
         return Answer(True, f"{option}={value}")
 
-    return Feature(f"config:{name}", "", lambda facts: kconfig_ops(facts.described), read)
+    return Feature(f"config:{name}", "", ops, read)

@@ -17,6 +17,7 @@ from pytest_ebpf.plan.attach import ExtTarget, plan_attachment
 from pytest_ebpf.plan.data_maps import DataMap, plan_data, section_layouts
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.kconfig import KCONFIG, Kconfig, plan_kconfig
+from pytest_ebpf.plan.link import Linked
 from pytest_ebpf.plan.maps import MapOverride, adjust_map, apply_overrides, create_op, kernel_name, nearest
 from pytest_ebpf.plan.programs import FUNC_INFO_SIZE, LINE_INFO_SIZE, Preparer, pack_records, patches
 from pytest_ebpf.plan.sanitise import sanitise_btf
@@ -227,6 +228,7 @@ class _Builder:
             raise PlanError(f"{program.name}: struct_ops programs are loaded by their map, which is not done yet")
         attachment = plan_attachment(program, self.facts, targets=self.options.targets)
         linked = preparer.link(program)
+        _check_callbacks(program, linked, facts=self.facts)
         records = pack_records(linked, byteorder=self.obj.byteorder)
         typed = self.btf is not None and bool(linked.func_info) and "func" in self.facts.btf_features
         lines = typed and bool(linked.line_info)
@@ -269,6 +271,21 @@ class _Builder:
                     self.add(MapSet(planned.handle, key, self.maps[slot.symbol].handle))
                 elif slot.kind == "func" and slot.symbol in programs:
                     self.add(Try(MapSet(planned.handle, key, programs[slot.symbol])))
+
+
+def _check_callbacks(program: ProgramDef, linked: Linked, *, facts: Facts) -> None:
+    """The kernel's own words would be about func_info, or about reserved fields."""
+    if facts.callbacks:
+        return
+    for _, function in linked.starts:
+        for reloc in function.relocs:
+            if reloc.kind == "func":
+                raise PlanError(
+                    f"{program.name} passes {reloc.symbol or 'a function'} to a helper as a callback, which this "
+                    "kernel cannot do",
+                    feature="callbacks",
+                    since="5.13",
+                )
 
 
 def _unknown_section(obj: ObjectFile, program: ProgramDef) -> ObjectError:

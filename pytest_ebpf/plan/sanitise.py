@@ -66,7 +66,7 @@ def sanitise_btf(obj: ObjectFile, *, features: frozenset[str], layouts: Mapping[
         btf=btf,
         features=features,
         layouts=layouts,
-        static=frozenset(f.name for f in obj.text if not f.is_global) | frozenset(_BUILTINS),
+        static=frozenset(f.name for f in obj.text if f.is_hidden or not f.is_global) | frozenset(_BUILTINS),
         protos=frozenset(type_.type for i, type_ in btf if isinstance(type_, t.Func) and i not in blank),
         int64=len(btf),
     )

@@ -71,7 +71,7 @@ def test_each_probe_is_well_formed_btf_of_what_it_asks_for(byteorder: str) -> No
 
 def test_a_kernel_that_can_do_nothing() -> None:
     found = read_facts(answers(works=set()), btf=None)
-    assert found == Facts(described(), None, frozenset(), False, False, False)
+    assert found == Facts(described(), None, frozenset(), False, False, False, False)
 
 
 def test_a_kernel_that_can_do_everything() -> None:
@@ -90,6 +90,16 @@ def test_features_are_told_apart() -> None:
     assert read_facts(answers(works={count + 1}), btf=None).array_mmap
     assert read_facts(answers(works={count + 2}), btf=None).attach_type
     assert read_facts(answers(works={count + 3}), btf=None).attach_cookie
+    assert not read_facts(answers(works={count + 3}), btf=None).callbacks
+
+
+def test_a_kernel_that_knows_callbacks_says_what_is_missing() -> None:
+    results = answers(works=set())
+    at = len(BTF_FEATURES) + 4
+    results[at] = ProgRejected(22, b"BPF_LD_IMM64 uses reserved fields\n")
+    assert not read_facts(results, btf=None).callbacks
+    results[at] = ProgRejected(22, b"0: (18) r1 = pc+3\nmissing btf func_info\n")
+    assert read_facts(results, btf=None).callbacks
 
 
 def test_a_kernel_that_does_not_answer() -> None:

@@ -132,6 +132,9 @@ def test_configuration() -> None:
     assert (found.supported, found.words) == (True, "CONFIG_BPF_LSM=y")
     assert answer("config:CONFIG_X", Data(b"CONFIG_Y=y\n")).words == "CONFIG_X is not set"
     assert answer("config:X", failed(2), failed(2), failed(2)).supported is None
+    known = facts(kconfig="CONFIG_X=m\n")
+    assert probe_ops("config:X", known) == []
+    assert read_probe("config:X", [], facts=known).words == "CONFIG_X=m"
 
 
 def test_since() -> None:

@@ -202,3 +202,12 @@ def test_the_object_with_a_bit_of_everything(byteorder: str) -> None:
         p.name for p in obj.programs
     }
     assert {planned.name for planned in plan.maps} >= {definition.name for definition in obj.maps}
+
+
+def test_a_kernel_that_takes_no_callbacks() -> None:
+    obj = parse_object((BUILT / "bpf_loop.bpf.o").read_bytes(), name="bpf_loop.bpf.o")
+    (problem,) = plan_load(obj, facts(callbacks=False)).problems
+    assert isinstance(problem.error, PlanError)
+    assert (problem.error.feature, problem.error.since) == ("callbacks", "5.13")
+    assert "as a callback, which this kernel cannot do" in str(problem.error)
+    assert plan_load(obj, facts()).problems == ()
