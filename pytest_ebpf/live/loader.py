@@ -59,7 +59,8 @@ class Bpf:
 
         ``globals``: values of global variables, constants too, by name. ``maps``: by name, max_entries as a number,
         fields of the definition as a dict, or a ``Map`` to use instead. ``only``: names of the programs to load.
-        ``log_level``: what the verifier is to write: 4 statistics (default), 1 its trace, 2 more.
+        ``log_level``: what the verifier is to write: 4 statistics (default), 2 its whole trace; a rejection has its
+        trace in any case.
 
         ``ProgramRejected``, ``ObjectError`` (the file), ``PlanError`` (this kernel lacks something).
         """
