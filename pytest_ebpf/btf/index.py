@@ -14,6 +14,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import add
 
 from pytest_ebpf.btf.records import HEAD_WORDS, ITEM_WORDS
 from pytest_ebpf.btf.types import essential_name
@@ -96,28 +97,27 @@ def index_names(
 ) -> NameIndex:
     """``strings`` are those of this BTF and begin at name offset ``skip``; ``name_at`` finds any other name."""
     hashes = _hash_strings(strings, skip=skip)
-    keys = []
-    for type_id, at in enumerate(starts, first_id):
-        name_off = words[at]
-        if not name_off:
-            continue
-        hash_ = hashes.get(name_off)
-        if hash_ is None:  # a name of the base BTF, or the tail of another name: legal, and it saves space
-            hash_ = hashes[name_off] = name_hash(name_at(name_off))
-        keys.append(hash_ << 32 | type_id)
+    name_offs = [words[at] for at in starts]
+    for name_off in set(name_offs).difference(hashes):
+        # a name of the base BTF, or the tail of another name: legal, and it saves space
+        hashes[name_off] = name_hash(name_at(name_off))
+    keys = [hashes[name_off] << 32 | type_id for type_id, name_off in enumerate(name_offs, first_id) if name_off]
     keys.sort()
     return NameIndex(array("I", [key >> 32 for key in keys]), array("I", [key & 0xFFFFFFFF for key in keys]))
 
 
 def _hash_strings(strings: bytes, *, skip: int) -> dict[int, int]:
+    """Name offset -> hash, for every string that starts after a NUL."""
     names = strings.split(b"\0")
-    hashes = list(map(zlib.crc32, names))
-    if b"___" in strings:
-        for at, name in enumerate(names):
-            if b"___" in name:
-                hashes[at] = name_hash(name)
-    offsets = accumulate(map(len, names), lambda at, length: at + length + 1, initial=skip)
-    return dict(zip(offsets, hashes, strict=False))
+    ends = accumulate(map(len, names), initial=skip)  # without the NULs, of which each name has one before it
+    hashes = dict(zip(map(add, ends, range(len(names))), map(zlib.crc32, names), strict=True))
+    at = strings.find(b"___")
+    while at >= 0:
+        start, end = strings.rfind(b"\0", 0, at) + 1, strings.find(b"\0", at)
+        end = end if end >= 0 else len(strings)
+        hashes[skip + start] = name_hash(strings[start:end])
+        at = strings.find(b"___", end)
+    return hashes
 
 
 _INDEX = struct.Struct("<8sIIII")  # magic, byte order mark, types, named types, CRC-32 of what follows
