@@ -77,8 +77,8 @@ def _type(entry: Entry) -> int:
 
 
 def _call(attr: Memory) -> int:
-    """The call, again when a signal interrupted it, at last with signals held back. Kernels before 5.12 looked for
-    signals only after the run, so there an interrupted program has run once more than asked for."""
+    """The call, again when a signal interrupted it, at last with signals held back. Older kernels look for signals
+    only after the run, so there an interrupted program has run once more than asked for."""
     for _ in range(_RETRIES):
         result = bpf_at(_TEST_RUN, attr.address, size=_ATTR.size)
         if result != -EINTR:
