@@ -155,7 +155,7 @@ def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, righ
         return None
     from pytest_ebpf.fixtures.comparing import explain
 
-    return explain(op, left, right)
+    return explain(left, right, op=op)
 
 
 @pytest.fixture(scope="session")

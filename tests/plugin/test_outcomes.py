@@ -290,3 +290,30 @@ def test_import_time(pytester: pytest.Pytester) -> None:
         return int(line.split("|")[1])
 
     assert min(once() for _ in range(3)) < 20_000
+
+
+def test_packet_difference(pytester: pytest.Pytester, objects: Objects) -> None:
+    objects("config")
+    pytester.makepyfile(
+        """
+        from pytest_ebpf import IP, UDP, Eth
+        PACKET = Eth() / IP(ttl=9) / UDP(dport=53) / bytes(30)
+        def test_fields(bpf):
+            assert bpf.load("config.bpf.o")["police"].run(PACKET).data == PACKET.replace("ip", ttl=8)
+        def test_kinds(bpf):
+            assert bpf.load("config.bpf.o")["police"].run(PACKET) == PACKET
+        def test_runs(bpf):
+            police = bpf.load("config.bpf.o")["police"]
+            assert police.run(PACKET) == police.run(bytes(64))
+        """
+    )
+    result = pytester.runpytest()
+    result.assert_outcomes(failed=3)
+    result.stdout.re_match_lines(
+        [
+            r"E +assert packet differs in ip.ttl.*",
+            r"E +assert the packets have the same bytes, but == compares RunResult with Packet.*",
+            r"E +assert the runs differ",
+            r"E +data: .*, expected 00000000 .*",
+        ]
+    )
