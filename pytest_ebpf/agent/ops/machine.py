@@ -101,6 +101,7 @@ class Spawn:
     netns: Obj | None = None
     cgroup: str | None = None
 
+
 @dataclass(frozen=True, slots=True)
 class ScopeOpen:
     """A new owner for objects -> Made. Pass its handle as ``scope`` to ``Kernel.run``."""
