@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -47,7 +47,8 @@ def silent_wait(what: str) -> Iterator[Callable[[str], None]]:
 @dataclass(frozen=True, slots=True)
 class PoolConfig:
     """``accel`` auto, kvm or tcg; ``cache`` None for the user's cache; ``mirror`` "" for the system's own;
-    ``boot_timeout`` in seconds on real hardware (emulation gets more); ``fetch``: get missing kernels from the mirror.
+    ``boot_timeout`` in seconds on real hardware (emulation gets more); ``fetch``: get missing kernels from the mirror;
+    ``keep``: directories that guests see, read-only, although they lie below /tmp, which is a guest's own.
     """
 
     accel: Literal["auto", "kvm", "tcg"] = "auto"
@@ -58,6 +59,7 @@ class PoolConfig:
     fetch: bool = True
     memory: str = "1G"
     cpus: int = 0
+    keep: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +140,20 @@ class RunningKernel:
     """A kernel that answers. ``accel`` is KVM or TCG, or for the host how it is reached; ``accel_reason`` says why
     that; ``lost``: a guest is gone, and what it held with it."""
 
-    def __init__(self, spec: str, *, kernel: Kernel, machine: Machine | None = None, accel: str, loss: _Loss) -> None:
+    def __init__(
+        self,
+        spec: str,
+        *,
+        kernel: Kernel,
+        accel: str,
+        loss: _Loss,
+        machine: Machine | None = None,
+        image: KernelImage | None = None,
+    ) -> None:
         self.spec = spec
         self.kernel: Kernel = kernel
         self.machine = machine
+        self.image = image
         self.accel = accel
         self.accel_reason = machine.accel.reason if machine is not None else ""
         self._loss = loss
@@ -181,8 +193,13 @@ class RunningKernel:
             from pytest_ebpf.plan.facts import facts_ops, read_facts
 
             results = self.kernel.run(facts_ops(byteorder=self.described.byteorder))
-            self._facts = read_facts(results, btf=self._btf())
+            self._facts = replace(read_facts(results, btf=self._btf()), kconfig=self._kconfig())
         return self._facts
+
+    def _kconfig(self) -> str | None:
+        """A guest does not show its configuration; its image does. None: to be asked for."""
+        path = self.image.kconfig if self.image is not None else None
+        return path.read_text() if path is not None else None
 
     def _btf(self) -> Btf | None:
         if not self.described.has_btf:
@@ -316,18 +333,19 @@ class KernelPool:
                 boot_timeout=self._config.boot_timeout,
                 cache=images.store.root,
                 on_progress=say,
+                keep=self._config.keep,
             )
             began = time.monotonic()
             machine = boot(image, config=config)
             try:
-                running = self._connect(spec, machine)
+                running = self._connect(spec, machine, image=image)
             except BaseException:
                 machine.close()
                 raise
         self._boots.setdefault(spec, _Boots()).seconds.append(time.monotonic() - began)
         return running
 
-    def _connect(self, spec: str, machine: Machine) -> RunningKernel:
+    def _connect(self, spec: str, machine: Machine, *, image: KernelImage) -> RunningKernel:
         from pytest_ebpf.kernels.remote import RemoteKernel
 
         loss = _Loss()
@@ -338,7 +356,8 @@ class KernelPool:
 
         remote = RemoteKernel(machine.stream, name=spec, scale=machine.accel.factor, on_lost=lost)
         kernel = _Guest(remote, loss=loss)
-        return RunningKernel(spec, kernel=kernel, machine=machine, accel=machine.accel.kind.upper(), loss=loss)
+        accel = machine.accel.kind.upper()
+        return RunningKernel(spec, kernel=kernel, machine=machine, image=image, accel=accel, loss=loss)
 
     def _image(self, spec: str, *, config: ImageConfig, wait: Waiting) -> KernelImage:
         """From the cache; from the mirror the first time."""
