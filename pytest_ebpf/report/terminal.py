@@ -217,7 +217,7 @@ def _kernel_row(column: str, *, machine: KernelRecord | None) -> tuple[str, str,
 
 
 def _counts(records: Sequence[RunRecord], *, column: str, glyphs: Glyphs) -> list[Piece]:
-    outcomes = [record["outcome"] for record in records if record["kernel"] == column]
+    outcomes = [record["outcome"] for record in records if record["kernel"] in (column, EVERY_KERNEL)]
     pieces: list[Piece] = []
     for name in _STYLES:
         if count := outcomes.count(name):

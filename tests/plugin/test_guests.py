@@ -122,4 +122,7 @@ def test_a_kernel_that_cannot_boot_is_told_once(pytester: pytest.Pytester) -> No
     result = pytester.runpytest_subprocess("--bpf-kernels=./bzImage")
     result.assert_outcomes(passed=1, errors=2)
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
-    result.stdout.re_match_lines([r"E +pytest_ebpf.errors.ImageError: .*bzImage.*"])
+    result.stdout.re_match_lines(
+        [r"_+ ERROR at setup of test_a\[bzImage\] _+", r"ImageError: .*bzImage.*"], consecutive=True
+    )
+    result.stdout.no_fnmatch_line("*traceback*")
