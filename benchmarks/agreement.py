@@ -1,0 +1,132 @@
+"""Comparisons to text: a table per project, every difference, and what could not be compared."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from compare import Comparison, Program
+
+__all__ = ["render_report", "render_summary"]
+
+_COLUMNS = ("objects", "apart", "programs", "loaded", "refused", "differ")
+
+# What a difference looks like -> why it is. The first row that fits counts.
+_REASONS: tuple[tuple[str, str], ...] = (
+    (
+        r"only we load it .*(map '\w+': failed to create: -EINVAL)",
+        "The object gives a ring buffer or a perf event array a value type. libbpf passes its size on, and the kernel "
+        "refuses the map; we leave out what such maps do not have, as Aya and cilium/ebpf do.",
+    ),
+    (
+        r"only we load it .*(extern .*not (found|resolved))",
+        "Another program of the object uses a kernel symbol that this kernel does not have. libbpf resolves the "
+        "symbols of an object before it looks at its programs, and refuses all of them; we refuse the one.",
+    ),
+)
+_WALK_OF_WRAPPERS = (
+    "The program asks whether system calls have wrappers (LINUX_HAS_SYSCALL_WRAPPER, which BPF_KSYSCALL reads). libbpf "
+    "finds out by creating a kprobe, and says no on a kernel that has no kprobes; we look the wrapper up in the "
+    "kernel's types. So the verifier walks the other branch."
+)
+_UNEXPLAINED = "No reason is known yet."
+
+
+def render_summary(found: Sequence[Comparison]) -> str:
+    """A table with a line per project, and a line per difference and internal error."""
+    form = "{:36} " + "{:>9}" * len(_COLUMNS)
+    lines = [form.format("project", *_COLUMNS)]
+    lines += [form.format(project, *_counts(group)) for project, group in _by_project(found)]
+    lines += [form.format("all", *_counts(found)), _rate(found)]
+    lines += [f"  {_place(program)}: {_told(program)}" for program in _differing(found)]
+    lines += [f"  internal error on {one.ours.path}:\n{one.ours.internal}" for one in found if one.ours.internal]
+    return "\n".join(lines)
+
+
+def render_report(found: Sequence[Comparison]) -> str:
+    """The same as Markdown, with the reason of each difference."""
+    rows = ["| project | " + " | ".join(_COLUMNS) + " |", "|---|" + "---:|" * len(_COLUMNS)]
+    for project, group in [*_by_project(found), ("**all**", list(found))]:
+        rows.append(f"| {project} | " + " | ".join(map(str, _counts(group))) + " |")
+    lines = [*rows, "", f"{_rate(found).capitalize()}.", "", "## Differences", ""]
+    for reason, programs in _by_reason(found):
+        lines += [f"**{len(programs)} programs.** {reason}", ""]
+        lines += [f"- `{_place(program)}`: {program.difference}" for program in programs]
+        lines.append("")
+    lines += [
+        "## Not compared",
+        "",
+        "| what libbpf says | objects | programs that we load of them |",
+        "|---|---:|---:|",
+    ]
+    lines += [f"| {said} | {objects} | {loaded} |" for said, objects, loaded in _apart(found)]
+    return "\n".join(lines) + "\n"
+
+
+def _by_project(found: Sequence[Comparison]) -> Iterator[tuple[str, list[Comparison]]]:
+    return ((project, list(group)) for project, group in groupby(found, key=lambda one: one.project))
+
+
+def _counts(group: Sequence[Comparison]) -> tuple[int, ...]:
+    same = [program.same for one in group for program in one.programs]
+    apart = sum(bool(one.apart) for one in group)
+    return len(group), apart, len(same), same.count("loaded"), same.count("refused"), same.count("")
+
+
+def _rate(found: Sequence[Comparison]) -> str:
+    programs = [program for one in found for program in one.programs]
+    same = sum(bool(program.same) for program in programs)
+    return (
+        f"same verdict and same walk: {same} of {len(programs)} programs ({100 * same / max(1, len(programs)):.2f} %)"
+    )
+
+
+def _differing(found: Sequence[Comparison]) -> Iterator[Program]:
+    return (program for one in found for program in one.programs if not program.same)
+
+
+def _by_reason(found: Sequence[Comparison]) -> list[tuple[str, list[Program]]]:
+    reasons: dict[str, list[Program]] = {}
+    for program in _differing(found):
+        reasons.setdefault(_reason(program), []).append(program)
+    return sorted(reasons.items(), key=lambda item: -len(item[1]))
+
+
+def _reason(program: Program) -> str:
+    told = _told(program)
+    if "walk" in program.difference and re.match(r"ksyscall|kretsyscall|socket$", program.section):
+        return _WALK_OF_WRAPPERS
+    return next((reason for pattern, reason in _REASONS if re.search(pattern, told)), _UNEXPLAINED)
+
+
+def _place(program: Program) -> str:
+    return f"{program.project}/{program.file} {program.section} {program.name}"
+
+
+def _told(program: Program) -> str:
+    """How they differ, and what the one that refused said."""
+    said = {
+        "only libbpf loads it": program.ours.words,
+        "only we load it": program.theirs["warnings"] or program.theirs["log"],
+        "an error of ours": program.ours.words,
+    }.get(program.difference, "")
+    return f"{program.difference} ({_short(said)})" if said else program.difference
+
+
+def _short(text: str) -> str:
+    lines = [line.strip() for line in text.strip().splitlines() if not line.startswith(("processed ", "stack depth"))]
+    return " | ".join(line for line in lines[-3:] if line)[:300]
+
+
+def _apart(found: Sequence[Comparison]) -> list[tuple[str, int, int]]:
+    """(what libbpf says, objects, programs that load with us), names of the object left out."""
+    objects: Counter[str] = Counter()
+    loaded: Counter[str] = Counter()
+    for one in found:
+        if one.apart:
+            said = re.sub(r"'[^']*'|\[\d+\]", "…", one.apart.removeprefix("libbpf: ")).replace("|", "/")
+            objects[said] += 1
+            loaded[said] += sum(verdict.outcome == "loaded" for verdict in one.ours.programs)
+    return [(said, count, loaded[said]) for said, count in objects.most_common()]

@@ -1,0 +1,104 @@
+"""One object under libbpf and under us: the same verdict per program, and the same walk of the verifier?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ours import Ours, Verdict
+from peer import Peer, PeerError
+
+__all__ = ["Comparison", "Program", "compare", "find_objects"]
+
+_ENDINGS = (".o", ".elf")
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program under both loaders. ``same``: "loaded" or "refused" when they agree, else "" and ``difference``.
+    ``theirs``: as libbpf_load printed it."""
+
+    project: str
+    file: str
+    section: str
+    name: str
+    same: str
+    difference: str
+    theirs: dict[str, Any]
+    ours: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """An object. ``apart``: why libbpf does not even open it: then there is nothing to compare with."""
+
+    project: str
+    ours: Ours
+    programs: tuple[Program, ...] = ()
+    apart: str = ""
+
+
+def find_objects(folder: Path) -> list[Path]:
+    """Object files below a folder, in a fixed order."""
+    return sorted(path for path in folder.rglob("*") if path.suffix in _ENDINGS and path.is_file())
+
+
+def compare(ours: Ours, *, project: str, libbpf: Peer) -> Comparison:
+    """Load the same file with libbpf, and put both answers side by side."""
+    try:
+        theirs = _verdicts(ours, libbpf)
+    except PeerError as error:
+        return Comparison(project, ours, apart=f"libbpf_load did not survive it ({error})")
+    if "for big-endian machines" in ours.error:
+        return Comparison(project, ours, apart="of the other byte order")
+    if theirs["open_errno"]:
+        said = theirs["warnings"].strip().rpartition("\n")[2]
+        return Comparison(project, ours, apart=said or f"errno {theirs['open_errno']}")
+    verdicts = {_place(verdict): verdict for verdict in ours.programs}
+    programs = []
+    for program in theirs["programs"]:
+        section, name = program["section"], program["name"]
+        verdict = verdicts.get((section, name)) or _absent(ours, section=section, name=name)
+        same, difference = _judge(program, verdict)
+        programs.append(Program(project, ours.path.name, section, name, same, difference, program, verdict))
+    return Comparison(project, ours, tuple(programs))
+
+
+def _verdicts(ours: Ours, libbpf: Peer) -> dict[str, Any]:
+    """libbpf's answer; where it has no program type for a section that we know, it is told the type and asked again."""
+    theirs = libbpf.verdicts(ours.path)
+    types = {_place(verdict): verdict.type for verdict in ours.programs}
+    hints = {}
+    for index, program in enumerate(theirs["programs"]):
+        type_ = types.get((program["section"], program["name"]))
+        if program["type"] == 0 and type_:
+            hints[index] = "{}:{}:{}".format(index, *type_)
+    if hints:
+        theirs = libbpf.verdicts(ours.path, hints=tuple(hints.values()))
+    for index, program in enumerate(theirs["programs"]):
+        program["told"] = index in hints
+    return theirs
+
+
+def _absent(ours: Ours, *, section: str, name: str) -> Verdict:
+    if ours.internal:
+        return Verdict(name, section, "internal", words=ours.internal)
+    return Verdict(name, section, "refused", words=ours.error or "we do not see this program")
+
+
+def _judge(theirs: dict[str, Any], ours: Verdict) -> tuple[str, str]:
+    """(what both say, "") or ("", how they differ)."""
+    loaded = ours.outcome == "loaded"
+    if ours.outcome == "internal":
+        return "", "an error of ours"
+    if theirs["loaded"] != loaded:
+        return "", "only we load it" if loaded else "only libbpf loads it"
+    if theirs["walked"] != ours.walked and (loaded or min(theirs["walked"], ours.walked) >= 0):
+        return "", f"libbpf's walk is {theirs['walked']} instructions, ours {ours.walked}"
+    return ("loaded" if loaded else "refused"), ""
+
+
+def _place(verdict: Verdict) -> tuple[str, str]:
+    """libbpf tells sections without the "?" that switches them off."""
+    return verdict.section.removeprefix("?"), verdict.name

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The libbpf side of the comparisons: what libbpf makes of objects, as one JSON object per line.
+ *
+ *   libbpf_load verdicts FILE [INDEX:TYPE:ATTACH]...
+ *                                         each program alone: verdict, errno, instructions that the verifier walked;
+ *                                         the numbers tell libbpf a program type where its section does not
+ *   libbpf_load times ROUNDS < requests   whole loads; a request is "FILE" and the indexes of the programs to load,
+ *                                         separated by tabs
+ *   libbpf_load btf ROUNDS                the kernel's own types, read and parsed
+ *   libbpf_load version                   of libbpf, as plain text
+ *
+ * Times are nanoseconds. Pin paths are cleared: a comparison leaves nothing behind.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+
+#define LOG_SIZE (16 << 20)
+#define MAX_LINE (64 << 10)
+#define MAX_COMPANIONS 64
+#define NAME_SIZE 128
+#define STATS 4
+
+static char kernel_log[LOG_SIZE];
+static char warnings[8192];
+
+/* Programs that have to be loaded along: the slots of a program array name them. */
+struct companions {
+	char names[MAX_COMPANIONS][NAME_SIZE];
+	int count;
+};
+
+static int keep_warnings(enum libbpf_print_level level, const char *format, va_list args)
+{
+	size_t used = strlen(warnings);
+
+	if (level == LIBBPF_WARN && used + 1 < sizeof(warnings))
+		vsnprintf(warnings + used, sizeof(warnings) - used, format, args);
+	return 0;
+}
+
+static long now(void)
+{
+	struct timespec at;
+
+	clock_gettime(CLOCK_MONOTONIC, &at);
+	return at.tv_sec * 1000000000L + at.tv_nsec;
+}
+
+static void print_text(const char *name, const char *text)
+{
+	printf("\"%s\":\"", name);
+	for (; *text; text++) {
+		unsigned char c = *text;
+
+		if (c == '"' || c == '\\')
+			printf("\\%c", c);
+		else if (c < 0x20 || c >= 0x7f)
+			printf("\\u%04x", c);
+		else
+			putchar(c);
+	}
+	putchar('"');
+}
+
+/* The end of a text: what a log says last matters most. */
+static const char *tail(const char *text, size_t length)
+{
+	size_t all = strlen(text);
+
+	return all > length ? text + all - length : text;
+}
+
+static long walked_in_log(void)
+{
+	const char *found = NULL, *next = kernel_log;
+
+	while ((next = strstr(next, "processed ")))
+		found = next++;
+	return found ? atol(found + strlen("processed ")) : -1;
+}
+
+static struct bpf_object *open_object(const char *path)
+{
+	struct bpf_object *object = bpf_object__open_file(path, NULL);
+	struct bpf_map *map;
+
+	if (!object)
+		return NULL;
+	bpf_object__for_each_map(map, object)
+		if (bpf_map__pin_path(map))
+			bpf_map__set_pin_path(map, NULL);
+	return object;
+}
+
+/* INDEX:TYPE:ATTACH for this program, if there is one. */
+static void tell_type(struct bpf_program *program, int index, char **hints)
+{
+	int which, type, attach;
+
+	for (; *hints; hints++) {
+		if (sscanf(*hints, "%d:%d:%d", &which, &type, &attach) != 3 || which != index)
+			continue;
+		bpf_program__set_type(program, type);
+		bpf_program__set_expected_attach_type(program, attach);
+	}
+}
+
+static bool is_companion(struct bpf_program *program, const struct companions *companions)
+{
+	for (int i = 0; i < companions->count; i++)
+		if (!strcmp(companions->names[i], bpf_program__name(program)))
+			return true;
+	return false;
+}
+
+/* Notes down the program that a slot needed, if that is what was wrong. */
+static bool add_companion(struct companions *companions)
+{
+	const char *complaint = strstr(warnings, "failed to initialize slot");
+
+	if (!complaint || companions->count == MAX_COMPANIONS)
+		return false;
+	return sscanf(complaint, "%*[^]]] to prog '%127[^']", companions->names[companions->count++]) == 1;
+}
+
+/* Program `wanted` with a log, and its companions; struct_ops maps, which bring programs along, only for one of theirs. */
+static struct bpf_program *choose(struct bpf_object *object, int wanted, char **hints,
+				  const struct companions *companions)
+{
+	struct bpf_program *program, *chosen = NULL;
+	struct bpf_map *map;
+	int index = 0;
+
+	bpf_object__for_each_program(program, object) {
+		bool this_one = index == wanted;
+
+		tell_type(program, index++, hints);
+		bpf_program__set_autoload(program, this_one || is_companion(program, companions));
+		if (!this_one)
+			continue;
+		bpf_program__set_log_level(program, STATS);
+		bpf_program__set_log_buf(program, kernel_log, LOG_SIZE);
+		chosen = program;
+	}
+	bpf_object__for_each_map(map, object)
+		if (bpf_map__type(map) == BPF_MAP_TYPE_STRUCT_OPS)
+			bpf_map__set_autocreate(map, chosen && bpf_program__type(chosen) == BPF_PROG_TYPE_STRUCT_OPS);
+	return chosen;
+}
+
+/* errno is 0 after a successful load. */
+static struct bpf_program *load_chosen(struct bpf_object **object, const char *path, int index, char **hints)
+{
+	struct companions companions = {};
+	struct bpf_program *program;
+	int error;
+
+	for (;;) {
+		warnings[0] = kernel_log[0] = 0;
+		*object = open_object(path);
+		program = *object ? choose(*object, index, hints, &companions) : NULL;
+		if (!program)
+			return NULL;
+		error = bpf_object__load(*object);
+		if (!error || !add_companion(&companions))
+			break;
+		bpf_object__close(*object);
+	}
+	errno = -error;
+	return program;
+}
+
+static long verified_insns(struct bpf_program *program)
+{
+	struct bpf_prog_info info = {};
+	__u32 size = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size) ? -1 : (long)info.verified_insns;
+}
+
+static bool print_verdict(const char *path, int index, char **hints)
+{
+	struct bpf_object *object = NULL;
+	struct bpf_program *program = load_chosen(&object, path, index, hints);
+	int error = program ? errno : 0;
+
+	if (!program) {
+		bpf_object__close(object);
+		return false;
+	}
+	printf("%s{", index ? "," : "");
+	print_text("name", bpf_program__name(program));
+	putchar(',');
+	print_text("section", bpf_program__section_name(program));
+	printf(",\"type\":%d,\"loaded\":%s,\"errno\":%d,\"walked\":%ld,", bpf_program__type(program),
+	       error ? "false" : "true", error, error ? walked_in_log() : verified_insns(program));
+	print_text("log", tail(kernel_log, 600));
+	putchar(',');
+	print_text("warnings", tail(warnings, 600));
+	putchar('}');
+	bpf_object__close(object);
+	return true;
+}
+
+static int print_verdicts(const char *path, char **hints)
+{
+	struct bpf_object *object;
+	int error, count = 0;
+
+	warnings[0] = 0;
+	object = open_object(path);
+	error = object ? 0 : errno;
+	bpf_object__close(object);
+	putchar('{');
+	print_text("file", path);
+	printf(",\"open_errno\":%d,", error);
+	print_text("warnings", tail(warnings, 600));
+	printf(",\"programs\":[");
+	while (!error && print_verdict(path, count, hints))
+		count++;
+	puts("]}");
+	return 0;
+}
+
+static void choose_listed(struct bpf_object *object, const bool *wanted, int count)
+{
+	struct bpf_program *program;
+	struct bpf_map *map;
+	int index = 0;
+
+	bpf_object__for_each_program(program, object) {
+		bpf_program__set_autoload(program, index < count && wanted[index]);
+		index++;
+	}
+	bpf_object__for_each_map(map, object)
+		if (bpf_map__type(map) == BPF_MAP_TYPE_STRUCT_OPS)
+			bpf_map__set_autocreate(map, false);
+}
+
+static void print_times(const char *path, const bool *wanted, int count, int rounds)
+{
+	putchar('{');
+	print_text("file", path);
+	printf(",\"rounds\":[");
+	for (int round = 0; round < rounds; round++) {
+		long began = now(), opened;
+		struct bpf_object *object = open_object(path);
+		int error = object ? 0 : -errno;
+
+		opened = now();
+		if (object) {
+			choose_listed(object, wanted, count);
+			error = bpf_object__load(object);
+		}
+		printf("%s{\"open\":%ld,\"load\":%ld,\"errno\":%d}", round ? "," : "", opened - began, now() - opened,
+		       -error);
+		bpf_object__close(object);
+	}
+	puts("]}");
+	fflush(stdout);
+}
+
+static int serve_times(int rounds)
+{
+	static char line[MAX_LINE];
+	static bool wanted[MAX_LINE];
+
+	while (fgets(line, sizeof(line), stdin)) {
+		char *path = strtok(line, "\t\n"), *number;
+		int count = 0;
+
+		memset(wanted, 0, sizeof(wanted));
+		while ((number = strtok(NULL, "\t\n"))) {
+			int index = atoi(number);
+
+			if (index >= 0 && index < MAX_LINE) {
+				wanted[index] = true;
+				count = index >= count ? index + 1 : count;
+			}
+		}
+		if (path)
+			print_times(path, wanted, count, rounds);
+	}
+	return 0;
+}
+
+static int print_btf_times(int rounds)
+{
+	printf("{\"rounds\":[");
+	for (int round = 0; round < rounds; round++) {
+		long began = now();
+		struct btf *btf = btf__load_vmlinux_btf();
+		__u32 types = btf ? btf__type_cnt(btf) : 0;
+
+		printf("%s{\"load\":%ld,\"types\":%u}", round ? "," : "", now() - began, types);
+		btf__free(btf);
+	}
+	puts("]}");
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	libbpf_set_print(keep_warnings);
+	if (argc > 2 && !strcmp(argv[1], "verdicts"))
+		return print_verdicts(argv[2], argv + 3);
+	if (argc == 3 && !strcmp(argv[1], "times"))
+		return serve_times(atoi(argv[2]));
+	if (argc == 3 && !strcmp(argv[1], "btf"))
+		return print_btf_times(atoi(argv[2]));
+	if (argc == 2 && !strcmp(argv[1], "version")) {
+		puts(libbpf_version_string());
+		return 0;
+	}
+	fprintf(stderr, "usage: libbpf_load verdicts FILE [INDEX:TYPE:ATTACH]... | times ROUNDS | btf ROUNDS | version\n");
+	return 2;
+}

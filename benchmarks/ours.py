@@ -1,0 +1,120 @@
+"""Our side of the comparisons: every program of an object, its verdict and the instructions the verifier walked."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pytest_ebpf.agent.ops import Failed, NotRun, ProgLoaded, ProgRejected, Result, ScopeClose, ScopeOpen, Try
+from pytest_ebpf.errors import EbpfError, GuestLost, ObjectError
+from pytest_ebpf.kernels.base import made
+from pytest_ebpf.live.session import Target
+from pytest_ebpf.obj.object import ObjectFile, ProgramDef, parse_object
+from pytest_ebpf.plan.facts import more_ops, with_more
+from pytest_ebpf.plan.load_plan import LoadOptions, Plan, plan_load
+
+__all__ = ["Ours", "Verdict", "load_object"]
+
+_PROCESSED = re.compile(rb"^processed (\d+) insns", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One program. ``outcome``: "loaded", "rejected" by the kernel, "refused" by the loader with a reason, or
+    "internal": an error of ours. ``walked``: instructions the verifier processed, -1 when unknown. ``type``: program
+    and attach type of the section, None for an unknown section."""
+
+    name: str
+    section: str
+    outcome: str
+    errno: int = 0
+    walked: int = -1
+    words: str = ""
+    type: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """An object. ``error``: why nothing of it could be loaded; ``internal``: the trace of an error of ours."""
+
+    path: Path
+    programs: tuple[Verdict, ...] = ()
+    error: str = ""
+    internal: str = ""
+
+
+def load_object(path: Path, *, target: Target) -> Ours:
+    """Load all programs of an object at once, and let go of them again. Only ``GuestLost`` is raised."""
+    try:
+        return _load(path, target)
+    except GuestLost:
+        raise
+    except ObjectError as error:
+        return Ours(path, error=str(error))
+    except EbpfError as error:
+        return Ours(path, error=f"{type(error).__name__}: {error}")
+    except Exception:  # whatever it is, it is ours, and the next object is to be tried all the same
+        return Ours(path, internal=traceback.format_exc())
+
+
+def _load(path: Path, target: Target) -> Ours:
+    obj = parse_object(path.read_bytes(), name=str(path))
+    names = tuple(dict.fromkeys(program.name for program in obj.programs))
+    plan = _plan(obj, target=target, options=LoadOptions(only=names))
+    scope = made(target.kernel.run([ScopeOpen(path.name)])[0])
+    try:
+        results = target.kernel.run(plan.ops, scope=scope)
+    finally:
+        target.kernel.run([ScopeClose(scope)])
+    return Ours(path, _verdicts(plan, results=results), error=_stopped(plan, results=results))
+
+
+def _plan(obj: ObjectFile, *, target: Target, options: LoadOptions) -> Plan:
+    facts = target.facts()
+    more = more_ops(obj, facts)
+    if more:
+        facts = with_more(facts, more, results=target.kernel.run(more))
+    return plan_load(obj, facts, options=options)
+
+
+def _verdicts(plan: Plan, *, results: Sequence[Result]) -> tuple[Verdict, ...]:
+    found = []
+    for problem in plan.problems:
+        program = problem.definition
+        found.append(Verdict(program.name, program.section, "refused", words=str(problem.error), type=_type(program)))
+    for planned in plan.programs:
+        found.append(_verdict(planned.definition, result=results[planned.op]))
+    return tuple(found)
+
+
+def _type(program: ProgramDef) -> tuple[int, int] | None:
+    return (program.spec.prog_type, program.spec.attach_type) if program.spec else None
+
+
+def _verdict(program: ProgramDef, *, result: Result) -> Verdict:
+    known = Verdict(program.name, program.section, "refused", type=_type(program))
+    match result:
+        case ProgLoaded():
+            return replace(known, outcome="loaded", walked=result.verified_insns)
+        case ProgRejected():
+            processed = _PROCESSED.findall(result.log)
+            walked = int(processed[-1]) if processed else -1
+            words = result.log[-600:].decode(errors="replace")
+            return replace(known, outcome="rejected", errno=result.errno, walked=walked, words=words)
+        case Failed():
+            return replace(known, errno=result.errno, words=f"{result.op}: {result.text}")
+        case _:
+            return replace(known, words="not tried: an earlier operation failed")
+
+
+def _stopped(plan: Plan, *, results: Sequence[Result]) -> str:
+    """The operation that stopped the batch: a map that the kernel refused."""
+    if not any(isinstance(result, NotRun) for result in results):
+        return ""
+    for op, result in zip(plan.ops, results, strict=True):
+        if isinstance(result, Failed) and not isinstance(op, Try):
+            return f"{result.op} {getattr(op, 'name', '')}: {result.text} (errno {result.errno})"
+    return "the batch stopped without a reason"

@@ -1,0 +1,73 @@
+"""The peer of every comparison: ``libbpf_load.c``, compiled where it is used, against the libbpf at hand."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Peer", "PeerError", "peer"]
+
+_SOURCE = Path(__file__).with_name("libbpf_load.c")
+_TIMEOUT = 600
+
+
+class PeerError(Exception):
+    """libbpf_load could not be compiled, or it died."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A compiled ``libbpf_load``. ``version``: of its libbpf."""
+
+    program: Path
+    version: str
+
+    def verdicts(self, path: Path, *, hints: Sequence[str] = ()) -> dict[str, Any]:
+        """What libbpf makes of each program of an object, each loaded alone (see libbpf_load.c).
+
+        ``hints``: "INDEX:TYPE:ATTACH" tells it the type of a program whose section it does not know.
+        """
+        return next(self._lines(["verdicts", str(path), *hints]))
+
+    def times(self, requests: Iterable[tuple[Path, Sequence[int]]], *, rounds: int) -> Iterator[dict[str, Any]]:
+        """Whole loads of (object, indexes of its programs), ``rounds`` times each."""
+        text = "".join("\t".join([str(path), *map(str, indexes)]) + "\n" for path, indexes in requests)
+        return self._lines(["times", str(rounds)], stdin=text)
+
+    def btf(self, *, rounds: int) -> dict[str, Any]:
+        """Reading and parsing the kernel's types."""
+        return next(self._lines(["btf", str(rounds)]))
+
+    def _lines(self, arguments: Sequence[str], *, stdin: str = "") -> Iterator[dict[str, Any]]:
+        done = subprocess.run([self.program, *arguments], input=stdin, capture_output=True, text=True, timeout=_TIMEOUT)
+        if done.returncode:
+            raise PeerError(f"libbpf_load {' '.join(arguments)}: exit code {done.returncode}: {done.stderr[-400:]}")
+        return map(json.loads, done.stdout.splitlines())
+
+
+@contextmanager
+def peer(prefix: Path | None = None) -> Iterator[Peer]:
+    """Compile ``libbpf_load`` for as long as the block lasts.
+
+    ``prefix``: where a libbpf of one's own is installed (include/ and lib/libbpf.a below it), None for the system's.
+    """
+    where = tempfile.mkdtemp(prefix="libbpf-load-")
+    try:
+        program = Path(where, "libbpf_load")
+        places = [f"-I{prefix}/include", f"-L{prefix}/lib"] if prefix else []
+        libraries = ["-l:libbpf.a" if prefix else "-lbpf", "-lelf", "-lz"]
+        command = ["gcc", "-O2", "-o", str(program), str(_SOURCE), *places, *libraries]
+        built = subprocess.run(command, capture_output=True, text=True)
+        if built.returncode:
+            raise PeerError(f"{' '.join(command)}:\n{built.stderr}\nNeeded: gcc, libbpf-dev, libelf-dev, zlib1g-dev.")
+        version = subprocess.run([program, "version"], capture_output=True, text=True).stdout.strip()
+        yield Peer(program, version)
+    finally:
+        shutil.rmtree(where)
