@@ -16,7 +16,7 @@ from typing import Protocol
 from pytest_ebpf.agent.execute import execute
 from pytest_ebpf.agent.handles import Table
 from pytest_ebpf.agent.ops import Failed, NotRun
-from pytest_ebpf.agent.wire import Codec, Decoder, Hello, Reply, Request, WireError
+from pytest_ebpf.agent.wire import Alive, Codec, Decoder, Hello, Reply, Request, WireError
 
 __all__ = ["Reader", "Writer", "main", "serve"]
 
@@ -24,6 +24,7 @@ _CHUNK = 1 << 20
 _PORTS = "/dev/virtio-ports"
 _PORT_CLASS = "/sys/class/virtio-ports"
 _PORT_PATIENCE = 10.0
+_BEAT = 1.0  # seconds between two signs of life
 
 
 class Reader(Protocol):
@@ -46,13 +47,17 @@ def serve(reader: Reader, writer: Writer) -> None:
     """Say hello, then answer every request. Returns when the input ends; everything is closed by then."""
     codec, table = Codec(), Table()
     decoder = Decoder(codec)
+    pulse = _Pulse(writer, codec.encode(Alive()))
     try:
-        _send(writer, codec.encode(Hello(table.boot, ".".join(map(str, sys.version_info[:3])), os.getpid())))
+        pulse.send(codec.encode(Hello(table.boot, ".".join(map(str, sys.version_info[:3])), os.getpid())))
         while data := reader.read(min(max(decoder.missing, 1 << 16), _CHUNK)):
             for message in decoder.feed(data):
                 if not isinstance(message, Request):
                     raise WireError(f"an agent takes requests, not {type(message).__name__}")
-                _send(writer, _answer(message, table, codec=codec))
+                pulse.busy.set()
+                reply = _answer(message, table, codec=codec)
+                pulse.busy.clear()
+                pulse.send(reply)
     except (BrokenPipeError, ConnectionResetError):
         return
     finally:
@@ -71,10 +76,32 @@ def _answer(request: Request, table: Table, *, codec: Codec) -> bytes:
         return codec.encode(Reply(request.id, (failed, *[NotRun()] * (len(request.ops) - 1))))
 
 
-def _send(writer: Writer, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[writer.write(view) or 0 :]
+class _Pulse:
+    """The one way out. While a request is ``busy``, a thread says now and then that the agent is alive: bpf(2) lets
+    other threads run, so only a kernel that hangs, or a machine that stands still, is silent."""
+
+    def __init__(self, writer: Writer, beat: bytes) -> None:
+        self._writer = writer
+        self._beat = beat
+        self._lock = threading.Lock()
+        self.busy = threading.Event()
+        threading.Thread(target=self._run, name="pulse", daemon=True).start()
+
+    def send(self, data: bytes) -> None:
+        """A whole frame."""
+        with self._lock:
+            view = memoryview(data)
+            while view:
+                view = view[self._writer.write(view) or 0 :]
+
+    def _run(self) -> None:
+        try:
+            while self.busy.wait():
+                time.sleep(_BEAT)
+                if self.busy.is_set():
+                    self.send(self._beat)
+        except (OSError, ValueError):
+            return  # nobody is there, or the writer is closed: the main thread finds out for itself
 
 
 def main(argv: list[str]) -> int:

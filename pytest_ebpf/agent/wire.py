@@ -22,7 +22,7 @@ from typing import Any, get_args
 from pytest_ebpf.agent import ops
 from pytest_ebpf.agent.ops import Handle, Op, Result
 
-__all__ = ["MAX_BLOBS", "MAX_HEAD", "Codec", "Decoder", "Hello", "Message", "Reply", "Request", "WireError"]
+__all__ = ["MAX_BLOBS", "MAX_HEAD", "Alive", "Codec", "Decoder", "Hello", "Message", "Reply", "Request", "WireError"]
 
 MAX_HEAD = 64 << 20
 MAX_BLOBS = 3 << 29  # a verifier log of 1 GiB, and then some
@@ -60,12 +60,17 @@ class Reply:
     error: str = ""
 
 
-Message = Hello | Request | Reply
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """Sent now and then while a request is being worked on: the verifier may take minutes, a hang takes for ever."""
+
+
+Message = Hello | Request | Reply | Alive
 
 _Read = Callable[[Any, memoryview], Any]
 _Readers = dict[type[Any], _Read | None]  # None: as it is
 _AS_IS = frozenset({int, str, bool, float, type(None)})
-_MESSAGES = (["Hello"], ["Request"], ["Reply"])
+_MESSAGES = (["Hello"], ["Request"], ["Reply"], ["Alive"])
 _ALIASES = {"Obj": ops.Obj, "Op": ops.Op, "Result": ops.Result}
 _PLAIN = {"int": int, "str": str, "bool": bool, "None": type(None)}
 
@@ -164,7 +169,7 @@ class Codec:
 
     def __init__(self) -> None:
         found = [getattr(ops, name) for name in ops.__all__]
-        classes = [cls for cls in (*found, Hello, Request, Reply) if isinstance(cls, type) and is_dataclass(cls)]
+        classes = [cls for cls in (*found, *get_args(Message)) if isinstance(cls, type) and is_dataclass(cls)]
         self._classes = {cls.__name__: cls for cls in classes}
         self._written: dict[type[Any], _Shape] = {}
         self._shapes: dict[str, _Shape] = {}

@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from pytest_ebpf.agent.ops import Handle, Op, PerfDrain, Result, RingDrain, Spawn, TraceDrain, Try
-from pytest_ebpf.agent.wire import Codec, Decoder, Hello, Message, Reply, Request, WireError
+from pytest_ebpf.agent.wire import Alive, Codec, Decoder, Hello, Message, Reply, Request, WireError
 from pytest_ebpf.errors import GuestLost, HarnessError
 
 __all__ = ["RemoteKernel", "Stream", "needed_seconds"]
 
 _CHUNK = 1 << 20
-_PATIENCE = 30.0  # seconds for a batch beyond what its ops name themselves: the verifier may take several
+_PATIENCE = 100.0  # seconds for a batch beyond what its ops name themselves: the verifier may take many
+_SILENCE = 5.0  # seconds without a sign of life, which an agent that works gives every second
 _STALL = 5.0  # seconds between two pieces of one answer
 _BYTES_PER_SECOND = 20e6  # what a virtio port under emulation carries, with room to spare
 _NAMED = 4  # ops named in a message
@@ -131,16 +132,23 @@ class RemoteKernel:
                 return message  # an older one answers a batch that was interrupted
 
     def _receive(self, ops: Sequence[Op], *, deadline: float, what: str) -> Message:
+        silence = _SILENCE * self._scale if ops else _PATIENCE * self._scale
         while not self._inbox:
             wanted = min(max(self._decoder.missing, 1 << 16), _CHUNK)
+            left = deadline - time.monotonic()
             try:
-                data = self._stream.read(wanted, max(0.001, deadline - time.monotonic()))
+                data = self._stream.read(wanted, max(0.001, min(left, silence)))
                 if not data:
                     raise self._lose("it died (its end of the connection is closed)", ops)
-                self._inbox = self._decoder.feed(data)
-                deadline = max(deadline, time.monotonic() + _STALL * self._scale)  # an answer is on its way
+                messages = self._decoder.feed(data)
+                self._inbox = [message for message in messages if not isinstance(message, Alive)]
+                if self._inbox or not messages:  # an answer is on its way
+                    deadline = max(deadline, time.monotonic() + _STALL * self._scale)
             except TimeoutError:
-                raise self._lose(f"it did not answer {what}", ops) from None
+                late = (
+                    f"it did not answer {what}" if left <= silence else f"it hangs: no sign of life for {silence:.0f} s"
+                )
+                raise self._lose(late, ops) from None
             except WireError as error:
                 raise self._lose(f"it sent garbage: {error}", ops) from error
             except OSError as error:

@@ -96,7 +96,7 @@ def test_silence_is_a_lost_guest_that_stays_lost() -> None:
         return "Kernel panic - not syncing"
 
     kernel = RemoteKernel(ScriptedStream(silent), name="6.1", on_lost=console)
-    with pytest.raises(GuestLost, match=r"kernel 6\.1 was lost during ReadFile, Describe: it did not answer") as lost:
+    with pytest.raises(GuestLost, match=r"kernel 6\.1 was lost during ReadFile, Describe: it hangs: no sign of life") as lost:
         kernel.run([ReadFile("/x"), Try(Describe())])
     assert lost.value.console == "Kernel panic - not syncing"
     with pytest.raises(GuestLost, match=r"kernel 6\.1 is gone; earlier: kernel 6\.1 was lost during") as again:
@@ -194,7 +194,7 @@ def test_deadlines_follow_the_ops_and_the_scale() -> None:
     assert needed_seconds([KmsgSince()]) == 0
     stream = ScriptedStream(answering(Exited(0, b"", b"")))
     RemoteKernel(stream, name="k", scale=5).run([Spawn(("a",), timeout=60)], timeout=10)
-    assert 5 * 100 - 1 < stream.timeouts[-1] < 5 * 100 + 1
+    assert stream.timeouts[-1] == 5 * 5, "the agent gives a sign of life well before the deadline"
 
 
 def test_long_lists_of_ops_are_cut_in_messages() -> None:
@@ -277,6 +277,26 @@ def test_a_stopped_agent_is_lost_at_the_deadline(monkeypatch: pytest.MonkeyPatch
         with pytest.raises(GuestLost, match="did not answer within"):
             kernel.run([Describe()])
         assert gone(child_pid(kernel))
+
+
+def test_a_stopped_agent_is_lost_soon_however_long_it_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    from pytest_ebpf.kernels import remote
+
+    with open_agent_kernel(name="agent") as kernel:
+        monkeypatch.setattr(remote, "_SILENCE", 0.3)
+        os.kill(child_pid(kernel), signal.SIGSTOP)
+        with pytest.raises(GuestLost, match="no sign of life"):
+            kernel.run([Spawn(("/bin/sleep", "60"), timeout=60)])
+
+
+def test_an_agent_that_works_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pytest_ebpf.kernels import remote
+
+    with open_agent_kernel(name="agent") as kernel:
+        monkeypatch.setattr(remote, "_SILENCE", 1.5)
+        assert kernel.run([Spawn(("/bin/sleep", "2.5"), timeout=60)]) == [Exited(0, b"", b"")]
 
 
 def test_an_agent_ends_with_the_connection_also_when_it_waits() -> None:
