@@ -128,7 +128,7 @@ class _Guest:
         try:
             return self._kernel.run(ops, scope=scope, timeout=timeout)
         except GuestLost as error:
-            if self._loss.reasons:
+            if self._loss.reasons and self._loss.reasons[0] not in error.message:
                 raise GuestLost(f"{error.message}: {self._loss.reasons[0]}", console=error.console) from None
             raise
 
