@@ -96,7 +96,9 @@ def test_silence_is_a_lost_guest_that_stays_lost() -> None:
         return "Kernel panic - not syncing"
 
     kernel = RemoteKernel(ScriptedStream(silent), name="6.1", on_lost=console)
-    with pytest.raises(GuestLost, match=r"kernel 6\.1 was lost during ReadFile, Describe: it hangs: no sign of life") as lost:
+    with pytest.raises(
+        GuestLost, match=r"kernel 6\.1 was lost during ReadFile, Describe: it hangs: no sign of life"
+    ) as lost:
         kernel.run([ReadFile("/x"), Try(Describe())])
     assert lost.value.console == "Kernel panic - not syncing"
     with pytest.raises(GuestLost, match=r"kernel 6\.1 is gone; earlier: kernel 6\.1 was lost during") as again:
