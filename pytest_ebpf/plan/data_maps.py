@@ -20,11 +20,15 @@ __all__ = ["DataMap", "plan_data", "section_layouts"]
 
 _ARRAY = 2
 _RDONLY_PROG, _MMAPABLE = 1 << 7, 1 << 10
+# INT_MAX, the limit of any value that maps have had (kernel/bpf/arraymap.c: array_map_alloc_check); before Linux 6.1
+# arrays stopped at KMALLOC_MAX_SIZE, 4 MiB on x86: that kernel says so itself (E2BIG).
+_LARGEST = (1 << 31) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class DataMap:
-    """The map of one data section. ``contents`` is what it starts with; ``frozen``: programs may only read it."""
+    """The map of one data section. ``contents`` is what it starts with, b"" for zeros (a .bss can be as large as it
+    likes, and costs nothing); ``frozen``: programs may only read it."""
 
     definition: MapDef
     kernel_name: str
@@ -34,7 +38,8 @@ class DataMap:
 
 
 def plan_data(obj: ObjectFile, facts: Facts, *, values: Mapping[str, Any]) -> tuple[DataMap, ...]:
-    """One map per data section of the object. ObjectError for a value that names no variable or does not fit it."""
+    """One map per data section of the object. ObjectError for a value that names no variable or does not fit it, and
+    for a section larger than what any kernel keeps in a map."""
     sections = [s for s in obj.data if s.kind != "struct_ops" and s.size]
     _check_names(obj, sections, values=values)
     return tuple(_data_map(obj, section, facts=facts, values=values) for section in sections)
@@ -58,6 +63,9 @@ def _is_typed(obj: ObjectFile, section: DataSection) -> bool:
 
 
 def _data_map(obj: ObjectFile, section: DataSection, *, facts: Facts, values: Mapping[str, Any]) -> DataMap:
+    if section.size > _LARGEST:
+        hint = "no kernel has a map value of 2 GiB; put the data into a map with many entries"
+        raise ObjectError(f"{section.size:,} bytes of data", path=obj.name, section=section.name, hint=hint)
     frozen = section.kind == "rodata"
     # As libbpf: a section whose variables all are static is private to the programs.
     shared = any(variable.is_global for variable in section.variables)
@@ -77,12 +85,12 @@ def _data_map(obj: ObjectFile, section: DataSection, *, facts: Facts, values: Ma
 
 
 def _contents(obj: ObjectFile, section: DataSection, *, values: Mapping[str, Any]) -> bytes:
+    given = [variable for variable in section.variables if variable.name in values]
+    if not given:
+        return section.data
     data = bytearray(section.data.ljust(section.size, b"\0"))
-    for variable in section.variables:
-        if variable.name in values:
-            data[variable.offset : variable.offset + variable.size] = _encoded(
-                obj, variable, value=values[variable.name]
-            )
+    for variable in given:
+        data[variable.offset : variable.offset + variable.size] = _encoded(obj, variable, value=values[variable.name])
     return bytes(data)
 
 
@@ -97,6 +105,9 @@ def _encoded(obj: ObjectFile, variable: Variable, *, value: Any) -> bytes:
             raw = _untyped(value, size=variable.size, byteorder=obj.byteorder)
     except (ValueError, TypeError, OverflowError) as error:
         raise ObjectError(f"global {variable.name!r} cannot be {value!r}: {error}", path=obj.name) from None
+    if len(raw) > variable.size:
+        message = f"global {variable.name!r} is {variable.size} bytes long, but its type takes {len(raw)}"
+        raise ObjectError(message, path=obj.name)
     return bytes(raw).ljust(variable.size, b"\0")
 
 

@@ -140,7 +140,8 @@ def _wanted(obj: ObjectFile, only: tuple[str, ...]) -> tuple[list[ProgramDef], t
     if only:
         return [p for p in obj.programs if p.name in only], tuple(n for n in names if n not in only)
     off = tuple(p.name for p in obj.programs if p.spec is not None and not p.spec.autoload)
-    return [p for p in obj.programs if p.name not in off], off
+    without = frozenset(off)
+    return [p for p in obj.programs if p.name not in without], off
 
 
 class _Builder:
@@ -207,7 +208,7 @@ class _Builder:
 
     def _filled(self, op: MapCreate, *, name: str, contents: bytes, frozen: bool) -> Ref:
         ref = self.add(replace(op, name=name))
-        if any(contents):
+        if contents.count(0) < len(contents):
             self.add(MapSet(ref, bytes(4), contents))
         if frozen:
             self.add(Try(MapFreeze(ref)))  # 5.2; without it the verifier only knows less

@@ -35,7 +35,7 @@ def test_constants_are_frozen_and_readable_by_programs_only() -> None:
     assert rodata.contents == bytes(range(16))
     assert not bss.frozen
     assert bss.definition.flags == 0  # all static: nothing to share
-    assert bss.contents == bytes(8)
+    assert bss.contents == b""  # zeros need no writing
     assert (bss.definition.key_size, bss.definition.value_size, bss.definition.max_entries) == (4, 8, 1)
 
 
@@ -85,3 +85,21 @@ def test_names_of_data_maps(name: str, section: str, expected: str) -> None:
 def test_layouts_are_for_sections_with_types() -> None:
     layout = SectionLayout(16, {"limit": (0, 4), "config": (4, 8), "raw": (12, 3)})
     assert section_layouts(OBJ) == {4: layout}
+
+
+def test_zeros_are_not_written_out() -> None:
+    """A .bss may be larger than this machine's memory."""
+    huge = DataSection(".bss", "bss", (1 << 31) - 1, b"")
+    (planned,) = plan_data(an_object(data=(huge,)), facts(), values={})
+    assert (planned.contents, planned.definition.value_size) == (b"", (1 << 31) - 1)
+
+
+def test_a_section_that_no_kernel_takes() -> None:
+    with pytest.raises(ObjectError, match=r"demo\.bpf\.o\[\.bss\]: 2,147,483,648 bytes of data\nno kernel has"):
+        plan_data(an_object(data=(DataSection(".bss", "bss", 1 << 31, b""),)), facts(), values={})
+
+
+def test_a_variable_shorter_than_its_type() -> None:
+    section = DataSection(".data", "data", 8, bytes(8), (Variable("short", 0, 4, 3),))
+    with pytest.raises(ObjectError, match="global 'short' is 4 bytes long, but its type takes 8"):
+        plan_data(an_object(btf=BTF, data=(section,)), facts(), values={"short": {"limit": 1}})
