@@ -70,11 +70,12 @@ def rejection(
     log = parse_log(result.log.decode(errors="replace"), log_level=result.log_level)
     log = replace(log, source_line=locate(log, lines))
     name = errno_name(result.errno)
-    why = poison_note(log, notes) or log.error or (log.notes[-1] if log.notes else "")
+    unresolved, _, advice = poison_note(log, notes).rpartition("; ")  # "what is missing (where); what to do"
+    why = unresolved or log.error or (log.notes[-1] if log.notes else "")
     message = f"{program}: {why or 'the kernel refused it without a word'}"
-    if log.source_line is not None:
+    if log.source_line is not None and not unresolved:
         message += f", at {log.source_line}"
-    hint = "" if why else _silent_hint(name, section)
+    hint = advice[:1].upper() + advice[1:] if unresolved else "" if why else _silent_hint(name, section)
     return ProgramRejected(f"{message} ({name})", program=program, errno=result.errno, log=log, hint=hint)
 
 
