@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pytest_ebpf.agent import ops as o
+from pytest_ebpf.agent.arena import mem_read, mem_write
 from pytest_ebpf.agent.batch import Batch
 from pytest_ebpf.agent.handles import Refused, Table
 from pytest_ebpf.agent.info import info_by_fd, next_id, obj_by_id
+from pytest_ebpf.agent.kernel_btf import btf_by_name
 from pytest_ebpf.agent.links import (
     link_create,
     link_detach,
@@ -23,7 +25,7 @@ from pytest_ebpf.agent.links import (
     prog_query,
     raw_tracepoint_open,
 )
-from pytest_ebpf.agent.machine import describe, make_dir, mount, open_file, read_file, write_file
+from pytest_ebpf.agent.machine import describe, list_dir, make_dir, mount, open_file, read_file, write_file
 from pytest_ebpf.agent.map_batch import map_dump, map_update
 from pytest_ebpf.agent.maps import map_create, map_delete, map_freeze, map_get, map_pop, map_set
 from pytest_ebpf.agent.netns import net_ns, netlink
@@ -48,6 +50,9 @@ EXECUTE: dict[type[Any], Callable[[Any, Batch], o.Result]] = {
     o.MapDump: map_dump,
     o.MapUpdate: map_update,
     o.MapFreeze: map_freeze,
+    o.MemRead: mem_read,
+    o.MemWrite: mem_write,
+    o.BtfByName: btf_by_name,
     o.BtfLoad: btf_load,
     o.ProgLoad: prog_load,
     o.ProgRun: prog_run,
@@ -75,6 +80,7 @@ EXECUTE: dict[type[Any], Callable[[Any, Batch], o.Result]] = {
     o.KmsgSince: kmsg_since,
     o.Describe: describe,
     o.ReadFile: read_file,
+    o.ListDir: list_dir,
     o.WriteFile: write_file,
     o.MakeDir: make_dir,
     o.OpenFile: open_file,

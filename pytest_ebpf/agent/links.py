@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from pytest_ebpf.agent.batch import Batch
@@ -189,7 +190,14 @@ def obj_pin(op: ObjPin, batch: Batch) -> Result:
     path = os.fsencode(op.path)
     bpf(Cmd.OBJ_PIN, ATTR_OBJ.pack(pathname=address_of(path), bpf_fd=batch.fd(op.obj)))
     entry.pins.append(op.path)
+    if op.undo:
+        entry.closers.append(lambda: _unpin(path))
     return Done()
+
+
+def _unpin(path: bytes) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def obj_get(op: ObjGet, batch: Batch) -> Result:

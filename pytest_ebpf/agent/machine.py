@@ -17,6 +17,7 @@ from pytest_ebpf.agent.ops import (
     Describe,
     Described,
     Done,
+    ListDir,
     Made,
     MakeDir,
     Mount,
@@ -28,7 +29,7 @@ from pytest_ebpf.agent.ops import (
 from pytest_ebpf.agent.syscalls import mount as do_mount
 from pytest_ebpf.agent.syscalls import umount
 
-__all__ = ["describe", "kill_cgroup", "make_dir", "mount", "open_file", "read_file", "write_file"]
+__all__ = ["describe", "kill_cgroup", "list_dir", "make_dir", "mount", "open_file", "read_file", "write_file"]
 
 _MS_REMOUNT, _MS_BIND = 32, 4096
 _CAP_BPF, _CAP_SYS_ADMIN = 1 << 39, 1 << 21
@@ -69,6 +70,11 @@ def _capabilities() -> int:
 def read_file(op: ReadFile, batch: Batch) -> Result:
     """A file's bytes."""
     return Data(read_bytes(op.path, limit=op.limit))
+
+
+def list_dir(op: ListDir, batch: Batch) -> Result:
+    """The names in a directory."""
+    return Data(b"".join(os.fsencode(name) + b"\0" for name in sorted(os.listdir(op.path))))
 
 
 def write_file(op: WriteFile, batch: Batch) -> Result:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from errno import ENOENT
 from struct import Struct
 
+from pytest_ebpf.agent.arena import map_arena
 from pytest_ebpf.agent.batch import Batch
 from pytest_ebpf.agent.facts import possible_cpus
 from pytest_ebpf.agent.handles import Entry, MapShape, Refused
@@ -96,6 +97,10 @@ def _create(batch: Batch, op: MapCreate, *, with_btf: bool) -> int:
         numa_node=op.numa_node,
         map_name=object_name(op.name),
         map_extra=op.map_extra,
+        btf_vmlinux_value_type_id=op.kernel_value,
+        value_type_btf_obj_fd=batch.fd(op.kernel_btf),
+        excl_prog_hash=address_of(op.exclusive),
+        excl_prog_hash_size=len(op.exclusive),
         **typed,
     )
     return raise_memlock(lambda: bpf_errno(Cmd.MAP_CREATE, attr))
@@ -113,6 +118,8 @@ def map_create(op: MapCreate, batch: Batch) -> Result:
     entry.shape = MapShape(op.type, op.key_size, op.value_size, op.max_entries, width)
     if op.inner_map is not None:
         entry.state = "outer"
+    if op.type == MapType.ARENA:
+        map_arena(entry, pages=op.max_entries, address=op.map_extra)
     return Made(entry.handle)
 
 
@@ -153,7 +160,7 @@ def map_set(op: MapSet, batch: Batch) -> Result:
     shape = entry.shape or shape_of(batch, entry)
     check_key(entry, shape, key=op.key)
     if isinstance(op.value, bytes):
-        value = op.value
+        value = _with_fds(op, batch)
     else:
         target = batch.entry(op.value)
         value = _FD.pack(batch.fd(op.value)).ljust(shape.width, b"\0")
@@ -162,6 +169,19 @@ def map_set(op: MapSet, batch: Batch) -> Result:
         raise Refused(_wrong_value(entry, shape, got=len(value)))
     bpf(Cmd.MAP_UPDATE_ELEM, elem_attr(entry.fd, address_of(op.key), value=address_of(value), flags=op.flags))
     return Done()
+
+
+def _with_fds(op: MapSet, batch: Batch) -> bytes:
+    assert isinstance(op.value, bytes)
+    if not op.fds:
+        return op.value
+    value = bytearray(op.value)
+    for at in op.fds:
+        if not 0 <= at.offset <= len(value) - _FD.size:
+            raise Refused(f"no room for an fd at byte {at.offset} of {len(value)}")
+        _FD.pack_into(value, at.offset, batch.fd(at.target))
+        batch.entry(at.target).held.add(batch.entry(op.map).handle.serial)
+    return bytes(value)
 
 
 def _wrong_value(entry: Entry, shape: MapShape, *, got: int) -> str:

@@ -27,6 +27,7 @@ __all__ = [
     "bpf_errno",
     "detached_mount",
     "error_text",
+    "map_shared",
     "mount",
     "perf_event_open",
     "perf_ioctl",
@@ -34,6 +35,7 @@ __all__ = [
     "setns",
     "signals_held_back",
     "umount",
+    "unmap",
     "unshare",
 ]
 
@@ -45,6 +47,7 @@ _ENOTSUPP = 524  # include/linux/errno.h: internal to the kernel, yet bpf() retu
 _PROG_LOAD = 5
 _LOAD_ATTEMPTS = 4
 _FSCONFIG_CMD_CREATE = 6
+_MAP_FIXED_NOREPLACE = 0x100000  # Linux 4.17
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _machine = os.uname().machine
@@ -91,6 +94,9 @@ class Memory:
 
 
 _libc.strnlen.restype = ctypes.c_size_t
+_libc.mmap.restype = _VoidPointer
+_libc.mmap.argtypes = [_VoidPointer, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+_MAP_FAILED = _VoidPointer(-1).value
 
 
 def address_of(data: bytes) -> int:
@@ -183,6 +189,21 @@ def unshare(flags: int) -> None:
 def setns(fd: int, kind: int) -> None:
     """setns(2), for the calling thread."""
     if _libc.setns(ctypes.c_int(fd), ctypes.c_int(kind)) != 0:
+        raise _fail()
+
+
+def map_shared(fd: int, size: int, *, address: int = 0) -> int:
+    """mmap(2) of all of ``fd``, readable and writable, at ``address`` (0: wherever) -> the address."""
+    flags = mmap.MAP_SHARED | (_MAP_FIXED_NOREPLACE if address else 0)
+    result: int | None = _libc.mmap(_VoidPointer(address), size, mmap.PROT_READ | mmap.PROT_WRITE, flags, fd, 0)
+    if result is None or result == _MAP_FAILED:
+        raise _fail()
+    return result
+
+
+def unmap(address: int, size: int) -> None:
+    """munmap(2)."""
+    if _libc.munmap(_VoidPointer(address), ctypes.c_size_t(size)) != 0:
         raise _fail()
 
 

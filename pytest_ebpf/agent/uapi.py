@@ -279,6 +279,8 @@ ATTR_MAP_CREATE = Layout(
         "map_extra": (64, "Q"),
         "value_type_btf_obj_fd": (72, "I"),
         "map_token_fd": (76, "I"),
+        "excl_prog_hash": (80, "Q"),
+        "excl_prog_hash_size": (88, "I"),
     }
 )
 

@@ -38,6 +38,7 @@ _MADE_KINDS: dict[type[Any], str] = {
     o.MakeDir: "dir",
     o.OpenFile: "file",
     o.NetNs: "netns",
+    o.BtfByName: "btf",
     o.ObjGet: "map",
     o.ObjById: "map",
 }

@@ -44,6 +44,7 @@ from pytest_ebpf.agent.ops.links import (
 )
 from pytest_ebpf.agent.ops.machine import (
     Describe,
+    ListDir,
     MakeDir,
     Mount,
     Netlink,
@@ -64,8 +65,11 @@ from pytest_ebpf.agent.ops.maps import (
     MapPop,
     MapSet,
     MapUpdate,
+    MemRead,
+    MemWrite,
 )
 from pytest_ebpf.agent.ops.progs import (
+    BtfByName,
     BtfLoad,
     Close,
     InfoByFd,
@@ -100,6 +104,7 @@ from pytest_ebpf.agent.ops.results import (
 )
 
 __all__ = [
+    "BtfByName",
     "BtfLoad",
     "Close",
     "Data",
@@ -120,6 +125,7 @@ __all__ = [
     "LinkCreate",
     "LinkDetach",
     "LinkUpdate",
+    "ListDir",
     "Made",
     "MakeDir",
     "MapCreate",
@@ -130,6 +136,8 @@ __all__ = [
     "MapPop",
     "MapSet",
     "MapUpdate",
+    "MemRead",
+    "MemWrite",
     "Mount",
     "NetNs",
     "Netlink",
@@ -189,7 +197,10 @@ Op = Union[
     MapDump,
     MapUpdate,
     MapFreeze,
+    MemRead,
+    MemWrite,
     BtfLoad,
+    BtfByName,
     ProgLoad,
     ProgRun,
     ProgRunMany,
@@ -216,6 +227,7 @@ Op = Union[
     KmsgSince,
     Describe,
     ReadFile,
+    ListDir,
     WriteFile,
     MakeDir,
     OpenFile,

@@ -8,6 +8,7 @@ from pytest_ebpf.agent.ops.base import FdAt, Obj
 
 __all__ = [
     "Describe",
+    "ListDir",
     "MakeDir",
     "Mount",
     "NetNs",
@@ -32,6 +33,13 @@ class ReadFile:
 
     path: str
     limit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ListDir:
+    """The names in a directory -> Data: sorted, each followed by a NUL."""
+
+    path: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_ebpf.agent.ops.base import Obj
+from pytest_ebpf.agent.ops.base import FdAt, Obj
 
 __all__ = [
     "MapCreate",
@@ -15,12 +15,19 @@ __all__ = [
     "MapPop",
     "MapSet",
     "MapUpdate",
+    "MemRead",
+    "MemWrite",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class MapCreate:
-    """BPF_MAP_CREATE -> Made. Sizes in bytes, as the kernel wants them (value_size of one CPU for per-CPU maps)."""
+    """BPF_MAP_CREATE -> Made. Sizes in bytes, as the kernel wants them (value_size of one CPU for per-CPU maps).
+
+    ``kernel_value``: the kernel's own type of the value (struct_ops), of module ``kernel_btf`` or of vmlinux.
+    ``exclusive``: SHA-256 of the one program that may use the map (Linux 6.18). An arena is mapped at once, and stays
+    mapped in the agent: programs that use it do not load before.
+    """
 
     type: int
     key_size: int
@@ -34,6 +41,9 @@ class MapCreate:
     btf_key: int = 0
     btf_value: int = 0
     map_extra: int = 0
+    kernel_value: int = 0
+    kernel_btf: Obj | None = None
+    exclusive: bytes = b""
     site: str = ""
 
 
@@ -49,12 +59,14 @@ class MapGet:
 
 @dataclass(frozen=True, slots=True)
 class MapSet:
-    """BPF_MAP_UPDATE_ELEM -> Done. An ``Obj`` as value stores that object's fd (prog arrays, map-in-map)."""
+    """BPF_MAP_UPDATE_ELEM -> Done. An ``Obj`` as value stores that object's fd (prog arrays, map-in-map); ``fds`` puts
+    fds into a value of bytes (the programs of a struct_ops map)."""
 
     map: Obj
     key: bytes
     value: bytes | Obj
     flags: int = 0
+    fds: tuple[FdAt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +109,21 @@ class MapFreeze:
     """BPF_MAP_FREEZE -> Done."""
 
     map: Obj
+
+
+@dataclass(frozen=True, slots=True)
+class MemRead:
+    """``size`` bytes at ``offset`` of an arena -> Data."""
+
+    map: Obj
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemWrite:
+    """Bytes into an arena, its pages allocated by that -> Done."""
+
+    map: Obj
+    offset: int
+    data: bytes

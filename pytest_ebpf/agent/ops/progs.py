@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pytest_ebpf.agent.ops.base import FdPatch, Obj
 
 __all__ = [
+    "BtfByName",
     "BtfLoad",
     "Close",
     "InfoByFd",
@@ -85,10 +86,11 @@ class ProgRunMany:
 
 @dataclass(frozen=True, slots=True)
 class ObjPin:
-    """BPF_OBJ_PIN -> Done."""
+    """BPF_OBJ_PIN -> Done. With ``undo`` the pin goes when the object's handle closes."""
 
     obj: Obj
     path: str
+    undo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,14 @@ class ObjById:
 
     kind: str
     id: int
+    site: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BtfByName:
+    """The BTF of a loaded kernel module (or "vmlinux") by its name -> Made, or Failed(ENOENT)."""
+
+    name: str
     site: str = ""
 
 
