@@ -1,0 +1,182 @@
+"""C declarations of BTF types: declarators, and the bodies of structs, unions and enums."""
+
+from __future__ import annotations
+
+import re
+
+from pytest_ebpf.btf.c_layout import Piece, c_layout
+from pytest_ebpf.btf.c_names import CNames, float_spelling, identifier, int_spelling
+from pytest_ebpf.btf.c_order import needs_alias
+from pytest_ebpf.btf.layout import MAX_DEPTH
+from pytest_ebpf.btf.parse import Btf
+from pytest_ebpf.btf.types import (
+    Array,
+    BtfType,
+    Enum,
+    Float,
+    FuncProto,
+    Fwd,
+    Int,
+    Kind,
+    Modifier,
+    Param,
+    Ptr,
+    Struct,
+    Typedef,
+)
+from pytest_ebpf.errors import ObjectError
+
+__all__ = ["CDeclarer", "keyword"]
+
+_QUALIFIERS = {Kind.CONST: "const", Kind.VOLATILE: "volatile", Kind.RESTRICT: "restrict"}
+_MODES = {1: "QI", 2: "HI", 8: "DI"}  # GCC's names of integer sizes; clang has them too
+_PACKED = " __attribute__((packed))"
+_LONG = 64  # bits
+_INT_MIN, _LONG_MIN = -(1 << 31), -(1 << 63)
+
+
+class CDeclarer:
+    """Writes types of one ``Btf`` with the names that ``names`` gives them."""
+
+    def __init__(self, btf: Btf, names: CNames) -> None:
+        self._btf = btf
+        self._names = names
+
+    def declare(self, type_id: int, inner: str = "", *, depth: int = 0) -> str:
+        """A declaration of ``inner`` as a ``type_id``: "int (*inner)(void *)". ``depth`` counts tabs."""
+        quals: list[str] = []
+        for _ in range(2 * MAX_DEPTH):
+            found = self._btf.type(type_id)
+            if isinstance(found, Modifier):
+                quals += self._qualifier(found, quals=quals)
+                type_id = found.type
+            elif isinstance(found, Ptr):
+                inner, quals = "*" + " ".join([*quals, inner]), []
+                type_id = found.type
+            elif isinstance(found, Array):
+                inner = f"{_wrapped(inner)}[{found.nelems}]"
+                type_id = found.type
+            elif isinstance(found, FuncProto):
+                inner, quals = f"{_wrapped(inner)}({self._params(found, depth=depth)})", []
+                type_id = found.ret
+            else:
+                break
+        else:
+            raise ObjectError(f"BTF type {type_id} nests too deep to be written in C", section=".BTF")
+        quals = [word for word in quals if word != "restrict" or isinstance(found, Typedef)]
+        return " ".join(filter(None, (*quals, self._base(found, type_id=type_id, depth=depth), inner)))
+
+    def _qualifier(self, found: Modifier, *, quals: list[str]) -> list[str]:
+        word = _QUALIFIERS.get(found.kind) or f"__attribute__(({_tag(found)}))"
+        return [] if word in quals else [word]
+
+    def prototype(self, name: str, proto: FuncProto) -> str:
+        """A function with the names of its parameters: "int name(void *ctx, u32 len)"."""
+        return self.declare(proto.ret, f"{name}({self._params(proto, depth=0, named=True)})")
+
+    def _params(self, proto: FuncProto, *, depth: int, named: bool = False) -> str:
+        texts = [self._param(param, depth=depth, name=param.name if named else "") for param in proto.params]
+        # a lone ``...`` is no C before C23
+        return ", ".join(texts) if texts != ["..."] else ""
+
+    def _param(self, param: Param, *, depth: int, name: str) -> str:
+        return self.declare(param.type, identifier(name), depth=depth) if param.type else "..."
+
+    def _base(self, found: BtfType, *, type_id: int, depth: int) -> str:
+        names = self._names
+        match found:
+            case Struct() if not found.name:
+                return self.body(type_id, found, depth=depth)
+            case Enum() if not found.name:
+                return self.enum_body(found, depth=depth)
+            case Struct() | Fwd() | Enum():
+                return f"{keyword(found)} {names.tag(type_id)}"
+            case Int() | Float():
+                return names.ident(type_id) if needs_alias(found) else _number(found)
+            case Typedef():
+                return names.ident(type_id)
+        return "void"
+
+    def body(self, type_id: int, struct: Struct, *, depth: int = 0, tag: str = "") -> str:
+        """ "struct tag { ... }" with its attributes. ObjectError when it holds itself."""
+        if depth > MAX_DEPTH:
+            raise ObjectError(f"BTF type {type_id} nests too deep to be written in C", section=".BTF")
+        layout = c_layout(self._btf, type_id)
+        lines = [f"{keyword(struct)} {tag} {{" if tag else f"{keyword(struct)} {{"]
+        indent = "\t" * (depth + 1)
+        if layout.opaque:
+            lines.append(f"{indent}unsigned char bytes[{struct.size}]; /* no C struct is like the one in BTF */")
+        lines += [f"{indent}{self._line(piece, depth=depth + 1)};" for piece in layout.pieces]
+        closing = "\t" * depth + "}"
+        return "\n".join([*lines, closing + (_PACKED if layout.packed else "")])
+
+    def _line(self, piece: Piece, *, depth: int) -> str:
+        member = piece.member
+        if member is None:
+            return _filler(piece.bits)
+        if not member.name:
+            # a struct with a tag but no name for the member takes -fms-extensions; its body in place does not
+            inner_id = self._btf.resolve(member.type)
+            inner = self._btf.type(inner_id)
+            assert isinstance(inner, Struct)
+            return self.body(inner_id, inner, depth=depth)
+        text = self.declare(member.type, identifier(member.name), depth=depth)
+        return f"{text}: {piece.bits}" if piece.bits else text
+
+    def enum_body(self, enum: Enum, *, depth: int = 0, tag: str = "") -> str:
+        """ "enum tag { ... }"; ``enum tag`` alone when BTF has no values for it."""
+        head = f"enum {tag}" if tag else "enum"
+        if not enum.values:
+            return head if tag else "int"
+        indent = "\t" * (depth + 1)
+        values = [f"{indent}{self._names.enumerator(name)} = {_enum_number(number)}," for name, number in enum.values]
+        mode = f" __attribute__((mode({_MODES[enum.size]})))" if _needs_mode(enum) else ""
+        return "\n".join([f"{head} {{", *values, "\t" * depth + "}" + mode])
+
+
+def keyword(found: Struct | Fwd | Enum) -> str:
+    """struct, union or enum: what goes before the tag."""
+    if isinstance(found, Enum):
+        return "enum"
+    return "union" if found.is_union else "struct"
+
+
+def _wrapped(inner: str) -> str:
+    return f"({inner})" if inner.startswith("*") else inner
+
+
+def _tag(found: Modifier) -> str:
+    if found.is_attr:  # a tag that stands for any attribute: address_space(1) of arena pointers
+        return re.sub(r"[^\w(), ]", "_", found.name)
+    text = found.name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'btf_type_tag("{text}")'
+
+
+def _number(found: Int | Float) -> str:
+    return float_spelling(found) if isinstance(found, Float) else int_spelling(found)
+
+
+def _filler(bits: int) -> str:
+    if bits <= _LONG:
+        return f"long :{bits}"
+    longs, rest = divmod(bits, _LONG)
+    fields = [f"long :{_LONG};"] * longs + ([f"long :{rest};"] if rest else [])
+    return f"struct {{ {' '.join(fields)} }}{_PACKED}"
+
+
+def _needs_mode(enum: Enum) -> bool:
+    """Whether a compiler would not choose that size by itself."""
+    wide = any(not _INT_MIN <= number < 1 << 32 for _, number in enum.values)
+    # both below 0 and above INT_MAX: neither int nor unsigned int holds them all
+    wide = wide or (
+        any(number < 0 for _, number in enum.values) and any(number >= 1 << 31 for _, number in enum.values)
+    )
+    return enum.size in _MODES and enum.size != (8 if wide else 4)
+
+
+def _enum_number(number: int) -> str:
+    if number == _LONG_MIN:
+        return f"({number + 1}LL - 1)"  # C reads it as minus a number that no type holds
+    if number >= 1 << 63:
+        return f"{number}ULL"
+    return f"{number}LL" if not _INT_MIN <= number < 1 << 32 else str(number)
