@@ -21,7 +21,7 @@ from pytest_ebpf.agent.ops import (
     Result,
     Try,
 )
-from pytest_ebpf.errors import PlanError, ProgramRejected
+from pytest_ebpf.errors import KernelCallError, PlanError, ProgramRejected, errno_name
 from pytest_ebpf.live.globals import Globals, GlobalSection
 from pytest_ebpf.live.loaded import Loaded, Named
 from pytest_ebpf.live.map_kinds import kind_of
@@ -90,12 +90,20 @@ def _rejected(program: PlannedProgram, result: ProgRejected) -> ProgramRejected:
 
 
 def _refused_map(session: Session, plan: Plan, *, op: MapCreate, failed: Failed) -> None:
-    """``PlanError`` when the kernel has no maps of this type at all, in the words of the probe."""
+    """``PlanError`` when the kernel has no maps of this type at all, in the words of the probe; ``KernelCallError``
+    when its definition is not what the type wants."""
+    from pytest_ebpf.live.map_rules import map_hint
     from pytest_ebpf.live.probing import probe_feature
     from pytest_ebpf.plan.features import FEATURES
 
+    if failed.errno not in _INVALID:
+        return
+    hint = map_hint(op)
+    if hint:
+        text = f"map {op.name!r} was refused: {errno_name(failed.errno)}"
+        raise KernelCallError(text, op=failed.op, errno=failed.errno, hint=hint)
     name = kind_of(op.type).name
-    if failed.errno not in _INVALID or name not in FEATURES:
+    if name not in FEATURES:
         return
     answer = probe_feature(session.target, name=f"map:{name}")
     if answer.supported is False:
