@@ -30,6 +30,8 @@ PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, PSEUDO_BTF_ID, PSEUDO_FUNC = 1, 2, 3, 4
 # src of a call; 0 is a helper
 PSEUDO_CALL, PSEUDO_KFUNC_CALL = 1, 2
 
+_LITTLE, _BIG = struct.Struct("<BBhi"), struct.Struct(">BBhi")
+
 
 class Insn(NamedTuple):
     """One slot. ``off`` and ``imm`` are signed."""
@@ -46,17 +48,19 @@ def unpack_insns(data: bytes, *, byteorder: str = "little") -> tuple[Insn, ...]:
     if len(data) % INSN_SIZE:
         raise ValueError(f"{len(data)} bytes are not whole instructions of 8")
     if byteorder == "little":
-        rows = struct.iter_unpack("<BBhi", data)
+        rows = _LITTLE.iter_unpack(data)
         return tuple(Insn(code, regs & 15, regs >> 4, off, imm) for code, regs, off, imm in rows)
-    rows = struct.iter_unpack(">BBhi", data)
+    rows = _BIG.iter_unpack(data)
     return tuple(Insn(code, regs >> 4, regs & 15, off, imm) for code, regs, off, imm in rows)
 
 
 def pack_insns(insns: Iterable[Insn], *, byteorder: str = "little") -> bytes:
     """The bytes of ``insns``. struct.error when a field does not fit."""
     if byteorder == "little":
-        return b"".join(struct.pack("<BBhi", i.code, i.dst | i.src << 4, i.off, i.imm) for i in insns)
-    return b"".join(struct.pack(">BBhi", i.code, i.dst << 4 | i.src, i.off, i.imm) for i in insns)
+        pack = _LITTLE.pack
+        return b"".join([pack(code, dst | src << 4, off, imm) for code, dst, src, off, imm in insns])
+    pack = _BIG.pack
+    return b"".join([pack(code, dst << 4 | src, off, imm) for code, dst, src, off, imm in insns])
 
 
 def slots_with_code(data: bytes, code: int) -> Iterator[int]:

@@ -19,6 +19,8 @@ __all__ = ["TypeIn", "compatible_fields", "compatible_types", "matching_types"]
 
 TypeIn: TypeAlias = tuple[Btf, int]
 
+_Memo: TypeAlias = dict[tuple[int, int, bool], bool]  # what was found out about (local id, target id, behind_ptr)
+
 _DEPTH = 32
 _DEEP = "CO-RE types are nested deeper than 32 levels"
 
@@ -44,8 +46,19 @@ def compatible_fields(local: TypeIn, target: TypeIn) -> bool:
     raise PlanError(_DEEP)
 
 
-def compatible_types(local: TypeIn, target: TypeIn, *, depth: int = _DEPTH) -> bool:
+def compatible_types(local: TypeIn, target: TypeIn) -> bool:
     """Whether the kinds agree all the way down; the caller has compared the names of the roots."""
+    return _compatible(local, target, depth=_DEPTH, memo={})
+
+
+def _compatible(local: TypeIn, target: TypeIn, *, depth: int, memo: _Memo) -> bool:
+    key = (local[1], target[1], False)
+    if key not in memo:  # types may share parts: without a memo, two per level are 2 ** 32 ways
+        memo[key] = _compare(local, target, depth=depth, memo=memo)
+    return memo[key]
+
+
+def _compare(local: TypeIn, target: TypeIn, *, depth: int, memo: _Memo) -> bool:
     while depth > 0:
         depth -= 1
         ours, theirs = _resolved(local), _resolved(target)
@@ -57,7 +70,7 @@ def compatible_types(local: TypeIn, target: TypeIn, *, depth: int = _DEPTH) -> b
             if len(ours.params) != len(theirs.params):
                 return False
             for one, other in zip(ours.params, theirs.params, strict=True):
-                if not compatible_types((local[0], one.type), (target[0], other.type), depth=depth):
+                if not _compatible((local[0], one.type), (target[0], other.type), depth=depth, memo=memo):
                     return False
             local, target = (local[0], ours.ret), (target[0], theirs.ret)
         elif isinstance(ours, Ptr | Array) and isinstance(theirs, Ptr | Array):
@@ -67,16 +80,27 @@ def compatible_types(local: TypeIn, target: TypeIn, *, depth: int = _DEPTH) -> b
     raise PlanError(_DEEP)
 
 
-def matching_types(local: TypeIn, target: TypeIn, *, behind_ptr: bool = False, depth: int = _DEPTH) -> bool:
+def matching_types(local: TypeIn, target: TypeIn) -> bool:
     """Whether ``target`` has all that ``local`` has, by name and shape. Behind a pointer, structs are compared by
     name alone, and a declaration stands for its definition."""
+    return _matching(local, target, behind_ptr=False, depth=_DEPTH, memo={})
+
+
+def _matching(local: TypeIn, target: TypeIn, *, behind_ptr: bool, depth: int, memo: _Memo) -> bool:
+    key = (local[1], target[1], behind_ptr)
+    if key not in memo:
+        memo[key] = _match(local, target, behind_ptr=behind_ptr, depth=depth, memo=memo)
+    return memo[key]
+
+
+def _match(local: TypeIn, target: TypeIn, *, behind_ptr: bool, depth: int, memo: _Memo) -> bool:
     while depth > 0:
         depth -= 1
         ours, theirs = _resolved(local), _resolved(target)
         if essential_name(ours.name) != essential_name(theirs.name):
             return False
         if isinstance(ours, Struct | Fwd):
-            return _matching_composites(local, target, behind_ptr=behind_ptr, depth=depth)
+            return _matching_composites(local, target, behind_ptr=behind_ptr, depth=depth, memo=memo)
         if not _same_kind(ours.kind, theirs.kind):
             return False
         if isinstance(ours, Enum) and isinstance(theirs, Enum):
@@ -84,7 +108,8 @@ def matching_types(local: TypeIn, target: TypeIn, *, behind_ptr: bool = False, d
         if isinstance(ours, Int) and isinstance(theirs, Int):
             return ours.size == theirs.size and ours.signed == theirs.signed
         if isinstance(ours, FuncProto) and isinstance(theirs, FuncProto):
-            if not _matching_params((local[0], ours), (target[0], theirs), behind_ptr=behind_ptr, depth=depth):
+            signatures = (local[0], ours), (target[0], theirs)
+            if not _matching_params(*signatures, behind_ptr=behind_ptr, depth=depth, memo=memo):
                 return False
             local, target = (local[0], ours.ret), (target[0], theirs.ret)
         elif isinstance(ours, Ptr) and isinstance(theirs, Ptr):
@@ -109,11 +134,11 @@ def _same_kind(one: int, other: int) -> bool:
 
 
 def _matching_params(
-    local: tuple[Btf, FuncProto], target: tuple[Btf, FuncProto], *, behind_ptr: bool, depth: int
+    local: tuple[Btf, FuncProto], target: tuple[Btf, FuncProto], *, behind_ptr: bool, depth: int, memo: _Memo
 ) -> bool:
     ours, theirs = local[1].params, target[1].params
     return len(ours) == len(theirs) and all(
-        matching_types((local[0], one.type), (target[0], other.type), behind_ptr=behind_ptr, depth=depth)
+        _matching((local[0], one.type), (target[0], other.type), behind_ptr=behind_ptr, depth=depth, memo=memo)
         for one, other in zip(ours, theirs, strict=True)
     )
 
@@ -123,7 +148,7 @@ def _matching_enums(ours: Enum, theirs: Enum) -> bool:
     return ours.size == theirs.size and all(essential_name(name) in names for name, _ in ours.values)
 
 
-def _matching_composites(local: TypeIn, target: TypeIn, *, behind_ptr: bool, depth: int) -> bool:
+def _matching_composites(local: TypeIn, target: TypeIn, *, behind_ptr: bool, depth: int, memo: _Memo) -> bool:
     ours, theirs = _resolved(local), _resolved(target)
     if not isinstance(ours, Struct | Fwd) or not isinstance(theirs, Struct | Fwd):
         return False
@@ -135,7 +160,7 @@ def _matching_composites(local: TypeIn, target: TypeIn, *, behind_ptr: bool, dep
     return all(
         any(
             essential_name(mine.name) == essential_name(yours.name)
-            and matching_types((local[0], mine.type), (target[0], yours.type), behind_ptr=behind_ptr, depth=depth)
+            and _matching((local[0], mine.type), (target[0], yours.type), behind_ptr=False, depth=depth, memo=memo)
             for yours in theirs.members
         )
         for mine in ours.members

@@ -51,6 +51,8 @@ def patch_insn(insns: list[Insn], index: int, *, local: Value, target: Value) ->
 def poison_insn(insns: list[Insn], index: int, *, number: int = POISON_CORE) -> None:
     """Make the instruction one that the verifier refuses, if it is reached at all."""
     if insns[index].code == LD_IMM64:
+        if index + 1 >= len(insns):
+            raise _not_relocatable(insns[index])
         insns[index + 1] = Insn(CALL, imm=number)
     insns[index] = Insn(CALL, imm=number)
 

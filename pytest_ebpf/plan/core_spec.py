@@ -205,7 +205,7 @@ def _match_member(local: Btf, step: Accessor, *, target: Btf, owner: int) -> tup
     The name decides: a member of that name with an incompatible type ends the search.
     """
     wanted = _member(local, step)
-    for names_only in _search(target, owner, name=wanted.name):
+    for names_only in _search(target, owner, name=wanted.name, seen=set()):
         accessor, offset, type_id = names_only
         if compatible_fields((local, wanted.type), (target, type_id)):
             return accessor, offset, target.resolve(type_id)
@@ -219,15 +219,18 @@ def _member(btf: Btf, step: Accessor) -> Member:
     return owner.members[step.index]
 
 
-def _search(target: Btf, owner: int, *, name: str, depth: int = 0) -> list[tuple[Accessor, int, int]]:
-    """The first member called ``name``, looking into anonymous members on the way, as a list of none or one."""
+def _search(target: Btf, owner: int, *, name: str, seen: set[int], depth: int = 0) -> list[tuple[Accessor, int, int]]:
+    """The first member called ``name``, looking into anonymous members on the way, as a list of none or one.
+    ``seen``: types looked through before, which do not have it."""
     found = target.type(owner)
-    if not isinstance(found, Struct) or depth > _MAX_DEPTH:
+    if not isinstance(found, Struct) or depth > _MAX_DEPTH or owner in seen:
         return []
+    seen.add(owner)
     for index, member in enumerate(found.members):
         if member.name == name:
             return [(Accessor(owner, index, name), member.bit_offset, member.type)]
         if not member.name:
-            for accessor, offset, type_id in _search(target, target.resolve(member.type), name=name, depth=depth + 1):
+            inner = target.resolve(member.type)
+            for accessor, offset, type_id in _search(target, inner, name=name, seen=seen, depth=depth + 1):
                 return [(accessor, member.bit_offset + offset, type_id)]
     return []

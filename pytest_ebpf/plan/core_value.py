@@ -16,6 +16,7 @@ from pytest_ebpf.plan.core_spec import Spec
 __all__ = ["Value", "evaluate"]
 
 _MASK64 = (1 << 64) - 1
+_DEPTH = 32  # arrays of arrays; deeper ones are loops
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,7 @@ def _member(spec: Spec, member: Member, *, kind: int) -> Value:
     btf = spec.btf
     resolved = btf.resolve(member.type)
     if kind == core.FIELD_OFFSET:
-        while isinstance(array := btf.type(resolved), Array):  # a load moves one element
-            resolved = btf.resolve(array.type)
+        resolved = _element_type(btf, resolved)  # a load moves one element
         return Value(spec.bit_offset // 8, size=btf.size(resolved), resizable=_resizable(btf, resolved))
     if kind == core.FIELD_SIGNED:
         return Value(int(_is_signed(btf, resolved)))
@@ -106,6 +106,15 @@ def _member(spec: Spec, member: Member, *, kind: int) -> Value:
     return Value(_lshift(btf, size=size, bits=size * 8, from_bit=0))
 
 
+def _element_type(btf: Btf, type_id: int) -> int:
+    for _ in range(_DEPTH):
+        array = btf.type(type_id)
+        if not isinstance(array, Array):
+            return type_id
+        type_id = btf.resolve(array.type)
+    raise PlanError(f"CO-RE: BTF type {type_id} nests without end")
+
+
 def _bitfield(spec: Spec, member: Member, *, kind: int, bits: int) -> Value:
     """A bitfield is read through the smallest aligned integer, of at most 8 bytes, that holds all of it."""
     btf, resolved = spec.btf, spec.btf.resolve(member.type)
@@ -114,6 +123,8 @@ def _bitfield(spec: Spec, member: Member, *, kind: int, bits: int) -> Value:
     if kind == core.FIELD_RSHIFT:
         return Value(64 - bits)
     size = btf.size(resolved)
+    if not size:
+        raise PlanError(f"CO-RE: bitfield {spec} has a type without bits")
     start = spec.bit_offset // 8 // size * size
     while spec.bit_offset + bits - start * 8 > size * 8:
         if size >= 8:

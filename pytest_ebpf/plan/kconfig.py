@@ -67,7 +67,7 @@ def _value(obj: ObjectFile, extern: Extern, *, facts: Facts, values: Mapping[str
         return _encoded(obj, extern, value=values[extern.name])
     virtual = _virtual(extern.name, facts)
     if virtual is not None:
-        return virtual.to_bytes(extern.size, _order(btf))
+        return _number(btf, extern, virtual)
     text = config_value(facts.kconfig or "", extern.name)
     if text is None:
         if extern.is_weak:
@@ -125,27 +125,30 @@ def config_value(text: str, name: str) -> str | None:
 
 def _from_config(btf: Btf, extern: Extern, *, text: str) -> bytes:
     resolved = btf.type(btf.resolve(extern.type_id))
-    order = _order(btf)
     if text.startswith('"'):
         element = btf.type(btf.resolve(resolved.type)) if isinstance(resolved, Array) else None
         if not (isinstance(element, Int) and element.size == 1):
             raise _mismatch(extern, text)
-        return text.strip('"').encode()[: extern.size - 1].ljust(extern.size, b"\0")
+        return text.strip('"').encode()[: max(extern.size - 1, 0)].ljust(extern.size, b"\0")
     if text in _TRISTATE:
-        if isinstance(resolved, Enum):
-            return _TRISTATE[text].to_bytes(extern.size, order)
-        if isinstance(resolved, Int) and resolved.is_bool and text != "m":
-            return _TRISTATE[text].to_bytes(extern.size, order)
+        if isinstance(resolved, Enum) or (isinstance(resolved, Int) and resolved.is_bool and text != "m"):
+            return _number(btf, extern, _TRISTATE[text])
         if isinstance(resolved, Int) and resolved.size == 1 and not resolved.is_bool:
             return text.encode()
         raise _mismatch(extern, text)
     if not isinstance(resolved, Int) or resolved.is_bool:
         raise _mismatch(extern, text)
     try:
-        number = int(text, 0)
-        return number.to_bytes(extern.size, order, signed=number < 0)
-    except (ValueError, OverflowError):
+        return _number(btf, extern, int(text, 0))
+    except ValueError:
         raise _mismatch(extern, text) from None
+
+
+def _number(btf: Btf, extern: Extern, number: int) -> bytes:
+    try:
+        return number.to_bytes(extern.size, _order(btf), signed=number < 0)
+    except OverflowError:
+        raise _mismatch(extern, str(number)) from None
 
 
 def _mismatch(extern: Extern, text: str) -> PlanError:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pytest_ebpf.errors import PlanError
-from pytest_ebpf.obj.insn import PSEUDO_CALL, PSEUDO_FUNC, Insn
+from pytest_ebpf.obj.insn import INSN_SIZE, PSEUDO_CALL, PSEUDO_FUNC, Insn
 from pytest_ebpf.obj.object import LineInfo, ObjectFile, ProgramDef, Reloc
 
 __all__ = ["Fixup", "Linked", "Prepared", "function_index", "link"]
@@ -61,19 +61,31 @@ def function_index(obj: ObjectFile) -> FunctionIndex:
     return {(f.section, f.section_offset): f for f in (*obj.text, *obj.programs)}
 
 
+_LONGEST = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS, since Linux 5.2; before and for the unprivileged 4,096
+
+
 def link(main: ProgramDef, functions: FunctionIndex, *, prepare: Callable[[ProgramDef], Prepared]) -> Linked:
-    """Append what ``main`` reaches and set the distances. PlanError when a callee does not exist."""
-    parts = [prepare(main)]
+    """Append what ``main`` reaches and set the distances. PlanError when a callee does not exist, or when the whole is
+    longer than any kernel takes."""
     starts = {_place(main): 0}
-    end = len(parts[0].insns)
+    end = _end(main, main, start=0)
+    parts = [prepare(main)]
     for part in parts:  # grows while it is walked
         for reloc in part.calls:
             callee = _callee(part.definition, reloc, functions=functions)
             if _place(callee) not in starts:
                 starts[_place(callee)] = end
+                end = _end(main, callee, start=end)
                 parts.append(prepare(callee))
-                end += len(parts[-1].insns)
     return _join(parts, starts=starts, functions=functions)
+
+
+def _end(main: ProgramDef, part: ProgramDef, *, start: int) -> int:
+    end = start + len(part.insns) // INSN_SIZE
+    if end > _LONGEST:
+        whole = f"{end:,} instructions" + (" with the functions it calls" if part is not main else "")
+        raise PlanError(f"{main.name} has {whole}; kernels take {_LONGEST:,}", hint="split it up with tail calls")
+    return end
 
 
 def _place(function: ProgramDef) -> tuple[str, int]:

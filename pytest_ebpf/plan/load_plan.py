@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_ebpf.agent.ops import BtfLoad, MapCreate, MapFreeze, MapSet, Obj, Op, ProgLoad, Ref, Try
 from pytest_ebpf.errors import ObjectError, PlanError
-from pytest_ebpf.obj.object import LineInfo, MapDef, ObjectFile, ProgramDef
+from pytest_ebpf.obj.object import LineInfo, MapDef, ObjectFile, Problem, ProgramDef
 from pytest_ebpf.plan.attach import ExtTarget, plan_attachment
 from pytest_ebpf.plan.data_maps import DataMap, plan_data, section_layouts
 from pytest_ebpf.plan.facts import Facts
@@ -156,6 +156,7 @@ class _Builder:
         self.maps: dict[str, PlannedMap] = {}
         self.programs: list[PlannedProgram] = []
         self.problems: list[ProgramProblem] = []
+        self.unknown = {problem.section: problem for problem in reversed(obj.problems)}
         self.kconfig = plan_kconfig(obj, facts, values=options.globals)
 
     def add(self, op: Op) -> Ref:
@@ -224,7 +225,7 @@ class _Builder:
 
     def _program(self, program: ProgramDef, preparer: Preparer) -> None:
         if program.spec is None:
-            raise _unknown_section(self.obj, program)
+            raise _unknown_section(self.obj, program, problem=self.unknown.get(program.section))
         if program.spec.prog_type == _STRUCT_OPS:
             raise PlanError(f"{program.name}: struct_ops programs are loaded by their map, which is not done yet")
         attachment = plan_attachment(program, self.facts, targets=self.options.targets)
@@ -289,8 +290,7 @@ def _check_callbacks(program: ProgramDef, linked: Linked, *, facts: Facts) -> No
                 )
 
 
-def _unknown_section(obj: ObjectFile, program: ProgramDef) -> ObjectError:
-    for problem in obj.problems:
-        if problem.section == program.section:
-            return ObjectError(problem.message, path=obj.name, section=program.section, hint=problem.hint)
+def _unknown_section(obj: ObjectFile, program: ProgramDef, *, problem: Problem | None) -> ObjectError:
+    if problem:
+        return ObjectError(problem.message, path=obj.name, section=program.section, hint=problem.hint)
     return ObjectError(f"no program type is known for {program.name!r}", path=obj.name, section=program.section)

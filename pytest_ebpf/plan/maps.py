@@ -25,6 +25,7 @@ __all__ = [
     "create_op",
     "kernel_name",
     "nearest",
+    "override_map",
 ]
 
 # enum bpf_map_type
@@ -61,40 +62,62 @@ _RINGS = (_RINGBUF, _USER_RINGBUF)
 _HOLDS_U32 = frozenset((_PROG_ARRAY, _PERF_EVENT_ARRAY, _CGROUP_ARRAY, _ARRAY_OF_MAPS, _HASH_OF_MAPS))
 NO_PREALLOC = 1
 _NAME_LENGTH = 15
+_U32 = 0xFFFFFFFF
 
-MapOverride: TypeAlias = Union[int, Handle, Mapping[str, int]]
-_RESIZABLE = ("max_entries", "flags", "map_extra", "numa_node", "value_size", "key_size")
+MapOverride: TypeAlias = Union[int, Handle, Mapping[str, Any]]
+_FIELDS = ("type", "max_entries", "flags", "map_extra", "numa_node", "value_size", "key_size")
+_EXTRAS = ("contents", "exclusive", "freeze", "inner", "pin")
 
 
 @dataclass(frozen=True, slots=True)
 class Overridden:
-    """Definitions after ``maps=`` was applied, and the existing maps that take the place of some."""
+    """Definitions after ``maps=`` was applied, the existing maps that take the place of some, and what is to be done
+    with others besides: ``contents`` (pairs of key and value, bytes or objects), ``pin`` (a path, "" for none),
+    ``exclusive`` (the one program that may use it), ``freeze``."""
 
     maps: tuple[MapDef, ...]
     reused: Mapping[str, Handle]
+    extras: Mapping[str, Mapping[str, Any]]
 
 
 def apply_overrides(obj: ObjectFile, overrides: Mapping[str, MapOverride]) -> Overridden:
-    """``overrides`` by map name: a number is max_entries, a mapping sets fields of the definition, a handle is a map
-    to use instead. ObjectError for a name or field that does not exist."""
-    names = [definition.name for definition in obj.maps]
+    """``overrides`` by map name: a number is max_entries, a mapping sets fields of the definition and extras, a handle
+    is a map to use instead. Data sections are maps too, by the name of their section.
+
+    ObjectError for a name or field that does not exist.
+    """
+    names = [definition.name for definition in obj.maps] + [section.name for section in obj.data]
     for name in overrides:
         if name not in names:
             raise ObjectError(f"no map {name!r} to override", path=obj.name, hint=nearest(name, names))
-    maps = [_override(definition, overrides.get(definition.name), path=obj.name) for definition in obj.maps]
-    return Overridden(tuple(maps), {name: value for name, value in overrides.items() if isinstance(value, Handle)})
+    maps = [override_map(definition, overrides.get(definition.name), path=obj.name) for definition in obj.maps]
+    reused = {name: value for name, value in overrides.items() if isinstance(value, Handle)}
+    extras = {
+        name: {field: value for field, value in given.items() if field in _EXTRAS}
+        for name, given in overrides.items()
+        if isinstance(given, Mapping)
+    }
+    return Overridden(tuple(maps), reused, extras)
 
 
-def _override(definition: MapDef, override: MapOverride | None, *, path: str) -> MapDef:
+def override_map(definition: MapDef, override: MapOverride | None, *, path: str) -> MapDef:
+    """A definition with other fields; a type does not fit any more once its size is another."""
     if override is None or isinstance(override, Handle):
         return definition
     if isinstance(override, int):
         return replace(definition, max_entries=override)
     for field in override:
-        if field not in _RESIZABLE:
-            hint = f"what can be set: {', '.join(_RESIZABLE)}"
+        if field not in (*_FIELDS, *_EXTRAS):
+            hint = f"what can be set: {', '.join((*_FIELDS, *_EXTRAS))}"
             raise ObjectError(f"map {definition.name!r} has no {field!r} to override", path=path, hint=hint)
-    changes: dict[str, Any] = dict(override)
+    changes: dict[str, Any] = {field: value for field, value in override.items() if field in _FIELDS}
+    for what in ("key", "value"):
+        if changes.get(f"{what}_size", size := getattr(definition, f"{what}_size")) != size:
+            changes[f"{what}_type"] = 0
+    if "inner" in override:
+        if definition.inner is None:
+            raise ObjectError(f"map {definition.name!r} holds no maps: it has no 'inner' to override", path=path)
+        changes["inner"] = override_map(definition.inner, override["inner"], path=path)
     return replace(definition, **changes)
 
 
@@ -121,13 +144,14 @@ def adjust_map(definition: MapDef, facts: Facts) -> MapDef:
 
 
 def _ring_size(size: int, page: int) -> int:
-    """The least power of two of pages that holds ``size`` bytes; 0 stays, for the kernel to refuse."""
+    """The least power of two of pages that holds ``size`` bytes; 0 stays, for the kernel to refuse, and so does a size
+    for which a u32 has no such number."""
     if not size:
         return 0
     pages = 1
     while pages * page < size:
         pages *= 2
-    return pages * page
+    return pages * page if pages * page <= _U32 else size
 
 
 def kernel_name(name: str) -> str:

@@ -20,12 +20,13 @@ from pytest_ebpf.plan.link import Fixup, Linked, Prepared, function_index, link
 __all__ = ["FUNC_INFO_SIZE", "LINE_INFO_SIZE", "Preparer", "Records", "pack_records", "patches"]
 
 FUNC_INFO_SIZE, LINE_INFO_SIZE = 8, 16  # struct bpf_func_info, bpf_line_info
+_LOADS = ("map", "data", "func", "extern")  # relocations of instructions that take two slots
 
 
 class Preparer:
     """Makes the programs of one object ready; what programs share (subprograms, symbols) is done once."""
 
-    __slots__ = ("_functions", "_kconfig", "_ksyms", "_prepared", "_relocator", "facts", "maps", "obj")
+    __slots__ = ("_externs", "_functions", "_kconfig", "_ksyms", "_prepared", "_relocator", "facts", "maps", "obj")
 
     def __init__(self, obj: ObjectFile, facts: Facts, *, kconfig: Kconfig | None, maps: frozenset[str]) -> None:
         self.obj = obj
@@ -33,6 +34,7 @@ class Preparer:
         self.maps = maps
         self._kconfig = kconfig
         self._functions = function_index(obj)
+        self._externs = {extern.name: (extern, number) for number, extern in enumerate(obj.externs)}
         self._relocator = Relocator(obj.btf, facts.btf) if obj.btf is not None else None
         self._prepared: dict[tuple[str, int], Prepared] = {}
         self._ksyms: dict[str, Ksym] = {}
@@ -57,6 +59,8 @@ class Preparer:
             notes.update(self._relocator.relocate(insns, function.core, lines=function.line_info))
         fixups = []
         for reloc in function.relocs:
+            if reloc.kind in _LOADS and reloc.insn + 1 >= len(insns):
+                raise PlanError(f"{function.name} is cut off: it ends within a 64-bit load of {reloc.symbol!r}")
             if reloc.kind in ("map", "data"):
                 fixups.append(self._map_load(insns, reloc, function=function))
             elif reloc.kind == "extern":
@@ -93,10 +97,9 @@ class Preparer:
         return f"kfunc {extern.name}() is missing in this kernel{where}; guard it with bpf_ksym_exists()"
 
     def _extern(self, name: str) -> tuple[Extern, int]:
-        for number, extern in enumerate(self.obj.externs):
-            if extern.name == name:
-                return extern, number
-        raise PlanError(f"nothing defines {name!r}, and it is not declared __ksym or __kconfig")
+        if name not in self._externs:
+            raise PlanError(f"nothing defines {name!r}, and it is not declared __ksym or __kconfig")
+        return self._externs[name]
 
     def _ksym(self, extern: Extern) -> Ksym:
         found = self._ksyms.get(extern.name)

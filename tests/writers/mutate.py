@@ -10,6 +10,8 @@ from __future__ import annotations
 import random
 import struct
 
+from mutate_records import mutate_ext, mutate_insn, mutate_item, mutate_type
+
 INTERESTING = (
     0,
     1,
@@ -34,10 +36,10 @@ _SECTION_FIELDS = ((0, 4), (4, 4), (8, 8), (24, 8), (32, 8), (40, 4), (44, 4), (
 
 
 def mutate(data: bytes, *, seed: int) -> bytes:
-    """``data`` with one to four changes."""
+    """``data`` with a few changes."""
     rng = random.Random(seed)
     out = bytearray(data)
-    for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 4))):
+    for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 4, 8))):
         change = rng.choice(_CHANGES if out[:4] == b"\x7fELF" else _BTF_CHANGES)
         change(out, rng)
     return bytes(out)
@@ -138,5 +140,8 @@ def _btf_word(out: bytearray, rng: random.Random) -> None:
 
 
 _ANY = (_any_byte, _cut, _cut_middle, _double)
-_CHANGES = (_elf_header, *[_section_header] * 4, *[_section_word] * 8, *[_section_half] * 3, _swap_sections, *_ANY)
-_BTF_CHANGES = (_btf_header, *[_btf_word] * 8, *_ANY)
+_RECORDS = (*[mutate_type] * 4, *[mutate_item] * 4)
+_CODE = (*[mutate_ext] * 4, *[mutate_insn] * 2)
+_FIELDS = (_elf_header, *[_section_header] * 4, *[_section_word] * 8, *[_section_half] * 3, _swap_sections)
+_CHANGES = (*_FIELDS, *_RECORDS, *_CODE, *_ANY)
+_BTF_CHANGES = (_btf_header, *[_btf_word] * 8, *_RECORDS, *_ANY)
