@@ -28,6 +28,8 @@
 #define MAX_COMPANIONS 64
 #define NAME_SIZE 128
 #define STATS 4
+#define DEFAULT_ENTRIES 4096
+#define DEFAULT_STACK (127 * 8)
 
 static char kernel_log[LOG_SIZE];
 static char warnings[8192];
@@ -88,6 +90,28 @@ static long walked_in_log(void)
 	return found ? atol(found + strlen("processed ")) : -1;
 }
 
+/* What objects leave open for their user space to set; ours.py sets the same. */
+static void complete(struct bpf_map *map)
+{
+	switch (bpf_map__type(map)) {
+	case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
+	case BPF_MAP_TYPE_CGROUP_STORAGE:
+	case BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE:
+	case BPF_MAP_TYPE_SK_STORAGE:
+	case BPF_MAP_TYPE_INODE_STORAGE:
+	case BPF_MAP_TYPE_TASK_STORAGE:
+	case BPF_MAP_TYPE_CGRP_STORAGE:
+	case BPF_MAP_TYPE_STRUCT_OPS:
+		return;
+	default:
+		break;
+	}
+	if (!bpf_map__max_entries(map))
+		bpf_map__set_max_entries(map, DEFAULT_ENTRIES);
+	if (bpf_map__type(map) == BPF_MAP_TYPE_STACK_TRACE && !bpf_map__value_size(map))
+		bpf_map__set_value_size(map, DEFAULT_STACK);
+}
+
 static struct bpf_object *open_object(const char *path)
 {
 	struct bpf_object *object = bpf_object__open_file(path, NULL);
@@ -95,9 +119,11 @@ static struct bpf_object *open_object(const char *path)
 
 	if (!object)
 		return NULL;
-	bpf_object__for_each_map(map, object)
+	bpf_object__for_each_map(map, object) {
+		complete(map);
 		if (bpf_map__pin_path(map))
 			bpf_map__set_pin_path(map, NULL);
+	}
 	return object;
 }
 

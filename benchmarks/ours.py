@@ -15,9 +15,15 @@ from pytest_ebpf.live.session import Target
 from pytest_ebpf.obj.object import ObjectFile, ProgramDef, parse_object
 from pytest_ebpf.plan.facts import more_ops, with_more
 from pytest_ebpf.plan.load_plan import LoadOptions, Plan, plan_load
+from pytest_ebpf.plan.maps import MapOverride
 
-__all__ = ["Ours", "Verdict", "load_object"]
+__all__ = ["Ours", "Verdict", "completed", "load_object"]
 
+_STACK_TRACE = 7
+# perf event array, cgroup storages, storages of sockets, inodes, tasks, cgroups, struct_ops
+_SIZED_BY_KERNEL = frozenset({4, 19, 21, 24, 28, 29, 32, 26})
+_ENTRIES = 4096
+_STACK = 127 * 8
 _PROCESSED = re.compile(rb"^processed (\d+) insns", re.MULTILINE)
 
 
@@ -63,13 +69,27 @@ def load_object(path: Path, *, target: Target) -> Ours:
 def _load(path: Path, target: Target) -> Ours:
     obj = parse_object(path.read_bytes(), name=str(path))
     names = tuple(dict.fromkeys(program.name for program in obj.programs))
-    plan = _plan(obj, target=target, options=LoadOptions(only=names))
+    plan = _plan(obj, target=target, options=LoadOptions(only=names, maps=completed(obj)))
     scope = made(target.kernel.run([ScopeOpen(path.name)])[0])
     try:
         results = target.kernel.run(plan.ops, scope=scope)
     finally:
         target.kernel.run([ScopeClose(scope)])
     return Ours(path, _verdicts(plan, results=results), error=_stopped(plan, results=results))
+
+
+def completed(obj: ObjectFile) -> dict[str, MapOverride]:
+    """What objects leave open for their user space to set; libbpf_load.c sets the same."""
+    changes: dict[str, MapOverride] = {}
+    for definition in obj.maps:
+        fields = {}
+        if not definition.max_entries and definition.type not in _SIZED_BY_KERNEL:
+            fields["max_entries"] = _ENTRIES
+        if not definition.value_size and definition.type == _STACK_TRACE:
+            fields["value_size"] = _STACK
+        if fields:
+            changes[definition.name] = fields
+    return changes
 
 
 def _plan(obj: ObjectFile, *, target: Target, options: LoadOptions) -> Plan:
