@@ -48,6 +48,8 @@ def errno_name(number: int) -> str:
     """The symbol of an errno: 13 -> "EACCES". Unknown numbers come back as "errno N"."""
     if number == _ENOTSUPP:
         return "ENOTSUPP"
+    if number == _errno.EOPNOTSUPP:  # Python's table has the other name of this number
+        return "EOPNOTSUPP"
     return _errno.errorcode.get(number, f"errno {number}")
 
 

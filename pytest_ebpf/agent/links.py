@@ -62,6 +62,7 @@ __all__ = [
 ]
 
 _MAX_ATTACHED = 64  # BPF_CGROUP_MAX_PROGS; the largest list the kernel keeps
+_UNION = 16  # where the union of link_create begins, behind prog_fd, target_fd, attach_type and flags
 _PERF_ATTR_SIZE = 112  # PERF_ATTR_SIZE_VER5: every kernel that has fentry knows it
 
 
@@ -76,6 +77,8 @@ def link_create(op: LinkCreate, batch: Batch) -> Result:
         flags=op.flags,
         **{"perf_cookie": op.cookie} if perf else {"target_btf_id": op.target_btf_id, "tracing_cookie": op.cookie},
     )
+    if op.extra:
+        attr = attr[:_UNION].ljust(_UNION, b"\0") + op.extra
     fd = inside(batch, op.netns, call=lambda: bpf(Cmd.LINK_CREATE, attr))
     entry = batch.own(fd, "link", name=prog.handle.name, site=op.site)
     prog.held.add(entry.handle.serial)

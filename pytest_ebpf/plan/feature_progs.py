@@ -6,57 +6,67 @@ from collections.abc import Sequence
 from functools import partial
 
 from pytest_ebpf.agent.ops import Op, ProgLoad, ProgLoaded, ProgRejected, Result, Try
+from pytest_ebpf.btf.types import Kind
 from pytest_ebpf.obj.insn import CALL, Insn, pack_insns
 from pytest_ebpf.obj.section_table import ATTACH_TYPES, PROG_TYPES
 from pytest_ebpf.plan.facts import Facts
-from pytest_ebpf.plan.feature_base import ENOTSUPP, Answer, Feature, refusal, said
-from pytest_ebpf.plan.helper_table import HELPERS, SINCE
+from pytest_ebpf.plan.feature_base import ENOTSUPP, Answer, Feature, refused, said
+from pytest_ebpf.plan.helper_table import HELPERS
+from pytest_ebpf.plan.history import HELPERS as HISTORY
+from pytest_ebpf.plan.history import PROGS
 
-__all__ = ["HELPER_FEATURES", "PROG_FEATURES", "helper_feature", "load_op"]
+__all__ = ["HELPER_FEATURES", "PROG_FEATURES", "helper_feature", "load_op", "program_types"]
 
 _EXIT = Insn(0x95)
 _SLEEPABLE = 1 << 4
 
-# name -> (first release, attach type that the kernel insists on)
-_TYPES: dict[str, tuple[str, str]] = {
-    "SOCKET_FILTER": ("3.19", ""),
-    "KPROBE": ("4.1", ""),
-    "SCHED_CLS": ("4.1", ""),
-    "SCHED_ACT": ("4.1", ""),
-    "TRACEPOINT": ("4.7", ""),
-    "XDP": ("4.8", ""),
-    "PERF_EVENT": ("4.9", ""),
-    "CGROUP_SKB": ("4.10", ""),
-    "CGROUP_SOCK": ("4.10", ""),
-    "LWT_IN": ("4.10", ""),
-    "LWT_OUT": ("4.10", ""),
-    "LWT_XMIT": ("4.10", ""),
-    "SOCK_OPS": ("4.13", ""),
-    "SK_SKB": ("4.14", ""),
-    "CGROUP_DEVICE": ("4.15", ""),
-    "SK_MSG": ("4.17", ""),
-    "RAW_TRACEPOINT": ("4.17", ""),
-    "CGROUP_SOCK_ADDR": ("4.17", "CGROUP_INET4_CONNECT"),
-    "LWT_SEG6LOCAL": ("4.18", ""),
-    "LIRC_MODE2": ("4.18", ""),
-    "SK_REUSEPORT": ("4.19", ""),
-    "FLOW_DISSECTOR": ("4.20", ""),
-    "CGROUP_SYSCTL": ("5.2", ""),
-    "RAW_TRACEPOINT_WRITABLE": ("5.2", ""),
-    "CGROUP_SOCKOPT": ("5.3", "CGROUP_GETSOCKOPT"),
-    "TRACING": ("5.5", "TRACE_FENTRY"),
-    "STRUCT_OPS": ("5.6", ""),
-    "EXT": ("5.6", ""),
-    "LSM": ("5.7", "LSM_MAC"),
-    "SK_LOOKUP": ("5.9", "SK_LOOKUP"),
-    "SYSCALL": ("5.14", ""),
-    "NETFILTER": ("6.4", "NETFILTER"),
+# name -> attach type that the kernel insists on, options without which the type is missing (include/linux/bpf_types.h)
+_TYPES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "SOCKET_FILTER": ("", ()),
+    "KPROBE": ("", ("BPF_EVENTS",)),
+    "SCHED_CLS": ("", ()),
+    "SCHED_ACT": ("", ()),
+    "TRACEPOINT": ("", ("BPF_EVENTS",)),
+    "XDP": ("", ()),
+    "PERF_EVENT": ("", ("BPF_EVENTS",)),
+    "CGROUP_SKB": ("", ("CGROUP_BPF",)),
+    "CGROUP_SOCK": ("", ("CGROUP_BPF",)),
+    "LWT_IN": ("", ()),
+    "LWT_OUT": ("", ()),
+    "LWT_XMIT": ("", ()),
+    "SOCK_OPS": ("", ()),
+    "SK_SKB": ("", ()),
+    "CGROUP_DEVICE": ("", ("CGROUP_BPF",)),
+    "SK_MSG": ("", ()),
+    "RAW_TRACEPOINT": ("", ("BPF_EVENTS",)),
+    "CGROUP_SOCK_ADDR": ("CGROUP_INET4_CONNECT", ("CGROUP_BPF",)),
+    "LWT_SEG6LOCAL": ("", ()),
+    "LIRC_MODE2": ("", ("BPF_LIRC_MODE2",)),
+    "SK_REUSEPORT": ("", ("INET",)),
+    "FLOW_DISSECTOR": ("", ()),
+    "CGROUP_SYSCTL": ("", ("CGROUP_BPF",)),
+    "RAW_TRACEPOINT_WRITABLE": ("", ("BPF_EVENTS",)),
+    "CGROUP_SOCKOPT": ("CGROUP_GETSOCKOPT", ("CGROUP_BPF",)),
+    "TRACING": ("TRACE_FENTRY", ("BPF_EVENTS",)),
+    "STRUCT_OPS": ("", ("BPF_JIT",)),
+    "EXT": ("", ("BPF_JIT",)),
+    "LSM": ("LSM_MAC", ("BPF_LSM",)),
+    "SK_LOOKUP": ("SK_LOOKUP", ("INET",)),
+    "SYSCALL": ("", ()),
+    "NETFILTER": ("NETFILTER", ("NETFILTER_BPF_LINK",)),
 }
+# What a program of these types has to be loaded for, before the verifier looks at what it calls.
+_TARGETS = {"TRACING": "bpf_fentry_test1", "LSM": "bpf_lsm_file_mprotect"}
+
+
+def program_types() -> frozenset[str]:
+    """The types that have a probe, in capitals."""
+    return frozenset(_TYPES)
 
 
 def load_op(prog_type: str, insns: list[Insn], *, facts: Facts, btf_id: int = 0) -> ProgLoad:
     """A load of ``insns`` as a program of that type, with the log that tells why not."""
-    _, attach = _TYPES[prog_type]
+    attach, _ = _TYPES[prog_type]
     return ProgLoad(
         type=PROG_TYPES.index(prog_type),
         insns=pack_insns(insns, byteorder=facts.described.byteorder),
@@ -73,14 +83,14 @@ def _type_ops(facts: Facts, *, name: str) -> list[Op]:
     return [Try(load_op(name, [Insn(0xB7, imm=1), _EXIT], facts=facts))]
 
 
-def _type_read(results: Sequence[Result], facts: Facts, *, name: str) -> Answer:
-    result, since = results[0], _TYPES[name][0]
+def _type_read(results: Sequence[Result], facts: Facts, *, name: str, since: str) -> Answer:
+    result = results[0]
     words = f"program type {name}: {said(result)}"
     if isinstance(result, ProgLoaded):
         return Answer(True, words, since)
     if isinstance(result, ProgRejected) and (result.log or (name == "STRUCT_OPS" and result.errno == ENOTSUPP)):
         return Answer(True, words, since)  # the type was known: the verifier looked at the program
-    return Answer(refusal(result, facts), words, since)
+    return refused(result, facts, words=words, since=since)
 
 
 def helper_feature(helper: str, prog_type: str = "") -> Feature | None:
@@ -90,17 +100,23 @@ def helper_feature(helper: str, prog_type: str = "") -> Feature | None:
     if name not in HELPERS or (kind and kind not in _TYPES):
         return None
     number = HELPERS.index(name)
-    since = next((release for first, release in reversed(SINCE) if first <= number), "")
+    # When a helper was opened to a program type is not documented as a rule, only when the helper came.
+    since, commit = ("", "") if kind else HISTORY[name]
     return Feature(
-        name,
+        f"helper:{name}@{kind.lower()}" if kind else name,
         since,
         partial(_helper_ops, number=number, kind=kind),
         partial(_helper_read, name=name, since=since, kind=kind),
+        source=commit,
+        group="helper",
     )
 
 
 def _helper_ops(facts: Facts, *, number: int, kind: str) -> list[Op]:
-    return [Try(load_op(kind or "SOCKET_FILTER", [Insn(CALL, imm=number), _EXIT], facts=facts))]
+    target = _TARGETS.get(kind)
+    found = facts.btf.find(target, Kind.FUNC) if target and facts.btf is not None else ()
+    insns = [Insn(CALL, imm=number), _EXIT]
+    return [Try(load_op(kind or "SOCKET_FILTER", insns, facts=facts, btf_id=found[0] if found else 0))]
 
 
 def _helper_read(results: Sequence[Result], facts: Facts, *, name: str, since: str, kind: str) -> Answer:
@@ -111,19 +127,31 @@ def _helper_read(results: Sequence[Result], facts: Facts, *, name: str, since: s
     if isinstance(result, ProgLoaded):
         return Answer(True, words, since)
     if not isinstance(result, ProgRejected) or not result.log:
-        return Answer(refusal(result, facts), words, since)
+        return refused(result, facts, words=words, since=since)
     if b"invalid func " in result.log:
         return Answer(False, words, since)
+    if b"must provide btf_id" in result.log or b"is not a supported struct" in result.log:
+        return Answer(None, words, since)  # the verifier did not come as far as the call
     barred = b"unknown func " in result.log or b"program of this type cannot use helper " in result.log
     if barred and kind:
         return Answer(False, words, since)
     return Answer(True, f"helper {name}: known to this kernel", since)
 
 
-PROG_FEATURES: tuple[Feature, ...] = tuple(
-    Feature(name.lower(), since, partial(_type_ops, name=name), partial(_type_read, name=name))
-    for name, (since, _) in _TYPES.items()
-)
+def _type_row(name: str) -> Feature:
+    since, commit = PROGS[name.lower()]
+    return Feature(
+        name.lower(),
+        since,
+        partial(_type_ops, name=name),
+        partial(_type_read, name=name, since=since),
+        source=commit,
+        config=_TYPES[name][1],
+        group="prog",
+    )
+
+
+PROG_FEATURES: tuple[Feature, ...] = tuple(_type_row(name) for name in _TYPES)
 HELPER_FEATURES: tuple[Feature, ...] = tuple(
     found for name in HELPERS[1:] if (found := helper_feature(name)) is not None
 )

@@ -22,7 +22,8 @@ __all__ = [
 @dataclass(frozen=True, slots=True)
 class LinkCreate:
     """BPF_LINK_CREATE -> Made. ``target`` is an object (cgroup directory, perf event, netns), an ifindex, or 0.
-    The kernel looks an ifindex up in the caller's network namespace: ``netns`` makes the call inside another one."""
+    The kernel looks an ifindex up in the caller's network namespace: ``netns`` makes the call inside another one.
+    ``extra``: the bytes behind the flags (the union of link_create in bpf_attr), instead of id and cookie."""
 
     prog: Obj
     attach_type: int
@@ -31,6 +32,7 @@ class LinkCreate:
     target_btf_id: int = 0
     cookie: int = 0
     netns: Obj | None = None
+    extra: bytes = b""
     site: str = ""
 
 
