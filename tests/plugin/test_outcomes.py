@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -113,17 +115,26 @@ def test_map_difference(pytester: pytest.Pytester, objects: Objects) -> None:
     )
 
 
-def test_leaks_are_the_error_of_the_test_that_made_them(pytester: pytest.Pytester, objects: Objects) -> None:
+@pytest.fixture
+def bpffs(tmp_path: Path) -> Iterator[Path]:
+    """A bpf file system that stays when a scope ends."""
+    subprocess.run(["mount", "-t", "bpf", "bpf", tmp_path], check=True)
+    yield tmp_path
+    subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_leaks_are_the_error_of_the_test_that_made_them(
+    pytester: pytest.Pytester, objects: Objects, bpffs: Path
+) -> None:
     objects("config")
     pytester.makepyfile(
-        """
-        from pytest_ebpf.agent.ops import Mount, ObjPin, Spawn, MakeDir
+        f"""
+        from pytest_ebpf.agent.ops import ObjPin
         def test_pins(bpf):
             obj = bpf.load("config.bpf.o")
-            bpf.session.run([Mount("bpf", "/sys/fs/bpf", "bpf")])
-            bpf.session.run([ObjPin(obj["police"].handle, "/sys/fs/bpf/pytest_ebpf_leak_test")])
+            bpf.session.run([ObjPin(obj["police"].handle, "{bpffs}/pytest_ebpf_leak_test")])
         def test_next(bpf, bpf_vm):
-            bpf_vm.run(["rm", "-f", "/sys/fs/bpf/pytest_ebpf_leak_test"]).check()
+            bpf_vm.run(["rm", "-f", "{bpffs}/pytest_ebpf_leak_test"]).check()
         """
     )
     result = pytester.runpytest()
@@ -132,7 +143,7 @@ def test_leaks_are_the_error_of_the_test_that_made_them(pytester: pytest.Pyteste
         [
             r"_+ ERROR at teardown of test_pins\[host\] _+",
             r"1 kernel object outlived this test:",
-            r"  prog 'police' \(id \d+\), held by .*/sys/fs/bpf/pytest_ebpf_leak_test.*, made at test_leaks.*\.py:3",
+            r"  prog 'police' \(id \d+\), held by .*/pytest_ebpf_leak_test.*, made at test_leaks.*\.py:3",
         ]
     )
     result.stdout.re_match_lines([r"  test_pins +E \d+", r"  test_next +✓"])
