@@ -21,6 +21,8 @@ __all__ = ["Decoder", "EnumValue", "decoder"]
 Decoder = Callable[[bytes], Any]
 
 _MAX_SIZE = 1 << 30
+# Values in one value: types may share parts, so that a few bytes of BTF, and of data, can stand for 2 ** 32 of them.
+_MAX_VALUES, _MAX_VALUES_PER_BYTE = 1 << 17, 256
 
 
 class EnumValue(int):
@@ -44,11 +46,13 @@ class EnumValue(int):
 
 
 class _Piece(NamedTuple):
-    """How to read a type: unpack ``format`` (of ``size`` bytes), then ``convert`` what came out, if need be."""
+    """How to read a type: unpack ``format`` (of ``size`` bytes), then ``convert`` what came out, if need be.
+    ``values``: how many values there are in it, itself included."""
 
     format: str
     size: int
     convert: Callable[[Any], Any] | None = None
+    values: int = 1
 
 
 def decoder(btf: Btf, type_id: int) -> Decoder:
@@ -68,8 +72,11 @@ def _checked(btf: Btf, type_id: int) -> Decoder:
     size = btf.size(type_id)
     if size > _MAX_SIZE:
         raise ObjectError(f"a type of {size:,} bytes: {describe(btf, type_id)}", section=".BTF")
-    read = _reader(btf, _piece(btf, strip(btf, type_id), depth=0))
+    piece = _piece(btf, strip(btf, type_id), depth=0)
     name = describe(btf, type_id)
+    if piece.values > _MAX_VALUES + _MAX_VALUES_PER_BYTE * size:
+        raise ObjectError(f"{name} consists of {piece.values:,} values in {size:,} bytes", section=".BTF")
+    read = _reader(btf, piece)
 
     def decode(data: bytes) -> Any:
         if len(data) < size:
@@ -95,17 +102,27 @@ def _reader(btf: Btf, piece: _Piece) -> Decoder:
 
 
 def _piece(btf: Btf, type_id: int, *, depth: int) -> _Piece:
+    """Made once per type, but for the outermost, whose end may be open."""
+    key = ("piece", type_id)
+    found: _Piece | None = btf.memo.get(key) if depth else None
+    if found is None:
+        found = _new_piece(btf, type_id, depth=depth)
+        if depth:
+            btf.memo[key] = found
+    return found
+
+
+def _new_piece(btf: Btf, type_id: int, *, depth: int) -> _Piece:
     if depth > MAX_DEPTH:
         raise ObjectError(f"BTF type {type_id} contains itself", section=".BTF")
     number = scalar(btf, type_id)
     if number:
         return _number(btf, type_id, number=number)
     found = btf.type(type_id)
-    size = btf.size(type_id)
     if isinstance(found, Array):
         return _array(btf, found, depth=depth)
     if isinstance(found, Struct | DataSec):
-        return _Piece(f"{size}s", size, _compound(btf, type_id, depth=depth))
+        return _compound(btf, type_id, depth=depth)
     raise ObjectError(f"BTF type {type_id} has no value", section=".BTF")
 
 
@@ -153,11 +170,12 @@ def _array(btf: Btf, array: Array, *, depth: int) -> _Piece:
         return _Piece(f"{size}s", size, lambda data: bytes(data[:size]))
     if not size:
         return _Piece("0s", 0, lambda data: [])
+    values = 1 + count * element.values
     if element.convert is None and len(element.format) == 1:
         unpack = Format(f"{_order(btf)}{count}{element.format}").unpack_from
-        return _Piece(f"{size}s", size, lambda data: list(unpack(data)))
+        return _Piece(f"{size}s", size, lambda data: list(unpack(data)), values)
     read, step = _reader(btf, element), element.size
-    return _Piece(f"{size}s", size, lambda data: [read(data[at : at + step]) for at in range(0, size, step)])
+    return _Piece(f"{size}s", size, lambda data: [read(data[at : at + step]) for at in range(0, size, step)], values)
 
 
 def _text(data: bytes) -> str | bytes:
@@ -172,22 +190,25 @@ def _text(data: bytes) -> str | bytes:
     return text if text.isprintable() or text.replace("\n", "").replace("\t", "").isprintable() else bytes(data)
 
 
-def _compound(btf: Btf, type_id: int, *, depth: int) -> Decoder:
+def _compound(btf: Btf, type_id: int, *, depth: int) -> _Piece:
     """Struct, union or section -> dict of its fields in order; overlapping members are views of the same bytes."""
     formats = [_order(btf)]
     names: list[str] = []
     converts: list[tuple[str, Callable[[Any], Any]]] = []
     views: list[tuple[str, Decoder]] = []
     listed = fields(btf, type_id)
-    cursor = 0
+    cursor, values = 0, 1
     for field in listed:
         names.append(field.name)
         start, rest = divmod(field.bit_offset, 8)
         if field.bit_size or rest or start < cursor:
             formats.append("0s")  # keeps the order of the dict; the view fills it in
-            views.append((field.name, _view(btf, field, depth=depth)))
+            read, inside = _view(btf, field, depth=depth)
+            views.append((field.name, read))
+            values += inside
             continue
         piece = _piece(btf, strip(btf, field.type), depth=depth + 1)
+        values += piece.values
         formats.append(f"{start - cursor}x{piece.format}")
         cursor = start + piece.size
         if piece.convert:
@@ -195,7 +216,9 @@ def _compound(btf: Btf, type_id: int, *, depth: int) -> Decoder:
     tail = None if depth else flexible(btf, listed)
     if tail:
         views.append((tail.name, _flexible(btf, tail)))
-    return _assembled(Format("".join(formats)), names=tuple(names), converts=tuple(converts), views=tuple(views))
+    size = btf.size(type_id)
+    read = _assembled(Format("".join(formats)), names=tuple(names), converts=tuple(converts), views=tuple(views))
+    return _Piece(f"{size}s", size, read, values)
 
 
 def _assembled(
@@ -220,13 +243,17 @@ def _assembled(
     return read
 
 
-def _view(btf: Btf, field: Field, *, depth: int) -> Decoder:
-    """Reads one field from the bytes of the whole type."""
-    if not field.bit_size and field.bit_offset % 8 == 0:
-        read = _reader(btf, piece := _piece(btf, strip(btf, field.type), depth=depth + 1))
-        start = field.bit_offset // 8
-        end = start + piece.size
-        return lambda data: read(data[start:end])
+def _view(btf: Btf, field: Field, *, depth: int) -> tuple[Decoder, int]:
+    """Reads one field from the bytes of the whole type; and how many values there are in it."""
+    if field.bit_size or field.bit_offset % 8:
+        return _bitfield(btf, field), 1
+    read = _reader(btf, piece := _piece(btf, strip(btf, field.type), depth=depth + 1))
+    start = field.bit_offset // 8
+    end = start + piece.size
+    return lambda data: read(data[start:end]), piece.values
+
+
+def _bitfield(btf: Btf, field: Field) -> Decoder:
     number = scalar(btf, strip(btf, field.type))
     bits = field.bit_size or 8 * btf.size(field.type)
     start, end = field.bit_offset // 8, (field.bit_offset + bits + 7) // 8

@@ -8,6 +8,8 @@ from pytest_ebpf.btf.types import Array, Enum, FuncProto, Fwd, Kind, Modifier, P
 __all__ = ["describe"]
 
 _LIMIT = 16
+_PARAMS = 16  # of a signature, in full; and signatures nest less deep than the rest, as each has many parts
+_PARAM_DEPTH = 6
 _QUALIFIERS = {Kind.CONST: "const", Kind.VOLATILE: "volatile", Kind.RESTRICT: "restrict"}
 
 
@@ -28,13 +30,18 @@ def _declare(btf: Btf, type_id: int, *, inner: str, depth: int) -> str:
     if isinstance(found, Array):
         return _declare(btf, found.type, inner=f"{inner}[{found.nelems or ''}]", depth=depth + 1)
     if isinstance(found, FuncProto):
-        params = ", ".join(
-            _declare(btf, param.type, inner="", depth=depth + 1) if param.type else "..." for param in found.params
-        )
+        params = _params(btf, found, depth=depth + _PARAM_DEPTH)
         return _declare(btf, found.ret, inner=f"{inner}({params or 'void'})", depth=depth + 1)
     if isinstance(found, Modifier):
         return _qualified(btf, found, inner=inner, depth=depth)
     return _base(found) + (f" {inner}" if inner[:1] in ("*", "(") else inner)
+
+
+def _params(btf: Btf, proto: FuncProto, *, depth: int) -> str:
+    shown = [
+        _declare(btf, param.type, inner="", depth=depth) if param.type else "..." for param in proto.params[:_PARAMS]
+    ]
+    return ", ".join(shown + ["…"] * (len(proto.params) > _PARAMS))
 
 
 def _qualified(btf: Btf, modifier: Modifier, *, inner: str, depth: int) -> str:

@@ -66,6 +66,17 @@ def _checked(btf: Btf, type_id: int) -> Encoder:
 
 
 def _maker(btf: Btf, type_id: int, *, depth: int) -> Encoder:
+    """Made once per type, but for the outermost, whose end may be open."""
+    key = ("maker", type_id)
+    found: Encoder | None = btf.memo.get(key) if depth else None
+    if found is None:
+        found = _new_maker(btf, type_id, depth=depth)
+        if depth:
+            btf.memo[key] = found
+    return found
+
+
+def _new_maker(btf: Btf, type_id: int, *, depth: int) -> Encoder:
     if depth > MAX_DEPTH:
         raise ObjectError(f"BTF type {type_id} contains itself", section=".BTF")
     number = scalar(btf, type_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 from pytest_ebpf.btf.parse import POINTER_SIZE, Btf
@@ -13,6 +14,7 @@ from pytest_ebpf.errors import ObjectError
 __all__ = ["MAX_DEPTH", "Field", "Scalar", "fields", "flexible", "is_char", "scalar", "strip"]
 
 MAX_DEPTH = 32  # types nested by value; deeper ones are loops
+_MAX_FIELDS = 1 << 16  # vlen has 16 bits before Linux 7.1; more are a few anonymous members many times over
 _CODES = {1: "b", 2: "h", 4: "i", 8: "q"}
 _WIDEST = 16  # bytes: __int128, long double
 _FLOATS = {4: "f", 8: "d"}
@@ -85,7 +87,7 @@ def fields(btf: Btf, type_id: int) -> tuple[Field, ...]:
     if isinstance(found, DataSec):
         listed = tuple(Field(btf.name(var.type), var.type, 8 * var.offset, 0) for var in found.vars)
     elif isinstance(found, Struct):
-        listed = tuple(_walk(btf, found, base=0, depth=0))
+        listed = _listed(btf, type_id, depth=0)
     else:
         raise ObjectError(f"BTF type {type_id} has no fields", section=".BTF")
     for field in listed:
@@ -106,14 +108,27 @@ def flexible(btf: Btf, listed: tuple[Field, ...]) -> Field | None:
     return last if last.bit_offset >= end else None
 
 
-def _walk(btf: Btf, struct: Struct, *, base: int, depth: int) -> Iterator[Field]:
-    if depth > MAX_DEPTH:
-        raise ObjectError(f"{struct.name or 'anonymous struct'} contains itself", section=".BTF")
+def _listed(btf: Btf, type_id: int, *, depth: int) -> tuple[Field, ...]:
+    """The fields of a struct, worked out once: anonymous members may be shared by any number of others."""
+    key = ("fields", type_id)
+    if key not in btf.memo:
+        struct = btf.type(type_id)
+        assert isinstance(struct, Struct)
+        if depth > MAX_DEPTH:
+            raise ObjectError(f"{struct.name or 'anonymous struct'} contains itself", section=".BTF")
+        btf.memo[key] = tuple(islice(_walk(btf, struct, depth=depth), _MAX_FIELDS + 1))
+    listed: tuple[Field, ...] = btf.memo[key]
+    if len(listed) > _MAX_FIELDS:
+        raise ObjectError(f"BTF type {type_id} has more than {_MAX_FIELDS:,} fields", section=".BTF")
+    return listed
+
+
+def _walk(btf: Btf, struct: Struct, *, depth: int) -> Iterator[Field]:
     for member in struct.members:
-        at = base + member.bit_offset
         if member.name:
-            yield Field(member.name, member.type, at, member.bit_size)
+            yield Field(member.name, member.type, member.bit_offset, member.bit_size)
             continue
-        inner = btf.type(btf.resolve(member.type))
-        if isinstance(inner, Struct):
-            yield from _walk(btf, inner, base=at, depth=depth + 1)
+        inner = btf.resolve(member.type)
+        if isinstance(btf.type(inner), Struct):
+            for field in _listed(btf, inner, depth=depth + 1):
+                yield field._replace(bit_offset=member.bit_offset + field.bit_offset)
