@@ -69,10 +69,6 @@ def _check_order(elf: Elf, btf: Btf | None) -> None:
 
 
 def _targets(elf: Elf) -> Targets:
-    maps = {
-        section.index: find_spans(elf, section)
-        for section in elf.sections
-        if section.name == MAPS_SECTION or is_legacy_section(section)
-    }
+    maps = find_spans(elf, [s for s in elf.sections if s.name == MAPS_SECTION or is_legacy_section(s)])
     data = frozenset(section.index for section in elf.sections if data_kind(section))
     return Targets(elf, maps, data, find_functions(elf))

@@ -7,7 +7,7 @@ pointer to T, ``__ulong(x, N)`` an enum whose one value is N, ``__array(values, 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,16 +49,18 @@ class _Declared:
     slots_at: int = -1
 
 
-def find_spans(elf: Elf, section: Section) -> tuple[Span, ...]:
-    """The named variables of a section, in order; one without a size lasts until the next."""
-    named = sorted(
-        (symbol.value, symbol.size, symbol.name)
-        for symbol in elf.symbols
-        if symbol.section == section.index
-        and symbol.name
-        and symbol.type != STT_SECTION
-        and symbol.value < section.size
-    )
+def find_spans(elf: Elf, sections: Iterable[Section]) -> dict[int, tuple[Span, ...]]:
+    """The named variables of each section (by index), in order; one without a size lasts until the next."""
+    found: dict[int, list[tuple[int, int, str]]] = {section.index: [] for section in sections}
+    for symbol in elf.symbols:
+        named = found.get(symbol.section)
+        if named is not None and symbol.name and symbol.type != STT_SECTION:
+            named.append((symbol.value, symbol.size, symbol.name))
+    return {index: _spans(named, section=elf.sections[index]) for index, named in found.items()}
+
+
+def _spans(symbols: list[tuple[int, int, str]], *, section: Section) -> tuple[Span, ...]:
+    named = sorted(row for row in symbols if row[0] < section.size)
     starts = [value for value, _, _ in named] + [section.size]
     return tuple(
         Span(
