@@ -95,7 +95,7 @@ class Memory:
 
 _libc.strnlen.restype = ctypes.c_size_t
 _libc.mmap.restype = _VoidPointer
-_libc.mmap.argtypes = [_VoidPointer, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+_libc.mmap.argtypes = (_VoidPointer, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
 _MAP_FAILED = _VoidPointer(-1).value
 
 

@@ -27,6 +27,7 @@ __all__ = ["data_kind", "fix_datasecs", "read_data"]
 
 _NOT_DATA = frozenset(("license", "version", ".maps", ".eh_frame", ".kconfig", ".ksyms"))
 _R_ABS32 = (3, 4)
+_ARENA = ".addr_space.1"  # what clang calls the section of variables with __arena
 
 
 def data_kind(section: Section) -> str:
@@ -37,10 +38,13 @@ def data_kind(section: Section) -> str:
         return ""
     if section.name in _NOT_DATA or is_legacy_section(section):
         return ""
+    if section.name == _ARENA:
+        return "arena"
     if section.type == SHT_NOBITS:
         return "bss"
+    name = section.name.removeprefix("?")  # "?.struct_ops": not unless asked for
     for kind in ("data", "rodata", "bss", "struct_ops"):
-        if section.name == f".{kind}" or section.name.startswith(f".{kind}."):
+        if name == f".{kind}" or name.startswith(f".{kind}."):
             return kind
     return "custom" if section.flags & SHF_WRITE else "rodata"
 

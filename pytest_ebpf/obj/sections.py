@@ -12,8 +12,10 @@ __all__ = [
     "map_flag_names",
     "map_type_name",
     "nearest_section",
+    "number_of_type",
     "parse_section",
     "prog_type_name",
+    "spec_of_type",
 ]
 
 _BY_NAME = {row[0]: row for row in ROWS}
@@ -69,6 +71,33 @@ def parse_section(name: str) -> SectionSpec | None:
         optional_attach_type="opt" in flags,
         dialect="loose" if target and not takes_target else dialect,
     )
+
+
+def spec_of_type(name: str, *, prog_type: int, attach_type: int | None = None) -> SectionSpec:
+    """The spec of a program of this type in a section whose name says something else, or nothing. ``attach_type``
+    None: the one that programs of the type have as a rule."""
+    rows = [row for row in ROWS if row[2] == prog_type and attach_type in (None, row[3]) and "SLP" not in row[4]]
+    if not rows:
+        return SectionSpec(name, "", prog_type, attach_type or 0, dialect="other")
+    prefix, _, _, row_attach, flags, dialect = min(rows, key=lambda row: len(row[0]))  # "xdp", not "xdp/devmap"
+    return SectionSpec(
+        name=name,
+        prefix=prefix,
+        prog_type=prog_type,
+        attach_type=row_attach,
+        needs_btf="BTF" in flags,
+        optional_attach_type="opt" in flags,
+        dialect=dialect,
+    )
+
+
+def number_of_type(name: str, names: tuple[str, ...]) -> int | None:
+    """The number of a type by its name in any case, "sched_cls" or "BPF_PROG_TYPE_SCHED_CLS"; None for none.
+    ``names``: PROG_TYPES, ATTACH_TYPES or MAP_TYPES."""
+    plain = name.upper()
+    for prefix in ("BPF_PROG_TYPE_", "BPF_MAP_TYPE_", "BPF_"):
+        plain = plain.removeprefix(prefix)
+    return names.index(plain) if plain in names else None
 
 
 def nearest_section(name: str) -> str:

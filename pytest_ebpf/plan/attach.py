@@ -8,23 +8,17 @@ from difflib import get_close_matches
 
 from pytest_ebpf.agent.ops import Handle
 from pytest_ebpf.btf.parse import Btf
-from pytest_ebpf.btf.types import Kind
 from pytest_ebpf.errors import PlanError
 from pytest_ebpf.obj.object import ProgramDef
 from pytest_ebpf.obj.sections import SectionSpec
 from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.plan.modules import find_in_modules
+from pytest_ebpf.plan.targets import KernelTarget, kernel_target
 
 __all__ = ["Attachment", "ExtTarget", "plan_attachment"]
 
 _SLEEPABLE, _HAS_FRAGS = 1 << 4, 1 << 5  # BPF_F_SLEEPABLE, BPF_F_XDP_HAS_FRAGS
 _EXT = 28
-# What the kernel names the thing behind a section target, and the kind of BTF type it is.
-_TARGETS = {
-    "tp_btf": ("btf_trace_", Kind.TYPEDEF, "raw tracepoint"),
-    "lsm": ("bpf_lsm_", Kind.FUNC, "LSM hook"),
-    "lsm_cgroup": ("bpf_lsm_", Kind.FUNC, "LSM hook"),
-    "iter": ("bpf_iter_", Kind.FUNC, "iterator"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +31,13 @@ class ExtTarget:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """Fields of ProgLoad."""
+    """Fields of ProgLoad. ``module``: whose BTF ``btf_id`` is of, "" for vmlinux (or ``prog``)."""
 
     attach_type: int = 0
     flags: int = 0
     btf_id: int = 0
     prog: Handle | None = None
+    module: str = ""
 
 
 def plan_attachment(program: ProgramDef, facts: Facts, *, targets: Mapping[str, ExtTarget]) -> Attachment:
@@ -61,15 +56,17 @@ def plan_attachment(program: ProgramDef, facts: Facts, *, targets: Mapping[str, 
         return Attachment(attach_type, flags, target.btf_id, target.prog)
     if spec.prog_type == _EXT:
         raise PlanError(f"{program.name} extends another program: it has to be told which one")
-    return Attachment(attach_type, flags, _find_target(program, spec, facts=facts))
+    module, btf_id = _find_target(program, spec, facts=facts)
+    return Attachment(attach_type, flags, btf_id, module=module)
 
 
-def _find_target(program: ProgramDef, spec: SectionSpec, *, facts: Facts) -> int:
-    prefix, kind, what = _TARGETS.get(spec.prefix.removesuffix(".s"), ("", Kind.FUNC, "kernel function"))
-    name = spec.target.rpartition(":")[2]
-    if not name:
+def _find_target(program: ProgramDef, spec: SectionSpec, *, facts: Facts) -> tuple[str, int]:
+    """(module or "", id) of what a program is attached to."""
+    target = kernel_target(spec)
+    if not target.short:
         raise PlanError(
-            f"{program.name}: section {program.section!r} names no {what}", hint=f'write SEC("{spec.prefix}/name")'
+            f"{program.name}: section {program.section!r} names no {target.what}",
+            hint=f'write SEC("{spec.prefix}/name")',
         )
     if facts.btf is None:
         raise PlanError(
@@ -77,23 +74,36 @@ def _find_target(program: ProgramDef, spec: SectionSpec, *, facts: Facts) -> int
             feature="btf",
             since="4.18 with CONFIG_DEBUG_INFO_BTF",
         )
-    found = facts.btf.find(prefix + name, kind)
-    if not found:
-        raise PlanError(
-            f"{program.name} ({program.section}): this kernel has no {what} {name!r}",
-            hint=_like(facts.btf, prefix + name, kind=kind, prefix=prefix),
-        )
-    return found[0]
+    own = facts.btf.find(target.name, target.kind) if target.module in ("", "vmlinux") else ()
+    if own:
+        return "", own[0]
+    for module, _, type_id in find_in_modules(facts, target.name, kind=target.kind, module=target.module):
+        return module, type_id
+    raise _no_target(program, target, facts=facts)
 
 
-def _like(btf: Btf, name: str, *, kind: int, prefix: str) -> str:
+def _no_target(program: ProgramDef, target: KernelTarget, *, facts: Facts) -> PlanError:
+    where = f"{program.name} ({program.section})"
+    if target.module not in ("", "vmlinux"):
+        loaded = target.module in (facts.modules or {})
+        return PlanError(
+            f"{where}: " + (f"module {target.module} has no {target.what} {target.short!r}" if loaded else
+                            f"this kernel has no module {target.module} with BTF loaded"),
+            hint="" if loaded else f"load it first: bpf_vm.run(['modprobe', '{target.module}'])",
+        )  # fmt: skip
+    assert facts.btf is not None
+    return PlanError(f"{where}: this kernel has no {target.what} {target.short!r}", hint=_like(facts.btf, target))
+
+
+def _like(btf: Btf, target: KernelTarget) -> str:
     """Names in the kernel that look like ``name``. Of some 60,000 functions only those of its length and first letter
     after the prefix are compared."""
+    name, prefix = target.name, target.prefix
     start = name[: len(prefix) + 1]
     names = {
         found
         for type_id in btf.ids()
-        if btf.kind(type_id) == kind
+        if btf.kind(type_id) == target.kind
         and abs(len(found := btf.name(type_id)) - len(name)) < 4
         and found.startswith(start)
     }

@@ -6,7 +6,7 @@ not have is poisoned and explained in a note: such code may be guarded by ``bpf_
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_ebpf.btf.parse import Btf
@@ -35,14 +35,16 @@ class Relocator:
     """Finds local types in ``target`` and remembers what it found: a field is looked up once however often it is read.
 
     ``target`` None: the kernel has no BTF, and only relocations that concern the object alone can be done.
+    ``modules``: BTF of kernel modules, searched for types of names that ``target`` does not have.
     """
 
-    __slots__ = ("_candidates", "_resolved", "local", "target")
+    __slots__ = ("_candidates", "_resolved", "local", "modules", "target")
 
-    def __init__(self, local: Btf, target: Btf | None) -> None:
+    def __init__(self, local: Btf, target: Btf | None, *, modules: Sequence[Btf] = ()) -> None:
         self.local = local
         self.target = target
-        self._candidates: dict[int, tuple[int, ...]] = {}
+        self.modules = modules
+        self._candidates: dict[int, tuple[tuple[Btf, int], ...]] = {}
         self._resolved: dict[tuple[int, str, int], Resolved] = {}
 
     def relocate(
@@ -102,27 +104,34 @@ class Relocator:
         return Resolved(local, _agreed(spec, matches, kind=reloc.kind))
 
     def _matches(self, spec: Spec, *, kind: int) -> list[Spec]:
-        assert self.target is not None
         known = self._candidates.get(spec.root)
         if known is None:
-            known = core.candidates(spec, self.target)
-        found = [core.match_spec(spec, self.target, root=root, kind=kind) for root in known]
+            known = tuple(self._search(spec))
+        found = [core.match_spec(spec, btf, root=root, kind=kind) for btf, root in known]
         matches = [match for match in found if match is not None]
         # Candidates that failed once are out for good, as long as any is left.
-        self._candidates[spec.root] = tuple(match.root for match in matches) or known
+        self._candidates[spec.root] = tuple((match.btf, match.root) for match in matches) or known
         return matches
+
+    def _search(self, spec: Spec) -> Iterator[tuple[Btf, int]]:
+        """Types of the name: those of vmlinux, and only when it has none those of all modules."""
+        assert self.target is not None
+        own = core.candidates(spec, self.target)
+        yield from ((self.target, root) for root in own)
+        if not own:
+            for module in self.modules:
+                yield from ((module, root) for root in core.candidates(spec, module))
 
     def _missing(self, spec: Spec) -> str:
         """What exactly this kernel lacks: the type, or the first step that leads nowhere."""
-        assert self.target is not None
-        known = core.candidates(spec, self.target)
+        known = tuple(self._search(spec))
         head = Spec(spec.btf, spec.root)
         if not known:
             return f"this kernel has no {head}"
         reached = head
         for length in range(1, len(spec.steps) + 1):
             shorter = Spec(spec.btf, spec.root, spec.steps[:length])
-            if not any(self._leads_somewhere(shorter, root) for root in known):
+            if not any(_leads_somewhere(shorter, btf, root=root) for btf, root in known):
                 step = shorter.steps[-1]
                 if step.name is None:
                     return f"{reached} has no element [{step.index}] in this kernel"
@@ -131,10 +140,10 @@ class Relocator:
             reached = shorter
         return f"{spec} is of another type in this kernel"
 
-    def _leads_somewhere(self, spec: Spec, root: int) -> bool:
-        assert self.target is not None
-        kind = core.ENUM_VALUE_EXISTS if "::" in str(spec) else core.FIELD_EXISTS
-        return core.match_spec(spec, self.target, root=root, kind=kind) is not None
+
+def _leads_somewhere(spec: Spec, target: Btf, *, root: int) -> bool:
+    kind = core.ENUM_VALUE_EXISTS if "::" in str(spec) else core.FIELD_EXISTS
+    return core.match_spec(spec, target, root=root, kind=kind) is not None
 
 
 def _agreed(spec: Spec, matches: list[Spec], *, kind: int) -> Value:

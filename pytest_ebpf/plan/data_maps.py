@@ -16,7 +16,7 @@ from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.maps import kernel_name, nearest
 from pytest_ebpf.plan.sanitise import SectionLayout
 
-__all__ = ["DataMap", "plan_data", "section_layouts"]
+__all__ = ["DataMap", "arena_of", "plan_data", "section_layouts"]
 
 _ARRAY = 2
 _RDONLY_PROG, _MMAPABLE = 1 << 7, 1 << 10
@@ -40,9 +40,14 @@ class DataMap:
 def plan_data(obj: ObjectFile, facts: Facts, *, values: Mapping[str, Any]) -> tuple[DataMap, ...]:
     """One map per data section of the object. ObjectError for a value that names no variable or does not fit it, and
     for a section larger than what any kernel keeps in a map."""
-    sections = [s for s in obj.data if s.kind != "struct_ops" and s.size]
+    sections = [s for s in obj.data if s.kind not in ("struct_ops", "arena") and s.size]
     _check_names(obj, sections, values=values)
     return tuple(_data_map(obj, section, facts=facts, values=values) for section in sections)
+
+
+def arena_of(obj: ObjectFile) -> DataSection | None:
+    """The variables that lie in the arena of an object."""
+    return next((section for section in obj.data if section.kind == "arena" and section.size), None)
 
 
 def section_layouts(obj: ObjectFile) -> dict[int, SectionLayout]:

@@ -7,7 +7,7 @@ symbol addresses) is asked by ``more_ops`` when an object wants it, and added by
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pytest_ebpf.agent.ops import (
@@ -16,6 +16,7 @@ from pytest_ebpf.agent.ops import (
     Data,
     Describe,
     Described,
+    FdPatch,
     Made,
     MapCreate,
     Op,
@@ -28,7 +29,7 @@ from pytest_ebpf.agent.ops import (
 )
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import PlanError
-from pytest_ebpf.obj.insn import CALL, LD_IMM64, PSEUDO_FUNC, Insn, pack_insns
+from pytest_ebpf.obj.insn import CALL, LD_IMM64, PSEUDO_FUNC, PSEUDO_MAP_VALUE, Insn, pack_insns
 from pytest_ebpf.obj.object import Extern, ObjectFile
 from pytest_ebpf.plan.btf_features import BTF_FEATURES
 
@@ -38,11 +39,13 @@ _SOCKET_FILTER, _KPROBE, _CGROUP_SOCK = 1, 2, 9  # enum bpf_prog_type
 _SOCK_CREATE = 2  # enum bpf_attach_type BPF_CGROUP_INET_SOCK_CREATE
 _GET_ATTACH_COOKIE = 174  # helper id, Linux 5.15
 _MMAPABLE = 1 << 10
+_KALLSYMS, _SIGNATURE = "/proc/kallsyms", "/proc/version_signature"
 _EXIT = Insn(0x95)
 _R0_IS_0 = Insn(0xB7)
 # Loads the address of the function behind it. Without BTF no kernel takes it, but one that knows what it is says so.
 _CALLBACK = [Insn(LD_IMM64, 1, PSEUDO_FUNC, imm=3), Insn(0), _R0_IS_0, _EXIT, _R0_IS_0, _EXIT]
 _CALLBACK_WORDS = b"func_info"
+_GLOBAL_DATA = [Insn(LD_IMM64, 1, PSEUDO_MAP_VALUE), Insn(0), _R0_IS_0, _EXIT]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,11 @@ class Facts:
 
     ``array_mmap``: arrays can be mmapable (5.5). ``attach_type``: programs carry an expected attach type (4.17).
     ``attach_cookie``: bpf_get_attach_cookie() exists (5.15). ``callbacks``: functions can be passed to helpers (5.13).
-    ``kconfig``, ``kallsyms``: the texts, None until asked for by ``more_ops``, "" when this kernel does not show them.
+    ``names``: objects can be given names (4.15). ``global_data``: map values can be loaded as addresses (5.2).
+    ``kconfig``, ``kallsyms``: the texts, None until asked for by ``more_ops``, "" when this kernel does not show them;
+    ``signature``: Ubuntu's /proc/version_signature, which has the upstream version, likewise.
+    ``modules``: types of kernel modules by name, None until asked for (``plan.modules``). ``core_btf``: types that
+    CO-RE goes by instead of the kernel's own.
     """
 
     described: Described
@@ -61,8 +68,13 @@ class Facts:
     attach_type: bool = True
     attach_cookie: bool = True
     callbacks: bool = True
+    names: bool = True
+    global_data: bool = True
     kconfig: str | None = field(default=None, repr=False)
     kallsyms: str | None = field(default=None, repr=False)
+    signature: str | None = None
+    modules: Mapping[str, Btf] | None = None
+    core_btf: Btf | None = None
 
 
 def facts_ops(*, byteorder: str = "little") -> list[Op]:
@@ -73,7 +85,10 @@ def facts_ops(*, byteorder: str = "little") -> list[Op]:
         _prog(_CGROUP_SOCK, [_R0_IS_0, _EXIT], byteorder=byteorder, attach_type=_SOCK_CREATE),
         _prog(_KPROBE, [Insn(CALL, imm=_GET_ATTACH_COOKIE), _EXIT], byteorder=byteorder),
         replace(_prog(_SOCKET_FILTER, _CALLBACK, byteorder=byteorder), log_level=1),
+        MapCreate(type=2, key_size=4, value_size=4, max_entries=1, name="probe"),
     ]
+    named = len(probes)
+    probes.append(replace(_prog(_SOCKET_FILTER, _GLOBAL_DATA, byteorder=byteorder), patches=(FdPatch(0, Ref(named)),)))
     closes = [Try(Close(Ref(index))) for index in range(1, len(probes) + 1)]
     return [Describe(), *(Try(probe) for probe in probes), *closes]
 
@@ -92,6 +107,9 @@ def read_facts(results: Sequence[Result], *, btf: Btf | None) -> Facts:
         array_mmap=worked[count],
         attach_type=worked[count + 1],
         attach_cookie=worked[count + 2],
+        names=worked[count + 4],
+        # without the named map there is nothing to load from: take it as it is on every kernel since 5.2
+        global_data=worked[count + 5] or not worked[count + 4],
         callbacks=worked[count + 3] or _CALLBACK_WORDS in getattr(results[count + 4], "log", b""),
     )
 
@@ -102,8 +120,12 @@ def more_ops(obj: ObjectFile, facts: Facts) -> list[Op]:
     kinds = {extern.kind for extern in obj.externs}
     if "kconfig" in kinds and facts.kconfig is None:
         ops += kconfig_ops(facts.described)
-    if any(is_untyped(extern, obj) for extern in obj.externs) and facts.kallsyms is None:
-        ops.append(Try(ReadFile("/proc/kallsyms")))
+    names = {extern.name for extern in obj.externs}
+    wants_symbols = "LINUX_HAS_SYSCALL_WRAPPER" in names and facts.btf is None
+    if (wants_symbols or any(is_untyped(extern, obj) for extern in obj.externs)) and facts.kallsyms is None:
+        ops.append(Try(ReadFile(_KALLSYMS)))
+    if "LINUX_KERNEL_VERSION" in names and facts.signature is None:
+        ops.append(Try(ReadFile(_SIGNATURE)))
     return ops
 
 
@@ -130,12 +152,13 @@ def with_more(facts: Facts, ops: Sequence[Op], *, results: Sequence[Result]) -> 
     texts: dict[str, str] = {}
     for op, result in zip(ops, results, strict=True):
         path = op.op.path if isinstance(op, Try) and isinstance(op.op, ReadFile) else ""
-        key = "kallsyms" if path == "/proc/kallsyms" else "kconfig"
+        key = {_KALLSYMS: "kallsyms", _SIGNATURE: "signature"}.get(path, "kconfig")
         texts[key] = texts.get(key) or _text(result)
     return replace(
         facts,
         kconfig=texts.get("kconfig", facts.kconfig),
         kallsyms=texts.get("kallsyms", facts.kallsyms),
+        signature=texts.get("signature", facts.signature),
     )
 
 

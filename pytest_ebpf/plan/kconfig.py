@@ -67,7 +67,7 @@ def _value(obj: ObjectFile, extern: Extern, *, facts: Facts, values: Mapping[str
         return _encoded(obj, extern, value=values[extern.name])
     virtual = _virtual(extern.name, facts)
     if virtual is not None:
-        return _number(btf, extern, virtual)
+        return _number(btf, extern, number=virtual)
     text = config_value(facts.kconfig or "", extern.name)
     if text is None:
         if extern.is_weak:
@@ -95,21 +95,24 @@ def _encoded(obj: ObjectFile, extern: Extern, *, value: Any) -> bytes:
 def _virtual(name: str, facts: Facts) -> int | None:
     """The variables that are in no configuration file."""
     if name == "LINUX_KERNEL_VERSION":
-        return kernel_version(facts.described)
+        return kernel_version(facts.described, signature=facts.signature or "")
     if name == "LINUX_HAS_BPF_COOKIE":
         return int(facts.attach_cookie)
     if name == "LINUX_HAS_SYSCALL_WRAPPER":
         prefix = _SYSCALL_PREFIX.get(facts.described.machine)
-        if prefix is None or facts.btf is None:
-            return int(prefix is not None)
+        if prefix is None:
+            return 0
+        if facts.btf is None:  # wrappers came with 4.17; where neither types nor symbols are shown, there are some
+            return int(f" __{prefix}_sys_bpf\n" in facts.kallsyms if facts.kallsyms else True)
         return int(bool(facts.btf.find(f"__{prefix}_sys_bpf", Kind.FUNC)))
     return None
 
 
-def kernel_version(described: Described) -> int:
-    """KERNEL_VERSION(a, b, c) of the upstream release. Debian's uname says 5.10.0 for all of 5.10; its version string
-    has the truth."""
-    found = re.search(r"Debian (\d+)\.(\d+)\.(\d+)", described.version)
+def kernel_version(described: Described, *, signature: str = "") -> int:
+    """KERNEL_VERSION(a, b, c) of the upstream release. Debian's uname says 5.10.0 for all of 5.10, Ubuntu's likewise;
+    Debian's version string has the truth, and Ubuntu's ``signature`` ("Ubuntu 6.8.0-45.45-generic 6.8.12")."""
+    found = re.fullmatch(r"Ubuntu \S+ (\d+)\.(\d+)\.(\d+)", signature.strip())
+    found = found or re.search(r"Debian (\d+)\.(\d+)\.(\d+)", described.version)
     found = found or re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", described.release)
     if found is None:
         return 0
@@ -132,19 +135,19 @@ def _from_config(btf: Btf, extern: Extern, *, text: str) -> bytes:
         return text.strip('"').encode()[: max(extern.size - 1, 0)].ljust(extern.size, b"\0")
     if text in _TRISTATE:
         if isinstance(resolved, Enum) or (isinstance(resolved, Int) and resolved.is_bool and text != "m"):
-            return _number(btf, extern, _TRISTATE[text])
+            return _number(btf, extern, number=_TRISTATE[text])
         if isinstance(resolved, Int) and resolved.size == 1 and not resolved.is_bool:
             return text.encode()
         raise _mismatch(extern, text)
     if not isinstance(resolved, Int) or resolved.is_bool:
         raise _mismatch(extern, text)
     try:
-        return _number(btf, extern, int(text, 0))
+        return _number(btf, extern, number=int(text, 0))
     except ValueError:
         raise _mismatch(extern, text) from None
 
 
-def _number(btf: Btf, extern: Extern, number: int) -> bytes:
+def _number(btf: Btf, extern: Extern, *, number: int) -> bytes:
     try:
         return number.to_bytes(extern.size, _order(btf), signed=number < 0)
     except OverflowError:

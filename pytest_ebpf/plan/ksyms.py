@@ -16,6 +16,7 @@ from pytest_ebpf.obj.object import Extern, ObjectFile
 from pytest_ebpf.plan.core_match import compatible_types
 from pytest_ebpf.plan.core_patch import poison_insn
 from pytest_ebpf.plan.facts import Facts, is_untyped
+from pytest_ebpf.plan.modules import find_in_modules
 
 __all__ = ["POISON_KFUNC", "Ksym", "find_ksym", "load_address", "call_kfunc"]
 
@@ -24,10 +25,11 @@ POISON_KFUNC = 2002000000  # libbpf's: + index of the extern
 
 @dataclass(frozen=True, slots=True)
 class Ksym:
-    """Where an extern is: ``btf_id`` in vmlinux, or ``address``; neither: missing (and weak)."""
+    """Where an extern is: ``btf_id`` in vmlinux or in ``module``, or ``address``; neither: missing (and weak)."""
 
     btf_id: int = 0
     address: int = 0
+    module: str = ""
 
 
 def find_ksym(extern: Extern, obj: ObjectFile, *, facts: Facts) -> Ksym:
@@ -46,26 +48,32 @@ def _typed(extern: Extern, obj: ObjectFile, *, facts: Facts) -> Ksym | None:
         return None
     kind = Kind.FUNC if extern.kind == "kfunc" else Kind.VAR
     name = essential_name(extern.name)
-    for type_id in facts.btf.find(name, kind):
-        target = facts.btf.type(type_id).type  # type: ignore[union-attr]
-        if obj.btf is None or compatible_types((obj.btf, extern.type_id), (facts.btf, target)):
-            return Ksym(btf_id=type_id)
-    if facts.btf.find(name, kind):
-        raise PlanError(f"{extern.name} has another type in this kernel than the program declares")
+    own = [("", facts.btf, type_id) for type_id in facts.btf.find(name, kind)]
+    found = own or list(find_in_modules(facts, name, kind=kind))
+    for module, btf, type_id in found:
+        target = btf.type(type_id).type  # type: ignore[union-attr]
+        if obj.btf is None or compatible_types((obj.btf, extern.type_id), (btf, target)):
+            return Ksym(btf_id=type_id, module=module)
+    if found:
+        where = f" (in module {found[0][0]})" if found[0][0] else ""
+        raise PlanError(f"{extern.name} has another type in this kernel{where} than the program declares")
     return None
 
 
 def _untyped(extern: Extern, facts: Facts) -> Ksym | None:
     name = re.escape(essential_name(extern.name))
-    found = re.search(rf"^([0-9a-f]+) \S {name}(?:\s.*)?$", facts.kallsyms or "", re.MULTILINE)
-    return Ksym(address=int(found[1], 16)) if found and int(found[1], 16) else None
+    found = {int(a, 16) for a in re.findall(rf"^([0-9a-f]+) \S {name}(?:\s.*)?$", facts.kallsyms or "", re.MULTILINE)}
+    found.discard(0)  # what those see who may not
+    if len(found) > 1:  # as libbpf: which one was meant?
+        raise PlanError(f"this kernel has {len(found)} symbols called {extern.name}, at different addresses")
+    return Ksym(address=found.pop()) if found else None
 
 
 def _missing(extern: Extern, *, typed: bool, facts: Facts) -> PlanError:
     what = "kernel function" if extern.kind == "kfunc" else "kernel variable"
     if typed and facts.btf is None:
         return PlanError(f"{what} {extern.name} needs the kernel's BTF, and this kernel has none", feature="btf")
-    where = "its BTF" if typed else "/proc/kallsyms"
+    where = "its BTF or that of a loaded module" if typed else "/proc/kallsyms"
     return PlanError(
         f"this kernel has no {what} {extern.name} in {where}",
         feature=f"kfunc:{extern.name}" if extern.kind == "kfunc" else "",
@@ -84,10 +92,11 @@ def load_address(insns: list[Insn], index: int, *, ksym: Ksym) -> None:
         insns[index + 1] = high._replace(imm=_signed32(ksym.address >> 32))
 
 
-def call_kfunc(insns: list[Insn], index: int, *, ksym: Ksym, number: int) -> str:
-    """The call at ``index`` calls a kfunc; a missing one is poisoned and "missing" is returned, else ""."""
+def call_kfunc(insns: list[Insn], index: int, *, ksym: Ksym, number: int, btf_index: int = 0) -> str:
+    """The call at ``index`` calls a kfunc; a missing one is poisoned and "missing" is returned, else "".
+    ``btf_index``: where in fd_array the BTF of its module is; 0 stands for vmlinux."""
     if ksym.btf_id:
-        insns[index] = insns[index]._replace(src=PSEUDO_KFUNC_CALL, imm=ksym.btf_id, off=0)
+        insns[index] = insns[index]._replace(src=PSEUDO_KFUNC_CALL, imm=ksym.btf_id, off=btf_index)
         return ""
     poison_insn(insns, index, number=POISON_KFUNC + number)
     return "missing"

@@ -8,7 +8,7 @@ a callee may be in any section.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pytest_ebpf.errors import PlanError
 from pytest_ebpf.obj.insn import INSN_SIZE, PSEUDO_CALL, PSEUDO_FUNC, Insn
@@ -19,11 +19,13 @@ __all__ = ["Fixup", "Linked", "Prepared", "function_index", "link"]
 
 @dataclass(frozen=True, slots=True)
 class Fixup:
-    """Slot ``insn`` loads map ``map``, or the address ``offset`` bytes into its value when ``offset`` is not None."""
+    """Slot ``insn`` loads map ``map``, or the address ``offset`` bytes into its value when ``offset`` is not None; or
+    it takes the fd of the BTF of kernel module ``module``."""
 
     insn: int
     map: str
     offset: int | None = None
+    module: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ def _join(parts: list[Prepared], *, starts: dict[tuple[str, int], int], function
     for part in parts:
         start = len(insns)
         insns += part.insns
-        fixups += [Fixup(start + fixup.insn, fixup.map, fixup.offset) for fixup in part.fixups]
+        fixups += [replace(fixup, insn=start + fixup.insn) for fixup in part.fixups]
         notes.update((start + insn, text) for insn, text in part.notes.items())
         for reloc in part.calls:
             callee = _callee(part.definition, reloc, functions=functions)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pytest_ebpf.agent.ops import FdPatch, Obj
@@ -17,7 +18,7 @@ from pytest_ebpf.plan.ksyms import Ksym, call_kfunc, find_ksym, load_address
 from pytest_ebpf.plan.lines import line_at
 from pytest_ebpf.plan.link import Fixup, Linked, Prepared, function_index, link
 
-__all__ = ["FUNC_INFO_SIZE", "LINE_INFO_SIZE", "Preparer", "Records", "pack_records", "patches"]
+__all__ = ["FUNC_INFO_SIZE", "LINE_INFO_SIZE", "Preparer", "Records", "digest", "pack_records", "patches"]
 
 FUNC_INFO_SIZE, LINE_INFO_SIZE = 8, 16  # struct bpf_func_info, bpf_line_info
 _LOADS = ("map", "data", "func", "extern")  # relocations of instructions that take two slots
@@ -26,7 +27,19 @@ _LOADS = ("map", "data", "func", "extern")  # relocations of instructions that t
 class Preparer:
     """Makes the programs of one object ready; what programs share (subprograms, symbols) is done once."""
 
-    __slots__ = ("_externs", "_functions", "_kconfig", "_ksyms", "_prepared", "_relocator", "facts", "maps", "obj")
+    __slots__ = (
+        "_externs",
+        "_functions",
+        "_kconfig",
+        "_ksyms",
+        "_linked",
+        "_prepared",
+        "_relocator",
+        "facts",
+        "maps",
+        "modules",
+        "obj",
+    )
 
     def __init__(self, obj: ObjectFile, facts: Facts, *, kconfig: Kconfig | None, maps: frozenset[str]) -> None:
         self.obj = obj
@@ -35,13 +48,19 @@ class Preparer:
         self._kconfig = kconfig
         self._functions = function_index(obj)
         self._externs = {extern.name: (extern, number) for number, extern in enumerate(obj.externs)}
-        self._relocator = Relocator(obj.btf, facts.btf) if obj.btf is not None else None
+        self._relocator = _relocator(obj, facts)
+        self._linked: dict[tuple[str, int], Linked] = {}
+        self.modules: list[str] = []  # those whose kfuncs are called, in the order of fd_array from 1 on
         self._prepared: dict[tuple[str, int], Prepared] = {}
         self._ksyms: dict[str, Ksym] = {}
 
     def link(self, program: ProgramDef) -> Linked:
         """Raises PlanError when this kernel lacks what the program cannot do without."""
-        return link(program, self._functions, prepare=self._prepare)
+        key = (program.section, program.section_offset)
+        found = self._linked.get(key)
+        if found is None:
+            found = self._linked[key] = link(program, self._functions, prepare=self._prepare)
+        return found
 
     def _prepare(self, function: ProgramDef) -> Prepared:
         key = (function.section, function.section_offset)
@@ -71,6 +90,8 @@ class Preparer:
 
     def _map_load(self, insns: list[Insn], reloc: Reloc, *, function: ProgramDef) -> Fixup:
         name = reloc.symbol if reloc.kind == "map" else reloc.section
+        if name not in self.maps and not self.facts.global_data and reloc.kind == "data":
+            raise PlanError(f"{function.name} uses global variables", feature="global data", since="5.2")
         if name not in self.maps:
             raise PlanError(f"{function.name} uses {name!r}, which this object does not define as a map")
         return _load(insns, reloc.insn, name=name, offset=None if reloc.kind == "map" else reloc.offset)
@@ -78,8 +99,9 @@ class Preparer:
     def _extern_load(self, insns: list[Insn], reloc: Reloc) -> list[Fixup]:
         extern, _ = self._extern(reloc.symbol)
         if extern.kind != "kconfig":
-            load_address(insns, reloc.insn, ksym=self._ksym(extern))
-            return []
+            ksym = self._ksym(extern)
+            load_address(insns, reloc.insn, ksym=ksym)
+            return [Fixup(reloc.insn + 1, "", module=ksym.module)] if ksym.module else []
         kconfig = self._kconfig
         if kconfig is None or extern.name not in kconfig.layout.variables:
             raise PlanError(f"extern {extern.name} has no BTF: its type is not known")
@@ -90,11 +112,19 @@ class Preparer:
 
     def _kfunc_call(self, insns: list[Insn], reloc: Reloc, *, function: ProgramDef) -> str:
         extern, number = self._extern(reloc.symbol)
-        if not call_kfunc(insns, reloc.insn, ksym=self._ksym(extern), number=number):
+        ksym = self._ksym(extern)
+        if not call_kfunc(insns, reloc.insn, ksym=ksym, number=number, btf_index=self._btf_index(ksym.module)):
             return ""
         line = line_at(function.line_info, reloc.insn)
         where = f" ({line.file}:{line.line} `{line.text.strip()}`)" if line else ""
         return f"kfunc {extern.name}() is missing in this kernel{where}; guard it with bpf_ksym_exists()"
+
+    def _btf_index(self, module: str) -> int:
+        if not module:
+            return 0
+        if module not in self.modules:
+            self.modules.append(module)
+        return 1 + self.modules.index(module)
 
     def _extern(self, name: str) -> tuple[Extern, int]:
         if name not in self._externs:
@@ -108,6 +138,25 @@ class Preparer:
         return found
 
 
+def _relocator(obj: ObjectFile, facts: Facts) -> Relocator | None:
+    """Types given in place of the kernel's are all there is: its modules are not those of that kernel."""
+    if obj.btf is None:
+        return None
+    if facts.core_btf is not None:
+        return Relocator(obj.btf, facts.core_btf)
+    return Relocator(obj.btf, facts.btf, modules=tuple((facts.modules or {}).values()))
+
+
+def digest(linked: Linked, *, byteorder: str) -> bytes:
+    """SHA-256 of a program as the kernel calculates it (bpf_prog_calc_tag, Linux 6.18): map references are zero."""
+    insns = list(linked.insns)
+    for fixup in linked.fixups:
+        if not fixup.module:
+            insns[fixup.insn] = insns[fixup.insn]._replace(imm=0)
+            insns[fixup.insn + 1] = insns[fixup.insn + 1]._replace(imm=0)
+    return hashlib.sha256(pack_insns(insns, byteorder=byteorder)).digest()
+
+
 def _load(insns: list[Insn], index: int, *, name: str, offset: int | None) -> Fixup:
     src = PSEUDO_MAP_FD if offset is None else PSEUDO_MAP_VALUE
     insns[index] = insns[index]._replace(src=src, imm=0)
@@ -115,9 +164,14 @@ def _load(insns: list[Insn], index: int, *, name: str, offset: int | None) -> Fi
     return Fixup(index, name, offset)
 
 
-def patches(linked: Linked, maps: Mapping[str, Obj]) -> tuple[FdPatch, ...]:
-    """Where the file descriptors of maps go."""
-    return tuple(FdPatch(fixup.insn, maps[fixup.map]) for fixup in linked.fixups)
+def patches(
+    linked: Linked, maps: Mapping[str, Obj], *, module: Callable[[str], Obj] | None = None
+) -> tuple[FdPatch, ...]:
+    """Where the file descriptors of maps go, and those of the BTF of modules."""
+    return tuple(
+        FdPatch(fixup.insn, module(fixup.module) if fixup.module and module else maps[fixup.map])
+        for fixup in linked.fixups
+    )
 
 
 @dataclass(frozen=True, slots=True)

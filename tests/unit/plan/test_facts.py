@@ -71,7 +71,7 @@ def test_each_probe_is_well_formed_btf_of_what_it_asks_for(byteorder: str) -> No
 
 def test_a_kernel_that_can_do_nothing() -> None:
     found = read_facts(answers(works=set()), btf=None)
-    assert found == Facts(described(), None, frozenset(), False, False, False, False)
+    assert found == Facts(described(), None, frozenset(), False, False, False, False, names=False)
 
 
 def test_a_kernel_that_can_do_everything() -> None:

@@ -181,5 +181,5 @@ def test_no_program_no_map() -> None:
 
 
 def test_the_whole_object_for_another_machine() -> None:
-    with pytest.raises(PlanError, match="big-endian"):
+    with pytest.raises(PlanError, match="big endian"):
         plan_load(an_object(byteorder="big"), facts())

@@ -1,0 +1,99 @@
+"""Types of kernel modules: searched when vmlinux does not have what an object names.
+
+Module BTF (/sys/kernel/btf/<module>, Linux 5.11) continues the ids of vmlinux. As in libbpf, CO-RE looks there only
+when vmlinux has no type of the name at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from pytest_ebpf.agent.ops import Data, ListDir, Op, ReadFile, Result, Try
+from pytest_ebpf.btf.parse import Btf, parse_btf
+from pytest_ebpf.btf.types import Enum, Kind, essential_name
+from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.obj.object import ObjectFile
+from pytest_ebpf.plan.core_spec import TYPE_ID_LOCAL
+from pytest_ebpf.plan.facts import Facts, is_untyped
+from pytest_ebpf.plan.targets import kernel_target
+
+__all__ = ["LIST_MODULES", "find_in_modules", "listed_modules", "lacks_types", "module_ops", "with_modules"]
+
+_FOLDER = "/sys/kernel/btf"
+_STRUCT_OPS = 27
+LIST_MODULES: Op = Try(ListDir(_FOLDER))
+
+
+def lacks_types(obj: ObjectFile, facts: Facts) -> bool:
+    """Whether ``obj`` names something that vmlinux does not have, so that modules should be searched."""
+    if facts.btf is None:
+        return False
+    return _lacks_core_type(obj, facts) or _lacks_symbol(obj, facts.btf) or _lacks_target(obj, facts.btf)
+
+
+def _lacks_core_type(obj: ObjectFile, facts: Facts) -> bool:
+    if obj.btf is None or facts.core_btf is not None or facts.btf is None:
+        return False
+    functions = (*obj.programs, *obj.text)
+    roots = {reloc.type_id for f in functions for reloc in f.core if reloc.kind != TYPE_ID_LOCAL}
+    return any(not _has_type(facts.btf, obj.btf, root=root) for root in roots)
+
+
+def _has_type(target: Btf, local: Btf, *, root: int) -> bool:
+    head = local.type(root)
+    kinds = (Kind.ENUM, Kind.ENUM64) if isinstance(head, Enum) else (Kind(head.kind),)
+    return not head.name or any(target.find_flavours(essential_name(head.name), kind) for kind in kinds)
+
+
+def _lacks_symbol(obj: ObjectFile, btf: Btf) -> bool:
+    for extern in obj.externs:
+        if extern.kind == "kconfig" or is_untyped(extern, obj):
+            continue
+        kind = Kind.FUNC if extern.kind == "kfunc" else Kind.VAR
+        if not btf.find(essential_name(extern.name), kind):
+            return True
+    return False
+
+
+def _lacks_target(obj: ObjectFile, btf: Btf) -> bool:
+    for program in obj.programs:
+        if program.spec is None or not program.spec.needs_btf or not program.spec.target:
+            continue
+        target = kernel_target(program.spec)
+        if target.module not in ("", "vmlinux") or not btf.find(target.name, target.kind):
+            return True
+    return False
+
+
+def listed_modules(result: Result) -> tuple[str, ...]:
+    """The modules with types, from the answer to ``LIST_MODULES``."""
+    names = result.data.decode(errors="replace").split("\0") if isinstance(result, Data) else []
+    return tuple(name for name in names if name and name != "vmlinux")
+
+
+def module_ops(names: Sequence[str]) -> list[Op]:
+    """Reads of the types of these modules."""
+    return [Try(ReadFile(f"{_FOLDER}/{name}")) for name in names]
+
+
+def with_modules(facts: Facts, names: Sequence[str], *, results: Sequence[Result]) -> Facts:
+    """``facts`` with the modules ``names`` added; ``results`` answer ``module_ops``. What cannot be read is left out,
+    as its module is gone again."""
+    known = dict(facts.modules or {})
+    for name, result in zip(names, results, strict=True):
+        if isinstance(result, Data) and facts.btf is not None:
+            try:
+                known[name] = parse_btf(result.data, base=facts.btf)
+            except ObjectError:
+                continue  # made for another vmlinux: the kernel itself would not take it
+    return replace(facts, modules=known)
+
+
+def find_in_modules(facts: Facts, name: str, *, kind: int, module: str = "") -> Iterator[tuple[str, Btf, int]]:
+    """(module, its BTF, id) of the types of this name that vmlinux does not have itself."""
+    for found, btf in (facts.modules or {}).items():
+        if module in ("", found):
+            for type_id in btf.find(name, kind):
+                if type_id >= btf.first_id:
+                    yield found, btf, type_id

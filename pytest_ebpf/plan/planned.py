@@ -1,0 +1,79 @@
+"""A plan as a value: one batch of operations, and which of them makes what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pytest_ebpf.agent.ops import FdAt, Obj, Op
+from pytest_ebpf.errors import ObjectError, PlanError
+from pytest_ebpf.obj.object import LineInfo, MapDef, ObjectFile, ProgramDef
+from pytest_ebpf.plan.data_maps import DataMap
+from pytest_ebpf.plan.kconfig import Kconfig
+
+__all__ = ["Plan", "PlannedMap", "PlannedProgram", "PlannedStructOps", "ProgramProblem"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedMap:
+    """``op`` is the index of its MapCreate, or -1 with ``handle`` for a map that existed before. ``frozen``: its
+    contents are constants. ``data``: the section whose variables it holds. ``pin``: where it gets pinned, by the
+    operation ``pin_op`` (wrapped in Try); "" and -1 when it does not."""
+
+    name: str
+    definition: MapDef
+    op: int
+    handle: Obj
+    frozen: bool = False
+    data: DataMap | None = None
+    pin: str = ""
+    pin_op: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedProgram:
+    """``op`` is the index of its ProgLoad (wrapped in Try). ``notes``: poisoned instructions, in words."""
+
+    name: str
+    definition: ProgramDef
+    op: int
+    line_info: tuple[LineInfo, ...] = field(default=(), repr=False)
+    notes: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramProblem:
+    """A program that is not in the plan, and why."""
+
+    name: str
+    definition: ProgramDef
+    error: PlanError | ObjectError
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStructOps:
+    """A table of functions for the kernel. ``value`` with the fds of ``programs`` put in is what registers it, at
+    once or, ``by_link``, when a link is made on the map (``.struct_ops.link``)."""
+
+    name: str
+    kernel_type: str
+    map: Obj
+    value: bytes = field(repr=False)
+    programs: tuple[FdAt, ...]
+    by_link: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``ops`` is one batch. ``skipped``: programs that are not loaded unless asked for by name ("?" sections).
+    ``btf_op``: index of the BtfLoad, -1 without. ``kconfig``: values of the .kconfig externs."""
+
+    obj: ObjectFile = field(repr=False)
+    ops: tuple[Op, ...] = field(repr=False)
+    maps: tuple[PlannedMap, ...]
+    programs: tuple[PlannedProgram, ...]
+    problems: tuple[ProgramProblem, ...] = ()
+    skipped: tuple[str, ...] = ()
+    btf_op: int = -1
+    kconfig: Kconfig | None = None
+    struct_ops: tuple[PlannedStructOps, ...] = ()

@@ -1,0 +1,224 @@
+"""struct_ops: tables of functions that the kernel calls (a TCP congestion control, a scheduler).
+
+The object holds a struct of its own idea of the kernel's; it is laid out again as the kernel has it, member by member.
+As libbpf (src/libbpf.c: bpf_map__init_kern_struct_ops, v1.7): members that this kernel lacks must be zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pytest_ebpf.btf.parse import Btf
+from pytest_ebpf.btf.types import BtfType, FuncProto, Kind, Member, Ptr, Struct, essential_name
+from pytest_ebpf.errors import PlanError
+from pytest_ebpf.obj.object import DataSection, MapDef, ObjectFile, Variable
+from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.plan.modules import find_in_modules
+
+__all__ = ["Slot", "StructOps", "Tables", "plan_struct_ops"]
+
+_STRUCT_OPS_MAP = 26
+_LINK, _VTYPE_BTF_OBJ_FD = 1 << 13, 1 << 15  # BPF_F_LINK, BPF_F_VTYPE_BTF_OBJ_FD
+_PREFIX = "bpf_struct_ops_"
+
+
+class Slot(NamedTuple):
+    """What a program has to say when it is loaded: member ``member`` of the kernel's struct ``type_id``."""
+
+    type_id: int
+    member: int
+    module: str
+
+
+@dataclass(frozen=True, slots=True)
+class StructOps:
+    """One table. ``value``: the kernel's bpf_struct_ops_<type>; ``programs``: (byte in it, program)."""
+
+    name: str
+    kernel_type: str
+    definition: MapDef
+    value: bytes = field(repr=False)
+    programs: tuple[tuple[int, str], ...]
+    value_type: int
+    module: str
+    by_link: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The tables of an object, the slots of its programs, and why a program has none."""
+
+    tables: tuple[StructOps, ...] = ()
+    slots: Mapping[str, Slot] = field(default_factory=dict)
+    errors: Mapping[str, PlanError] = field(default_factory=dict)
+
+
+class _KernelType(NamedTuple):
+    btf: Btf
+    module: str
+    type_id: int
+    value_id: int
+
+    @property
+    def struct(self) -> Struct:
+        found = self.btf.type(self.type_id)
+        assert isinstance(found, Struct)
+        return found
+
+
+def plan_struct_ops(obj: ObjectFile, facts: Facts) -> Tables:
+    """A table that this kernel cannot have costs its programs. PlanError when it has none."""
+    tables: list[StructOps] = []
+    slots: dict[str, Slot] = {}
+    errors: dict[str, PlanError] = {}
+    for section, variable in _variables(obj):
+        members = dict(_member_programs(obj, section, variable=variable))
+        try:
+            kernel = _kernel_type(obj, variable, facts=facts)
+            table, found = _table(obj, section, variable=variable, kernel=kernel, members=members)
+        except PlanError as error:
+            if not members:
+                raise
+            errors.update(dict.fromkeys(members.values(), error))
+            continue
+        tables.append(table)
+        slots.update(found)
+    return Tables(tuple(tables), slots, errors)
+
+
+def _variables(obj: ObjectFile) -> Iterator[tuple[DataSection, Variable]]:
+    for section in obj.data:
+        if section.kind == "struct_ops" and not section.name.startswith("?") and obj.btf is not None:
+            for variable in section.variables:
+                if variable.type_id and isinstance(obj.btf.type(obj.btf.resolve(variable.type_id)), Struct):
+                    yield section, variable
+
+
+def _member_programs(obj: ObjectFile, section: DataSection, *, variable: Variable) -> Iterator[tuple[int, str]]:
+    """(byte in the variable, program)."""
+    for reloc in section.relocs:
+        if reloc.kind == "func" and variable.offset <= reloc.offset < variable.offset + variable.size:
+            yield reloc.offset - variable.offset, reloc.target
+
+
+def _local(obj: ObjectFile, variable: Variable) -> Struct:
+    assert obj.btf is not None
+    found = obj.btf.type(obj.btf.resolve(variable.type_id))
+    assert isinstance(found, Struct)
+    return found
+
+
+def _kernel_type(obj: ObjectFile, variable: Variable, *, facts: Facts) -> _KernelType:
+    name = essential_name(_local(obj, variable).name)
+    if facts.btf is None:
+        raise PlanError(f"struct_ops {variable.name} needs the kernel's BTF, and this kernel has none", feature="btf")
+    own = [("", facts.btf, type_id) for type_id in facts.btf.find(_PREFIX + name, Kind.STRUCT)]
+    for module, btf, value_id in own or find_in_modules(facts, _PREFIX + name, kind=Kind.STRUCT):
+        for type_id in btf.find(name, Kind.STRUCT):
+            return _KernelType(btf, module, type_id, value_id)
+    raise PlanError(
+        f"struct_ops {variable.name}: this kernel lets nobody implement struct {name}",
+        feature=f"struct_ops:{name}",
+        since="5.6 for tcp_congestion_ops",
+    )
+
+
+def _table(
+    obj: ObjectFile, section: DataSection, *, variable: Variable, kernel: _KernelType, members: Mapping[int, str]
+) -> tuple[StructOps, dict[str, Slot]]:
+    size = kernel.btf.size(kernel.value_id)
+    start = _data_offset(kernel)
+    value = bytearray(size)
+    programs: list[tuple[int, str]] = []
+    slots: dict[str, Slot] = {}
+    data = section.data.ljust(section.size, b"\0")[variable.offset : variable.offset + variable.size]
+    for member in _local(obj, variable).members:
+        place = _Place(obj, variable.name, member, kernel)
+        at = member.bit_offset // 8
+        index, target = place.find(is_set=at in members or any(data[at : at + place.size]))
+        if target is None:
+            continue
+        to = start + target.bit_offset // 8
+        if at in members:
+            programs.append((to, members[at]))
+            slots[members[at]] = Slot(kernel.type_id, index, kernel.module)
+        else:
+            value[to : to + place.size] = data[at : at + place.size]
+    by_link = section.name.removeprefix("?").startswith(".struct_ops.link")
+    flags = (_LINK if by_link else 0) | (_VTYPE_BTF_OBJ_FD if kernel.module else 0)
+    definition = MapDef(variable.name, _STRUCT_OPS_MAP, 4, size, 1, flags=flags, section=section.name)
+    table = StructOps(
+        variable.name,
+        kernel.struct.name,
+        definition,
+        bytes(value),
+        tuple(programs),
+        kernel.value_id,
+        kernel.module,
+        by_link,
+    )
+    return table, slots
+
+
+def _data_offset(kernel: _KernelType) -> int:
+    """Where in the kernel's value the struct itself is."""
+    value = kernel.btf.type(kernel.value_id)
+    for member in value.members if isinstance(value, Struct) else ():
+        if kernel.btf.resolve(member.type) == kernel.type_id:
+            return member.bit_offset // 8
+    raise PlanError(f"struct {_PREFIX}{kernel.struct.name} of this kernel does not hold struct {kernel.struct.name}")
+
+
+class _Place(NamedTuple):
+    """A member of the object's struct, to be found in the kernel's."""
+
+    obj: ObjectFile
+    table: str
+    member: Member
+    kernel: _KernelType
+
+    @property
+    def size(self) -> int:
+        assert self.obj.btf is not None
+        return self.obj.btf.size(self.member.type)
+
+    def find(self, *, is_set: bool) -> tuple[int, Member | None]:
+        """(index, member) in the kernel's struct; None for one that it lacks and that nothing is put into."""
+        name = essential_name(self.member.name)
+        for index, target in enumerate(self.kernel.struct.members):
+            if target.name == name and name:
+                self._check(target)
+                return index, target
+        if is_set:
+            raise PlanError(f"{self._words}: this kernel has no such member, and the object sets it")
+        return -1, None
+
+    @property
+    def _words(self) -> str:
+        return f"struct_ops {self.table}: {self.kernel.struct.name}.{self.member.name}"
+
+    def _check(self, target: Member) -> None:
+        btf = self.obj.btf
+        assert btf is not None
+        if self.member.bit_size or target.bit_size:
+            raise PlanError(f"{self._words} is a bitfield, which nobody can fill in")
+        local, kernel = btf.type(btf.resolve(self.member.type)), self._target_type(target.type)
+        if local.kind != kernel.kind:
+            raise PlanError(f"{self._words} is a {_kind(kernel.kind)} in this kernel, not a {_kind(local.kind)}")
+        if isinstance(local, Ptr):
+            is_function = isinstance(btf.type(btf.resolve(local.type)), FuncProto)
+            if is_function != isinstance(self._target_type(getattr(kernel, "type", 0)), FuncProto):
+                raise PlanError(f"{self._words} is a function in the object or in this kernel, but not in both")
+        elif self.size != self.kernel.btf.size(target.type):
+            raise PlanError(
+                f"{self._words} has {self.kernel.btf.size(target.type)} bytes in this kernel, not {self.size}"
+            )
+
+    def _target_type(self, type_id: int) -> BtfType:
+        return self.kernel.btf.type(self.kernel.btf.resolve(type_id))
+
+
+def _kind(kind: int) -> str:
+    return Kind(kind).name.lower()
