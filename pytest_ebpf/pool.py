@@ -138,7 +138,7 @@ class _Guest:
 
 class RunningKernel:
     """A kernel that answers. ``accel`` is KVM or TCG, or for the host how it is reached; ``accel_reason`` says why
-    that; ``lost``: a guest is gone, and what it held with it."""
+    that; ``lost``: a guest is gone, and what it held with it. ``cache``: where the index of its types is kept."""
 
     def __init__(
         self,
@@ -147,6 +147,7 @@ class RunningKernel:
         kernel: Kernel,
         accel: str,
         loss: _Loss,
+        cache: Path,
         machine: Machine | None = None,
         image: KernelImage | None = None,
     ) -> None:
@@ -157,6 +158,7 @@ class RunningKernel:
         self.accel = accel
         self.accel_reason = machine.accel.reason if machine is not None else ""
         self._loss = loss
+        self._cache = cache
         self.described = check(kernel.run([Describe()])[0], Described)
         self._facts: Facts | None = None
 
@@ -204,10 +206,17 @@ class RunningKernel:
     def _btf(self) -> Btf | None:
         if not self.described.has_btf:
             return None
-        from pytest_ebpf.btf.parse import parse_btf
+        from pytest_ebpf.type_cache import indexed_btf
 
+        data = self._btf_bytes()
+        return indexed_btf(data, folder=self._cache / "types") if data else None
+
+    def _btf_bytes(self) -> bytes:
+        """From the image where there is one: 5 MB less to carry out of a guest."""
+        if self.image is not None and self.image.btf is not None:
+            return self.image.btf.read_bytes()
         read = self.kernel.run([Try(ReadFile(_BTF))], timeout=_BTF_TIMEOUT)[0]
-        return parse_btf(read.data) if isinstance(read, Data) else None
+        return read.data if isinstance(read, Data) else b""
 
     def close(self) -> None:
         """Let go of the kernel and end its guest. Idempotent."""
@@ -311,8 +320,10 @@ class KernelPool:
 
     def _open_host(self) -> RunningKernel:
         from pytest_ebpf.kernels.host import open_host_kernel
+        from pytest_ebpf.vm.cache import default_cache
 
-        running = RunningKernel(HOST, kernel=open_host_kernel(), accel="this machine", loss=_Loss())
+        cache = self._config.cache or default_cache()
+        running = RunningKernel(HOST, kernel=open_host_kernel(), accel="this machine", loss=_Loss(), cache=cache)
         running.accel += "" if running.local else ", through sudo"
         return running
 
@@ -338,14 +349,14 @@ class KernelPool:
             began = time.monotonic()
             machine = boot(image, config=config)
             try:
-                running = self._connect(spec, machine, image=image)
+                running = self._connect(spec, machine, image=image, cache=images.store.root)
             except BaseException:
                 machine.close()
                 raise
         self._boots.setdefault(spec, _Boots()).seconds.append(time.monotonic() - began)
         return running
 
-    def _connect(self, spec: str, machine: Machine, *, image: KernelImage) -> RunningKernel:
+    def _connect(self, spec: str, machine: Machine, *, image: KernelImage, cache: Path) -> RunningKernel:
         from pytest_ebpf.kernels.remote import RemoteKernel
 
         loss = _Loss()
@@ -357,7 +368,7 @@ class KernelPool:
         remote = RemoteKernel(machine.stream, name=spec, scale=machine.accel.factor, on_lost=lost)
         kernel = _Guest(remote, loss=loss)
         accel = machine.accel.kind.upper()
-        return RunningKernel(spec, kernel=kernel, machine=machine, image=image, accel=accel, loss=loss)
+        return RunningKernel(spec, kernel=kernel, machine=machine, image=image, accel=accel, loss=loss, cache=cache)
 
     def _image(self, spec: str, *, config: ImageConfig, wait: Waiting) -> KernelImage:
         """From the cache; from the mirror the first time."""

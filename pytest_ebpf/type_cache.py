@@ -1,0 +1,43 @@
+"""A kernel's types, with the index of their names kept between processes.
+
+Indexing vmlinux's 126,000 types takes a tenth of a second, reading an index a millisecond. The index is kept under the
+SHA-256 of the BTF that it was made from; a damaged or foreign one is made anew. A cache that cannot be written to costs
+time and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from pytest_ebpf.btf.parse import Btf, dump_index, load_index, parse_btf
+from pytest_ebpf.errors import ObjectError
+
+__all__ = ["KEPT", "indexed_btf"]
+
+KEPT = 32  # indexes of 1 MB each: more kernels than anybody's matrix has; the least recently used one goes
+
+
+def indexed_btf(data: bytes, *, folder: Path) -> Btf:
+    """``parse_btf(data)``, with its index from ``folder`` or left there. ObjectError for bytes that are not BTF."""
+    import hashlib
+
+    path = folder / f"{hashlib.sha256(data).hexdigest()}.index"
+    with suppress(OSError, ObjectError):
+        found = load_index(data, path.read_bytes())
+        os.utime(path)
+        return found
+    btf = parse_btf(data)
+    with suppress(OSError):
+        _keep(path, dump_index(btf))
+    return btf
+
+
+def _keep(path: Path, index: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.write_bytes(index)
+    fresh.replace(path)
+    for old in sorted(path.parent.glob("*.index"), key=lambda one: one.stat().st_mtime, reverse=True)[KEPT:]:
+        old.unlink(missing_ok=True)
