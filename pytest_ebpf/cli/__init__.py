@@ -11,14 +11,16 @@ def main() -> None:
     """Entry point of the console script. Our own errors are one message on stderr and exit status 1."""
     import click
 
+    from pytest_ebpf.cli.btf import btf
     from pytest_ebpf.cli.doctor import doctor
+    from pytest_ebpf.cli.features import features
     from pytest_ebpf.cli.inspect import inspect
     from pytest_ebpf.cli.kernels import kernels
     from pytest_ebpf.errors import EbpfError
 
     group = click.Group(
         "pytest-ebpf",
-        commands={"doctor": doctor, "inspect": inspect, "kernels": kernels},
+        commands={"btf": btf, "doctor": doctor, "features": features, "inspect": inspect, "kernels": kernels},
         help="Prove an eBPF project on every kernel it ships to.",
     )
     try:

@@ -16,6 +16,8 @@ from pytest_ebpf.live.program import Program
 from pytest_ebpf.live.session import Session
 
 if TYPE_CHECKING:
+    from pytest_ebpf.btf.parse import Btf
+    from pytest_ebpf.btf.value_type import TypeTable
     from pytest_ebpf.obj.object import Problem
 
 __all__ = ["Loaded", "Named"]
@@ -68,6 +70,7 @@ class Loaded:
         globals: Globals,
         handles: tuple[Handle, ...],
         problems: tuple[Problem, ...] = (),
+        btf: Btf | None = None,
     ) -> None:
         self._session = session
         self.name = name
@@ -77,6 +80,14 @@ class Loaded:
         self.problems = problems
         self.links: list[Link] = []
         self._handles = handles
+        self._btf = btf
+
+    @property
+    def types(self) -> TypeTable:
+        """The types of the object file by name: ``obj.types["event"].size``, ``.fields``, ``.unpack``, ``.pack``."""
+        from pytest_ebpf.btf.value_type import TypeTable
+
+        return TypeTable(self._btf, name=self.name)
 
     def __getitem__(self, name: str) -> Program:
         return self.programs[name]

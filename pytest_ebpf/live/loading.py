@@ -148,6 +148,7 @@ class _Assembly:
             globals=Globals(self._session, sections=sections, btf=plan.obj.btf),
             handles=_handles(self._results),
             problems=plan.obj.problems,
+            btf=plan.obj.btf,
         )
 
     def _program(self, planned: PlannedProgram) -> Program:
