@@ -1,7 +1,7 @@
-"""Hostile input: whatever the bytes, the answer is a value or an ObjectError; soon, and in little memory.
+"""Hostile input: whatever the bytes, the answer is a plan, an ObjectError or a PlanError; soon, and in little memory.
 
-The short form runs always. ``PYTEST_EBPF_FUZZ=100000`` runs that many mutations of each seed file; a failing one is
-named by its seed, which is its whole reproduction.
+The short form runs always; benchmarks/fuzz.py is the long one. ``PYTEST_EBPF_FUZZ=5000`` runs that many mutations of
+each seed file here; a failing one is named by its seed, which is its whole reproduction.
 """
 
 from __future__ import annotations
@@ -9,91 +9,79 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from every_kind import every_kind
+from fuzz_cases import TooSlowError, btf_case, object_case, target_case, time_limit
 from mutate import mutate
+from plan_facts import facts
 from sample_object import sample
 
-from pytest_ebpf.btf.codec import decode, describe, encode
-from pytest_ebpf.btf.parse import Btf, parse_btf
-from pytest_ebpf.btf.write import rewrite_btf
-from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.object import parse_object
-from pytest_ebpf.obj.summary import summarise
+from pytest_ebpf.plan.facts import Facts
 
 ROOT = Path(__file__).parents[3]
-ROUNDS = int(os.environ.get("PYTEST_EBPF_FUZZ", "0"))
-SLOW_SECONDS = 1.0
+ROUNDS = int(os.environ.get("PYTEST_EBPF_FUZZ", "60"))
 MEMORY = 256 << 20
-BUILT = [ROOT / "sample_programs/built" / f"{name}.bpf.o" for name in ("xdp_lb", "core_task")]
+BUILT = {f"{name}.bpf.o": ROOT / f"sample_programs/built/{name}.bpf.o" for name in ("xdp_lb", "core_task")}
+OLD = frozenset(("btf", "func", "datasec", "func_global"))  # Linux 5.10
 
 
-def seeds() -> dict[str, bytes]:
-    files = {path.name: path.read_bytes() for path in BUILT}
-    return {"little": sample("little"), "big": sample("big")} | files
+def seed_file(name: str) -> bytes:
+    return BUILT[name].read_bytes() if name in BUILT else sample(name)
 
 
-@pytest.mark.parametrize("name", ["little", "big", *(path.name for path in BUILT)])
+def kernels(data: bytes) -> list[Facts]:
+    """A kernel with the very types that the object was compiled with, one that lacks kinds, one without BTF."""
+    obj = parse_object(data, name="seed.o")
+    return [
+        facts(btf=obj.btf, byteorder=obj.byteorder),
+        facts(btf=obj.btf, byteorder=obj.byteorder, features=OLD, callbacks=False, kconfig="CONFIG_HZ=250\n"),
+        facts(features=(), byteorder=obj.byteorder),
+    ]
+
+
+@pytest.mark.parametrize("name", ["little", "big", *BUILT])
 def test_mutated_objects(name: str) -> None:
-    data = seeds()[name]
-    verdicts = {run_object(mutate(data, seed=seed), name=f"{name}#{seed}") for seed in range(ROUNDS or 150)}
+    data = seed_file(name)
+    targets = kernels(data)
+    verdicts = {object_case(data, seed=seed, facts=targets[seed % 3]) for seed in range(ROUNDS)}
     # a mutator that always, or never, breaks the file tests nothing
-    assert verdicts == {"parsed", "refused"}
+    assert verdicts >= {"planned", "partly", "refused"}
 
 
 @pytest.mark.parametrize("byteorder", ["little", "big"])
 def test_mutated_btf(byteorder: str) -> None:
     data = every_kind(byteorder)[0].build()
-    verdicts = {run_btf(mutate(data, seed=seed), name=f"{byteorder}#{seed}") for seed in range(ROUNDS or 150)}
-    assert verdicts == {"parsed", "refused"}
+    assert {btf_case(data, seed=seed) for seed in range(ROUNDS)} == {"parsed", "refused"}
 
 
-def run_object(data: bytes, *, name: str) -> str:
-    start = time.process_time()
-    try:
-        obj = parse_object(data, name=name)
-        summarise(obj)
-        verdict = "parsed"
-        if obj.btf:
-            walk(obj.btf)
-            rewrite_btf(obj.btf, dict(obj.datasecs))
-    except ObjectError:
-        verdict = "refused"
-    assert time.process_time() - start < SLOW_SECONDS, f"{name} took too long"
-    return verdict
+@pytest.mark.parametrize("name", ["little", "big", "core_task.bpf.o"])
+def test_mutated_types_of_a_kernel(name: str) -> None:
+    """CO-RE against damaged BTF: a file that somebody gave."""
+    obj = parse_object(seed_file(name), name=name)
+
+    def verdict(seed: int) -> str:
+        return target_case(
+            obj.btf_raw, seed=seed, program=obj, facts=lambda btf: facts(btf=btf, byteorder=obj.byteorder)
+        )
+
+    found = {verdict(seed) for seed in range(ROUNDS)}
+    assert "refused" in found
+    assert len(found) > 1
 
 
-def run_btf(data: bytes, *, name: str) -> str:
-    start = time.process_time()
-    try:
-        btf = parse_btf(data)
-    except ObjectError:
-        return "refused"
-    walk(btf)
-    assert time.process_time() - start < SLOW_SECONDS, f"{name} took too long"
-    return "parsed"
+def test_a_mutation_is_its_seed() -> None:
+    data = seed_file("xdp_lb.bpf.o")
+    changed = [mutate(data, seed=seed) for seed in range(50)]
+    assert changed == [mutate(data, seed=seed) for seed in range(50)]
+    assert len(set(changed)) > 40
 
 
-def walk(btf: Btf) -> None:
-    """Every question that BTF answers, of every type."""
-    for type_id in btf.ids():
-        for ask in (btf.type, btf.name, btf.resolve, btf.size, lambda i: describe(btf, i), lambda i: use(btf, i)):
-            with suppress(ObjectError):
-                ask(type_id)
-    with suppress(ObjectError):
-        btf.find("value")
-        btf.find_flavours("task_struct")
-
-
-def use(btf: Btf, type_id: int) -> None:
-    size = btf.size(type_id)
-    if size <= 4096:
-        value = decode(btf, type_id, data=bytes(size))
-        assert len(encode(btf, type_id, value=value)) == size
+def test_what_takes_too_long_is_found() -> None:
+    with pytest.raises(TooSlowError), time_limit(0.05):
+        sum(iter(lambda: 1, 0))
 
 
 def test_memory_stays_small() -> None:
@@ -101,11 +89,14 @@ def test_memory_stays_small() -> None:
     code = f"""
 import resource, sys
 sys.path[:0] = {[str(ROOT), str(ROOT / "tests/writers"), str(ROOT / "tests/unit/obj")]!r}
-import test_fuzz, elftools.elf.elffile
+import test_fuzz
+data = test_fuzz.sample()
+target = test_fuzz.kernels(data)[0]
+test_fuzz.object_case(data, seed=0, facts=target)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + {MEMORY}, used + {MEMORY}))
-for seed in range({ROUNDS or 100}):
-    test_fuzz.run_object(test_fuzz.mutate(test_fuzz.sample(), seed=seed), name=f"#{{seed}}")
+for seed in range({ROUNDS}):
+    test_fuzz.object_case(data, seed=seed, facts=target)
 print("done")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
