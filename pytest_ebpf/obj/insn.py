@@ -16,6 +16,7 @@ __all__ = [
     "PSEUDO_KFUNC_CALL",
     "PSEUDO_MAP_FD",
     "PSEUDO_MAP_VALUE",
+    "Code",
     "Insn",
     "pack_insns",
     "slots_with_code",
@@ -43,7 +44,7 @@ class Insn(NamedTuple):
     imm: int = 0
 
 
-def unpack_insns(data: bytes, *, byteorder: str = "little") -> tuple[Insn, ...]:
+def unpack_insns(data: bytes | bytearray, *, byteorder: str = "little") -> tuple[Insn, ...]:
     """The slots of ``data``, whose length must be a multiple of 8 (ValueError)."""
     if len(data) % INSN_SIZE:
         raise ValueError(f"{len(data)} bytes are not whole instructions of 8")
@@ -61,6 +62,30 @@ def pack_insns(insns: Iterable[Insn], *, byteorder: str = "little") -> bytes:
         return b"".join([pack(code, dst | src << 4, off, imm) for code, dst, src, off, imm in insns])
     pack = _BIG.pack
     return b"".join([pack(code, dst << 4 | src, off, imm) for code, dst, src, off, imm in insns])
+
+
+class Code:
+    """Instructions as bytes, which reads and writes one at a time: a plan changes few among many."""
+
+    __slots__ = ("_byteorder", "data")
+
+    def __init__(self, data: bytes, *, byteorder: str = "little") -> None:
+        self.data = bytearray(data)
+        self._byteorder = byteorder
+
+    def __len__(self) -> int:
+        return len(self.data) // INSN_SIZE
+
+    def __getitem__(self, index: int) -> Insn:
+        return unpack_insns(self.data[self._slot(index)], byteorder=self._byteorder)[0]
+
+    def __setitem__(self, index: int, insn: Insn) -> None:
+        self.data[self._slot(index)] = pack_insns((insn,), byteorder=self._byteorder)
+
+    def _slot(self, index: int) -> slice:
+        if not 0 <= index < len(self):
+            raise IndexError(f"no instruction {index}: there are {len(self)}")
+        return slice(index * INSN_SIZE, (index + 1) * INSN_SIZE)
 
 
 def slots_with_code(data: bytes, code: int) -> Iterator[int]:

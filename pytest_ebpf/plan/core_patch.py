@@ -6,7 +6,7 @@ As in libbpf's ``bpf_core_patch_insn`` (src/relo_core.c, v1.7).
 from __future__ import annotations
 
 from pytest_ebpf.errors import PlanError
-from pytest_ebpf.obj.insn import CALL, LD_IMM64, Insn
+from pytest_ebpf.obj.insn import CALL, LD_IMM64, Code, Insn
 from pytest_ebpf.plan.core_value import Value
 
 __all__ = ["POISON_CORE", "Unpatchable", "patch_insn", "poison_insn"]
@@ -25,7 +25,7 @@ class Unpatchable(Exception):
     """The instruction cannot access the field of this kernel; it is poisoned with these words."""
 
 
-def patch_insn(insns: list[Insn], index: int, *, local: Value, target: Value) -> None:
+def patch_insn(insns: Code, index: int, *, local: Value, target: Value) -> None:
     """Change ``insns[index]`` (and the next slot for a 64-bit load) from ``local`` to ``target``.
 
     Raises Unpatchable when the field of this kernel has a size that the instruction cannot be changed to, PlanError
@@ -48,7 +48,7 @@ def patch_insn(insns: list[Insn], index: int, *, local: Value, target: Value) ->
         raise _not_relocatable(insn)
 
 
-def poison_insn(insns: list[Insn], index: int, *, number: int = POISON_CORE) -> None:
+def poison_insn(insns: Code, index: int, *, number: int = POISON_CORE) -> None:
     """Make the instruction one that the verifier refuses, if it is reached at all."""
     if insns[index].code == LD_IMM64:
         if index + 1 >= len(insns):
@@ -77,7 +77,7 @@ def _memory(insn: Insn, *, local: Value, target: Value) -> Insn:
     return insn._replace(off=target.number, code=insn.code & ~_SIZE_MASK | _SIZES[target.size])
 
 
-def _load_imm64(insns: list[Insn], index: int, *, local: Value, target: Value) -> None:
+def _load_imm64(insns: Code, index: int, *, local: Value, target: Value) -> None:
     low = insns[index]
     if index + 1 >= len(insns) or low.src or low.off or insns[index + 1].code:
         raise _not_relocatable(low)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import PlanError
-from pytest_ebpf.obj.insn import Insn
+from pytest_ebpf.obj.insn import Code
 from pytest_ebpf.obj.object import CoreReloc, LineInfo
 from pytest_ebpf.plan import core_spec as core
 from pytest_ebpf.plan.core_patch import Unpatchable, patch_insn, poison_insn
@@ -47,9 +47,7 @@ class Relocator:
         self._candidates: dict[int, tuple[tuple[Btf, int], ...]] = {}
         self._resolved: dict[tuple[int, str, int], Resolved] = {}
 
-    def relocate(
-        self, insns: list[Insn], relocs: Sequence[CoreReloc], *, lines: Sequence[LineInfo] = ()
-    ) -> dict[int, str]:
+    def relocate(self, insns: Code, relocs: Sequence[CoreReloc], *, lines: Sequence[LineInfo] = ()) -> dict[int, str]:
         """Patch ``insns`` in place. Returns a note per poisoned instruction (index -> words).
 
         Raises PlanError when a relocation is ambiguous or damaged: the program cannot be loaded.
@@ -72,7 +70,7 @@ class Relocator:
             found = self._resolved[key] = self._resolve(reloc)
         return found
 
-    def _apply(self, insns: list[Insn], reloc: CoreReloc) -> str:
+    def _apply(self, insns: Code, reloc: CoreReloc) -> str:
         resolved = self.resolve(reloc)
         if resolved.target.number is None:
             poison_insn(insns, reloc.insn)

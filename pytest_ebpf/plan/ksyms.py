@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pytest_ebpf.btf.types import Kind, essential_name
 from pytest_ebpf.errors import PlanError
-from pytest_ebpf.obj.insn import PSEUDO_BTF_ID, PSEUDO_KFUNC_CALL, Insn
+from pytest_ebpf.obj.insn import PSEUDO_BTF_ID, PSEUDO_KFUNC_CALL, Code
 from pytest_ebpf.obj.object import Extern, ObjectFile
 from pytest_ebpf.plan.core_match import compatible_types
 from pytest_ebpf.plan.core_patch import poison_insn
@@ -81,7 +81,7 @@ def _missing(extern: Extern, *, typed: bool, facts: Facts) -> PlanError:
     )
 
 
-def load_address(insns: list[Insn], index: int, *, ksym: Ksym) -> None:
+def load_address(insns: Code, index: int, *, ksym: Ksym) -> None:
     """The 64-bit load at ``index`` gets the address of a variable or function (0: missing)."""
     low, high = insns[index], insns[index + 1]
     if ksym.btf_id:
@@ -92,7 +92,7 @@ def load_address(insns: list[Insn], index: int, *, ksym: Ksym) -> None:
         insns[index + 1] = high._replace(imm=_signed32(ksym.address >> 32))
 
 
-def call_kfunc(insns: list[Insn], index: int, *, ksym: Ksym, number: int, btf_index: int = 0) -> str:
+def call_kfunc(insns: Code, index: int, *, ksym: Ksym, number: int, btf_index: int = 0) -> str:
     """The call at ``index`` calls a kfunc; a missing one is poisoned and "missing" is returned, else "".
     ``btf_index``: where in fd_array the BTF of its module is; 0 stands for vmlinux."""
     if ksym.btf_id:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pytest_ebpf.errors import PlanError
-from pytest_ebpf.obj.insn import INSN_SIZE, PSEUDO_CALL, PSEUDO_FUNC, Insn
+from pytest_ebpf.obj.insn import INSN_SIZE, PSEUDO_CALL, PSEUDO_FUNC, Code, Insn
 from pytest_ebpf.obj.object import LineInfo, ObjectFile, ProgramDef, Reloc
 
 __all__ = ["Fixup", "Linked", "Prepared", "function_index", "link"]
@@ -33,7 +33,7 @@ class Prepared:
     """A function relocated against a kernel, but for what depends on where it comes to lie."""
 
     definition: ProgramDef
-    insns: tuple[Insn, ...]
+    insns: bytes
     fixups: tuple[Fixup, ...] = ()
     notes: Mapping[int, str] = field(default_factory=dict)
 
@@ -47,7 +47,7 @@ class Linked:
     """A whole program. ``starts``: (slot, function) of each part, the main program first. ``func_info`` and
     ``line_info`` are empty unless every part has them: the kernel takes all or none."""
 
-    insns: tuple[Insn, ...]
+    insns: bytes
     fixups: tuple[Fixup, ...]
     notes: Mapping[int, str]
     starts: tuple[tuple[int, ProgramDef], ...]
@@ -66,7 +66,9 @@ def function_index(obj: ObjectFile) -> FunctionIndex:
 _LONGEST = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS, since Linux 5.2; before and for the unprivileged 4,096
 
 
-def link(main: ProgramDef, functions: FunctionIndex, *, prepare: Callable[[ProgramDef], Prepared]) -> Linked:
+def link(
+    main: ProgramDef, functions: FunctionIndex, *, prepare: Callable[[ProgramDef], Prepared], byteorder: str = "little"
+) -> Linked:
     """Append what ``main`` reaches and set the distances. PlanError when a callee does not exist, or when the whole is
     longer than any kernel takes."""
     starts = {_place(main): 0}
@@ -79,7 +81,7 @@ def link(main: ProgramDef, functions: FunctionIndex, *, prepare: Callable[[Progr
                 starts[_place(callee)] = end
                 end = _end(main, callee, start=end)
                 parts.append(prepare(callee))
-    return _join(parts, starts=starts, functions=functions)
+    return _join(parts, starts=starts, functions=functions, byteorder=byteorder)
 
 
 def _end(main: ProgramDef, part: ProgramDef, *, start: int) -> int:
@@ -104,13 +106,14 @@ def _callee(caller: ProgramDef, reloc: Reloc, *, functions: FunctionIndex) -> Pr
     return callee
 
 
-def _join(parts: list[Prepared], *, starts: dict[tuple[str, int], int], functions: FunctionIndex) -> Linked:
-    insns: list[Insn] = []
+def _join(
+    parts: list[Prepared], *, starts: dict[tuple[str, int], int], functions: FunctionIndex, byteorder: str
+) -> Linked:
+    insns = Code(b"".join(part.insns for part in parts), byteorder=byteorder)
     fixups: list[Fixup] = []
     notes: dict[int, str] = {}
     for part in parts:
-        start = len(insns)
-        insns += part.insns
+        start = starts[_place(part.definition)]
         fixups += [replace(fixup, insn=start + fixup.insn) for fixup in part.fixups]
         notes.update((start + insn, text) for insn, text in part.notes.items())
         for reloc in part.calls:
@@ -121,7 +124,7 @@ def _join(parts: list[Prepared], *, starts: dict[tuple[str, int], int], function
                 insns[at + 1] = insns[at + 1]._replace(imm=0)
     placed = tuple((starts[_place(part.definition)], part.definition) for part in parts)
     return Linked(
-        insns=tuple(insns),
+        insns=bytes(insns.data),
         fixups=tuple(fixups),
         notes=notes,
         starts=placed,
@@ -145,11 +148,15 @@ def _func_info(placed: tuple[tuple[int, ProgramDef], ...]) -> tuple[tuple[int, i
     return tuple(rows)
 
 
+def _moved(row: LineInfo, start: int) -> LineInfo:
+    return LineInfo(start + row[0], *row[1:])
+
+
 def _line_info(placed: tuple[tuple[int, ProgramDef], ...]) -> tuple[LineInfo, ...]:
     """The kernel wants a row at the first instruction of each function (check_btf_line)."""
     rows: list[LineInfo] = []
     for start, function in placed:
         if not function.line_info or function.line_info[0].insn:
             return ()
-        rows += [row._replace(insn=start + row.insn) for row in function.line_info]
+        rows += [_moved(row, start) for row in function.line_info] if start else function.line_info
     return tuple(rows)

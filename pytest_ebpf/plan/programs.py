@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pytest_ebpf.agent.ops import FdPatch, Obj
 from pytest_ebpf.errors import PlanError
-from pytest_ebpf.obj.insn import PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, Insn, pack_insns, unpack_insns
+from pytest_ebpf.obj.insn import PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, Code
 from pytest_ebpf.obj.object import Extern, LineInfo, ObjectFile, ProgramDef, Reloc
 from pytest_ebpf.plan.core_reloc import Relocator
 from pytest_ebpf.plan.facts import Facts
@@ -21,6 +21,7 @@ from pytest_ebpf.plan.link import Fixup, Linked, Prepared, function_index, link
 __all__ = ["FUNC_INFO_SIZE", "LINE_INFO_SIZE", "Preparer", "Records", "digest", "pack_records", "patches"]
 
 FUNC_INFO_SIZE, LINE_INFO_SIZE = 8, 16  # struct bpf_func_info, bpf_line_info
+_ELSEWHERE = {"map": "map", "data": "variable", "func": "function"}  # externs that another object has to define
 _LOADS = ("map", "data", "func", "extern")  # relocations of instructions that take two slots
 
 
@@ -59,7 +60,9 @@ class Preparer:
         key = (program.section, program.section_offset)
         found = self._linked.get(key)
         if found is None:
-            found = self._linked[key] = link(program, self._functions, prepare=self._prepare)
+            found = self._linked[key] = link(
+                program, self._functions, prepare=self._prepare, byteorder=self.obj.byteorder
+            )
         return found
 
     def _prepare(self, function: ProgramDef) -> Prepared:
@@ -70,7 +73,7 @@ class Preparer:
         return found
 
     def _relocate(self, function: ProgramDef) -> Prepared:
-        insns = list(unpack_insns(function.insns, byteorder=self.obj.byteorder))
+        insns = Code(function.insns, byteorder=self.obj.byteorder)
         notes: dict[int, str] = {}
         if function.core:
             if self._relocator is None:
@@ -86,9 +89,9 @@ class Preparer:
                 fixups += self._extern_load(insns, reloc)
             elif reloc.kind == "kfunc" and (note := self._kfunc_call(insns, reloc, function=function)):
                 notes[reloc.insn] = note
-        return Prepared(function, tuple(insns), tuple(fixups), notes)
+        return Prepared(function, bytes(insns.data), tuple(fixups), notes)
 
-    def _map_load(self, insns: list[Insn], reloc: Reloc, *, function: ProgramDef) -> Fixup:
+    def _map_load(self, insns: Code, reloc: Reloc, *, function: ProgramDef) -> Fixup:
         name = reloc.symbol if reloc.kind == "map" else reloc.section
         if name not in self.maps and not self.facts.global_data and reloc.kind == "data":
             raise PlanError(f"{function.name} uses global variables", feature="global data", since="5.2")
@@ -96,7 +99,7 @@ class Preparer:
             raise PlanError(f"{function.name} uses {name!r}, which this object does not define as a map")
         return _load(insns, reloc.insn, name=name, offset=None if reloc.kind == "map" else reloc.offset)
 
-    def _extern_load(self, insns: list[Insn], reloc: Reloc) -> list[Fixup]:
+    def _extern_load(self, insns: Code, reloc: Reloc) -> list[Fixup]:
         extern, _ = self._extern(reloc.symbol)
         if extern.kind != "kconfig":
             ksym = self._ksym(extern)
@@ -110,7 +113,7 @@ class Preparer:
         offset, _ = kconfig.layout.variables[extern.name]
         return [_load(insns, reloc.insn, name=KCONFIG, offset=offset)]
 
-    def _kfunc_call(self, insns: list[Insn], reloc: Reloc, *, function: ProgramDef) -> str:
+    def _kfunc_call(self, insns: Code, reloc: Reloc, *, function: ProgramDef) -> str:
         extern, number = self._extern(reloc.symbol)
         ksym = self._ksym(extern)
         if not call_kfunc(insns, reloc.insn, ksym=ksym, number=number, btf_index=self._btf_index(ksym.module)):
@@ -129,7 +132,13 @@ class Preparer:
     def _extern(self, name: str) -> tuple[Extern, int]:
         if name not in self._externs:
             raise PlanError(f"nothing defines {name!r}, and it is not declared __ksym or __kconfig")
-        return self._externs[name]
+        extern, number = self._externs[name]
+        if extern.kind in _ELSEWHERE:
+            raise PlanError(
+                f"{_ELSEWHERE[extern.kind]} {name!r} is declared extern, and nothing in {self.obj.name} defines it",
+                hint="load it together with the object that does: bpf.load([code, other]); or declare it __ksym",
+            )
+        return extern, number
 
     def _ksym(self, extern: Extern) -> Ksym:
         found = self._ksyms.get(extern.name)
@@ -149,15 +158,15 @@ def _relocator(obj: ObjectFile, facts: Facts) -> Relocator | None:
 
 def digest(linked: Linked, *, byteorder: str) -> bytes:
     """SHA-256 of a program as the kernel calculates it (bpf_prog_calc_tag, Linux 6.18): map references are zero."""
-    insns = list(linked.insns)
+    insns = Code(linked.insns, byteorder=byteorder)
     for fixup in linked.fixups:
         if not fixup.module:
             insns[fixup.insn] = insns[fixup.insn]._replace(imm=0)
             insns[fixup.insn + 1] = insns[fixup.insn + 1]._replace(imm=0)
-    return hashlib.sha256(pack_insns(insns, byteorder=byteorder)).digest()
+    return hashlib.sha256(insns.data).digest()
 
 
-def _load(insns: list[Insn], index: int, *, name: str, offset: int | None) -> Fixup:
+def _load(insns: Code, index: int, *, name: str, offset: int | None) -> Fixup:
     src = PSEUDO_MAP_FD if offset is None else PSEUDO_MAP_VALUE
     insns[index] = insns[index]._replace(src=src, imm=0)
     insns[index + 1] = insns[index + 1]._replace(imm=offset or 0)
@@ -187,7 +196,7 @@ def pack_records(linked: Linked, *, byteorder: str) -> Records:
     """The records in the byte order of the object."""
     code = "<" if byteorder == "little" else ">"
     return Records(
-        insns=pack_insns(linked.insns, byteorder=byteorder),
+        insns=linked.insns,
         func_info=b"".join(struct.pack(code + "II", insn, type_id) for insn, type_id in linked.func_info),
         line_info=b"".join(_line_record(row, code=code) for row in linked.line_info),
     )
