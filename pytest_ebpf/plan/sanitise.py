@@ -23,7 +23,7 @@ __all__ = ["SectionLayout", "sanitise_btf"]
 _STATIC, _GLOBAL, _EXTERN = 0, 1, 2  # linkages; the kernel knows the first two only
 # Compilers call these without being asked to; as global functions they would be verified on their own, and fail.
 _BUILTINS = ("memset", "memcpy", "memmove", "memcmp", "bcmp")
-_ODD = re.compile(r"[^A-Za-z0-9_]")
+_ODD = re.compile(r"[^A-Za-z0-9_]|^(?=[0-9])")  # what no identifier has: such characters, or a digit first
 _ODD_IN_SECTION = re.compile(r"[^A-Za-z0-9_.]")
 _NOTHING = t.Modifier(Kind.CONST, 0)  # "const void": means nothing, and every kernel takes it
 _INT8 = 8
@@ -122,6 +122,8 @@ def _struct(type_: t.Struct, work: _Work) -> BtfType:
 
 
 def _enum(type_: t.Enum, work: _Work) -> BtfType:
+    if any(_ODD.search(name) for name, _ in type_.values):
+        type_ = replace(type_, values=tuple((_ODD.sub("_", name), number) for name, number in type_.values))
     if work.can("enum64"):
         return type_
     if type_.is_64:
@@ -133,7 +135,9 @@ def _enum(type_: t.Enum, work: _Work) -> BtfType:
 def _func_proto(type_: t.FuncProto, work: _Work, *, named: bool) -> BtfType:
     params = type_.params
     if named:
-        params = tuple(p if p.name or not p.type else t.Param(f"arg{at}", p.type) for at, p in enumerate(params))
+        params = tuple(
+            t.Param(_ODD.sub("_", p.name) or f"arg{at}", p.type) if p.type else p for at, p in enumerate(params)
+        )
     if not work.can("func"):
         return t.Enum("", 4, tuple((param.name, param.type) for param in params))
     return replace(type_, params=params)

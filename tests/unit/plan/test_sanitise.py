@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
-from plan_facts import ALL_BTF, an_object, types
+from dataclasses import replace
 
+import pytest
+from plan_facts import ALL_BTF, an_object, facts, types
+from typed_objects import KINDS, typed_object
+
+from pytest_ebpf.agent.ops import BtfLoad
 from pytest_ebpf.btf import types as t
 from pytest_ebpf.btf.parse import Btf, parse_btf
 from pytest_ebpf.btf.types import BtfType, Kind
-from pytest_ebpf.obj.object import ProgramDef
+from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.obj.object import ProgramDef, parse_object
+from pytest_ebpf.plan.load_plan import plan_load
 from pytest_ebpf.plan.sanitise import SectionLayout, sanitise_btf
 
 INT = t.Int("int", 4, 32, signed=True)
@@ -45,6 +51,7 @@ def sanitised(
         ("datasec", t.Var("v", 1), t.Int("v", 1, 8)),
         ("", t.Struct("a::B<u8>", 4, (t.Member("a.b-c", 1, 0),)), t.Struct("a__B_u8_", 4, (t.Member("a_b_c", 1, 0),))),
         ("", t.Typedef("a b", 1), t.Typedef("a_b", 1)),
+        ("", t.Enum("e", 4, (("Some(T)", 1), ("0", 2))), t.Enum("e", 4, (("Some_T_", 1), ("_0", 2)))),
         ("", t.Int("unsigned int", 4, 32), t.Int("unsigned int", 4, 32)),
     ],
 )  # fmt: skip
@@ -152,3 +159,39 @@ def test_string_offsets_stay() -> None:
     after = sanitised(INT, t.Struct("x::y", 4, (t.Member("a", 1, 0),)))
     strings = original.data[slice(*original.header.strings)]
     assert after.data[slice(*after.header.strings)].startswith(strings)
+
+
+SINCE = {"4.18": {"btf"}, "5.0": {"btf", "func"}, "5.10": {"btf", "func", "datasec", "func_global"}, "6.15": ALL_BTF}
+
+
+def size_of(btf: Btf, type_id: int) -> int | None:
+    try:
+        return btf.size(type_id)
+    except ObjectError:
+        return None
+
+
+@pytest.mark.parametrize("release", SINCE)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("byteorder", ["little", "big"])
+def test_ids_and_sizes_stay(kind: str, release: str, byteorder: str) -> None:
+    """tests/vm/test_vm_types.py loads the same objects."""
+    obj = parse_object(typed_object(KINDS[kind], byteorder=byteorder), name="typed.o")
+    (load,) = (
+        op for op in plan_load(obj, facts(features=SINCE[release], byteorder=byteorder)).ops if isinstance(op, BtfLoad)
+    )
+    before, after = obj.btf, parse_btf(load.data)
+    assert before is not None
+    assert after.byteorder == byteorder
+    assert len(after) - len(before) == (kind == "enum64" and release != "6.15")
+    values = [i for i in before.ids() if before.kind(i) in VALUES]
+    assert {i: size_of(after, i) for i in values} == {i: size_of(before, i) for i in values}
+    for type_id in values:  # what has members has them where they were
+        old, new = before.type(type_id), after.type(type_id)
+        if isinstance(old, t.Struct):
+            assert isinstance(new, t.Struct)
+            assert [replace(m, name="") for m in new.members] == [replace(m, name="") for m in old.members]
+
+
+VALUES = (Kind.INT, Kind.PTR, Kind.ARRAY, Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.FLOAT, Kind.TYPEDEF,
+          Kind.CONST, Kind.VOLATILE, Kind.RESTRICT, Kind.TYPE_TAG)  # fmt: skip
