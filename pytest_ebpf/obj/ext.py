@@ -10,7 +10,7 @@ import struct
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from pytest_ebpf.btf.parse import BTF_MAGIC, Btf
 from pytest_ebpf.errors import ObjectError
@@ -18,7 +18,6 @@ from pytest_ebpf.obj.object import CoreReloc, FuncInfo, LineInfo
 
 __all__ = ["ExtInfo", "InsnInfo", "parse_ext"]
 
-_Row = TypeVar("_Row", FuncInfo, LineInfo, CoreReloc)
 _Rows = dict[str, list[tuple[int, ...]]]
 
 
@@ -45,32 +44,32 @@ class ExtInfo:
         btf = self.btf
         if btf is None:
             return InsnInfo()
-        string = btf.string
-
-        def line(insn: int, row: tuple[int, ...]) -> LineInfo:
-            _, file_off, line_off, where = row
-            return LineInfo(
-                insn, string(file_off), where >> 10, where & 0x3FF, string(line_off).strip(), file_off, line_off, where
-            )
-
+        funcs = _cut(self.funcs.get(section, []), start=start, end=end)
+        core = _cut(self.core.get(section, []), start=start, end=end)
         return InsnInfo(
-            _cut(self.funcs.get(section, []), start=start, end=end, make=lambda insn, row: FuncInfo(insn, row[1])),
-            _cut(self.lines.get(section, []), start=start, end=end, make=line),
-            _cut(
-                self.core.get(section, []),
-                start=start,
-                end=end,
-                make=lambda insn, row: CoreReloc(insn, row[1], string(row[2]), row[3]),
+            tuple(FuncInfo((at - start) // 8, type_id) for at, type_id in funcs),
+            _line_info(_cut(self.lines.get(section, []), start=start, end=end), btf=btf, start=start),
+            tuple(
+                CoreReloc((at - start) // 8, type_id, btf.string(access), kind) for at, type_id, access, kind in core
             ),
         )
 
 
-def _cut(
-    rows: list[tuple[int, ...]], *, start: int, end: int, make: Callable[[int, tuple[int, ...]], _Row]
-) -> tuple[_Row, ...]:
+def _line_info(rows: list[tuple[int, ...]], *, btf: Btf, start: int) -> tuple[LineInfo, ...]:
+    """There are thousands of these in an object, and each of their texts many times."""
+    string = btf.string
+    texts = {offset: string(offset).strip() for offset in {row[2] for row in rows}}
+    return tuple(
+        [
+            LineInfo((at - start) // 8, string(file), where >> 10, where & 0x3FF, texts[line], file, line, where)
+            for at, file, line, where in rows
+        ]
+    )
+
+
+def _cut(rows: list[tuple[int, ...]], *, start: int, end: int) -> list[tuple[int, ...]]:
     first = bisect_left(rows, (start,))
-    after = bisect_left(rows, (end,), first)
-    return tuple(make((row[0] - start) // 8, row) for row in rows[first:after])
+    return rows[first : bisect_left(rows, (end,), first)]
 
 
 def parse_ext(data: bytes, *, btf: Btf | None, name: str) -> ExtInfo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -96,16 +97,19 @@ def _no_target(program: ProgramDef, target: KernelTarget, *, facts: Facts) -> Pl
 
 
 def _like(btf: Btf, target: KernelTarget) -> str:
-    """Names in the kernel that look like ``name``. Of some 60,000 functions only those of its length and first letter
-    after the prefix are compared."""
+    """Names in the kernel that look like the target's. Of some 60,000 functions only those of its length and first
+    letter after the prefix are compared; once, as several programs may want the same one."""
+    key = ("like", target.kind, target.name)
+    if key not in btf.memo:
+        btf.memo[key] = _near_names(btf, target)
+    close: list[str] = btf.memo[key]
+    return f"did you mean {' or '.join(c.removeprefix(target.prefix) for c in close)}?" if close else ""
+
+
+def _near_names(btf: Btf, target: KernelTarget) -> list[str]:
     name, prefix = target.name, target.prefix
-    start = name[: len(prefix) + 1]
-    names = {
-        found
-        for type_id in btf.ids()
-        if btf.kind(type_id) == target.kind
-        and abs(len(found := btf.name(type_id)) - len(name)) < 4
-        and found.startswith(start)
-    }
-    close = get_close_matches(name, sorted(names), n=3, cutoff=0.7)
-    return f"did you mean {' or '.join(c.removeprefix(prefix) for c in close)}?" if close else ""
+    start, rest = name[: len(prefix) + 1], max(len(name) - len(prefix) - 1, 0)
+    pattern = rf"(?<=\0){re.escape(start)}[^\0]{{{max(rest - 3, 0)},{rest + 3}}}(?=\0)"
+    names = {found.decode(errors="replace") for found in re.findall(pattern.encode(), btf.strings)}
+    near = get_close_matches(name, sorted(names), n=20, cutoff=0.7)
+    return [found for found in near if btf.find(found, target.kind)][:3]
