@@ -22,8 +22,10 @@ _LONGEST_VALUE = 60
 @click.command("inspect", help="Show the programs, maps and globals of eBPF object files.")
 @click.argument("objects", nargs=-1, required=True, metavar="OBJ…")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: one list, an item per object.")
-def inspect(objects: tuple[str, ...], as_json: bool) -> None:
+@click.option("--insns", is_flag=True, help="Show the instructions of every function, with their source lines.")
+def inspect(objects: tuple[str, ...], as_json: bool, insns: bool) -> None:
     """Exit status 1 when one of the files is not an eBPF object; the others are shown all the same."""
+    from pytest_ebpf.cli.insns import add_insns
     from pytest_ebpf.errors import ObjectError
     from pytest_ebpf.obj.read import read_object
     from pytest_ebpf.obj.summary import summarise
@@ -32,7 +34,8 @@ def inspect(objects: tuple[str, ...], as_json: bool) -> None:
     failed = False
     for path in objects:
         try:
-            summaries.append(summarise(read_object(path)))
+            obj = read_object(path)
+            summaries.append(add_insns(obj, summarise(obj)) if insns else summarise(obj))
         except ObjectError as error:
             click.echo(f"pytest-ebpf: {error}", err=True)
             failed = True
@@ -47,6 +50,8 @@ def inspect(objects: tuple[str, ...], as_json: bool) -> None:
 def _show(summaries: list[Summary]) -> None:
     from rich.console import Console
 
+    from pytest_ebpf.cli.insns import listing_text
+
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_WIDTH)
@@ -60,6 +65,10 @@ def _show(summaries: list[Summary]) -> None:
         _table(console, "globals", rows=[_global_row(row) for row in summary["globals"]])
         _table(console, "externs", rows=[_extern_row(row) for row in summary["externs"]])
         _table(console, "problems", rows=[_problem_row(row) for row in summary["problems"]])
+        for row in (*summary["programs"], *summary["subprograms"]):
+            if "listing" in row:
+                # not through rich, which would wrap long lines of C
+                click.echo(listing_text(row))
 
 
 def _table(console: Console, title: str, *, rows: list[dict[str, Any]]) -> None:
