@@ -82,6 +82,8 @@ def main() -> int:
     with multiprocessing.get_context("spawn").Pool(arguments.workers, maxtasksperchild=1) as pool:
         for tally in pool.imap_unordered(partial(_run_chunk, setting=setting), chunks):
             total.add(tally)
+            for failure in tally.failures:
+                print(f"\r{failure}\x1b[K", file=sys.stderr)
             done = sum(total.verdicts.values())
             print(f"\r{done:,} cases, {len(total.failures)} bad\x1b[K", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
@@ -210,7 +212,7 @@ def _render(tally: Tally, *, seconds: float, sources: list[str]) -> str:
         *rows,
         f"slowest: {tally.slowest[0] * 1000:.0f} ms of processor time, {tally.slowest[1]}",
         f"memory: at most {tally.memory / (1 << 20):.0f} MB more than before",
-        *tally.failures[:50],
+        *tally.failures,
     ])  # fmt: skip
 
 
