@@ -27,6 +27,10 @@ _ODD = re.compile(r"[^A-Za-z0-9_]|^(?=[0-9])")  # what no identifier has: such c
 _ODD_IN_SECTION = re.compile(r"[^A-Za-z0-9_.]")
 _NOTHING = t.Modifier(Kind.CONST, 0)  # "const void": means nothing, and every kernel takes it
 _INT8 = 8
+# Kinds that every kernel takes as they are; and those of which only names can be wrong, with the words that have them.
+_SETTLED = frozenset((Kind.INT, Kind.PTR, Kind.ARRAY, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT))
+_NAMES = {Kind.STRUCT: slice(0, None, 3), Kind.UNION: slice(0, None, 3), Kind.FWD: slice(1), Kind.TYPEDEF: slice(1)}
+_SOUND_NAME = re.compile(rb"(?:[A-Za-z_][A-Za-z0-9_]*)?\0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,36 +65,49 @@ def sanitise_btf(obj: ObjectFile, *, features: frozenset[str], layouts: Mapping[
     """
     btf = obj.btf
     assert btf is not None
-    blank = _blank_ids(btf, layouts=layouts)
+    doubtful = {type_id: btf.type(type_id) for type_id in _doubtful(btf)}
+    blank = _blank_ids(btf, doubtful, layouts=layouts)
     work = _Work(
         btf=btf,
         features=features,
         layouts=layouts,
         static=frozenset(f.name for f in obj.text if f.is_hidden or not f.is_global) | frozenset(_BUILTINS),
-        protos=frozenset(type_.type for i, type_ in btf if isinstance(type_, t.Func) and i not in blank),
+        protos=frozenset(type_.type for i, type_ in doubtful.items() if isinstance(type_, t.Func) and i not in blank),
         int64=len(btf),
     )
     changed: dict[int, BtfType] = dict.fromkeys(blank, _NOTHING)
-    for type_id, type_ in btf:
+    for type_id, type_ in doubtful.items():
         if type_id not in blank:
             fixed = _fixed(type_, work, type_id=type_id)
             if fixed != type_:
                 changed[type_id] = fixed
-    enums = any(type_.kind == Kind.ENUM64 for _, type_ in btf) and not work.can("enum64")
+    enums = any(type_.kind == Kind.ENUM64 for type_ in doubtful.values()) and not work.can("enum64")
     return rewrite_btf(btf, changed, append=[t.Int("enum64_placeholder", 8, 64)] if enums else [])
 
 
-def _blank_ids(btf: Btf, *, layouts: Mapping[int, SectionLayout]) -> frozenset[int]:
+def _doubtful(btf: Btf) -> list[int]:
+    """Types that may have to change. Most of any BTF are structs; their names are looked at without reading them."""
+    kinds = {type_id: btf.kind(type_id) for type_id in btf.ids()}
+    names: set[int] = set()
+    for type_id, kind in kinds.items():
+        if kind in _NAMES:
+            names.update(btf.record(type_id)[_NAMES[Kind(kind)]])
+    sound = all(_SOUND_NAME.match(btf.strings, offset) for offset in names)
+    settled = _SETTLED.union(_NAMES) if sound else _SETTLED
+    return [type_id for type_id, kind in kinds.items() if kind not in settled]
+
+
+def _blank_ids(btf: Btf, doubtful: Mapping[int, BtfType], *, layouts: Mapping[int, SectionLayout]) -> frozenset[int]:
     """Types to leave out: sections without a layout and the externs in them, kinds nobody here knows, and the tags on
     any of those."""
     blank: set[int] = set()
-    for type_id, type_ in btf:
+    for type_id, type_ in doubtful.items():
         if isinstance(type_, t.Opaque):
             blank.add(type_id)
         elif isinstance(type_, t.DataSec) and type_id not in layouts:
             blank.add(type_id)
             blank.update(entry.type for entry in type_.vars if _is_extern(btf.type(entry.type)))
-    tags = (i for i, type_ in btf if isinstance(type_, t.DeclTag) and type_.type in blank)
+    tags = (i for i, type_ in doubtful.items() if isinstance(type_, t.DeclTag) and type_.type in blank)
     return frozenset(blank.union(tags))
 
 
