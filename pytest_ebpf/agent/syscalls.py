@@ -14,6 +14,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import EAGAIN, EPERM
+from functools import partial
 
 from pytest_ebpf.agent.uapi import SYSCALLS
 
@@ -25,8 +26,10 @@ __all__ = [
     "bpf",
     "bpf_at",
     "bpf_errno",
+    "bpf_prepared",
     "detached_mount",
     "error_text",
+    "last_errno",
     "map_shared",
     "mount",
     "perf_event_open",
@@ -57,6 +60,9 @@ _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 # The variadic syscall(2) takes longs. Six are always passed: argtypes keep 64-bit addresses whole.
 _syscall.argtypes = [ctypes.c_long] * 7
+# The same function for arguments that are C values already: no conversion, half the time of a short system call.
+_prepared = _libc["syscall"]
+_prepared.restype = ctypes.c_long
 _get_errno = ctypes.get_errno
 _CharPointer = ctypes.c_char_p
 _VoidPointer = ctypes.c_void_p
@@ -112,6 +118,28 @@ def bpf_at(cmd: int, address: int, *, size: int) -> int:
     return result if result >= 0 else -_get_errno()
 
 
+# Kernels write some answers wherever they belong in union bpf_attr, even behind an attribute as short as this caller's
+# (kernel/bpf/mprog.c: bpf_mprog_query() writes the revision at byte 56). What comes there is not read.
+_ROOM = bytes(256)
+
+
+def bpf_prepared(cmd: int, attr: Memory) -> Callable[[], int]:
+    """bpf(2) on an attribute that stays where it is, for being called again and again: what the call returned, or -1
+    with the errno left for ``last_errno``. ``attr`` has to be kept by the caller."""
+    return partial(
+        _prepared,
+        ctypes.c_long(_BPF),
+        ctypes.c_long(cmd),
+        _VoidPointer(attr.address),
+        ctypes.c_long(attr.size),
+    )
+
+
+def last_errno() -> int:
+    """The errno of this thread's last failed call."""
+    return _get_errno()
+
+
 def bpf_errno(cmd: int, attr: bytearray) -> int:
     """bpf(2): what it returned, or -errno. The kernel may write to ``attr``.
 
@@ -119,6 +147,7 @@ def bpf_errno(cmd: int, attr: bytearray) -> int:
     back, for a profiler may send them faster than a large program is verified.
     """
     size = len(attr)
+    attr.extend(_ROOM)
     address = ctypes.addressof((ctypes.c_char * size).from_buffer(attr))
     result = bpf_at(cmd, address, size=size)
     attempts = 1
@@ -128,6 +157,7 @@ def bpf_errno(cmd: int, attr: bytearray) -> int:
     if result == -EAGAIN and cmd == _PROG_LOAD:
         with signals_held_back():
             result = bpf_at(cmd, address, size=size)
+    del attr[size:]
     return result
 
 

@@ -11,7 +11,7 @@ import pytest
 from bpf_asm import R0, XDP_PASS, add, emitting, exit_, mov, perf_emitting, program, returning
 from contract_kernels import Opened
 
-from pytest_ebpf.agent import progs
+from pytest_ebpf.agent import progs, syscalls
 from pytest_ebpf.agent.ops import (
     KmsgSince,
     MapCreate,
@@ -141,3 +141,19 @@ def test_a_log_too_long_for_the_memory_keeps_the_verdict(local: Kernel, monkeypa
     rejected = check(rejected, ProgRejected)
     assert (rejected.errno, rejected.truncated) == (13, True)
     local.run([ScopeClose(scope)])
+
+
+def test_the_kernel_may_answer_behind_a_short_attribute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A query of tcx writes a revision at byte 56, however short the attribute: there must be memory of ours."""
+    attr = bytearray(8)
+    rooms: list[int] = []
+
+    def kernel(cmd: int, address: int, *, size: int) -> int:
+        rooms.append(len(attr))
+        assert size == 8
+        return 0
+
+    monkeypatch.setattr(syscalls, "bpf_at", kernel)
+    assert syscalls.bpf_errno(16, attr) == 0
+    assert rooms[0] >= 64
+    assert len(attr) == 8
