@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_ebpf.fixtures.features import BpfFeatures
     from pytest_ebpf.fixtures.machines import BpfDmesg, BpfKernel, BpfTrace, BpfVm, SharedBpf
     from pytest_ebpf.live.loader import Bpf
 
 __all__ = [
     "bpf",
     "bpf_dmesg",
+    "bpf_features",
     "bpf_kernel",
     "bpf_shared",
     "bpf_trace",
@@ -29,6 +31,7 @@ __all__ = [
     "pytest_generate_tests",
     "pytest_report_header",
     "pytest_report_teststatus",
+    "pytest_runtest_call",
     "pytest_runtest_makereport",
     "pytest_runtest_setup",
     "pytest_terminal_summary",
@@ -36,7 +39,8 @@ __all__ = [
 
 _MARKERS = (
     'bpf_kernel(spec): run on the kernels of the matrix that fit, such as bpf_kernel(">=5.15,<6.12")',
-    'bpf_feature(name, ...): skip, in the words of a probe, where the kernel lacks it: bpf_feature("ringbuf")',
+    "bpf_feature(name, ...): skip where a probe finds that the kernel lacks it, fail where the kernel is new enough: "
+    'bpf_feature("ringbuf", "kfunc:bpf_dynptr_from_skb")',
 )
 
 
@@ -69,6 +73,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--bpf-no-matrix", action="store_true", help="do not print the matrix at the end")
     parser.addini("bpf_kernels", "kernels to test on, as for --bpf-kernels", type="args", default=[])
     parser.addini("bpf_object_dirs", "where objects are looked for after the test's own directory", type="paths")
+    parser.addini(
+        "bpf_reduced_kernels", "kernels built without features that their release has", type="args", default=[]
+    )
     parser.addini("bpf_mirror", "package archive for kernels, as for --bpf-mirror", default="")
 
 
@@ -104,6 +111,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         from pytest_ebpf.fixtures.axis import begin_test
 
         begin_test(item)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """A feature that the kernel should have and lacks fails the test."""
+    if item.get_closest_marker("bpf_feature"):
+        from pytest_ebpf.fixtures.features import fail_if_lost
+
+        fail_if_lost(item)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -164,6 +180,14 @@ def bpf_kernel(request: pytest.FixtureRequest) -> BpfKernel:
     from pytest_ebpf.fixtures.machines import kernel_of
 
     return kernel_of(request)
+
+
+@pytest.fixture(scope="session")
+def bpf_features(bpf_kernel: BpfKernel) -> BpfFeatures:
+    """What the kernel can do: ``.has("ringbuf")``, ``.answer("tcx")``, ``.table()``. Found by trying, and kept."""
+    from pytest_ebpf.fixtures.machines import features_on
+
+    return features_on(bpf_kernel)
 
 
 @pytest.fixture

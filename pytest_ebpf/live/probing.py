@@ -2,14 +2,74 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol
 
+from pytest_ebpf.errors import PlanError
 from pytest_ebpf.live.session import Session, Target
 
 if TYPE_CHECKING:
+    from pytest_ebpf.plan.facts import Facts
     from pytest_ebpf.plan.feature_base import Answer
 
-__all__ = ["probe_feature"]
+__all__ = ["Features", "kconfig_of", "probe_feature", "probe_features"]
+
+_TIMEOUT = 120.0  # seconds for some 500 probes; emulation gets several times as long
+
+
+class _Memory(Protocol):
+    def get(self, name: str) -> Answer | None: ...
+    def put(self, answers: Mapping[str, Answer]) -> None: ...
+
+
+class Features:
+    """What a kernel can do, asked by trying it. Each answer is asked for once; what is conclusive is kept in
+    ``memory`` for the next process."""
+
+    def __init__(self, target: Target, *, memory: _Memory | None = None) -> None:
+        self.target = target
+        self._memory = memory
+        self._answers: dict[str, Answer] = {}
+
+    def has(self, name: str) -> bool:
+        """Whether this kernel has a feature. ``PlanError`` when the probe cannot tell, ``UsageError`` for a name that
+        no table knows."""
+        answer = self.answer(name)
+        if answer.supported is None:
+            raise PlanError(f"feature {name!r}: {answer.words}", feature=name)
+        return answer.supported
+
+    def answer(self, name: str) -> Answer:
+        """``supported`` (None: cannot tell), ``words`` of the probe, ``since`` the documented first release."""
+        return self.answers([name])[name]
+
+    def answers(self, names: Iterable[str]) -> dict[str, Answer]:
+        """The answers to many, in the order asked, with one round trip for all that is not known yet."""
+        wanted = list(dict.fromkeys(names))
+        found = {name: answer for name in wanted if (answer := self._known(name)) is not None}
+        asked = [name for name in wanted if name not in found]
+        if asked:
+            fresh = probe_features(self.target, asked)
+            found.update(fresh)
+            self._answers.update((name, answer) for name, answer in fresh.items() if answer.supported is not None)
+            if self._memory is not None:
+                self._memory.put(fresh)
+        return {name: found[name] for name in wanted}
+
+    def table(self) -> dict[str, Answer]:
+        """Every documented feature: program and map types, flags, BTF kinds, instructions, attach kinds, helpers.
+        kfuncs and configuration are asked for by name."""
+        from pytest_ebpf.plan.features import TABLE
+
+        return self.answers(TABLE)
+
+    def _known(self, name: str) -> Answer | None:
+        if name in self._answers:
+            return self._answers[name]
+        return self._memory.get(name) if self._memory is not None else None
+
+    def __repr__(self) -> str:
+        return f"<Features of {self.target.name}>"
 
 
 def probe_feature(target: Target, *, name: str) -> Answer:
@@ -17,12 +77,32 @@ def probe_feature(target: Target, *, name: str) -> Answer:
 
     ``UsageError`` for a name that no table knows.
     """
-    from pytest_ebpf.plan.features import probe_ops, read_probe
+    return probe_features(target, [name])[name]
 
+
+def probe_features(target: Target, names: Iterable[str]) -> dict[str, Answer]:
+    """As ``probe_feature`` for many: one batch, one round trip."""
+    from pytest_ebpf.plan.features import batch_ops, feature, read_batch
+
+    wanted = list(names)
+    for name in wanted:
+        feature(name)  # a wrong name is an error before anything is tried
     facts = target.facts()
-    ops = probe_ops(name, facts)
-    session = Session(target, name=f"probe of {name}")
+    ops = batch_ops(wanted, facts)
+    if not ops:
+        return read_batch(wanted, (), facts=facts)
+    session = Session(target, name="feature probes")
     try:
-        return read_probe(name, session.run(ops) if ops else (), facts=facts)
+        return read_batch(wanted, session.run(ops, timeout=_TIMEOUT), facts=facts)
     finally:
         session.close()
+
+
+def kconfig_of(target: Target) -> str:
+    """The kernel's configuration, "" where it does not show it."""
+    from pytest_ebpf.plan.facts import add_kconfig, kconfig_ops
+
+    facts: Facts = target.facts()
+    if facts.kconfig is None:
+        facts = add_kconfig(facts, target.kernel.run(kconfig_ops(facts.described)))
+    return facts.kconfig or ""

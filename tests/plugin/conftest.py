@@ -11,6 +11,7 @@ import pytest
 
 # pytester forgets what the inner run imported; what is imported here stays, and each inner run starts faster.
 import pytest_ebpf.fixtures.comparing
+import pytest_ebpf.fixtures.features
 import pytest_ebpf.fixtures.machines
 import pytest_ebpf.fixtures.progress
 import pytest_ebpf.fixtures.summary
@@ -18,6 +19,7 @@ import pytest_ebpf.fixtures.verdicts
 import pytest_ebpf.kernels.host
 import pytest_ebpf.live.attach
 import pytest_ebpf.live.loading
+import pytest_ebpf.live.probing
 import pytest_ebpf.packets
 import pytest_ebpf.plan.load_plan
 import pytest_ebpf.vm.spec  # noqa: F401
