@@ -9,7 +9,7 @@ from pytest_ebpf.agent.batch import Batch
 from pytest_ebpf.agent.handles import Entry, Refused
 from pytest_ebpf.agent.info import object_info
 from pytest_ebpf.agent.ops import Failed, ProgRun, ProgRunMany, Ran, RanMany, Result
-from pytest_ebpf.agent.syscalls import Memory, address_of, bpf_at, error_text, signals_held_back
+from pytest_ebpf.agent.syscalls import Memory, address_of, bpf_prepared, error_text, last_errno, signals_held_back
 from pytest_ebpf.agent.uapi import BPF_F_TEST_XDP_LIVE_FRAMES, PROG_INFO, Cmd, ProgType
 
 __all__ = ["prog_run", "prog_run_many"]
@@ -17,7 +17,7 @@ __all__ = ["prog_run", "prog_run_many"]
 # prog_fd, retval, data_size_in, data_size_out, data_in, data_out, repeat, duration, ctx_size_in, ctx_size_out, ctx_in,
 # ctx_out, flags, cpu, batch_size
 _ATTR = Struct("=IIIIQQIIIIQQIII4x")
-_TEST_RUN = int(Cmd.PROG_TEST_RUN)
+_RETVAL, _DATA_SIZE_IN, _DATA_SIZE_OUT, _DURATION, _CTX_SIZE_OUT = 1, 2, 3, 9, 11  # the attribute as u32
 # A program may add as much as fits a page to an XDP frame, more to an skb. The room costs nothing: the kernel writes
 # what there is, and the buffer is kept.
 _ROOM = 64 << 10
@@ -29,15 +29,31 @@ _CTX_ONLY = frozenset({ProgType.SYSCALL, ProgType.RAW_TRACEPOINT, ProgType.RAW_T
 
 
 class _Scratch:
-    """Buffers kept from run to run."""
+    """The attribute and the buffers, kept from run to run."""
 
-    __slots__ = ("attr", "ctx", "data", "source")
+    __slots__ = ("_bpf", "attr", "ctx", "data", "source", "words")
 
     def __init__(self) -> None:
         self.attr = Memory(_ATTR.size)
+        self.words = self.attr.view.cast("I")
+        self._bpf = bpf_prepared(Cmd.PROG_TEST_RUN, self.attr)
         self.ctx = Memory(_CTX_ROOM)
         self.data = Memory(2 * _ROOM)
         self.source = Memory(_ROOM)
+
+    def call(self) -> int:
+        """The call, again when a signal interrupted it, at last with signals held back. Older kernels look for signals
+        only after the run, so there an interrupted program has run once more than asked for. 0 or -errno."""
+        return 0 if self._bpf() >= 0 else self._again()
+
+    def _again(self) -> int:
+        for _ in range(_RETRIES):
+            if (errno := last_errno()) != EINTR:
+                return -errno
+            if self._bpf() >= 0:
+                return 0
+        with signals_held_back():
+            return 0 if self._bpf() >= 0 else -last_errno()
 
     def input(self, data: bytes) -> int:
         """The address of ``data``, copied in; 0 for none."""
@@ -76,17 +92,6 @@ def _type(entry: Entry) -> int:
     return kind
 
 
-def _call(attr: Memory) -> int:
-    """The call, again when a signal interrupted it, at last with signals held back. Older kernels look for signals
-    only after the run, so there an interrupted program has run once more than asked for."""
-    for _ in range(_RETRIES):
-        result = bpf_at(_TEST_RUN, attr.address, size=_ATTR.size)
-        if result != -EINTR:
-            return result
-    with signals_held_back():
-        return bpf_at(_TEST_RUN, attr.address, size=_ATTR.size)
-
-
 def prog_run(op: ProgRun, batch: Batch) -> Result:
     """One call."""
     entry = batch.entry(op.prog)
@@ -101,40 +106,29 @@ def prog_run(op: ProgRun, batch: Batch) -> Result:
     ctx_room = op.ctx_out_size
     if ctx_room is None:
         ctx_room = max(len(op.ctx), _CTX_ROOM) if op.ctx and not live else 0
-    result, fields = _run_once(op, entry, scratch=scratch, room=room, ctx_room=ctx_room)
-    if result == -ENOSPC and op.data_out_size is None and fields[3] > room > 0:
-        room = fields[3]
-        result, fields = _run_once(op, entry, scratch=scratch, room=room, ctx_room=ctx_room)
+    words = scratch.words
+    result = _run_once(op, entry, scratch=scratch, room=room, ctx_room=ctx_room)
+    if result == -ENOSPC and op.data_out_size is None and words[_DATA_SIZE_OUT] > room > 0:
+        room = words[_DATA_SIZE_OUT]
+        result = _run_once(op, entry, scratch=scratch, room=room, ctx_room=ctx_room)
     # With a room chosen by the caller ENOSPC only says that there was more: everything else was filled in.
     if result < 0 and not (result == -ENOSPC and op.data_out_size is not None):
         return _failed("ProgRun", entry, result=result)
-    data = bytes(scratch.data.view[: min(fields[3], room)]) if room else b""
-    ctx = bytes(scratch.ctx.view[: min(fields[9], ctx_room)]) if ctx_room else b""
-    return Ran(fields[1], data, ctx, fields[7])
+    data = bytes(scratch.data.view[: min(words[_DATA_SIZE_OUT], room)]) if room else b""
+    ctx = bytes(scratch.ctx.view[: min(words[_CTX_SIZE_OUT], ctx_room)]) if ctx_room else b""
+    return Ran(words[_RETVAL], data, ctx, words[_DURATION])
 
 
-def _run_once(op: ProgRun, entry: Entry, *, scratch: _Scratch, room: int, ctx_room: int) -> tuple[int, tuple[int, ...]]:
-    data, ctx, attr = scratch.data_room(room), scratch.ctx_room(ctx_room), scratch.attr
+def _run_once(op: ProgRun, entry: Entry, *, scratch: _Scratch, room: int, ctx_room: int) -> int:
+    """0 or -errno; the scratch holds the rest."""
+    source = scratch.input(op.data)
+    data = scratch.data_room(room).address if room else 0
+    ctx = scratch.ctx_room(ctx_room).address if ctx_room else 0
     _ATTR.pack_into(
-        attr.view,
-        0,
-        entry.fd,
-        0,
-        len(op.data),
-        room,
-        scratch.input(op.data),
-        data.address if room else 0,
-        op.repeat,
-        0,
-        len(op.ctx),
-        ctx_room,
-        address_of(op.ctx),
-        ctx.address if ctx_room else 0,
-        op.flags,
-        op.cpu,
-        op.batch_size,
-    )
-    return _call(attr), _ATTR.unpack_from(attr.view)
+        scratch.attr.view, 0, entry.fd, 0, len(op.data), room, source, data, op.repeat, 0, len(op.ctx), ctx_room,
+        address_of(op.ctx), ctx, op.flags, op.cpu, op.batch_size,
+    )  # fmt: skip
+    return scratch.call()
 
 
 def _run_on_ctx(op: ProgRun, entry: Entry, *, scratch: _Scratch) -> Result:
@@ -146,11 +140,10 @@ def _run_on_ctx(op: ProgRun, entry: Entry, *, scratch: _Scratch) -> Result:
         attr.view, 0, entry.fd, 0, len(op.data), 0, address_of(op.data), 0, 0, 0, size, 0,
         ctx.address if size else 0, 0, op.flags, op.cpu, op.batch_size,
     )  # fmt: skip
-    result = _call(attr)
+    result = scratch.call()
     if result < 0:
         return _failed("ProgRun", entry, result=result)
-    fields = _ATTR.unpack_from(attr.view)
-    return Ran(fields[1], b"", bytes(ctx.view[:size]), fields[7])
+    return Ran(scratch.words[_RETVAL], b"", bytes(ctx.view[:size]), scratch.words[_DURATION])
 
 
 def _failed(op: str, entry: Entry, *, result: int, where: str = "") -> Failed:
@@ -171,18 +164,17 @@ def prog_run_many(op: ProgRunMany, batch: Batch) -> Result:
         attr.view, 0, entry.fd, 0, 0, room, source.address, out.address, 1, 0, len(op.ctx), 0,
         address_of(op.ctx), 0, op.flags, 0, 0,
     )  # fmt: skip
-    words = attr.view.cast("I")
-    source_view, out_view, address, size = source.view, out.view, attr.address, _ATTR.size
-    retvals, packets, durations = [], [], []
-    for index, packet in enumerate(op.data):
-        length = len(packet)
+    words, call, source_view, out_view = scratch.words, scratch.call, source.view, out.view
+    retvals: list[int] = []
+    packets: list[bytes] = []
+    durations: list[int] = []
+    for packet in op.data:
+        words[_DATA_SIZE_IN] = length = len(packet)
+        words[_DATA_SIZE_OUT] = room
         source_view[:length] = packet
-        words[2] = length
-        words[3] = room
-        result = bpf_at(_TEST_RUN, address, size=size)
-        if result < 0 and (result != -EINTR or (result := _call(attr)) < 0):
-            return _failed("ProgRunMany", entry, result=result, where=f", packet {index}")
-        retvals.append(words[1])
-        packets.append(bytes(out_view[: words[3]]))
-        durations.append(words[9])
+        if result := call():
+            return _failed("ProgRunMany", entry, result=result, where=f", packet {len(retvals)}")
+        retvals.append(words[_RETVAL])
+        packets.append(bytes(out_view[: words[_DATA_SIZE_OUT]]))
+        durations.append(words[_DURATION])
     return RanMany(tuple(retvals), tuple(packets), tuple(durations))

@@ -6,20 +6,19 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from pytest_ebpf.agent.ops import Handle, ProgLoaded, ProgRunMany, Ran, RanMany
-from pytest_ebpf.live.runs import RunInput, RunResult, plan_run, read_run, rule_for
+from pytest_ebpf.agent.ops import Handle, ProgLoaded, Ran, RanMany
+from pytest_ebpf.live.runs import RunInput, RunResult, plan_many, plan_run, read_many, read_run
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.testrun import type_name
 from pytest_ebpf.live.values import Shape
 from pytest_ebpf.verifier.log import VerifierLog, VerifierStats, parse_log
 
 if TYPE_CHECKING:
+    from pytest_ebpf.btf.parse import Btf
     from pytest_ebpf.live.links import Link
     from pytest_ebpf.obj.object import ObjectFile, ProgramDef
 
 __all__ = ["Program"]
-
-_BATCH = 1000  # packets per round trip of run_many
 
 
 class Program:
@@ -98,32 +97,11 @@ class Program:
 
     def run_many(self, packets: Iterable[object], *, ctx: object = None) -> list[RunResult]:
         """Run it once per packet, a thousand packets per round trip. ``ctx`` is the same for all; none comes back."""
-        rule = rule_for(self.type_number, program=self.name)
-        results: list[RunResult] = []
-        batch: list[bytes] = []
-        shared = b""
-        for packet in packets:
-            given = RunInput(packet, ctx, shape=self._ctx_shape)
-            op = plan_run(given, self.handle, prog_type=rule.type, program=self.name, byteorder=self._byteorder)
-            if rule.context == "xdp_md" and op.ctx and batch and op.ctx != shared:
-                results += self._run_batch(batch, ctx=shared)
-                batch = []
-            shared = op.ctx
-            batch.append(op.data)
-            if len(batch) == _BATCH:
-                results += self._run_batch(batch, ctx=shared)
-                batch = []
-        return results + self._run_batch(batch, ctx=shared)
-
-    def _run_batch(self, batch: list[bytes], *, ctx: bytes) -> list[RunResult]:
-        if not batch:
-            return []
-        ran = self._session.one(ProgRunMany(self.handle, tuple(batch), ctx=ctx), RanMany)
-        rows = zip(ran.retvals, ran.data, ran.durations, strict=True)
-        return [
-            read_run(Ran(retval, data, b"", duration), prog_type=self.type_number, byteorder=self._byteorder)
-            for retval, data, duration in rows
-        ]
+        given = RunInput(ctx=ctx, shape=self._ctx_shape)
+        kind, order = self.type_number, self._byteorder
+        ops = plan_many(packets, given, prog=self.handle, prog_type=kind, program=self.name, byteorder=order)
+        answers = (self._session.one(op, RanMany) for op in ops)
+        return [result for ran in answers for result in read_many(ran, prog_type=kind, byteorder=order)]
 
     def attach(self, **named: object) -> Link:
         """Attach it. What it needs beyond its section name is given by name:
@@ -140,6 +118,11 @@ class Program:
         from pytest_ebpf.live.attach import attach_program
 
         return attach_program(self._session, self, named=named)
+
+    @property
+    def btf(self) -> Btf | None:
+        """The types of the object it came from."""
+        return self._obj.btf
 
     @property
     def _byteorder(self) -> str:

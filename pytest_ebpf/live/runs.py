@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
-from pytest_ebpf.agent.ops import Handle, ProgRun, Ran
+from pytest_ebpf.agent.ops import Handle, ProgRun, ProgRunMany, Ran, RanMany
 from pytest_ebpf.errors import KernelCallError
 from pytest_ebpf.live.buffers import as_bytes
 from pytest_ebpf.live.contexts import CONTEXTS, decode_ctx, encode_ctx
@@ -14,8 +14,9 @@ from pytest_ebpf.live.retvals import decode_retval, render_retval
 from pytest_ebpf.live.testrun import RUN_RULES, RunRule, runnable_types, type_name, way_out
 from pytest_ebpf.live.values import Shape
 
-__all__ = ["RunInput", "RunResult", "plan_run", "read_run", "rule_for"]
+__all__ = ["RunInput", "RunResult", "plan_many", "plan_run", "read_many", "read_run", "rule_for"]
 
+_BATCH = 1000  # packets per round trip of run_many
 _RAW_TP_ARGS = 12  # MAX_BPF_FUNC_ARGS, include/linux/bpf.h
 
 
@@ -37,8 +38,7 @@ class RunResult:
         return f"{render_retval(self.retval)}, {len(self.data)} bytes"
 
 
-@dataclass(frozen=True, slots=True)
-class RunInput:
+class RunInput(NamedTuple):
     """What ``Program.run`` was given. ``shape`` types the context of a SYSCALL program."""
 
     data: object = b""
@@ -67,7 +67,7 @@ def rule_for(prog_type: int, *, program: str) -> RunRule:
 def plan_run(given: RunInput, prog: Handle, *, prog_type: int, program: str, byteorder: str) -> ProgRun:
     """The op for one run. ``KernelCallError`` (errno 0) for input that the kernel would only call invalid."""
     rule = rule_for(prog_type, program=program)
-    data = _data(given, rule, program=program)
+    data = _data(given.data, rule, program=program)
     ctx = _context(given, rule, size=len(data), byteorder=byteorder)
     if given.repeat != 1 and not rule.repeatable:
         _refuse(
@@ -100,8 +100,41 @@ def read_run(result: Ran, *, prog_type: int, byteorder: str, shape: Shape | None
     return RunResult(decode_retval(prog_type, result.retval), result.data, ctx, result.duration)
 
 
-def _data(given: RunInput, rule: RunRule, *, program: str) -> bytes:
-    data = as_bytes(given.data)
+def plan_many(
+    packets: Iterable[object], given: RunInput, *, prog: Handle, prog_type: int, program: str, byteorder: str
+) -> Iterator[ProgRunMany]:
+    """The ops for one run per packet, a thousand in each; packets whose context differs (an ``xdp_md`` tells the
+    length) go in ops of their own. ``given`` has everything but the data. Errors as ``plan_run``."""
+    rule = rule_for(prog_type, program=program)
+    by_size = rule.context == "xdp_md" and given.ctx is not None
+    batch: list[bytes] = []
+    ctx, size = b"", -1
+    for packet in packets:
+        data = _data(packet, rule, program=program)
+        if size < 0 or (by_size and len(data) != size) or len(batch) == _BATCH:
+            if batch:
+                yield ProgRunMany(prog, tuple(batch), ctx=ctx)
+            batch, size = [], len(data)
+            ctx = _context(given, rule, size=size, byteorder=byteorder)
+        batch.append(data)
+    if batch:
+        yield ProgRunMany(prog, tuple(batch), ctx=ctx)
+
+
+def read_many(ran: RanMany, *, prog_type: int, byteorder: str) -> list[RunResult]:
+    """The kernel's answers with names on them, one per packet."""
+    rows = zip(ran.retvals, ran.data, ran.durations, strict=True)
+    if RUN_RULES[prog_type].context == "bpf_flow_keys":
+        answers = (Ran(retval, data, b"", duration) for retval, data, duration in rows)
+        return [read_run(answer, prog_type=prog_type, byteorder=byteorder) for answer in answers]
+    named = {retval: decode_retval(prog_type, retval) for retval in set(ran.retvals)}
+    return [RunResult(named[retval], data, {}, duration) for retval, data, duration in rows]
+
+
+def _data(given: object, rule: RunRule, *, program: str) -> bytes:
+    data = as_bytes(given)
+    if rule.takes_data and len(data) >= rule.min_data:
+        return data
     name = type_name(rule.type)
     if data and not rule.takes_data:
         _refuse(f"{program}: a {name} program takes no data" + (", only ctx" if rule.context else ""))

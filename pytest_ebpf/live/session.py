@@ -72,7 +72,9 @@ class Session:
                 f"{self.name or 'this object'} is closed: what a fixture loaded ends with its scope",
                 hint="Load it in the test, or with bpf_shared for a whole module.",
             )
-        return self.target.kernel.run(signed_by(ops, calling_line()), scope=self._scope, timeout=timeout)
+        if any(map(_unsigned, ops)):
+            ops = signed_by(ops, calling_line())
+        return self.target.kernel.run(ops, scope=self._scope, timeout=timeout)
 
     def one(self, op: Op, kind: type[R], *, timeout: float | None = None) -> R:
         """Run one op; a failure becomes ``KernelCallError`` with a hint where there is one."""
@@ -85,6 +87,8 @@ class Session:
 
     def checked(self, op: Op, result: Result, *, kind: type[R]) -> R:
         """``result`` as ``kind``, or the error of ``op`` with its hint."""
+        if isinstance(result, kind):
+            return result
         with with_hint(op):
             return check(result, kind)
 
@@ -120,9 +124,14 @@ def signed_by(ops: Sequence[Op], site: str) -> list[Op]:
     return [_signed(op, site) for op in ops]
 
 
+def _unsigned(op: Op) -> bool:
+    """Whether it makes an object and does not say for whom."""
+    return getattr(op.op if isinstance(op, Try) else op, "site", None) == ""
+
+
 def _signed(op: Op, site: str) -> Op:
     if isinstance(op, Try):
         return Try(_signed(op.op, site))
-    if getattr(op, "site", None) == "":
+    if _unsigned(op):
         return replace(op, site=site)  # type: ignore[arg-type]  # every op with a ``site`` is a dataclass with one
     return op
