@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.live.knowledge import Knowledge
 
 if TYPE_CHECKING:
     from pytest_ebpf.obj.object import ObjectFile
@@ -20,6 +22,8 @@ class LoadCache:
     """Parsed objects by the hash of their bytes, plans by (object, kernel, options). Both are values."""
 
     def __init__(self) -> None:
+        self.knowledge = Knowledge()
+        self._linked: dict[tuple[int, ...], tuple[tuple[ObjectFile, ...], ObjectFile]] = {}
         self._objects: dict[tuple[str, str], ObjectFile] = {}
         self._plans: dict[tuple[int, int, str], tuple[ObjectFile, Facts, Plan]] = {}
 
@@ -32,6 +36,19 @@ class LoadCache:
 
             found = self._objects[key] = parse_object(data, name=name)
         return found
+
+    def linked(self, files: Sequence[tuple[bytes, str]]) -> ObjectFile:
+        """The object that several files make together: (bytes, name) of each."""
+        objects = tuple(self.object(data, name=name) for data, name in files)
+        if len(objects) == 1:
+            return objects[0]
+        key = tuple(id(obj) for obj in objects)
+        found = self._linked.get(key)
+        if found is None:
+            from pytest_ebpf.obj.link import link_objects
+
+            found = self._linked[key] = (objects, link_objects(objects))
+        return found[1]
 
     def plan(self, obj: ObjectFile, facts: Facts, *, options: LoadOptions) -> Plan:
         """The plan of an object for a kernel, made at most once. (The entry keeps object and facts alive, so that

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from pytest_ebpf.agent.ops import Done, Handle, MapGet, MapSet, Value
+from pytest_ebpf.agent.ops import Data, Done, Handle, MapGet, MapSet, MemRead, MemWrite, Value
 from pytest_ebpf.errors import UsageError
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.values import Shape
@@ -23,10 +23,15 @@ _KEY = bytes(4)
 
 @dataclass(frozen=True, slots=True)
 class GlobalSection:
-    """A data section and the map that holds it."""
+    """A data section and the map that holds it: all of one value, or the beginning of an arena."""
 
     section: DataSection
     handle: Handle
+
+    @property
+    def in_arena(self) -> bool:
+        """Whether the variables are in memory that user space shares."""
+        return self.section.kind == "arena"
 
 
 class Globals:
@@ -55,6 +60,9 @@ class Globals:
                 hint=f"Set it when loading: bpf.load(path, globals={{{name!r}: {value!r}}}).",
             )
         raw = self._shape(variable).encode(value)
+        if section.in_arena:
+            self._session.one(MemWrite(section.handle, variable.offset, raw), Done)
+            return
         data = bytearray(self._read(section))
         data[variable.offset : variable.offset + variable.size] = raw
         self._session.one(MapSet(section.handle, _KEY, bytes(data)), Done)
@@ -81,6 +89,8 @@ class Globals:
         return found
 
     def _read(self, section: GlobalSection) -> bytes:
+        if section.in_arena:
+            return self._session.one(MemRead(section.handle, 0, section.section.size), Data).data
         data = self._session.one(MapGet(section.handle, _KEY), Value).data
         assert data is not None  # an array always has its element
         return data

@@ -11,6 +11,7 @@ from pytest_ebpf.agent.ops import Close, Done, Handle
 if TYPE_CHECKING:
     from pytest_ebpf.live.program import Program
     from pytest_ebpf.live.session import Session
+    from pytest_ebpf.live.struct_ops import StructOps
 
 __all__ = ["Link"]
 
@@ -25,7 +26,7 @@ class Link:
         self,
         session: Session,
         *,
-        program: Program,
+        program: Program | StructOps,
         where: str,
         way: str,
         handles: tuple[Handle, ...] = (),

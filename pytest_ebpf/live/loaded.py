@@ -18,6 +18,7 @@ from pytest_ebpf.live.session import Session
 if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
     from pytest_ebpf.btf.value_type import TypeTable
+    from pytest_ebpf.live.struct_ops import StructOps
     from pytest_ebpf.obj.object import Problem
 
 __all__ = ["Loaded", "Named"]
@@ -68,6 +69,7 @@ class Loaded:
         programs: Named[Program],
         maps: Named[Map],
         globals: Globals,
+        struct_ops: Named[StructOps] | None = None,
         handles: tuple[Handle, ...],
         problems: tuple[Problem, ...] = (),
         btf: Btf | None = None,
@@ -77,6 +79,7 @@ class Loaded:
         self.programs = programs
         self.maps = maps
         self.globals = globals
+        self.struct_ops = struct_ops if struct_ops is not None else Named({}, what="struct_ops")
         self.problems = problems
         self.links: list[Link] = []
         self._handles = handles
@@ -108,6 +111,7 @@ class Loaded:
             takes = {name: value for name, value in named.items() if name in (*row.needs, *row.takes)}
             used |= set(takes)
             self.links.append(program.attach(**takes))
+        self.links += [table.attach() for table in self.struct_ops.values()]
         unused = [name for name in named if name not in used]
         if unused:
             raise UsageError(f"no program of {self.name} takes {unused[0]}= to attach")

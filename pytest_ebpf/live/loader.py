@@ -6,22 +6,28 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pytest_ebpf.errors import PlanError, UsageError
+from pytest_ebpf.errors import HarnessError, PlanError, UsageError
+from pytest_ebpf.live.asked import Asked
 from pytest_ebpf.live.cache import LoadCache, read_object
 from pytest_ebpf.live.session import Session, Target
 
 if TYPE_CHECKING:
     from pytest_ebpf.agent.ops import Leak
+    from pytest_ebpf.btf.parse import Btf
     from pytest_ebpf.live.attach_cgroup import Cgroup
     from pytest_ebpf.live.loaded import Loaded
     from pytest_ebpf.live.rejects import Rejects
+    from pytest_ebpf.live.spec import Spec
     from pytest_ebpf.obj.object import ObjectFile
     from pytest_ebpf.plan.feature_base import Answer
-    from pytest_ebpf.plan.load_plan import LoadOptions, Plan
+    from pytest_ebpf.plan.options import LoadOptions
 
-__all__ = ["Bpf"]
+__all__ = ["Bpf", "Source"]
+
+Source: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
+_PIN_ATTEMPTS = 5
 
 
 class Bpf:
@@ -48,27 +54,49 @@ class Bpf:
 
     def load(
         self,
-        path: str | os.PathLike[str],
+        path: Source,
         *,
         globals: Mapping[str, Any] | None = None,
         maps: Mapping[str, Any] | None = None,
+        programs: Mapping[str, Any] | None = None,
+        kconfig: Mapping[str, Any] | None = None,
+        btf: str | os.PathLike[str] | bytes | Btf | None = None,
+        pin_path: str | os.PathLike[str] = "",
         only: Iterable[str] | str | None = None,
         log_level: int | None = None,
     ) -> Loaded:
-        """Load every program of an object file that is not switched off (``SEC("?...")``).
+        """Load every program of an object file that is not switched off (``SEC("?...")``). Several files are linked
+        into one object first, as ``bpftool gen object`` does.
 
         ``globals``: values of global variables, constants too, by name. ``maps``: by name, max_entries as a number,
-        fields of the definition as a dict, or a ``Map`` to use instead. ``only``: names of the programs to load.
+        a dict of fields (and ``contents``, ``pin``, ``freeze``, ``exclusive``, ``inner``), or a ``Map`` to use instead.
+        ``programs``: by name, another section ("fentry/do_exit"), False to leave it out, or a dict of ``type``,
+        ``attach_type``, ``target``, ``autoload``, ``sleepable``, ``frags``, ``extends``, ``traces``. ``kconfig``:
+        values of ``__kconfig`` variables. ``btf``: types that CO-RE goes by instead of the kernel's, a file or its
+        bytes. ``pin_path``: directory for maps that are pinned by name. ``only``: names of the programs to load.
         ``log_level``: what the verifier is to write: 4 statistics (default), 2 its whole trace; a rejection has its
         trace in any case.
 
         ``ProgramRejected``, ``ObjectError`` (the file), ``PlanError`` (this kernel lacks something).
         """
-        file = self.find(path)
-        obj = self._cache.object(read_object(file), name=str(file))
-        loaded = self._load(obj, options=_options(globals=globals, maps=maps, only=only, log_level=log_level))
-        self._on_load(loaded)
-        return loaded
+        asked = Asked(
+            globals=globals or {},
+            maps=maps or {},
+            programs=programs or {},
+            kconfig=kconfig or {},
+            btf=btf,
+            pin_path=os.fspath(pin_path),
+            only=only,
+            log_level=log_level,
+        )
+        return self._load(self._object(path), asked)
+
+    def open(self, path: Source) -> Spec:
+        """What an object file (or several, linked) would load, to be changed before ``.load()`` loads it. No kernel is
+        asked before. ``ObjectError`` says what is wrong with the file."""
+        from pytest_ebpf.live.spec import Spec
+
+        return Spec(self._object(path), load=self._load)
 
     def rejects(self, pattern: str = "", *, errno: str | int | None = None) -> Rejects:
         """Expect a rejection inside the ``with`` block.
@@ -110,42 +138,45 @@ class Bpf:
         """Detach and unload everything; what outlives it comes back."""
         return self.session.close()
 
-    def _load(self, obj: ObjectFile, *, options: LoadOptions) -> Loaded:
-        from pytest_ebpf.live.loading import run_plan
+    def _object(self, path: Source) -> ObjectFile:
+        """Parsed, and linked when there are several, at most once."""
+        paths = [path] if isinstance(path, str | os.PathLike) else list(path)
+        if not paths:
+            raise UsageError("no object file to load")
+        files = [self.find(each) for each in paths]
+        return self._cache.linked([(read_object(file), str(file)) for file in files])
 
-        plan = self._plan(obj, options=options)
+    def _load(self, obj: ObjectFile, asked: Asked) -> Loaded:
+        """A map that somebody pins in the same instant is looked at again, and then used."""
+        from pytest_ebpf.live.asked import options_of
+        from pytest_ebpf.live.pinning import PinTakenError
+
+        options = options_of(asked, obj=obj, session=self.session)
+        for _ in range(_PIN_ATTEMPTS):
+            try:
+                loaded = self._load_once(obj, options=options, btf=asked.btf)
+                break
+            except PinTakenError as error:
+                taken = error
+        else:
+            raise HarnessError(f"the pin {taken} came and went {_PIN_ATTEMPTS} times while the object was loaded")
+        self._on_load(loaded)
+        return loaded
+
+    def _load_once(
+        self, obj: ObjectFile, *, options: LoadOptions, btf: str | os.PathLike[str] | bytes | Btf | None
+    ) -> Loaded:
+        from pytest_ebpf.live.knowledge import facts_for
+        from pytest_ebpf.live.loading import run_plan
+        from pytest_ebpf.live.pinning import reuse_pinned
+
+        facts = facts_for(self.session, obj, knowledge=self._cache.knowledge, btf=btf)
+        options = reuse_pinned(self.session, obj, options=options, facts=facts)
+        plan = self._cache.plan(obj, facts, options=options)
         for problem in plan.problems:
             if problem.name in options.only:
                 raise problem.error
         return run_plan(self.session, plan)
 
-    def _plan(self, obj: ObjectFile, *, options: LoadOptions) -> Plan:
-        from pytest_ebpf.plan.facts import more_ops, with_more
-
-        facts = self.session.target.facts()
-        more = more_ops(obj, facts)
-        if more:
-            facts = with_more(facts, more, results=self.session.run(more))
-        return self._cache.plan(obj, facts, options=options)
-
     def __repr__(self) -> str:
         return f"<Bpf on {self.session.target.name}>"
-
-
-def _options(
-    *,
-    globals: Mapping[str, Any] | None,
-    maps: Mapping[str, Any] | None,
-    only: Iterable[str] | str | None,
-    log_level: int | None,
-) -> LoadOptions:
-    from pytest_ebpf.plan.load_plan import LoadOptions
-
-    names = (only,) if isinstance(only, str) else tuple(only or ())
-    if only is not None and not names:
-        raise UsageError("only=() would load nothing: name the programs to load")
-    overrides = {name: getattr(value, "handle", value) for name, value in (maps or {}).items()}
-    given: dict[str, Any] = {"globals": dict(globals or {}), "maps": overrides, "only": names}
-    if log_level is not None:
-        given["log_level"] = log_level
-    return LoadOptions(**given)

@@ -9,10 +9,12 @@ from pytest_ebpf.agent.ops import (
     Close,
     Done,
     Failed,
+    FdAt,
     Handle,
     Made,
     MapCreate,
     NotRun,
+    Obj,
     Op,
     PerfOpen,
     ProgLoaded,
@@ -26,15 +28,19 @@ from pytest_ebpf.live.globals import Globals, GlobalSection
 from pytest_ebpf.live.loaded import Loaded, Named
 from pytest_ebpf.live.map_kinds import kind_of
 from pytest_ebpf.live.maps import Map
+from pytest_ebpf.live.pinning import check_pins
 from pytest_ebpf.live.program import Program
 from pytest_ebpf.live.rejects import rejection
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.live.struct_ops import StructOps
+from pytest_ebpf.plan.data_maps import arena_of
 
 if TYPE_CHECKING:
-    from pytest_ebpf.plan.load_plan import Plan, PlannedMap, PlannedProgram
+    from pytest_ebpf.plan.load_plan import Plan, PlannedMap, PlannedProgram, PlannedStructOps
 
 __all__ = ["run_plan"]
 
+_ARENA = 33  # enum bpf_map_type
 _INVALID = (22, 524, 95)  # EINVAL, ENOTSUPP, EOPNOTSUPP: how kernels say "what is that?"
 
 
@@ -47,6 +53,7 @@ def run_plan(session: Session, plan: Plan) -> Loaded:
     results = session.run(plan.ops)
     try:
         _check(session, plan, results=results)
+        check_pins(session, plan, results=results)
     except Exception:
         _close(session, _handles(results))
         raise
@@ -137,15 +144,17 @@ class _Assembly:
         plan = self._plan
         why_not = {problem.name: str(problem.error) for problem in plan.problems}
         why_not |= dict.fromkeys(plan.skipped, "it is switched off; name it in only=")
-        sections = tuple(
-            GlobalSection(planned.data.section, self._handle(planned)) for planned in plan.maps if planned.data
-        )
+        sections = [GlobalSection(planned.data.section, self._handle(planned)) for planned in plan.maps if planned.data]
+        arena = arena_of(plan.obj)
+        if arena is not None:
+            sections += [GlobalSection(arena, self._handle(m)) for m in plan.maps if m.definition.type == _ARENA]
         return Loaded(
             self._session,
             name=plan.obj.name.rpartition("/")[2],
             programs=Named(self._programs, what="program", why_not=why_not),
             maps=Named({planned.name: self._map(planned) for planned in plan.maps}, what="map"),
-            globals=Globals(self._session, sections=sections, btf=plan.obj.btf),
+            globals=Globals(self._session, sections=tuple(sections), btf=plan.obj.btf),
+            struct_ops=Named({found.name: self._struct_ops(found) for found in plan.struct_ops}, what="struct_ops"),
             handles=_handles(self._results),
             problems=plan.obj.problems,
             btf=plan.obj.btf,
@@ -165,9 +174,16 @@ class _Assembly:
             programs=lambda: {program.id: program for program in self._programs.values()},
         )
 
+    def _struct_ops(self, planned: PlannedStructOps) -> StructOps:
+        programs = tuple(FdAt(at.offset, self._made(at.target)) for at in planned.programs)
+        return StructOps(self._session, planned=planned, handle=self._made(planned.map), programs=programs)
+
     def _handle(self, planned: PlannedMap) -> Handle:
-        if isinstance(planned.handle, Ref):
-            made = self._results[planned.handle.index]
-            assert isinstance(made, Made)
+        return self._made(planned.handle)
+
+    def _made(self, obj: Obj) -> Handle:
+        if isinstance(obj, Ref):
+            made = self._results[obj.index]
+            assert isinstance(made, Made | ProgLoaded)
             return made.handle
-        return planned.handle
+        return obj

@@ -237,6 +237,8 @@ class Map:
             return self._codec.value.encode(value)
         return self._per_cpu(value)
 
+    raw_value = _value
+
     def _per_cpu(self, value: object) -> bytes:
         """One value for each processor: a list says which, anything else is the same for all."""
         cpus = self._session.target.described.cpus

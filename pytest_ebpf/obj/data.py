@@ -14,6 +14,7 @@ from pytest_ebpf.obj.elf import (
     SHT_NOBITS,
     SHT_PROGBITS,
     STB_LOCAL,
+    STB_WEAK,
     STT_OBJECT,
     Elf,
     Section,
@@ -86,7 +87,14 @@ def _vars(btf: Btf, datasec: int) -> Iterator[Var]:
 
 def _variables(section: Section, *, symbols: list[Symbol], types: dict[str, int]) -> tuple[Variable, ...]:
     return tuple(
-        Variable(symbol.name, symbol.value, symbol.size, types.get(symbol.name, 0), symbol.bind != STB_LOCAL)
+        Variable(
+            symbol.name,
+            symbol.value,
+            symbol.size,
+            types.get(symbol.name, 0),
+            is_global=symbol.bind != STB_LOCAL,
+            is_weak=symbol.bind == STB_WEAK,
+        )
         for symbol in sorted(symbols, key=lambda symbol: (symbol.value, symbol.name))
         if symbol.value + symbol.size <= section.size
     )

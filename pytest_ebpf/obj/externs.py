@@ -8,12 +8,14 @@ from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Array, DataSec, Func, Kind, Struct, Var
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.elf import STB_WEAK, Elf
-from pytest_ebpf.obj.object import Extern, ProgramDef
+from pytest_ebpf.obj.maps import MAPS_SECTION
+from pytest_ebpf.obj.object import Extern, ProgramDef, Reloc
 
 __all__ = ["read_externs"]
 
 _KCONFIG, _KSYMS = ".kconfig", ".ksyms"
 _LARGEST_KCONFIG = 4096
+_EXTERN = 2  # linkage of a BTF VAR or FUNC
 
 
 def read_externs(elf: Elf, *, btf: Btf | None, functions: Iterable[ProgramDef]) -> tuple[Extern, ...]:
@@ -26,16 +28,15 @@ def read_externs(elf: Elf, *, btf: Btf | None, functions: Iterable[ProgramDef]) 
     for function in functions:
         for reloc in function.relocs:
             if reloc.kind in ("extern", "kfunc") and reloc.symbol not in found:
-                kind = "kfunc" if reloc.kind == "kfunc" else "ksym"
                 weak = undefined[reloc.symbol].bind == STB_WEAK
-                found[reloc.symbol] = Extern(reloc.symbol, kind, is_weak=weak)
+                found[reloc.symbol] = _undeclared(btf, reloc, is_weak=weak)
     return tuple(found.values())
 
 
 def _declared(btf: Btf | None, weak: set[str]) -> Iterator[Extern]:
     if btf is None:
         return
-    for section in (_KCONFIG, _KSYMS):
+    for section in (_KCONFIG, _KSYMS, MAPS_SECTION):
         for section_id in btf.find(section, Kind.DATASEC):
             found = btf.type(section_id)
             for entry in found.vars if isinstance(found, DataSec) else ():
@@ -46,6 +47,9 @@ def _declared(btf: Btf | None, weak: set[str]) -> Iterator[Extern]:
 
 def _extern(btf: Btf, btf_id: int, *, section: str, weak: set[str]) -> Extern | None:
     found = btf.type(btf_id)
+    if section == MAPS_SECTION:
+        is_extern = isinstance(found, Var) and found.linkage == _EXTERN
+        return Extern(btf.name(btf_id), "map", is_weak=btf.name(btf_id) in weak, btf_id=btf_id) if is_extern else None
     if isinstance(found, Func):
         return Extern(found.name, "kfunc", found.type, found.name in weak, btf_id=btf_id)
     if not isinstance(found, Var):
@@ -58,6 +62,19 @@ def _extern(btf: Btf, btf_id: int, *, section: str, weak: set[str]) -> Extern | 
     if size > _LARGEST_KCONFIG:
         raise ObjectError(f"{found.name} takes {size:,} bytes, no configuration value does", section=_KCONFIG)
     return Extern(found.name, "kconfig", type_id, found.name in weak, size, _align(btf, found.type), btf_id)
+
+
+def _undeclared(btf: Btf | None, reloc: Reloc, *, is_weak: bool) -> Extern:
+    """An extern that no section of BTF lists: a variable or function of another object when BTF declares it as such,
+    else something untyped of the kernel."""
+    kinds = (Kind.FUNC, Kind.VAR) if btf is not None else ()
+    for kind in kinds:
+        for btf_id in btf.find(reloc.symbol, kind) if btf is not None else ():
+            declared = btf.type(btf_id) if btf is not None else None
+            if isinstance(declared, Func | Var) and declared.linkage == _EXTERN:
+                what = "func" if kind == Kind.FUNC else "data"
+                return Extern(reloc.symbol, what, declared.type, is_weak, btf_id=btf_id)
+    return Extern(reloc.symbol, "kfunc" if reloc.kind == "kfunc" else "ksym", is_weak=is_weak)
 
 
 def _align(btf: Btf, type_id: int) -> int:

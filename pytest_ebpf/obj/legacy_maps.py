@@ -7,10 +7,11 @@ bytes). libbpf refuses such objects since 1.0; the kernel does not mind them.
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Kind, Struct
-from pytest_ebpf.obj.elf import SHF_ALLOC, Elf, Section
+from pytest_ebpf.obj.elf import SHF_ALLOC, STB_WEAK, Elf, Section
 from pytest_ebpf.obj.object import MapDef, Problem
 from pytest_ebpf.obj.targets import Span, Targets
 
@@ -29,6 +30,7 @@ def read_legacy_maps(elf: Elf, *, btf: Btf | None, targets: Targets) -> tuple[tu
     """The maps of the "maps" sections, and what is wrong with those that are left out."""
     maps: list[MapDef] = []
     problems: list[Problem] = []
+    weak = {(symbol.section, symbol.name) for symbol in elf.symbols if symbol.bind == STB_WEAK}
     for section in filter(is_legacy_section, elf.sections):
         for span in targets.maps.get(section.index, ()):
             data = section.data[span.start : span.end]
@@ -36,7 +38,8 @@ def read_legacy_maps(elf: Elf, *, btf: Btf | None, targets: Targets) -> tuple[tu
                 message = f"{len(data)} bytes are less than a struct bpf_map_def of {_MIN_SIZE}"
                 problems.append(Problem(section.name, span.name, message))
                 continue
-            maps.append(_definition(elf, data, span=span, section=section.name, btf=btf))
+            definition = _definition(elf, data, span=span, section=section.name, btf=btf)
+            maps.append(replace(definition, is_weak=(section.index, span.name) in weak))
     return tuple(maps), tuple(problems)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Array, DataSec, Enum, FuncProto, Kind, Member, Ptr, Struct, Var
 from pytest_ebpf.errors import ObjectError
-from pytest_ebpf.obj.elf import STT_SECTION, Elf, Section
+from pytest_ebpf.obj.elf import STB_WEAK, STT_SECTION, Elf, Section
 from pytest_ebpf.obj.object import MapDef, Problem, SlotInit
 from pytest_ebpf.obj.section_table import MAP_TYPES
 from pytest_ebpf.obj.targets import Span, Targets
@@ -34,6 +34,7 @@ _NUMBERS = {
     "map_extra": "map_extra",
 }
 _U32, _U64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
+_EXTERN = 2  # linkage of a BTF VAR
 _RINGBUF = MAP_TYPES.index("RINGBUF")
 
 
@@ -85,13 +86,16 @@ def read_maps(elf: Elf, *, btf: Btf | None, targets: Targets) -> tuple[tuple[Map
     maps: list[MapDef] = []
     problems: list[Problem] = []
     spans = {span.name: span for span in targets.maps.get(section.index, ())}
+    weak = {symbol.name for symbol in elf.symbols if symbol.section == section.index and symbol.bind == STB_WEAK}
     for btf_id, var in _variables(btf):
+        if var.linkage == _EXTERN:
+            continue  # another object defines it
         try:
             declared = _definition(btf, var.type, name=var.name)
             if var.name not in spans:
                 raise _BadMapError("the symbol table does not have it")
             values = _slots(elf, declared, section=section, span=spans[var.name], targets=targets)
-            maps.append(replace(declared.map, values=values, btf_id=btf_id))
+            maps.append(replace(declared.map, values=values, btf_id=btf_id, is_weak=var.name in weak))
         except (_BadMapError, ObjectError) as error:
             problems.append(Problem(MAPS_SECTION, var.name, str(error)))
     return tuple(maps), tuple(problems)

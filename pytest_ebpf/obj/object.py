@@ -136,6 +136,7 @@ class MapDef:
 
     ``pinning``: 0 none, 1 by name. ``values``: initialised slots. ``inner``: what a map-in-map holds.
     ``legacy``: a struct bpf_map_def in section "maps" instead of BTF in ".maps". ``btf_id``: its VAR, or 0.
+    ``is_weak``: gives way to another definition when objects are linked.
     """
 
     name: str
@@ -154,18 +155,20 @@ class MapDef:
     section: str = ".maps"
     legacy: bool = False
     btf_id: int = 0
+    is_weak: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
     """A global variable. ``type_id`` is its type in the object's BTF (not the VAR), 0 when there is none.
-    ``is_global``: has a name for the linker (not ``static``)."""
+    ``is_global``: has a name for the linker (not ``static``); ``is_weak``: gives way to another definition."""
 
     name: str
     offset: int
     size: int
     type_id: int = 0
     is_global: bool = True
+    is_weak: bool = False
 
 
 class DataReloc(NamedTuple):
@@ -196,7 +199,8 @@ class DataSection:
 
 @dataclass(frozen=True, slots=True)
 class Extern:
-    """Something the kernel (or its configuration) has to provide. ``kind``: "kconfig", "ksym" or "kfunc".
+    """Something that is defined elsewhere. ``kind``: "kconfig", "ksym" or "kfunc" for what the kernel (or its
+    configuration) has to provide; "map", "data" or "func" for what another object has to.
 
     ``type_id``: the type of the variable, or the FUNC_PROTO of the function; 0: untyped. ``size`` and ``align`` in
     bytes (kconfig only). ``btf_id``: its VAR or FUNC.

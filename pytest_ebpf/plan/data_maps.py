@@ -7,7 +7,7 @@ prunes by them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_ebpf.errors import ObjectError
@@ -16,7 +16,7 @@ from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.maps import kernel_name, nearest
 from pytest_ebpf.plan.sanitise import SectionLayout
 
-__all__ = ["DataMap", "arena_of", "plan_data", "section_layouts"]
+__all__ = ["DataMap", "arena_of", "plan_data", "section_layouts", "section_map"]
 
 _ARRAY = 2
 _RDONLY_PROG, _MMAPABLE = 1 << 7, 1 << 10
@@ -59,6 +59,14 @@ def section_layouts(obj: ObjectFile) -> dict[int, SectionLayout]:
     }
 
 
+def section_map(section: DataSection) -> MapDef:
+    """The map of a data section, where the kernel can map arrays into user space."""
+    # As libbpf: a section whose variables all are static is private to the programs.
+    shared = any(variable.is_global for variable in section.variables)
+    flags = (_RDONLY_PROG if section.kind == "rodata" else 0) | (_MMAPABLE if shared else 0)
+    return MapDef(section.name, _ARRAY, 4, section.size, 1, flags=flags, section=section.name)
+
+
 def _is_typed(obj: ObjectFile, section: DataSection) -> bool:
     """Whether at least one variable has a type that fits it: a section type without members is refused before 5.12."""
     btf = obj.btf
@@ -71,22 +79,13 @@ def _data_map(obj: ObjectFile, section: DataSection, *, facts: Facts, values: Ma
     if section.size > _LARGEST:
         hint = "no kernel has a map value of 2 GiB; put the data into a map with many entries"
         raise ObjectError(f"{section.size:,} bytes of data", path=obj.name, section=section.name, hint=hint)
-    frozen = section.kind == "rodata"
-    # As libbpf: a section whose variables all are static is private to the programs.
-    shared = any(variable.is_global for variable in section.variables)
-    flags = (_RDONLY_PROG if frozen else 0) | (_MMAPABLE if shared and facts.array_mmap else 0)
-    definition = MapDef(
-        name=section.name,
-        type=_ARRAY,
-        key_size=4,
-        value_size=section.size,
-        max_entries=1,
-        flags=flags,
-        value_type=section.btf_id if _is_typed(obj, section) else 0,
-        section=section.name,
-    )
+    definition = section_map(section)
+    if not facts.array_mmap:
+        definition = replace(definition, flags=definition.flags & ~_MMAPABLE)
+    if _is_typed(obj, section):
+        definition = replace(definition, value_type=section.btf_id)
     contents = _contents(obj, section, values=values)
-    return DataMap(definition, _data_name(obj.name, section.name), contents, frozen, section)
+    return DataMap(definition, _data_name(obj.name, section.name), contents, section.kind == "rodata", section)
 
 
 def _contents(obj: ObjectFile, section: DataSection, *, values: Mapping[str, Any]) -> bytes:

@@ -66,14 +66,14 @@ _U32 = 0xFFFFFFFF
 
 MapOverride: TypeAlias = Union[int, Handle, Mapping[str, Any]]
 _FIELDS = ("type", "max_entries", "flags", "map_extra", "numa_node", "value_size", "key_size")
-_EXTRAS = ("contents", "exclusive", "freeze", "inner", "pin")
+_EXTRAS = ("contents", "exclusive", "freeze", "handle", "inner", "pin")
 
 
 @dataclass(frozen=True, slots=True)
 class Overridden:
     """Definitions after ``maps=`` was applied, the existing maps that take the place of some, and what is to be done
     with others besides: ``contents`` (pairs of key and value, bytes or objects), ``pin`` (a path, "" for none),
-    ``exclusive`` (the one program that may use it), ``freeze``."""
+    ``exclusive`` (the one program that may use it), ``freeze``, ``handle`` (the map itself, opened by its pin)."""
 
     maps: tuple[MapDef, ...]
     reused: Mapping[str, Handle]
@@ -92,6 +92,7 @@ def apply_overrides(obj: ObjectFile, overrides: Mapping[str, MapOverride]) -> Ov
             raise ObjectError(f"no map {name!r} to override", path=obj.name, hint=nearest(name, names))
     maps = [override_map(definition, overrides.get(definition.name), path=obj.name) for definition in obj.maps]
     reused = {name: value for name, value in overrides.items() if isinstance(value, Handle)}
+    reused |= {n: value["handle"] for n, value in overrides.items() if isinstance(value, Mapping) and "handle" in value}
     extras = {
         name: {field: value for field, value in given.items() if field in _EXTRAS}
         for name, given in overrides.items()

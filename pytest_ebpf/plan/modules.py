@@ -48,7 +48,7 @@ def _has_type(target: Btf, local: Btf, *, root: int) -> bool:
 
 def _lacks_symbol(obj: ObjectFile, btf: Btf) -> bool:
     for extern in obj.externs:
-        if extern.kind == "kconfig" or is_untyped(extern, obj):
+        if extern.kind not in ("ksym", "kfunc") or is_untyped(extern, obj):
             continue
         kind = Kind.FUNC if extern.kind == "kfunc" else Kind.VAR
         if not btf.find(essential_name(extern.name), kind):

@@ -9,13 +9,16 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
-from pytest_ebpf.agent.ops import MakeDir, Op
+from pytest_ebpf.agent.ops import Handle, MakeDir, Op
 from pytest_ebpf.errors import ObjectError
-from pytest_ebpf.obj.object import MapDef
+from pytest_ebpf.obj.object import MapDef, ObjectFile
 from pytest_ebpf.obj.sections import map_flag_names, map_type_name
+from pytest_ebpf.plan.data_maps import plan_data
+from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.plan.maps import adjust_map, override_map
 from pytest_ebpf.plan.options import LoadOptions
 
-__all__ = ["BPFFS", "differences", "directories", "pin_path"]
+__all__ = ["BPFFS", "differences", "directories", "pin_path", "pinned_maps"]
 
 BPFFS = "/sys/fs/bpf"
 _RDONLY_PROG = 1 << 7
@@ -63,3 +66,15 @@ def differences(definition: MapDef, info: bytes) -> list[str]:
         ("map_extra", extra, definition.map_extra),
     )
     return [f"{name} {found} instead of {wanted}" for name, found, wanted in rows if found != wanted]
+
+
+def pinned_maps(obj: ObjectFile, facts: Facts, *, options: LoadOptions) -> list[tuple[MapDef, str]]:
+    """(definition as it is created, path) of the maps of an object that are to be pinned."""
+    definitions = [*obj.maps, *(data.definition for data in plan_data(obj, facts, values=options.globals))]
+    found = []
+    for definition in definitions:
+        path = pin_path(definition, options)
+        given = options.maps.get(definition.name)
+        if path and not isinstance(given, Handle):
+            found.append((adjust_map(override_map(definition, given, path=obj.name), facts), path))
+    return found

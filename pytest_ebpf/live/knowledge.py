@@ -1,0 +1,117 @@
+"""What is known of a kernel when an object is planned: asked for as objects need it, and kept for the process."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.live.session import Session
+
+if TYPE_CHECKING:
+    from pytest_ebpf.btf.parse import Btf
+    from pytest_ebpf.obj.object import ObjectFile
+    from pytest_ebpf.plan.facts import Facts
+
+__all__ = ["Knowledge", "facts_for"]
+
+
+class Knowledge:
+    """Facts by the running kernel whose first facts they continue, and types given from outside by their hash.
+
+    What a key stands for is kept alive with it, so that identities stay theirs.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Facts, Facts]] = {}
+        self._types: dict[str, Btf] = {}
+        self._with_types: dict[tuple[int, int], tuple[Facts, Btf, Facts]] = {}
+        self._complete: dict[tuple[int, int], tuple[ObjectFile, Facts]] = {}
+
+    def known(self, base: Facts) -> Facts:
+        """All that was learned of a kernel so far."""
+        found = self._known.get(id(base))
+        return found[1] if found is not None else base
+
+    def learn(self, base: Facts, facts: Facts) -> Facts:
+        """Keep ``facts``."""
+        self._known[id(base)] = (base, facts)
+        return facts
+
+    def types(self, source: str | os.PathLike[str] | bytes | Btf) -> Btf:
+        """BTF from a file or blob, parsed at most once. ``ObjectError`` when it is none."""
+        if not isinstance(source, str | os.PathLike | bytes):
+            return source
+        from pytest_ebpf.btf.parse import parse_btf
+        from pytest_ebpf.btf.source import find_btf
+
+        name = "btf=" if isinstance(source, bytes) else os.fspath(source)
+        data = source if isinstance(source, bytes) else _read(Path(source))
+        key = hashlib.sha256(data).hexdigest()
+        found = self._types.get(key)
+        if found is None:
+            found = self._types[key] = parse_btf(find_btf(data, name=name))
+        return found
+
+    def with_types(self, facts: Facts, types: Btf) -> Facts:
+        """``facts`` of a kernel whose types are taken from elsewhere, for CO-RE."""
+        key = (id(facts), id(types))
+        found = self._with_types.get(key)
+        if found is None:
+            found = self._with_types[key] = (facts, types, replace(facts, core_btf=types))
+        return found[2]
+
+    def lacks_types(self, obj: ObjectFile, facts: Facts) -> bool:
+        """Whether ``obj`` names what vmlinux does not have; that it does not is remembered."""
+        from pytest_ebpf.plan.modules import lacks_types
+
+        key = (id(obj), id(facts.btf))
+        if key in self._complete:
+            return False
+        lacks = lacks_types(obj, facts)
+        if not lacks and facts.core_btf is None:
+            self._complete[key] = (obj, facts)
+        return lacks
+
+
+def facts_for(
+    session: Session, obj: ObjectFile, *, knowledge: Knowledge, btf: str | os.PathLike[str] | bytes | Btf | None
+) -> Facts:
+    """What planning ``obj`` for the kernel of ``session`` needs. ``btf``: types for CO-RE instead of the kernel's."""
+    from pytest_ebpf.plan.facts import more_ops, with_more
+
+    base = session.target.facts()
+    facts = knowledge.known(base)
+    more = more_ops(obj, facts)
+    if more:
+        facts = knowledge.learn(base, with_more(facts, more, results=session.run(more)))
+    types = knowledge.types(btf) if btf is not None else None
+    if knowledge.lacks_types(obj, replace(facts, core_btf=types) if types is not None else facts):
+        found = _with_modules(session, facts)
+        facts = found if found is facts else knowledge.learn(base, found)
+    return knowledge.with_types(facts, types) if types is not None else facts
+
+
+def _with_modules(session: Session, facts: Facts) -> Facts:
+    """The modules that are loaded now: a test may have loaded one since the last object."""
+    from pytest_ebpf.plan.modules import LIST_MODULES, listed_modules, module_ops, with_modules
+
+    (listed,) = session.run([LIST_MODULES])
+    names = listed_modules(listed)
+    known = facts.modules or {}
+    new = [name for name in names if name not in known]
+    if facts.modules is not None and not new and len(names) == len(known):
+        return facts
+    facts = replace(facts, modules={name: known[name] for name in names if name in known})
+    results = session.run(module_ops(new)) if new else []
+    return with_modules(facts, new, results=results)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ObjectError(f"types cannot be read: {error.strerror}", path=str(path)) from None

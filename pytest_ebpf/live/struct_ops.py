@@ -1,0 +1,55 @@
+"""A table of functions for the kernel to call: a TCP congestion control, a queueing discipline, a scheduler."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_ebpf.agent.ops import Done, FdAt, Handle, LinkCreate, MapDelete, MapSet
+from pytest_ebpf.live.links import Link
+from pytest_ebpf.live.session import Session
+
+if TYPE_CHECKING:
+    from pytest_ebpf.plan.planned import PlannedStructOps
+
+__all__ = ["StructOps"]
+
+_ATTACH_TYPE = 44  # enum bpf_attach_type BPF_STRUCT_OPS
+_KEY = bytes(4)
+
+
+class StructOps:
+    """A struct_ops map with its programs loaded; ``attach`` registers it with the kernel."""
+
+    def __init__(
+        self, session: Session, *, planned: PlannedStructOps, handle: Handle, programs: tuple[FdAt, ...]
+    ) -> None:
+        self._session = session
+        self._planned = planned
+        self._programs = programs
+        self.handle = handle
+
+    @property
+    def name(self) -> str:
+        """The variable in the object."""
+        return self._planned.name
+
+    @property
+    def kernel_type(self) -> str:
+        """The struct of the kernel that it implements: "tcp_congestion_ops"."""
+        return self._planned.kernel_type
+
+    def attach(self) -> Link:
+        """Register it, through a link where the object asks for one (``.struct_ops.link``, Linux 6.4) and else by the
+        update of the map alone. Once it was registered, the table cannot be changed any more."""
+        register = MapSet(self.handle, _KEY, self._planned.value, fds=self._programs)
+        self._session.one(register, Done)
+        if self._planned.by_link:
+            handle = self._session.make(LinkCreate(self.handle, _ATTACH_TYPE))
+            return Link(self._session, program=self, where=self.kernel_type, way="struct_ops link", handles=(handle,))
+        return Link(self._session, program=self, where=self.kernel_type, way="struct_ops map", undo=self._unregister)
+
+    def _unregister(self) -> None:
+        self._session.attempt(MapDelete(self.handle, _KEY), Done)
+
+    def __repr__(self) -> str:
+        return f"<StructOps {self.name} ({self.kernel_type})>"
