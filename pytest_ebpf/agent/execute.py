@@ -11,6 +11,7 @@ from pytest_ebpf.agent.arena import mem_read, mem_write
 from pytest_ebpf.agent.batch import Batch
 from pytest_ebpf.agent.handles import Refused, Table
 from pytest_ebpf.agent.info import info_by_fd, next_id, obj_by_id
+from pytest_ebpf.agent.introspect import all_ids, enable_stats, fd_info, info_arrays
 from pytest_ebpf.agent.kernel_btf import btf_by_name
 from pytest_ebpf.agent.links import (
     link_create,
@@ -62,6 +63,10 @@ EXECUTE: dict[type[Any], Callable[[Any, Batch], o.Result]] = {
     o.InfoByFd: info_by_fd,
     o.NextId: next_id,
     o.ObjById: obj_by_id,
+    o.Ids: all_ids,
+    o.InfoArrays: info_arrays,
+    o.FdInfo: fd_info,
+    o.EnableStats: enable_stats,
     o.Close: close,
     o.LinkCreate: link_create,
     o.LinkUpdate: link_update,

@@ -41,6 +41,7 @@ _MADE_KINDS: dict[type[Any], str] = {
     o.BtfByName: "btf",
     o.ObjGet: "map",
     o.ObjById: "map",
+    o.EnableStats: "stats",
 }
 _REAL: dict[type[Any], Callable[[Any, Batch], o.Result]] = {
     o.ScopeOpen: scope_open,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from struct import Struct
 from typing import Union
 
 from pytest_ebpf.agent.ops.base import Handle
@@ -24,6 +26,7 @@ __all__ = [
     "Ran",
     "RanMany",
     "Records",
+    "Region",
     "Result",
     "ScopeClosed",
     "Value",
@@ -114,11 +117,13 @@ class RanMany:
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """``kind`` is prog, map, btf or link; ``data`` the info struct as the kernel filled it in."""
+    """``kind`` is prog, map, btf or link; ``data`` the info struct as the kernel filled it in; ``arrays`` what
+    ``InfoArrays`` asked for."""
 
     kind: str
     data: bytes
     map_ids: tuple[int, ...] = ()
+    arrays: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,50 @@ class Records:
     records: tuple[bytes, ...]
     lost: int = 0
     discarded: int = 0
+
+
+_PLACE = Struct("<QI")
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """``count`` event records in order, as the bytes of the ring buffer that they lie in. A sequence of bytes.
+
+    Without ``places`` they are ``size`` bytes each, the first at ``first``, the next ``stride`` further on. With it,
+    that is a u64 offset and a u32 length for each, little-endian. ``lost`` and ``discarded`` as in ``Records``.
+    """
+
+    data: bytes
+    count: int = 0
+    size: int = 0
+    stride: int = 0
+    first: int = 0
+    places: bytes = b""
+    lost: int = 0
+    discarded: int = 0
+
+    @property
+    def records(self) -> tuple[bytes, ...]:
+        """Every record by itself."""
+        return tuple(self)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[bytes]:
+        data, size = self.data, self.size
+        if self.places:
+            return (data[at : at + length] for at, length in _PLACE.iter_unpack(self.places))
+        return (data[at : at + size] for at in range(self.first, self.first + self.count * self.stride, self.stride))
+
+    def __getitem__(self, index: int) -> bytes:
+        if not -self.count <= index < self.count:
+            raise IndexError(f"record {index} of {self.count}")
+        index %= self.count
+        at, length = self.first + index * self.stride, self.size
+        if self.places:
+            at, length = _PLACE.unpack_from(self.places, index * _PLACE.size)
+        return self.data[at : at + length]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +252,6 @@ class NotRun:
 
 
 Result = Union[
-    Done, Made, Value, Data, Entries, ProgLoaded, ProgRejected, Ran, RanMany, Info, Records, Kmsg, Described, Exited,
-    ScopeClosed, Failed, NotRun,
+    Done, Made, Value, Data, Entries, ProgLoaded, ProgRejected, Ran, RanMany, Info, Records, Region, Kmsg, Described,
+    Exited, ScopeClosed, Failed, NotRun,
 ]  # fmt: skip
