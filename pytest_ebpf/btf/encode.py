@@ -106,7 +106,7 @@ def _or_bytes(make: Encoder, *, size: int) -> Encoder:
 def _number(btf: Btf, number: Scalar, *, name: str) -> Encoder:
     if number.kind == "float":
         return _float(btf, number, name=name)
-    as_number = _as_number(number)
+    as_number = _as_number(number, bits=8 * number.size)
     size, signed = number.size, number.signed
     byteorder: Any = btf.byteorder
 
@@ -135,8 +135,10 @@ def _float(btf: Btf, number: Scalar, *, name: str) -> Encoder:
     return make
 
 
-def _as_number(number: Scalar) -> Callable[[Any], int]:
+def _as_number(number: Scalar, *, bits: int) -> Callable[[Any], int]:
+    """Of ``bits`` bits. Compilers before LLVM 15 do not say that an enum has negative values: any may be given one."""
     names = dict(number.names)
+    unclear = number.kind == "enum" and not number.signed
 
     def convert(value: Any) -> int:
         if isinstance(value, str) and names:
@@ -151,7 +153,7 @@ def _as_number(number: Scalar) -> Callable[[Any], int]:
             raise _RefusedError(f"takes a number, not {value!r}", kind=TypeError) from None
         if number.kind == "bool" and whole not in (0, 1):
             raise _RefusedError(f"{value} is neither true nor false", kind=ValueError)
-        return whole
+        return whole + (1 << bits) if unclear and -(1 << bits - 1) <= whole < 0 else whole
 
     return convert
 
@@ -267,7 +269,7 @@ def _bitfield(btf: Btf, field: Field, *, number: Scalar) -> _Put:
     mask = (1 << bits) - 1
     limits = (-(1 << bits - 1), 1 << bits - 1) if number.signed else (0, 1 << bits)
     order: Any = btf.byteorder
-    as_number = _as_number(number)
+    as_number = _as_number(number, bits=bits)
 
     def put(buffer: bytearray, value: Any) -> None:
         whole = as_number(value)
