@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -132,8 +133,16 @@ def _one(op: Any, batch: Batch) -> o.Result:
         return o.Failed(type(op).__name__, errno, _text(op, batch, words=error_text(errno) if errno else str(error)))
     except Refused as error:
         return o.Failed(type(op).__name__, 0, str(error))
+    except (struct.error, ValueError, OverflowError) as error:  # a number too large for its field, a NUL in a name
+        return o.Failed(type(op).__name__, 0, _text(op, batch, words=f"{error} (at {_place(error)})"))
     except Exception:  # a bug in the agent must not end the session: the traceback goes where people look
         return o.Failed(type(op).__name__, 0, traceback.format_exc())
+
+
+def _place(error: Exception) -> str:
+    """The line of the agent that an error went through last."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.rpartition("/")[0].endswith("agent")]
+    return f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}"
 
 
 def _text(op: Any, batch: Batch, *, words: str) -> str:

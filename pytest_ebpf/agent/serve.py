@@ -16,7 +16,7 @@ from typing import Protocol
 from pytest_ebpf.agent.execute import execute
 from pytest_ebpf.agent.handles import Table
 from pytest_ebpf.agent.ops import Failed, NotRun
-from pytest_ebpf.agent.wire import Alive, Codec, Decoder, Hello, Reply, Request, WireError
+from pytest_ebpf.agent.wire import Alive, BadRequest, Codec, Decoder, Hello, Reply, Request, WireError
 
 __all__ = ["Reader", "Writer", "main", "serve"]
 
@@ -51,7 +51,12 @@ def serve(reader: Reader, writer: Writer) -> None:
     try:
         pulse.send(codec.encode(Hello(table.boot, ".".join(map(str, sys.version_info[:3])), os.getpid())))
         while data := reader.read(min(max(decoder.missing, 1 << 16), _CHUNK)):
-            for message in decoder.feed(data):
+            try:
+                messages = decoder.feed(data)
+            except BadRequest as error:
+                pulse.send(codec.encode(Reply(error.id, error=str(error))))
+                continue
+            for message in messages:
                 if not isinstance(message, Request):
                     raise WireError(f"an agent takes requests, not {type(message).__name__}")
                 pulse.busy.set()

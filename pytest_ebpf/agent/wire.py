@@ -22,7 +22,19 @@ from typing import Any, get_args
 from pytest_ebpf.agent import ops
 from pytest_ebpf.agent.ops import Handle, Op, Result
 
-__all__ = ["MAX_BLOBS", "MAX_HEAD", "Alive", "Codec", "Decoder", "Hello", "Message", "Reply", "Request", "WireError"]
+__all__ = [
+    "MAX_BLOBS",
+    "MAX_HEAD",
+    "Alive",
+    "BadRequest",
+    "Codec",
+    "Decoder",
+    "Hello",
+    "Message",
+    "Reply",
+    "Request",
+    "WireError",
+]
 
 MAX_HEAD = 64 << 20
 MAX_BLOBS = 3 << 29  # a verifier log of 1 GiB, and then some
@@ -31,6 +43,14 @@ _LENGTHS = Struct("<II")
 
 class WireError(Exception):
     """Bytes that are no frame, or a frame that is no message."""
+
+
+class BadRequest(WireError):
+    """A value in request ``id`` has the wrong type. The frame was whole: it can be answered, and the next may come."""
+
+    def __init__(self, text: str, *, id: int) -> None:
+        super().__init__(text)
+        self.id = id
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +214,17 @@ class Codec:
             row = self._parse(head.decode())
             if type(row) is not list or row[:1] not in _MESSAGES:
                 raise WireError(f"no message: {str(row)[:60]!r}")
-            message: Message = self._shape(row[0]).value(row, blobs)
+            return self._message(row, blobs)
         except (ValueError, RecursionError) as error:
             raise WireError(f"no message: {error}") from error
+
+    def _message(self, row: list[Any], blobs: memoryview) -> Message:
+        try:
+            message: Message = self._shape(row[0]).value(row, blobs)
+        except WireError as error:
+            if row[0] == "Request" and len(row) > 2 and type(row[1]) is int:
+                raise BadRequest(str(error), id=row[1]) from None
+            raise
         return message
 
     def _shape(self, name: str) -> _Shape:
@@ -320,7 +348,8 @@ class Decoder:
         return max(1, _LENGTHS.size + sum(_checked(self._buffer)) - have)
 
     def feed(self, data: bytes) -> list[Message]:
-        """The messages that ``data`` completes. Raises ``WireError``; the stream is of no use after that."""
+        """The messages that ``data`` completes. Raises ``WireError``; but for ``BadRequest``, the stream is of no use
+        after that."""
         if not self._buffer and len(data) >= _LENGTHS.size:
             head, blobs = _checked(data)
             if len(data) == _LENGTHS.size + head + blobs:  # nearly always
@@ -338,10 +367,11 @@ class Decoder:
 
     def _take(self, head: int, *, end: int) -> Message:
         start = _LENGTHS.size + head
-        with memoryview(self._buffer) as whole, whole[start:end] as blobs:
-            message = self._codec.decode(bytes(whole[_LENGTHS.size : start]), blobs)
-        del self._buffer[:end]
-        return message
+        try:
+            with memoryview(self._buffer) as whole, whole[start:end] as blobs:
+                return self._codec.decode(bytes(whole[_LENGTHS.size : start]), blobs)
+        finally:
+            del self._buffer[:end]
 
 
 def _checked(data: bytes | bytearray) -> tuple[int, int]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from bpf_asm import counting, program, returning
 from contract_kernels import REAL, Opened, Run
 
 from pytest_ebpf.agent.ops import (
     Close,
+    Describe,
+    Described,
     Done,
     Failed,
     Handle,
+    KmsgSince,
     Made,
     MapCreate,
     MapGet,
@@ -25,11 +30,14 @@ from pytest_ebpf.agent.ops import (
     ScopeClose,
     ScopeClosed,
     ScopeOpen,
+    Spawn,
     Try,
     Value,
 )
+from pytest_ebpf.errors import GuestLost, HarnessError
 from pytest_ebpf.kernels.base import Kernel, made
 from pytest_ebpf.kernels.fake import FakeKernel
+from pytest_ebpf.kernels.local import LocalKernel
 
 ARRAY = MapCreate(2, 4, 8, 1, name="counts", site="test_x.py:41")
 KEY = bytes(4)
@@ -150,3 +158,26 @@ def test_close_and_scope_close_are_not_mixed_up(kernel: Kernel, run: Run) -> Non
 
 def test_an_empty_batch(run: Run) -> None:
     assert run() == []
+
+
+@pytest.mark.parametrize("kernel", REAL, indirect=True)
+def test_a_value_of_the_wrong_type_costs_its_batch_alone(kernel: Kernel) -> None:
+    wrong = KmsgSince("soon")  # type: ignore[arg-type]
+    if isinstance(kernel, LocalKernel):
+        assert isinstance(kernel.run([wrong])[0], Failed)
+    else:
+        with pytest.raises(HarnessError, match=r"KmsgSince\.mark: unexpected 'soon'") as caught:
+            kernel.run([wrong])
+        assert not isinstance(caught.value, GuestLost)
+    assert isinstance(kernel.run([Describe()])[0], Described)
+
+
+@pytest.mark.parametrize("kernel", REAL, indirect=True)
+def test_a_value_that_no_field_holds_is_told_in_one_line(run: Run) -> None:
+    results = run(Try(replace(ARRAY, max_entries=1 << 40)), Try(Spawn(("a\0b",))), Try(Describe()))
+    texts = [result.text for result in results if isinstance(result, Failed)]
+    assert len(texts) == 2
+    assert texts[0].startswith("map 'counts': ")
+    assert "layout.py:" in texts[0]
+    assert "null" in texts[1]
+    assert "\n" not in "".join(texts)
