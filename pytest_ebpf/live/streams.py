@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pytest_ebpf.agent.ops import Handle, PerfDrain, Records, RingDrain
+from pytest_ebpf.agent.ops import Handle, PerfDrain, Records, Region, RingDrain
 from pytest_ebpf.errors import UsageError
 from pytest_ebpf.events.match import matches
 from pytest_ebpf.live.session import Session
@@ -28,15 +29,21 @@ class EventStream:
         self._definition = definition
         self._btf = btf
         self._waiting: list[bytes] = []
+        self._types: dict[tuple[int, str | None], int] = {}
         self.lost = 0
         self.discarded = 0
 
     def take(self, *, timeout: float, at_least: int | None, type: str | None) -> list[object]:
         """Everything that came since the last call, after waiting for ``at_least`` records."""
+        return [self._decode(raw, type=type) for raw in self.take_raw(timeout=timeout, at_least=at_least)]
+
+    def take_raw(self, *, timeout: float, at_least: int | None) -> Sequence[bytes] | Region:
+        """As ``take``, records as they came. A ring buffer's stay in one piece until they are asked for."""
         wanted = at_least if at_least is not None else (1 if timeout > 0 else 0)
-        self._drain(timeout=timeout, at_least=max(wanted - len(self._waiting), 0))
+        drained = self._read(timeout=timeout, at_least=max(wanted - len(self._waiting), 0))
         taken, self._waiting = self._waiting, []
-        return [self._decode(raw, type=type) for raw in taken]
+        records = drained if isinstance(drained, Region) else drained.records
+        return [*taken, *records] if taken else records
 
     def expect(self, wanted: object, *, timeout: float, type: str | None) -> object:
         """The first record that matches; the others keep waiting."""
@@ -58,28 +65,36 @@ class EventStream:
             self._drain(timeout=left / self._session.target.time_scale, at_least=1)
 
     def _drain(self, *, timeout: float, at_least: int) -> None:
+        self._waiting += self._read(timeout=timeout, at_least=at_least).records
+
+    def _read(self, *, timeout: float, at_least: int) -> Records | Region:
         milliseconds = round(timeout * self._session.target.time_scale * 1000) if at_least else 0
         op: PerfDrain | RingDrain
         if self._definition.type == _PERF_EVENT_ARRAY:
             op = PerfDrain(self._handle, at_least=at_least, timeout_ms=milliseconds)
         else:
             op = RingDrain(self._handle, at_least=at_least, timeout_ms=milliseconds)
-        drained = self._session.one(op, Records)
-        self._waiting += drained.records
+        answer = self._session.run([op])[0]
+        drained = answer if isinstance(answer, Region) else self._session.checked(op, answer, kind=Records)
         self.lost += drained.lost
         self.discarded += drained.discarded
+        return drained
 
     def _decode(self, raw: bytes, *, type: str | None) -> object:
         if self._btf is None:
             if type is not None:
                 raise UsageError(f"map {self._definition.name!r}: the object has no BTF, so there is no {type!r}")
             return raw
-        type_id = record_type(self._btf, size=len(raw), map_name=self._definition.name, wanted=type)
+        key = len(raw), type
+        type_id = self._types.get(key, -1)
+        if type_id < 0:
+            type_id = record_type(self._btf, size=len(raw), definition=self._definition, wanted=type)
+            self._types[key] = type_id
         if not type_id:
             return raw
         from pytest_ebpf.btf.codec import decode
 
-        return decode(self._btf, type_id, data=raw[: self._btf.size(type_id)])
+        return decode(self._btf, type_id, data=raw)
 
     def _nothing(self, wanted: object, *, timeout: float, type: str | None) -> str:
         name = self._definition.name
@@ -95,10 +110,11 @@ class EventStream:
         return "\n".join(lines)
 
 
-def record_type(btf: Btf, *, size: int, map_name: str, wanted: str | None) -> int:
-    """The BTF type of a record of ``size`` bytes: the one asked for, else the struct named like the map ("events" ->
-    ``struct event``), else the only struct of that size; 0 when it is not clear. Perf records are padded to 8 bytes
-    (less 4), so a size may be up to 7 bytes larger than its struct.
+def record_type(btf: Btf, *, size: int, definition: MapDef, wanted: str | None) -> int:
+    """The BTF type of a record of ``size`` bytes: the one asked for, else that of the map's value, else the struct
+    named like the map ("events" -> ``struct event``), else the only struct of that size; 0 when it is not clear. Perf
+    records are padded to 8 bytes (less 4), so a size may be up to 7 bytes larger than its struct; where a struct ends
+    in an array without a size, it may be any.
 
     ``UsageError`` for a name that is not in the BTF.
     """
@@ -107,23 +123,36 @@ def record_type(btf: Btf, *, size: int, map_name: str, wanted: str | None) -> in
         if not found:
             raise UsageError(f"the object has no type {wanted!r}", hint=f"Its structs: {', '.join(_structs(btf))}.")
         return found
-    for name in (map_name, map_name.removesuffix("s"), f"{map_name.removesuffix('s')}_t"):
-        found = _named(btf, name)
-        if found and _fits(btf.size(found), size):
+    stem = definition.name.removesuffix("s")
+    for found in (_value_type(btf, definition), *(_named(btf, name) for name in (definition.name, stem, f"{stem}_t"))):
+        if found and _fits(btf, found, got=size):
             return found
     same = [type_id for type_id in _structs(btf).values() if btf.size(type_id) == size]
     return same[0] if len(same) == 1 else 0
 
 
-def _fits(size: int, got: int) -> bool:
-    return size <= got < size + 8
+def _value_type(btf: Btf, definition: MapDef) -> int:
+    """0 where it says nothing: the value of a perf event array is an fd, though some give the type of its records."""
+    from pytest_ebpf.btf.types import Struct
+
+    type_id = definition.value_type
+    if definition.type == _PERF_EVENT_ARRAY and not isinstance(btf.type(btf.resolve(type_id)), Struct):
+        return 0
+    return type_id
+
+
+def _fits(btf: Btf, type_id: int, *, got: int) -> bool:
+    from pytest_ebpf.btf.layout import is_open_ended
+
+    size = btf.size(type_id)
+    return size <= got and (got < size + 8 or is_open_ended(btf, type_id))
 
 
 def _named(btf: Btf, name: str) -> int:
     from pytest_ebpf.btf.types import Kind
 
-    plain = name.removeprefix("struct ").removeprefix("union ").strip()
-    for kind in (Kind.STRUCT, Kind.UNION, Kind.TYPEDEF, Kind.INT):
+    plain = name.removeprefix("struct ").removeprefix("union ").removeprefix("enum ").strip()
+    for kind in (Kind.STRUCT, Kind.UNION, Kind.TYPEDEF, Kind.ENUM, Kind.ENUM64, Kind.INT, Kind.FLOAT):
         if found := btf.find(plain, kind):
             return found[0]
     return 0

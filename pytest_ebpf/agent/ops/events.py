@@ -18,11 +18,15 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class RingDrain:
-    """Read a BPF_MAP_TYPE_RINGBUF -> Records. Waits in the agent until ``at_least`` records came or time is up."""
+    """Read a BPF_MAP_TYPE_RINGBUF -> Region. Waits in the agent until ``at_least`` records came or time is up.
+
+    ``limit``: stop behind so many bytes (0: read all there is); the rest stays in the buffer.
+    """
 
     map: Obj
     at_least: int = 0
     timeout_ms: int = 0
+    limit: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,7 +149,7 @@ class Region:
     data: bytes
     count: int = 0
     size: int = 0
-    stride: int = 0
+    stride: int = 8
     first: int = 0
     places: bytes = b""
     lost: int = 0
