@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from peer import Peer, PeerError
 __all__ = ["Comparison", "Program", "compare", "find_objects"]
 
 _ENDINGS = (".o", ".elf")
+_EI_DATA = {"little": b"\1", "big": b"\2"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ def compare(ours: Ours, *, project: str, libbpf: Peer) -> Comparison:
         theirs = _verdicts(ours, libbpf)
     except PeerError as error:
         return Comparison(project, ours, apart=f"libbpf_load did not survive it ({error})")
-    if "for big-endian machines" in ours.error:
+    if ours.path.read_bytes()[5:6] != _EI_DATA[sys.byteorder]:
         return Comparison(project, ours, apart="of the other byte order")
     if theirs["open_errno"]:
         said = theirs["warnings"].strip().rpartition("\n")[2]

@@ -30,6 +30,7 @@ from pytest_ebpf.pool import KernelPool, PoolConfig
 __all__ = ["Finding", "main"]
 
 _KERNELS = ("5.10", "6.1", "6.12", "newest")
+_MEMORY = "3G"  # some projects' maps take more than the gigabyte that guests have
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def main() -> int:
 
 
 def _sweep(kernel: str, paths: Sequence[Path]) -> Iterator[Finding]:
-    pool = KernelPool(PoolConfig())
+    pool = KernelPool(PoolConfig(memory=_MEMORY))
     try:
         for number, path in enumerate(paths):
             print(f"\r{kernel} {number} {path.name:.60}\x1b[K", end="", file=sys.stderr, flush=True)

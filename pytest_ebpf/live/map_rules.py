@@ -34,6 +34,14 @@ class MapRule:
 
 MAP_RULES: tuple[MapRule, ...] = (
     MapRule(
+        lambda op, kind: kind in ("array_of_maps", "hash_of_maps") and op.inner_map is None,
+        "The object does not say what its inner maps are like: declare one with __array(values, ...).",
+    ),
+    MapRule(
+        lambda op, kind: not op.max_entries and kind in _RINGS,
+        "The object leaves the size of the ring at 0, for its user to set: maps={{{map!r}: 1 << 18}} (bytes).",
+    ),
+    MapRule(
         lambda op, kind: not op.max_entries and kind not in _UNBOUNDED,
         "The object leaves max_entries at 0, for its user to set: maps={{{map!r}: 1024}}.",
     ),
