@@ -45,6 +45,7 @@ class Btf:
     """
 
     __slots__ = (
+        "_end",
         "_names",
         "_starts",
         "_string_base",
@@ -70,6 +71,7 @@ class Btf:
         self.memo: dict[object, Any] = {}
         self._words = words
         self._starts = starts
+        self._end = self.first_id + len(starts)
         self._strings = data[slice(*header.strings)]
         self._string_base = base.string_end if base else 0
         self._types: dict[int, BtfType] = {0: Void()}
@@ -80,7 +82,7 @@ class Btf:
 
     def __len__(self) -> int:
         """One more than the highest id: void and the types of the base count."""
-        return self.first_id + len(self._starts)
+        return self._end
 
     def __repr__(self) -> str:
         return f"<Btf {len(self)} types, {self.byteorder} endian{', split' if self.base else ''}>"
@@ -103,20 +105,20 @@ class Btf:
         """The type of an id. ObjectError when there is none."""
         found = self._types.get(type_id)
         if found is None:
-            if self.base and type_id < self.first_id:
+            if self.base is not None and type_id < self.first_id:
                 return self.base.type(type_id)
             found = self._types[type_id] = records.read_record(self.record(type_id), self.string)
         return found
 
     def kind(self, type_id: int) -> int:
         """The kind alone, without reading the type."""
-        if self.base and type_id < self.first_id:
+        if self.base is not None and type_id < self.first_id:
             return self.base.kind(type_id)
         return (self._words[self._start(type_id) + 1] >> 24) & 0x7F if type_id else 0
 
     def name(self, type_id: int) -> str:
         """The name alone, "" for types without."""
-        if self.base and type_id < self.first_id:
+        if self.base is not None and type_id < self.first_id:
             return self.base.name(type_id)
         return self.string(self._words[self._start(type_id)]) if type_id else "void"
 
@@ -127,9 +129,15 @@ class Btf:
         end = self._starts[after] if after < len(self._starts) else len(self._words)
         return self._words[at:end]
 
+    def raw_records(self, first: int, after: int) -> bytes:
+        """The records of the ids from ``first`` up to ``after``, byte for byte (own ids only)."""
+        start, end = self.header.types
+        last = start + 4 * self._start(after) if after < self._end else end
+        return self.data[start + 4 * self._start(first) : last]
+
     def _start(self, type_id: int) -> int:
-        if not self.first_id <= type_id < len(self):
-            raise ObjectError(f"no BTF type {type_id}: there are {len(self)}", section=".BTF")
+        if not self.first_id <= type_id < self._end:
+            raise ObjectError(f"no BTF type {type_id}: there are {self._end}", section=".BTF")
         return self._starts[type_id - self.first_id]
 
     def string(self, offset: int) -> str:
@@ -144,7 +152,7 @@ class Btf:
         return text
 
     def string_bytes(self, offset: int) -> bytes:
-        if self.base and offset < self._string_base:
+        if self.base is not None and offset < self._string_base:
             return self.base.string_bytes(offset)
         start = offset - self._string_base
         if not 0 <= start < len(self._strings):

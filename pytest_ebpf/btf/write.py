@@ -6,7 +6,6 @@ The copy keeps every type id and every string offset, so .BTF.ext records made f
 from __future__ import annotations
 
 import struct
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -52,9 +51,13 @@ class BtfBuilder:
 
     def add_record(self, record: bytes) -> int:
         """A record as it is: for types copied from BTF whose strings this builder began with."""
-        self._records.append(record)
-        self._next_id += 1
+        self.add_records(record, count=1)
         return self._next_id - 1
+
+    def add_records(self, records: bytes, *, count: int) -> None:
+        """A run of such records."""
+        self._records.append(records)
+        self._next_id += count
 
     def build(self) -> bytes:
         types = b"".join(self._records)
@@ -71,15 +74,13 @@ def rewrite_btf(btf: Btf, replace: Mapping[int, BtfType], *, append: Iterable[Bt
     if btf.base:
         raise ValueError("split BTF cannot be rewritten on its own")
     builder = BtfBuilder(byteorder=btf.byteorder, strings=btf.strings)
-    for type_id in btf.ids():
-        new = replace.get(type_id)
-        if new is None:
-            record = btf.record(type_id)
-            if btf.byteorder != sys.byteorder:
-                record.byteswap()
-            builder.add_record(record.tobytes())
-        else:
-            builder.add(new)
+    at = btf.first_id
+    for type_id in (*sorted(replace), len(btf)):
+        if at < type_id:
+            builder.add_records(btf.raw_records(at, type_id), count=type_id - at)
+        if type_id < len(btf):
+            builder.add(replace[type_id])
+        at = type_id + 1
     for type_ in append:
         builder.add(type_)
     return builder.build()

@@ -114,7 +114,7 @@ def _join(
     notes: dict[int, str] = {}
     for part in parts:
         start = starts[_place(part.definition)]
-        fixups += [replace(fixup, insn=start + fixup.insn) for fixup in part.fixups]
+        fixups += [replace(fixup, insn=start + fixup.insn) for fixup in part.fixups] if start else part.fixups
         notes.update((start + insn, text) for insn, text in part.notes.items())
         for reloc in part.calls:
             callee = _callee(part.definition, reloc, functions=functions)

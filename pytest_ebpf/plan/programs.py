@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_ebpf.agent.ops import FdPatch, Obj
@@ -198,9 +198,11 @@ def pack_records(linked: Linked, *, byteorder: str) -> Records:
     return Records(
         insns=linked.insns,
         func_info=b"".join(struct.pack(code + "II", insn, type_id) for insn, type_id in linked.func_info),
-        line_info=b"".join(_line_record(row, code=code) for row in linked.line_info),
+        line_info=_line_records(linked.line_info, code=code),
     )
 
 
-def _line_record(row: LineInfo, *, code: str) -> bytes:
-    return struct.pack(code + "IIII", row.insn, row.file_off, row.line_off, row.line_col)
+def _line_records(rows: Sequence[LineInfo], *, code: str) -> bytes:
+    """struct bpf_line_info, one after the other."""
+    words = [word for row in rows for word in (row.insn, row.file_off, row.line_off, row.line_col)]
+    return struct.pack(f"{code}{len(words)}I", *words)
