@@ -172,6 +172,7 @@ class _Assembly:
             handle=self._handle(planned),
             btf=self._plan.obj.btf,
             programs=lambda: {program.id: program for program in self._programs.values()},
+            variables=planned.data.section.variables if planned.data else (),
         )
 
     def _struct_ops(self, planned: PlannedStructOps) -> StructOps:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
     from pytest_ebpf.live.program import Program
     from pytest_ebpf.live.streams import EventStream
-    from pytest_ebpf.obj.object import MapDef
+    from pytest_ebpf.obj.object import MapDef, Variable
 
 __all__ = ["Map"]
 
@@ -60,6 +60,7 @@ class Map:
         handle: Handle,
         btf: Btf | None = None,
         programs: Callable[[], Mapping[int, Program]] | None = None,
+        variables: tuple[Variable, ...] = (),
     ) -> None:
         self._session = session
         self.definition = definition
@@ -70,7 +71,7 @@ class Map:
         name = definition.name
         self._codec = _Codec(
             Shape(f"key of map {name!r}", definition.key_size, order, btf, definition.key_type),
-            Shape(f"value of map {name!r}", definition.value_size, order, btf, definition.value_type),
+            Shape(f"value of map {name!r}", definition.value_size, order, btf, definition.value_type, variables),
         )
 
     @property

@@ -11,6 +11,7 @@ from pytest_ebpf.live.buffers import as_bytes
 
 if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
+    from pytest_ebpf.obj.object import Variable
 
 __all__ = ["Shape", "StructKey", "add_values", "decode_lpm", "encode_lpm", "hashable"]
 
@@ -19,13 +20,15 @@ _INT_SIZES = (1, 2, 4, 8)
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """``size`` bytes; of BTF type ``type_id`` when that is not 0. ``what`` names it in messages ("key of map 'm'")."""
+    """``size`` bytes; of BTF type ``type_id`` when that is not 0. ``what`` names it in messages ("key of map 'm'").
+    ``variables``: those of a data section, whose type in BTF does not say where they lie."""
 
     what: str
     size: int
     byteorder: str
     btf: Btf | None = None
     type_id: int = 0
+    variables: tuple[Variable, ...] = ()
 
     @property
     def typed(self) -> bool:
@@ -34,6 +37,8 @@ class Shape:
 
     def decode(self, data: bytes) -> object:
         """The value: by type, else an unsigned int of 1, 2, 4 or 8 bytes, else the bytes as they are."""
+        if self.variables:
+            return {found.name: self._variable(found).decode(data[found.offset :]) for found in self.variables}
         if self.btf is not None and self.type_id:
             from pytest_ebpf.btf.codec import decode
 
@@ -49,6 +54,8 @@ class Shape:
         """
         if isinstance(value, bytes | bytearray | memoryview):
             return self._whole(bytes(value))
+        if self.variables:
+            return self._section(value)
         if self.btf is not None and self.type_id:
             return self._typed(value)
         if isinstance(value, int):
@@ -58,6 +65,21 @@ class Shape:
         if hasattr(value, "__bytes__") or hasattr(value, "build"):
             return self._whole(as_bytes(value))
         raise TypeError(f"{self.what} has no BTF type: give {self.size} bytes or a number, not {value!r}")
+
+    def _variable(self, found: Variable) -> Shape:
+        return Shape(f"{self.what}: {found.name}", found.size, self.byteorder, self.btf, found.type_id)
+
+    def _section(self, value: object) -> bytes:
+        if not isinstance(value, Mapping):
+            raise TypeError(f"{self.what}: takes a dict of variables, not {value!r}")
+        known = {found.name: found for found in self.variables}
+        data = bytearray(self.size)
+        for name, given in value.items():
+            if name not in known:
+                raise ValueError(f"{self.what}: there is no variable {name!r}; it has {', '.join(known)}")
+            found = known[name]
+            data[found.offset : found.offset + found.size] = self._variable(found).encode(given)
+        return bytes(data)
 
     def _typed(self, value: object) -> bytes:
         from pytest_ebpf.btf.codec import encode

@@ -152,3 +152,10 @@ def test_globals_round_trip(bpf: Bpf) -> None:
         obj.globals["limits"] = {"smallest": 1, "largest": 2}
     assert "budget" in obj.globals
     assert len(obj.globals) == len(obj.globals.keys())
+
+
+def test_data_sections_are_maps_of_one_entry(bpf: Bpf) -> None:
+    obj = bpf.load(BUILT / "config.bpf.o", globals={"budget": 7})
+    assert obj.maps[".data"] == {0: {"budget": 7}}
+    obj.maps[".bss"][0] = {"accepted": 3}
+    assert (obj.globals["accepted"], obj.globals["refused"]) == (3, 0)

@@ -64,6 +64,20 @@ def test_what_does_not_fit_a_struct(limits: Shape, value: object) -> None:
         limits.encode(value)
 
 
+def test_a_data_section_is_a_dict_of_its_variables() -> None:
+    """clang leaves the offsets in the section's type at zero: the symbols have them."""
+    obj = parse_object((OBJECTS / "config.bpf.o").read_bytes(), name="config")
+    section = next(section for section in obj.data if section.name == ".rodata")
+    shape = Shape("value of map '.rodata'", section.size, "little", obj.btf, section.btf_id, section.variables)
+    values = {"limits": {"smallest": 64, "largest": 1500}, "strict": False, "label": "samples"}
+    assert shape.decode(section.data) == values
+    assert shape.encode(values) == section.data
+    with pytest.raises(ValueError, match="there is no variable 'limit'; it has limits, strict, label"):
+        shape.encode({"limit": 1})
+    with pytest.raises(TypeError, match="takes a dict of variables, not 5"):
+        shape.encode(5)
+
+
 def test_struct_keys_are_dicts_that_can_be_keys() -> None:
     key = hashable({"a": 1, "b": 2}, raw=b"\1\2")
     assert isinstance(key, StructKey)
