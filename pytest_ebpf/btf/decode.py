@@ -16,9 +16,10 @@ from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Array, DataSec, Int, Struct
 from pytest_ebpf.errors import ObjectError
 
-__all__ = ["Decoder", "EnumValue", "decoder"]
+__all__ = ["Decoder", "EnumValue", "ManyDecoder", "decoder", "many_decoder"]
 
 Decoder = Callable[[bytes], Any]
+ManyDecoder = Callable[[bytes, int], list[Any]]
 
 _MAX_SIZE = 1 << 30
 # Values in one value: types may share parts, so that a few bytes of BTF, and of data, can stand for 2 ** 32 of them.
@@ -45,6 +46,14 @@ class EnumValue(int):
         return self.name
 
 
+class _Row(NamedTuple):
+    """How to read a struct of which no two members overlap: what ``format`` unpacks is named, then converted."""
+
+    format: Format
+    names: tuple[str, ...]
+    converts: tuple[tuple[str, Callable[[Any], Any]], ...]
+
+
 class _Piece(NamedTuple):
     """How to read a type: unpack ``format`` (of ``size`` bytes), then ``convert`` what came out, if need be.
     ``values``: how many values there are in it, itself included."""
@@ -66,6 +75,36 @@ def decoder(btf: Btf, type_id: int) -> Decoder:
         btf.memo[key] = _checked(btf, type_id)
     made: Decoder = btf.memo[key]
     return made
+
+
+def many_decoder(btf: Btf, type_id: int) -> ManyDecoder:
+    """As ``decoder``, for many values that lie in one piece, a stride (the second argument) of at least their size
+    apart. Numbers and plain structs are unpacked in one go."""
+    read = decoder(btf, type_id)
+    piece = _piece(btf, strip(btf, type_id), depth=0)
+    row: _Row | None = btf.memo.get(("row", strip(btf, type_id)))
+    order = _order(btf)
+    if piece.convert is None:
+        return lambda data, stride: [
+            value for (value,) in Format(f"{order}{piece.format}{stride - piece.size}x").iter_unpack(data)
+        ]
+    if row is None:
+        return lambda data, stride: [read(data[at : at + stride]) for at in range(0, len(data), stride)]
+    return _many_rows(row)
+
+
+def _many_rows(row: _Row) -> ManyDecoder:
+    names, converts = row.names, row.converts
+
+    def read(data: bytes, stride: int) -> list[Any]:
+        unpack = Format(f"{row.format.format}{stride - row.format.size}x").iter_unpack
+        values = [dict(zip(names, fields, strict=True)) for fields in unpack(data)]
+        for name, convert in converts:
+            for value in values:
+                value[name] = convert(value[name])
+        return values
+
+    return read
 
 
 def _checked(btf: Btf, type_id: int) -> Decoder:
@@ -150,7 +189,7 @@ def _bits(btf: Btf, *, start: int, end: int, shift: int, bits: int, signed: bool
     """Reads ``bits`` bits, ``shift`` above the lowest, of the number in bytes ``start`` to ``end``."""
     order: Any = btf.byteorder
     mask = (1 << bits) - 1
-    sign = 1 << (bits - 1) if signed else 0
+    sign = 1 << (bits - 1) if signed and bits else 0
 
     def read(data: bytes) -> int:
         value = (int.from_bytes(data[start:end], order) >> shift) & mask
@@ -217,18 +256,15 @@ def _compound(btf: Btf, type_id: int, *, depth: int) -> _Piece:
     if tail:
         views.append((tail.name, _flexible(btf, tail)))
     size = btf.size(type_id)
-    read = _assembled(Format("".join(formats)), names=tuple(names), converts=tuple(converts), views=tuple(views))
+    row = _Row(Format("".join(formats)), tuple(names), tuple(converts))
+    if not views:
+        btf.memo["row", type_id] = row
+    read = _assembled(row, views=tuple(views))
     return _Piece(f"{size}s", size, read, values)
 
 
-def _assembled(
-    format_: Format,
-    *,
-    names: tuple[str, ...],
-    converts: tuple[tuple[str, Callable[[Any], Any]], ...],
-    views: tuple[tuple[str, Decoder], ...],
-) -> Decoder:
-    unpack = format_.unpack_from
+def _assembled(row: _Row, *, views: tuple[tuple[str, Decoder], ...]) -> Decoder:
+    unpack, names, converts = row.format.unpack_from, row.names, row.converts
     if not converts and not views:
         return lambda data: dict(zip(names, unpack(data), strict=True))
 

@@ -11,7 +11,7 @@ from pytest_ebpf.btf.parse import POINTER_SIZE, Btf
 from pytest_ebpf.btf.types import Array, DataSec, Enum, Float, Int, Ptr, Struct, Var
 from pytest_ebpf.errors import ObjectError
 
-__all__ = ["MAX_DEPTH", "Field", "Scalar", "fields", "flexible", "is_char", "scalar", "strip"]
+__all__ = ["MAX_DEPTH", "Field", "Scalar", "fields", "flexible", "is_char", "is_open_ended", "scalar", "strip"]
 
 MAX_DEPTH = 32  # types nested by value; deeper ones are loops
 _MAX_FIELDS = 1 << 16  # vlen has 16 bits before Linux 7.1; more are a few anonymous members many times over
@@ -106,6 +106,12 @@ def flexible(btf: Btf, listed: tuple[Field, ...]) -> Field | None:
         return None
     end = max((field.bit_offset + (field.bit_size or 8 * btf.size(field.type)) for field in others), default=0)
     return last if last.bit_offset >= end else None
+
+
+def is_open_ended(btf: Btf, type_id: int) -> bool:
+    """Whether values may be longer than the type, because a ``T x[]`` ends it."""
+    type_id = strip(btf, type_id)
+    return isinstance(btf.type(type_id), Struct) and flexible(btf, fields(btf, type_id)) is not None
 
 
 def _listed(btf: Btf, type_id: int, *, depth: int) -> tuple[Field, ...]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.live.buffers import as_bytes
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Shape", "StructKey", "add_values", "decode_lpm", "encode_lpm", "hashable"]
 
 _INT_SIZES = (1, 2, 4, 8)
+_INT_CODES: Mapping[int, str] = MappingProxyType({1: "B", 2: "H", 4: "I", 8: "Q"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,18 @@ class Shape:
         if self.size in _INT_SIZES:
             return int.from_bytes(data[: self.size], "big" if self.byteorder == "big" else "little")
         return data[: self.size]
+
+    def decode_many(self, data: bytes, stride: int) -> list[object]:
+        """The values that lie in ``data``, ``stride`` bytes from one to the next."""
+        if self.btf is not None and self.type_id:
+            from pytest_ebpf.btf.decode import many_decoder
+
+            return many_decoder(self.btf, self.type_id)(data, stride)
+        code = _INT_CODES.get(self.size)
+        if code is None:
+            return [data[at : at + self.size] for at in range(0, len(data), stride)]
+        order = ">" if self.byteorder == "big" else "<"
+        return [value for (value,) in struct.iter_unpack(f"{order}{code}{stride - self.size}x", data)]
 
     def encode(self, value: object) -> bytes:
         """``size`` bytes. Bytes are taken as they are (the length must fit); the rest goes by type.
@@ -89,9 +104,11 @@ class Shape:
         if isinstance(plain, tuple):
             plain = self._by_position(plain)
         try:
-            return encode(self.btf, self.type_id, value=plain)
+            data = encode(self.btf, self.type_id, value=plain)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{self.what}: {error}") from None
+        # an array without a size at the end takes what there is room for: more than its type in a global, none in a map
+        return self._whole(data.ljust(self.size, b"\0"))
 
     def _by_position(self, values: tuple[object, ...]) -> object:
         """A tuple for a struct gives its members in order: dicts cannot be keys of an expected dict."""
@@ -150,7 +167,11 @@ def hashable(value: object, *, raw: bytes) -> object:
     """``value`` as a dict key: structs become ``StructKey``, arrays tuples."""
     if isinstance(value, Mapping):
         return StructKey(value, raw=raw)
-    return tuple(value) if isinstance(value, list) else value
+    return _nested_tuple(value)
+
+
+def _nested_tuple(value: object) -> object:
+    return tuple(_nested_tuple(item) for item in value) if isinstance(value, list) else value
 
 
 def encode_lpm(text: str, *, size: int, byteorder: str) -> bytes | None:

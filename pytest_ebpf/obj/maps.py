@@ -174,8 +174,8 @@ def _add_sizes(btf: Btf, fields: dict[str, Any]) -> None:
         if size > _U32:
             raise _BadMapError(f"its {what} takes {size:,} bytes")
         if what == "value" and fields["type"] == _RINGBUF:
-            fields["value_type"] = 0
-        elif fields.setdefault(f"{what}_size", size) != size:
+            continue  # of its records
+        if fields.setdefault(f"{what}_size", size) != size:
             raise _BadMapError(f"{what}_size is {fields[f'{what}_size']}, but its type takes {size} bytes")
 
 

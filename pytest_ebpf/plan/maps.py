@@ -134,7 +134,7 @@ def adjust_map(definition: MapDef, facts: Facts) -> MapDef:
     """The definition with the sizes the kernel insists on: rings in pages, per-CPU tables as long as there are CPUs."""
     changes: dict[str, Any] = {}
     if definition.type in _RINGS:
-        changes = {"key_size": 0, "value_size": 0, "key_type": 0, "value_type": 0}
+        changes = {"key_size": 0, "value_size": 0}  # what has a type is the records
         changes["max_entries"] = _ring_size(definition.max_entries, facts.described.page_size)
     elif definition.type == _PERF_EVENT_ARRAY and not definition.max_entries:
         changes["max_entries"] = facts.described.cpus

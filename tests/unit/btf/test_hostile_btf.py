@@ -71,6 +71,15 @@ def test_types_shared_by_many_are_read_as_ever() -> None:
     assert encode(btf, 3, value=value) == bytes((7, 0, 0, 0, 9, 0, 0, 0))
 
 
+@pytest.mark.parametrize("offset", [0, 3, 31, 200])
+@pytest.mark.parametrize("bits", [0, 1, 255])
+def test_numbers_of_odd_bits(bits: int, offset: int) -> None:
+    """Found by benchmarks/fuzz.py: a signed number of no bits, away from the start."""
+    btf = types(t.Int("int", 4, bits, signed=True, offset=offset))
+    assert decode(btf, 1, data=bytes(4)) == 0
+    assert encode(btf, 1, value=0) == bytes(4)
+
+
 def test_names_of_signatures_within_signatures() -> None:
     btf = tower(signature)
     with time_limit():

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from plan_facts import types
 
+from pytest_ebpf.btf import types as t
 from pytest_ebpf.live.compare import value_differences
 from pytest_ebpf.live.values import Shape, StructKey, add_values, encode_lpm, hashable
 from pytest_ebpf.obj.object import parse_object
@@ -47,6 +49,25 @@ def test_without_a_type() -> None:
 def test_what_does_not_fit(value: object, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         PLAIN.encode(value)
+
+
+TAIL = types(
+    t.Int("unsigned int", 4, 32), t.Array(1, 1, 0), t.Struct("tail", 4, (t.Member("n", 1, 0), t.Member("rest", 2, 32)))
+)
+
+
+def test_an_array_without_a_size_fills_its_variable_and_no_more() -> None:
+    roomy = Shape("global 'tail'", 12, "little", TAIL, 3)
+    assert roomy.encode({"n": 1, "rest": [2]}) == bytes((1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0))
+    assert roomy.decode(roomy.encode({"n": 1})) == {"n": 1, "rest": [0, 0]}
+    value = Shape("value of map 'm'", 4, "little", TAIL, 3)
+    assert value.encode({"n": 1}) == bytes((1, 0, 0, 0))
+    with pytest.raises(ValueError, match="value of map 'm' is 4 bytes, got 8"):
+        value.encode({"n": 1, "rest": [2]})
+
+
+def test_keys_of_arrays_of_arrays_can_be_keys() -> None:
+    assert {hashable([[1, 2], [3, 4]], raw=b""): "x"} == {((1, 2), (3, 4)): "x"}
 
 
 def test_structs(limits: Shape) -> None:

