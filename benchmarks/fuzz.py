@@ -111,7 +111,7 @@ def _run_chunk(numbers: range, *, setting: Setting) -> Tally:
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + _MEMORY, used + _MEMORY))
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here on
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _peak()
     tally = Tally()
     for number in numbers:
         name, case = cases[number % len(cases)]
@@ -121,8 +121,14 @@ def _run_chunk(numbers: range, *, setting: Setting) -> Tally:
         tally.slowest = max(tally.slowest, (time.process_time() - start, f"case {number} ({name})"))
         if failure:
             tally.failures.append(f"case {number} ({name}): {failure}")
-    tally.memory = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    tally.memory = _peak() - before
     return tally
+
+
+def _peak() -> int:
+    """The most memory that this process has had at a time, in bytes."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
 
 
 def _judged(case: _Case, number: int) -> tuple[str, str]:
