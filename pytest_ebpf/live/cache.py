@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.live.knowledge import Knowledge
 
 if TYPE_CHECKING:
@@ -15,7 +13,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.plan.facts import Facts
     from pytest_ebpf.plan.load_plan import LoadOptions, Plan
 
-__all__ = ["LoadCache", "read_object"]
+__all__ = ["LoadCache"]
 
 
 class LoadCache:
@@ -60,27 +58,3 @@ class LoadCache:
 
             found = self._plans[key] = (obj, facts, plan_load(obj, facts, options=options))
         return found[2]
-
-
-def read_object(path: Path) -> bytes:
-    """The bytes of an object file. ``ObjectError`` says what is wrong with the path and what to do."""
-    try:
-        return path.read_bytes()
-    except IsADirectoryError:
-        raise ObjectError("is a directory, not an object file", path=str(path)) from None
-    except FileNotFoundError:
-        raise ObjectError("there is no such object file", path=str(path), hint=_build_hint(path)) from None
-    except PermissionError:
-        raise ObjectError("may not be read by this user", path=str(path)) from None
-
-
-def _build_hint(path: Path) -> str:
-    source = path.with_name(path.name.removesuffix(".o") + ".c")
-    if source.exists():
-        return f"Its source is there: clang -g -O2 -target bpf -c {source.name} -o {path.name}"
-    beside = sorted(other.name for other in path.parent.glob("*.o"))[:6] if path.parent.is_dir() else []
-    return (
-        f"Beside it: {', '.join(beside)}."
-        if beside
-        else "Relative paths start at the test's directory, then bpf_object_dirs."
-    )

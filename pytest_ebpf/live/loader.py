@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pytest_ebpf.errors import HarnessError, PlanError, UsageError
 from pytest_ebpf.live.asked import Asked
-from pytest_ebpf.live.cache import LoadCache, read_object
+from pytest_ebpf.live.cache import LoadCache
 from pytest_ebpf.live.session import Session, Target
 
 if TYPE_CHECKING:
@@ -143,8 +143,10 @@ class Bpf:
         paths = [path] if isinstance(path, str | os.PathLike) else list(path)
         if not paths:
             raise UsageError("no object file to load")
+        from pytest_ebpf.obj.read import read_bytes
+
         files = [self.find(each) for each in paths]
-        return self._cache.linked([(read_object(file), str(file)) for file in files])
+        return self._cache.linked([(read_bytes(file), str(file)) for file in files])
 
     def _load(self, obj: ObjectFile, asked: Asked) -> Loaded:
         """A map that somebody pins in the same instant is looked at again, and then used."""

@@ -33,7 +33,9 @@ def _missing_hint(path: Path) -> str:
     source = path.with_suffix(".c")
     if path.suffix == ".o" and source.exists():
         return f"{source} is there: was it compiled? clang -O2 -g -target bpf -c {source} -o {path}"
-    return f"looked in {path.parent.resolve()}"
+    beside = sorted(entry.name for entry in path.parent.glob("*.o"))[:6] if path.parent.is_dir() else []
+    looked = f"looked in {path.parent.resolve()}"
+    return f"{looked}, which has {', '.join(beside)}" if beside else looked
 
 
 def _directory_hint(path: Path) -> str:

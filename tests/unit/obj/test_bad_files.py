@@ -178,6 +178,10 @@ def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ObjectError) as caught:
         read_object(tmp_path / "missing.bpf.o")
     assert "was it compiled? clang -O2 -g -target bpf -c" in caught.value.hint
+    (tmp_path / "near.o").write_bytes(b"")
+    with pytest.raises(ObjectError) as caught:
+        read_object(tmp_path / "other.o")
+    assert caught.value.hint.endswith(", which has near.o")
 
 
 def test_a_directory(tmp_path: Path) -> None:
