@@ -23,9 +23,10 @@ __all__ = ["MapSpec", "ProgramSpec", "Spec", "ValuesMapping"]
 class _Field:
     """A field of a definition that can be set: what was set is kept apart from what the object says."""
 
-    def __init__(self, doc: str, *, of: str = "definition") -> None:
+    def __init__(self, doc: str, *, of: str = "definition", called: str = "") -> None:
         self.__doc__ = doc
         self._of = of
+        self._called = called
         self._name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -36,7 +37,7 @@ class _Field:
             return self
         if self._name in spec.changes:
             return spec.changes[self._name]
-        return getattr(getattr(spec, self._of), self._name, None)
+        return getattr(getattr(spec, self._of), self._called or self._name, None)
 
     def __set__(self, spec: Any, value: Any) -> None:
         spec.changes[self._name] = value
@@ -86,7 +87,7 @@ class MapSpec:
 class ProgramSpec:
     """A program as it will be loaded. ``definition`` is what the object says, ``changes`` what was set since."""
 
-    type = _Field("Number of enum bpf_prog_type, or its name.", of="_spec")
+    type = _Field("Number of enum bpf_prog_type, or its name.", of="_spec", called="prog_type")
     attach_type = _Field("Number of enum bpf_attach_type, or its name.", of="_spec")
     target = _Field('What it is attached to, "do_unlinkat" or "module:function".', of="_spec")
     autoload = _Field("Whether it is loaded.", of="_spec")

@@ -86,6 +86,8 @@ def _encoded(obj: ObjectFile, extern: Extern, *, value: Any) -> bytes:
     assert obj.btf is not None
     if isinstance(value, bytes) and len(value) == extern.size:
         return value
+    if value in ("y", "n", "m") and isinstance(value, str):
+        return _from_config(obj.btf, extern, text=value)
     try:
         return encode(obj.btf, extern.type_id, value=value).ljust(extern.size, b"\0")
     except (ValueError, TypeError, OverflowError) as error:

@@ -6,6 +6,7 @@ others. Maps are shared by all programs, so a map that this kernel refuses stops
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from pytest_ebpf.agent.ops import BtfLoad, FdAt, MapSet, ProgLoad, Ref, Try
@@ -43,7 +44,7 @@ def plan_load(obj: ObjectFile, facts: Facts, *, options: LoadOptions | None = No
     _check_kconfig(obj, options)
     obj = override_programs(obj, options.programs)
     wanted, skipped = _wanted(obj, options.only)
-    builder = _Builder(obj, facts, options=options)
+    builder = _Builder(obj, facts, options=options, wanted=wanted)
     builder.load_btf()
     builder.create_maps()
     builder.load_programs(wanted)
@@ -58,6 +59,7 @@ def plan_load(obj: ObjectFile, facts: Facts, *, options: LoadOptions | None = No
         btf_op=builder.btf.index if isinstance(builder.btf, Ref) else -1,
         kconfig=builder.kconfig,
         struct_ops=struct_ops,
+        lost=builder.struct_ops.lost,
     )
 
 
@@ -92,7 +94,9 @@ def _wanted(obj: ObjectFile, only: tuple[str, ...]) -> tuple[list[ProgramDef], t
 class _Builder:
     """Appends operations; each step needs the handles of those before."""
 
-    def __init__(self, obj: ObjectFile, facts: Facts, *, options: LoadOptions) -> None:
+    def __init__(
+        self, obj: ObjectFile, facts: Facts, *, options: LoadOptions, wanted: Collection[ProgramDef]
+    ) -> None:
         self.obj = obj
         self.facts = facts
         self.options = options
@@ -104,7 +108,7 @@ class _Builder:
         self.unknown = {problem.section: problem for problem in reversed(obj.problems)}
         self.targets = {**options.targets, **{n: o.program for n, o in options.programs.items() if o.program}}
         self.kconfig = plan_kconfig(obj, facts, values={**options.globals, **options.kconfig})
-        self.struct_ops = plan_struct_ops(obj, facts)
+        self.struct_ops = plan_struct_ops(obj, facts, wanted=[program.name for program in wanted])
         self.preparer = Preparer(obj, facts, kconfig=self.kconfig, maps=_map_names(obj, facts, kconfig=self.kconfig))
 
     def load_btf(self) -> None:
@@ -122,7 +126,9 @@ class _Builder:
         for table in self.struct_ops.tables:
             kernel_btf = self.batch.module(table.module) if table.module else None
             op = create_op(table.definition, btf=None, site=self.options.site)
-            ref = self.batch.add(replace(op, kernel_value=table.value_type, kernel_btf=kernel_btf))
+            # the kernel wants BTF of the object with it, though it takes no type from there
+            op = replace(op, btf=self.btf, kernel_value=table.value_type, kernel_btf=kernel_btf)
+            ref = self.batch.add(op)
             self.maps[table.name] = PlannedMap(table.name, table.definition, ref.index, ref)
 
     def _digest(self, name: str) -> bytes:

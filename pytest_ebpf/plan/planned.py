@@ -66,7 +66,8 @@ class PlannedStructOps:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """``ops`` is one batch. ``skipped``: programs that are not loaded unless asked for by name ("?" sections).
-    ``btf_op``: index of the BtfLoad, -1 without. ``kconfig``: values of the .kconfig externs."""
+    ``btf_op``: index of the BtfLoad, -1 without. ``kconfig``: values of the .kconfig externs. ``lost``: tables of
+    struct_ops that this kernel cannot have, and why."""
 
     obj: ObjectFile = field(repr=False)
     ops: tuple[Op, ...] = field(repr=False)
@@ -77,3 +78,4 @@ class Plan:
     btf_op: int = -1
     kconfig: Kconfig | None = None
     struct_ops: tuple[PlannedStructOps, ...] = ()
+    lost: Mapping[str, PlanError] = field(default_factory=dict)

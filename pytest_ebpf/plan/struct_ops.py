@@ -6,7 +6,7 @@ As libbpf (src/libbpf.c: bpf_map__init_kern_struct_ops, v1.7): members that this
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -48,11 +48,12 @@ class StructOps:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The tables of an object, the slots of its programs, and why a program has none."""
+    """The tables of an object, the slots of its programs, why a program has none, and why a table is not there."""
 
     tables: tuple[StructOps, ...] = ()
     slots: Mapping[str, Slot] = field(default_factory=dict)
     errors: Mapping[str, PlanError] = field(default_factory=dict)
+    lost: Mapping[str, PlanError] = field(default_factory=dict)
 
 
 class _KernelType(NamedTuple):
@@ -68,24 +69,26 @@ class _KernelType(NamedTuple):
         return found
 
 
-def plan_struct_ops(obj: ObjectFile, facts: Facts) -> Tables:
-    """A table that this kernel cannot have costs its programs. PlanError when it has none."""
+def plan_struct_ops(obj: ObjectFile, facts: Facts, *, wanted: Collection[str]) -> Tables:
+    """A table that this kernel cannot have costs its programs. One of whose programs none is ``wanted`` is left out."""
     tables: list[StructOps] = []
     slots: dict[str, Slot] = {}
     errors: dict[str, PlanError] = {}
+    lost: dict[str, PlanError] = {}
     for section, variable in _variables(obj):
         members = dict(_member_programs(obj, section, variable=variable))
+        if members and not any(name in wanted for name in members.values()):
+            continue
         try:
             kernel = _kernel_type(obj, variable, facts=facts)
             table, found = _table(obj, section, variable=variable, kernel=kernel, members=members)
         except PlanError as error:
-            if not members:
-                raise
+            lost[variable.name] = error
             errors.update(dict.fromkeys(members.values(), error))
             continue
         tables.append(table)
         slots.update(found)
-    return Tables(tuple(tables), slots, errors)
+    return Tables(tuple(tables), slots, errors, lost)
 
 
 def _variables(obj: ObjectFile) -> Iterator[tuple[DataSection, Variable]]:
@@ -147,6 +150,13 @@ def _table(
         else:
             value[to : to + place.size] = data[at : at + place.size]
     by_link = section.name.removeprefix("?").startswith(".struct_ops.link")
+    if by_link and not _has_links(kernel):
+        raise PlanError(
+            f"struct_ops {variable.name} is to be registered through a link",
+            feature="link:struct_ops",
+            since="6.4",
+            hint='this kernel takes it from SEC(".struct_ops")',
+        )
     flags = (_LINK if by_link else 0) | (_VTYPE_BTF_OBJ_FD if kernel.module else 0)
     definition = MapDef(variable.name, _STRUCT_OPS_MAP, 4, size, 1, flags=flags, section=section.name)
     table = StructOps(
@@ -160,6 +170,11 @@ def _table(
         by_link,
     )
     return table, slots
+
+
+def _has_links(kernel: _KernelType) -> bool:
+    """Whether there are links to struct_ops (Linux 6.4, commit 68b04864ca42): the kernel's struct of them says so."""
+    return bool(kernel.btf.find("bpf_struct_ops_link", Kind.STRUCT))
 
 
 def _data_offset(kernel: _KernelType) -> int:
