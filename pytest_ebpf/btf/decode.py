@@ -257,7 +257,7 @@ def _compound(btf: Btf, type_id: int, *, depth: int) -> _Piece:
         views.append((tail.name, _flexible(btf, tail)))
     size = btf.size(type_id)
     row = _Row(Format("".join(formats)), tuple(names), tuple(converts))
-    if not views:
+    if not views and not depth:  # deeper down an open end is not read
         btf.memo["row", type_id] = row
     read = _assembled(row, views=tuple(views))
     return _Piece(f"{size}s", size, read, values)

@@ -12,8 +12,6 @@ from pytest_ebpf.agent.ops import (
     Entries,
     Failed,
     Handle,
-    Info,
-    InfoByFd,
     MapDelete,
     MapDump,
     MapGet,
@@ -29,6 +27,7 @@ from pytest_ebpf.live.values import Shape, add_values, encode_lpm, hashable
 
 if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
+    from pytest_ebpf.live.kernel_info import MapInfo
     from pytest_ebpf.live.program import Program
     from pytest_ebpf.live.streams import EventStream
     from pytest_ebpf.obj.object import MapDef, Variable
@@ -84,6 +83,14 @@ class Map:
         """What its type makes of it."""
         return kind_of(self.definition.type)
 
+    @property
+    def info(self) -> MapInfo:
+        """What the kernel says about it now: id, sizes, flags, memory, whether it is frozen, types."""
+        from pytest_ebpf.live.introspect import ask_info
+
+        info: MapInfo = ask_info(self._session, "map", asked=self.handle)
+        return info
+
     # -- one element
 
     def __getitem__(self, key: object) -> object:
@@ -129,15 +136,23 @@ class Map:
 
     def items(self) -> list[tuple[object, object]]:
         """(key, value) of every entry, in the kernel's order. Struct keys can be dict keys."""
-        return [(self._key_out(key), self._read(value)) for key, value in self.raw_items()]
+        dump = self.dump()
+        return list(zip(self._keys_of(dump), self._values_of(dump), strict=True))
 
     def keys(self) -> list[object]:
         """The key of every entry."""
-        return [self._key_out(key) for key, _ in self.raw_items()]
+        return self._keys_of(self.dump())
 
     def values(self) -> list[object]:
         """The value of every entry."""
-        return [self._read(value) for _, value in self.raw_items()]
+        return self._values_of(self.dump())
+
+    def dump(self) -> Entries:
+        """Every entry as it came from the kernel: all keys in one piece of bytes, all values in another, each
+        ``key_stride`` and ``value_stride`` bytes long."""
+        if self.kind.access != "keyed":
+            self._cannot("it has no entries to list")
+        return self._session.one(MapDump(self.handle), Entries)
 
     def __iter__(self) -> Iterator[object]:
         return iter(self.keys())
@@ -145,7 +160,7 @@ class Map:
     def __len__(self) -> int:
         if self.kind.indexed:
             return self.definition.max_entries
-        return sum(1 for _ in self.raw_items())
+        return self.dump().count
 
     def clear(self) -> None:
         """Delete every entry; elements of arrays become zero."""
@@ -221,6 +236,22 @@ class Map:
                 return raw
         return self._codec.key.encode(key)
 
+    def _keys_of(self, dump: Entries) -> list[object]:
+        keys, stride = self._codec.key.decode_many(dump.keys, dump.key_stride), dump.key_stride
+        if keys and isinstance(keys[0], Mapping | list):
+            return [hashable(key, raw=dump.keys[at * stride : (at + 1) * stride]) for at, key in enumerate(keys)]
+        return keys
+
+    def _values_of(self, dump: Entries) -> list[object]:
+        if self.kind.holds in ("prog", "map"):
+            stride = dump.value_stride
+            return [self._read(dump.values[at : at + stride]) for at in range(0, len(dump.values), stride)]
+        if not self.kind.per_cpu:
+            return self._codec.value.decode_many(dump.values, dump.value_stride)
+        each = _stride(self.definition.value_size)
+        flat, cpus = self._codec.value.decode_many(dump.values, each), dump.value_stride // each
+        return [flat[at : at + cpus] for at in range(0, len(flat), cpus)]
+
     def _key_out(self, raw: bytes) -> object:
         return hashable(self._codec.key.decode(raw), raw=raw)
 
@@ -275,9 +306,7 @@ class Map:
 
     def raw_items(self) -> Iterator[tuple[bytes, bytes]]:
         """(key, value) of every entry as bytes."""
-        if self.kind.access != "keyed":
-            self._cannot("it has no entries to list")
-        dump = self._session.one(MapDump(self.handle), Entries)
+        dump = self.dump()
         for index in range(dump.count):
             key = dump.keys[index * dump.key_stride : (index + 1) * dump.key_stride]
             yield key, dump.values[index * dump.value_stride : (index + 1) * dump.value_stride]
@@ -293,10 +322,6 @@ class Map:
 
     def _cannot(self, why: str) -> NoReturn:
         raise UsageError(f"map {self.name!r} is a {self.kind.name}: {why}")
-
-    def info(self) -> bytes:
-        """The kernel's ``struct bpf_map_info``, as it came."""
-        return self._session.one(InfoByFd(self.handle), Info).data
 
     def __repr__(self) -> str:
         return f"<Map {self.name} ({self.kind.name})>"
