@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Data, Done, Exited, Handle, LinkCreate, MakeDir, Mount, OpenFile, ReadFile, Spawn
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import KernelCallError, UsageError
 from pytest_ebpf.live.links import Link
+from pytest_ebpf.live.nearby import nearest_paths
 from pytest_ebpf.live.session import Session
 
 if TYPE_CHECKING:
@@ -48,12 +50,22 @@ def attach_cgroup(session: Session, program: Program, *, named: Mapping[str, obj
     if isinstance(group, Cgroup):
         path, target = group.path, group.handle
     elif isinstance(group, str):
-        path, target = group, session.make(OpenFile(group))
+        path, target = group, _open(session, program, path=group)
     else:
         raise UsageError(f"{program.name}: cgroup= is a group from bpf.cgroup() or a path, not {group!r}")
     assert program.definition.spec is not None
     op = LinkCreate(program.handle, program.definition.spec.attach_type, target=target)
     return Link(session, program=program, where=path, way="cgroup link", handles=(session.make(op),))
+
+
+def _open(session: Session, program: Program, *, path: str) -> Handle:
+    try:
+        return session.make(OpenFile(path))
+    except KernelCallError as error:
+        if error.errno == errno.ENOENT:
+            close = nearest_paths(session, path)
+            error.hint = f"{program.name}: there is no cgroup {path}; {close or 'bpf.cgroup() makes one'}"
+        raise
 
 
 def _cgroup2_root(session: Session) -> str:

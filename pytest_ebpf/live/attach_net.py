@@ -8,8 +8,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Data, Failed, Handle, LinkCreate, Made, OpenFile, ReadFile
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import KernelCallError, UsageError
 from pytest_ebpf.live.links import Link
+from pytest_ebpf.live.nearby import nearest_paths, xdp_holder
 from pytest_ebpf.live.session import Session
 
 if TYPE_CHECKING:
@@ -28,7 +29,12 @@ def attach_xdp(session: Session, program: Program, *, named: Mapping[str, object
     if mode not in _XDP_MODES:
         raise UsageError(f"{program.name}: mode= is skb, native or offload, not {mode!r}")
     index = interface_index(session, named["interface"])
-    handle = session.make(LinkCreate(program.handle, _XDP, target=index, flags=_XDP_MODES[mode]))
+    try:
+        handle = session.make(LinkCreate(program.handle, _XDP, target=index, flags=_XDP_MODES[mode]))
+    except KernelCallError as error:
+        if error.errno in (errno.EBUSY, errno.EEXIST) and (holder := xdp_holder(session, index)):
+            error.hint = f"{named['interface']} has {holder} attached; detach it first."
+        raise
     return Link(session, program=program, where=str(named["interface"]), way="xdp link", handles=(handle,))
 
 
@@ -77,9 +83,10 @@ def interface_index(session: Session, interface: object) -> int:
         return interface
     read = session.attempt(ReadFile(f"/sys/class/net/{interface}/ifindex"), Data)
     if isinstance(read, Failed):
+        close = nearest_paths(session, f"/sys/class/net/{interface}").replace("/sys/class/net/", "")
         raise UsageError(
             f"kernel {session.target.name} has no network interface {interface!r}",
-            hint="bpf_vm.run(['ls', '/sys/class/net']) lists them.",
+            hint=close if close.startswith("did") else "bpf_vm.run(['ls', '/sys/class/net']) lists them.",
         )
     return int(read.data)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,9 @@ from pytest_ebpf.agent.ops import (
     RawTracepointOpen,
     ReadFile,
 )
-from pytest_ebpf.errors import PlanError, UsageError
+from pytest_ebpf.errors import KernelCallError, PlanError, UsageError
 from pytest_ebpf.live.links import Link
+from pytest_ebpf.live.nearby import nearest_functions, nearest_raw_tracepoints, nearest_tracepoints
 from pytest_ebpf.live.session import Session
 
 if TYPE_CHECKING:
@@ -43,12 +45,14 @@ def attach_tracepoint(session: Session, program: Program, *, named: Mapping[str,
         raise UsageError(
             f"{program.name}: event= is 'category/name', such as 'sched/sched_process_exec', not {event!r}"
         )
-    read = session.attempt(ReadFile(f"{tracefs_root(session)}/events/{category}/{name}/id"), Data)
+    tracefs = tracefs_root(session)
+    read = session.attempt(ReadFile(f"{tracefs}/events/{category}/{name}/id"), Data)
     if isinstance(read, Failed):
         raise PlanError(
             f"{program.name}: this kernel has no tracepoint {event}",
             feature=f"tracepoint:{event}",
-            hint="bpf_vm.run(['ls', '/sys/kernel/tracing/events']) lists what it has.",
+            hint=nearest_tracepoints(session, event, tracefs=tracefs)
+            or f"bpf_vm.run(['ls', '{tracefs}/events']) lists what it has.",
         )
     perf = session.make(PerfEventOpen(_PERF_TYPE_TRACEPOINT, config=int(read.data)))
     return _on_perf_event(session, program, event=perf, where=event)
@@ -67,16 +71,29 @@ def attach_kprobe(session: Session, program: Program, *, named: Mapping[str, obj
             hint="It is built without CONFIG_KPROBE_EVENTS; mark the test bpf_feature('kprobe').",
         )
     config = _retprobe_bit(session) if "ret" in program.definition.section.partition("/")[0] else 0
-    op = PerfEventOpen(
-        int(read.data), config=config, config1=_symbol(session, program, function=function), config2=offset
-    )
-    return _on_perf_event(session, program, event=session.make(op), where=function)
+    symbol = _symbol(session, program, function=function)
+    op = PerfEventOpen(int(read.data), config=config, config1=symbol, config2=offset)
+    try:
+        event = session.make(op)
+    except KernelCallError as error:
+        if error.errno == errno.ENOENT:
+            close = nearest_functions(session.target.facts().btf, symbol)
+            error.hint = f"This kernel has no function {symbol}; {close or 'it may be inlined (see /proc/kallsyms)'}"
+        raise
+    return _on_perf_event(session, program, event=event, where=function)
 
 
 def attach_raw_tracepoint(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
     """On the tracepoint itself, arguments as they are."""
     event = str(named["event"])
-    handle = session.make(RawTracepointOpen(program.handle, name=event.rpartition("/")[2]))
+    name = event.rpartition("/")[2]
+    try:
+        handle = session.make(RawTracepointOpen(program.handle, name=name))
+    except KernelCallError as error:
+        if error.errno == errno.ENOENT:
+            close = nearest_raw_tracepoints(session.target.facts().btf, name)
+            error.hint = f"This kernel has no tracepoint {name!r}; {close}" if close else error.hint
+        raise
     return Link(session, program=program, where=event, way="raw tracepoint link", handles=(handle,))
 
 

@@ -25,6 +25,7 @@ from pytest_ebpf.agent.ops import (
 )
 from pytest_ebpf.errors import KernelCallError, PlanError, ProgramRejected, errno_name
 from pytest_ebpf.live.globals import Globals, GlobalSection
+from pytest_ebpf.live.hints import hint_for
 from pytest_ebpf.live.loaded import Loaded, Named
 from pytest_ebpf.live.map_kinds import kind_of
 from pytest_ebpf.live.maps import Map
@@ -81,7 +82,10 @@ def _check(session: Session, plan: Plan, *, results: Sequence[Result]) -> None:
     for program in plan.programs:
         result = results[program.op]
         if isinstance(result, ProgRejected):
-            raise _rejected(program, result)
+            error = _rejected(program, result)
+            log = result.log.decode(errors="replace")
+            error.hint = error.hint or hint_for(plan.ops[program.op], result.errno, target=session.target, log=log)
+            raise error
         if isinstance(result, Failed | NotRun):
             session.checked(plan.ops[program.op], result, kind=ProgLoaded)
 
@@ -92,34 +96,25 @@ def _rejected(program: PlannedProgram, result: ProgRejected) -> ProgramRejected:
         program=program.name,
         lines=program.line_info,
         notes=dict(program.notes),
-        section=program.definition.section,
     )
 
 
 def _refused_map(session: Session, plan: Plan, *, op: MapCreate, failed: Failed) -> None:
     """``PlanError`` when the kernel has no maps of this type at all, in the words of the probe; ``KernelCallError``
-    when its definition is not what the type wants."""
-    from pytest_ebpf.live.map_rules import map_hint
+    names the map, and what its type wants otherwise."""
     from pytest_ebpf.live.probing import probe_feature
     from pytest_ebpf.plan.features import FEATURES
 
-    if failed.errno not in _INVALID:
-        return
-    hint = map_hint(op)
-    if hint:
+    name = kind_of(op.type).name
+    hint = hint_for(op, failed.errno, target=session.target)
+    if failed.errno in _INVALID and name in FEATURES:
+        answer = probe_feature(session.target, name=f"map:{name}")
+        if answer.supported is False:
+            message = f"{plan.obj.name}: map {op.name!r}: {answer.words}"
+            raise PlanError(message, feature=name, since=FEATURES[name].since, hint=hint)
+    if failed.errno:
         text = f"map {op.name!r} was refused: {errno_name(failed.errno)}"
         raise KernelCallError(text, op=failed.op, errno=failed.errno, hint=hint)
-    name = kind_of(op.type).name
-    if name not in FEATURES:
-        return
-    answer = probe_feature(session.target, name=f"map:{name}")
-    if answer.supported is False:
-        raise PlanError(
-            f"{plan.obj.name}: map {op.name!r}: {answer.words}",
-            feature=name,
-            since=FEATURES[name].since,
-            hint=f"Mark the test bpf_feature({name!r}) if that is as it should be.",
-        )
 
 
 def _handles(results: Sequence[Result]) -> tuple[Handle, ...]:

@@ -61,7 +61,6 @@ def rejection(
     program: str,
     lines: Sequence[LineInfo],
     notes: dict[int, str],
-    section: str = "",
 ) -> ProgramRejected:
     """The kernel's refusal as an exception: its first line has the program, the reason, the C source and the errno."""
     from pytest_ebpf.verifier.log import locate, parse_log
@@ -75,19 +74,5 @@ def rejection(
     message = f"{program}: {why or 'the kernel refused it without a word'}"
     if log.source_line is not None and not unresolved:
         message += f", at {log.source_line}"
-    hint = advice[:1].upper() + advice[1:] if unresolved else "" if why else _silent_hint(name, section)
+    hint = advice[:1].upper() + advice[1:] if unresolved else ""
     return ProgramRejected(f"{message} ({name})", program=program, errno=result.errno, log=log, hint=hint)
-
-
-def _silent_hint(name: str, section: str) -> str:
-    """What a refusal without a log usually means (bpf_prog_load in kernel/bpf/syscall.c checks before it verifies)."""
-    where = f" in section {section!r}" if section else ""
-    if name == "EPERM":
-        return (
-            "It was refused before verification: this needs root, or the kernel forbids this program type (lockdown)."
-        )
-    if name in ("EINVAL", "E2BIG"):
-        return f"It was refused before verification: does this kernel know the program type{where}? Try bpf_feature()."
-    if name in ("ENOTSUPP", "EOPNOTSUPP"):
-        return f"This kernel does not support programs{where}."
-    return ""

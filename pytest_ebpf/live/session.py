@@ -89,7 +89,7 @@ class Session:
         """``result`` as ``kind``, or the error of ``op`` with its hint."""
         if isinstance(result, kind):
             return result
-        with with_hint(op):
+        with with_hint(op, target=self.target):
             return check(result, kind)
 
     def attempt(self, op: Op, kind: type[R], *, timeout: float | None = None) -> R | Failed:

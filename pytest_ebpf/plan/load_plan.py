@@ -241,6 +241,7 @@ def _check_callbacks(program: ProgramDef, linked: Linked, *, facts: Facts) -> No
                     "kernel cannot do",
                     feature="callbacks",
                     since="5.13",
+                    hint='Callbacks came with Linux 5.13: mark the test @pytest.mark.bpf_feature("callbacks").',
                 )
 
 

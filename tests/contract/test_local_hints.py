@@ -1,0 +1,94 @@
+"""Hints on the kernel of this machine: the errors are real."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from refused_ops import REFUSED
+
+from pytest_ebpf.agent.ops import Made, MapCreate
+from pytest_ebpf.errors import KernelCallError, PlanError, ProgramRejected, UsageError
+from pytest_ebpf.live.loader import Bpf
+from pytest_ebpf.live.session import Session
+from pytest_ebpf.obj.section_table import MAP_TYPES
+from pytest_ebpf.pool import HOST, KernelPool, PoolConfig, RunningKernel
+
+OBJECTS = "sample_programs/built"
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[RunningKernel]:
+    pool = KernelPool(PoolConfig())
+    yield pool.get(HOST)
+    pool.close()
+
+
+@pytest.fixture
+def session(host: RunningKernel) -> Iterator[Session]:
+    session = Session(host, name="hints")
+    yield session
+    session.close()
+
+
+@pytest.fixture
+def bpf(host: RunningKernel) -> Iterator[Bpf]:
+    bpf = Bpf(host, name="hints")
+    yield bpf
+    bpf.close()
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_maps(session: Session, case: str) -> None:
+    op, errnos, words = REFUSED[case]
+    with pytest.raises(KernelCallError) as caught:
+        session.make(op)
+    assert caught.value.errno in errnos
+    assert words in caught.value.hint
+
+
+def test_a_map_type_of_another_age(session: Session) -> None:
+    if isinstance(session.attempt(MapCreate(MAP_TYPES.index("INSN_ARRAY"), 4, 16, 1), Made), Made):
+        pytest.skip("this kernel has them")
+    with pytest.raises(KernelCallError) as caught:
+        session.make(MapCreate(MAP_TYPES.index("INSN_ARRAY"), 4, 16, 1))
+    release = session.target.described.release
+    assert caught.value.hint == (
+        f"INSN_ARRAY maps came with Linux 6.19; this kernel is {release}. "
+        'Mark the test @pytest.mark.bpf_feature("insn_array").'
+    )
+
+
+def test_who_holds_an_interface(bpf: Bpf) -> None:
+    program = bpf.load(f"{OBJECTS}/config.bpf.o")["police"]
+    with program.attach(interface="lo", mode="skb"), pytest.raises(KernelCallError) as caught:
+        program.attach(interface="lo", mode="skb")
+    assert caught.value.hint == f"lo has program 'police' (id {program.id}, mode skb) attached; detach it first."
+
+
+def test_an_interface_that_is_not_there(bpf: Bpf) -> None:
+    program = bpf.load(f"{OBJECTS}/config.bpf.o")["police"]
+    with pytest.raises(UsageError, match="no network interface 'loo'") as caught:
+        program.attach(interface="loo")
+    assert caught.value.hint == "did you mean lo?"
+
+
+def test_names_that_are_nearly_there(bpf: Bpf) -> None:
+    tracer = bpf.load(f"{OBJECTS}/exec_tracer.bpf.o")
+    program = next(iter(tracer.programs.values()))
+    with pytest.raises(PlanError, match="no tracepoint sched/sched_process_exe") as caught:
+        program.attach(event="sched/sched_process_exe")
+    assert "sched/sched_process_exec" in caught.value.hint
+    group = bpf.cgroup()
+    filter_ = next(iter(bpf.load(f"{OBJECTS}/connect_filter.bpf.o").programs.values()))
+    with pytest.raises(KernelCallError) as error:
+        filter_.attach(cgroup=group.path + "x")
+    assert f"did you mean {group.path}" in error.value.hint
+
+
+def test_a_program_that_this_machine_forbids(bpf: Bpf) -> None:
+    if bpf.feature("fentry").cause != "denied":
+        pytest.skip("this machine does not forbid it")
+    with pytest.raises(ProgramRejected, match="EPERM") as caught:
+        bpf.load(f"{OBJECTS}/fentry_counter.bpf.o")
+    assert "a policy of this machine forbids it" in caught.value.hint
