@@ -23,7 +23,7 @@ ManyDecoder = Callable[[bytes, int], list[Any]]
 
 _MAX_SIZE = 1 << 30
 # Values in one value: types may share parts, so that a few bytes of BTF, and of data, can stand for 2 ** 32 of them.
-_MAX_VALUES, _MAX_VALUES_PER_BYTE = 1 << 15, 256
+_MAX_VALUES, _MAX_VALUES_PER_BYTE = 1 << 13, 256
 
 
 class EnumValue(int):
