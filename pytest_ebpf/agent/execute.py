@@ -28,7 +28,7 @@ from pytest_ebpf.agent.links import (
     raw_tracepoint_open,
 )
 from pytest_ebpf.agent.machine import describe, list_dir, make_dir, mount, open_file, read_file, write_file
-from pytest_ebpf.agent.map_batch import map_dump, map_update
+from pytest_ebpf.agent.map_batch import map_delete_many, map_dump, map_take_many, map_update
 from pytest_ebpf.agent.maps import map_create, map_delete, map_freeze, map_get, map_pop, map_set
 from pytest_ebpf.agent.netns import net_ns, netlink
 from pytest_ebpf.agent.perf import perf_drain, perf_open
@@ -51,6 +51,8 @@ EXECUTE: dict[type[Any], Callable[[Any, Batch], o.Result]] = {
     o.MapPop: map_pop,
     o.MapDump: map_dump,
     o.MapUpdate: map_update,
+    o.MapDeleteMany: map_delete_many,
+    o.MapTakeMany: map_take_many,
     o.MapFreeze: map_freeze,
     o.MemRead: mem_read,
     o.MemWrite: mem_write,

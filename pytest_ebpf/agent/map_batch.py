@@ -8,11 +8,11 @@ from struct import Struct
 from pytest_ebpf.agent.batch import Batch
 from pytest_ebpf.agent.handles import Entry, MapShape, Refused
 from pytest_ebpf.agent.maps import elem_attr, shape_of
-from pytest_ebpf.agent.ops import Done, Entries, Failed, MapDump, MapUpdate, Result
+from pytest_ebpf.agent.ops import Done, Entries, Failed, MapDeleteMany, MapDump, MapTakeMany, MapUpdate, Result
 from pytest_ebpf.agent.syscalls import Memory, bpf_at, bpf_errno, error_text
 from pytest_ebpf.agent.uapi import ATTR_MAP_BATCH, Cmd, MapType
 
-__all__ = ["map_dump", "map_update"]
+__all__ = ["map_delete_many", "map_dump", "map_take_many", "map_update"]
 
 _ENOTSUPP = 524
 # Without batches: EINVAL from a kernel before 5.6, ENOTSUPP from a map type that has none.
@@ -39,10 +39,47 @@ def map_dump(op: MapDump, batch: Batch) -> Result:
     return dump.entries()
 
 
-class _Dump:
-    """One dump under way."""
+def map_take_many(op: MapTakeMany, batch: Batch) -> Result:
+    """With batches only (hash maps, Linux 5.6): one by one, a walk over keys that vanish would start over each time."""
+    entry = batch.entry(op.map)
+    shape = shape_of(batch, entry)
+    if MapType(shape.type) in _KEYLESS:
+        raise Refused(f"{entry.label} has no keys to go over ({MapType(shape.type).name})")
+    taking = _Dump(entry, shape, limit=op.limit or 1 << 62, command=Cmd.MAP_LOOKUP_AND_DELETE_BATCH)
+    if not taking.batched():
+        raise OSError(_ENOTSUPP, error_text(_ENOTSUPP))
+    return taking.everything()
 
-    def __init__(self, entry: Entry, shape: MapShape, *, limit: int) -> None:
+
+def map_delete_many(op: MapDeleteMany, batch: Batch) -> Result:
+    """Many deletions. A failure says how many were done before it."""
+    entry = batch.entry(op.map)
+    shape = shape_of(batch, entry)
+    if len(op.keys) != op.count * shape.key_size:
+        raise Refused(f"{entry.label}: {op.count} keys are {op.count * shape.key_size} bytes, got {len(op.keys)}")
+    if not op.count:
+        return Done()
+    keys = Memory(len(op.keys))
+    keys.view[: len(op.keys)] = op.keys
+    attr = ATTR_MAP_BATCH.pack(keys=keys.address, count=op.count, map_fd=entry.fd)
+    result = bpf_errno(Cmd.MAP_DELETE_BATCH, attr)
+    done = min(ATTR_MAP_BATCH.get(attr, name="count"), op.count)
+    if -result in _NO_BATCH:
+        for done in range(op.count):
+            attr = elem_attr(entry.fd, keys.address + done * shape.key_size)
+            if (result := bpf_errno(Cmd.MAP_DELETE_ELEM, attr)) < 0:
+                break
+    if result < 0:
+        text = f"{entry.label}: {error_text(-result)} after {done} of {op.count} keys"
+        return Failed("MapDeleteMany", -result, text)
+    return Done()
+
+
+class _Dump:
+    """One dump under way. ``command``: the batch command, which looks or takes."""
+
+    def __init__(self, entry: Entry, shape: MapShape, *, limit: int, command: Cmd = Cmd.MAP_LOOKUP_BATCH) -> None:
+        self._command = command
         self._fd = entry.fd
         self._shape = shape
         self._limit = limit
@@ -51,8 +88,15 @@ class _Dump:
         self._count = 0
 
     def entries(self) -> Entries:
+        """What was read, without what came beyond the limit."""
+        return self._first(min(self._count, self._limit))
+
+    def everything(self) -> Entries:
+        """What was read."""
+        return self._first(self._count)
+
+    def _first(self, count: int) -> Entries:
         key, width = self._shape.key_size, self._shape.width
-        count = min(self._count, self._limit)
         keys, values = b"".join(self._keys), b"".join(self._values)
         return Entries(keys[: count * key], values[: count * width], count, key, width)
 
@@ -73,7 +117,7 @@ class _Dump:
                 count=chunk,
                 map_fd=self._fd,
             )
-            result = bpf_errno(Cmd.MAP_LOOKUP_BATCH, attr)
+            result = bpf_errno(self._command, attr)
             if -result in _NO_BATCH and not self._count:
                 return False
             if result == -ENOSPC:  # a hash bucket holds more than the buffer: nothing was copied

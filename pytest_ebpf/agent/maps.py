@@ -19,6 +19,7 @@ from pytest_ebpf.agent.ops import (
     MapGet,
     MapPop,
     MapSet,
+    Obj,
     Result,
     Value,
 )
@@ -26,8 +27,8 @@ from pytest_ebpf.agent.syscalls import Memory, address_of, bpf, bpf_errno, error
 from pytest_ebpf.agent.uapi import ATTR_MAP_CREATE, ATTR_MAP_ELEM, Cmd, MapType
 
 __all__ = [
-    "check_key",
     "elem_attr",
+    "key_of",
     "map_create",
     "map_delete",
     "map_freeze",
@@ -68,10 +69,12 @@ def shape_of(batch: Batch, entry: Entry) -> MapShape:
     return entry.shape
 
 
-def check_key(entry: Entry, shape: MapShape, *, key: bytes) -> None:
-    """The kernel reads key_size bytes whatever it is given. Raises ``Refused``."""
-    if len(key) != shape.key_size:
-        raise Refused(f"{entry.label} takes keys of {shape.key_size} bytes, got {len(key)}")
+def key_of(entry: Entry, shape: MapShape, *, key: bytes | Obj, batch: Batch) -> bytes:
+    """``key`` as bytes. The kernel reads key_size bytes whatever it is given. Raises ``Refused``."""
+    data = key if isinstance(key, bytes) else _FD.pack(batch.fd(key))
+    if len(data) != shape.key_size:
+        raise Refused(f"{entry.label} takes keys of {shape.key_size} bytes, got {len(data)}")
+    return data
 
 
 def elem_attr(fd: int, key: int, *, value: int = 0, flags: int = 0) -> bytearray:
@@ -127,13 +130,11 @@ def map_get(op: MapGet, batch: Batch) -> Result:
     """Look one key up. A queue or stack is peeked at; a bloom filter tells whether ``key`` may be in it."""
     entry = batch.entry(op.map)
     shape = entry.shape or shape_of(batch, entry)
-    if shape.type == MapType.BLOOM_FILTER:
+    if shape.type == MapType.BLOOM_FILTER and isinstance(op.key, bytes):
         return _bloom_get(entry, shape, key=op.key)
-    check_key(entry, shape, key=op.key)
+    key = key_of(entry, shape, key=op.key, batch=batch)
     value = Memory(shape.width)
-    result = bpf_errno(
-        Cmd.MAP_LOOKUP_ELEM, elem_attr(entry.fd, address_of(op.key), value=value.address, flags=op.flags)
-    )
+    result = bpf_errno(Cmd.MAP_LOOKUP_ELEM, elem_attr(entry.fd, address_of(key), value=value.address, flags=op.flags))
     return _answer(result, value, width=shape.width)
 
 
@@ -158,7 +159,7 @@ def map_set(op: MapSet, batch: Batch) -> Result:
     """Store one value."""
     entry = batch.entry(op.map)
     shape = entry.shape or shape_of(batch, entry)
-    check_key(entry, shape, key=op.key)
+    key = key_of(entry, shape, key=op.key, batch=batch)
     if isinstance(op.value, bytes):
         value = _with_fds(op, batch)
     else:
@@ -167,7 +168,7 @@ def map_set(op: MapSet, batch: Batch) -> Result:
         target.held.add(entry.handle.serial)
     if len(value) != shape.width:
         raise Refused(_wrong_value(entry, shape, got=len(value)))
-    bpf(Cmd.MAP_UPDATE_ELEM, elem_attr(entry.fd, address_of(op.key), value=address_of(value), flags=op.flags))
+    bpf(Cmd.MAP_UPDATE_ELEM, elem_attr(entry.fd, address_of(key), value=address_of(value), flags=op.flags))
     return Done()
 
 
@@ -194,8 +195,8 @@ def _wrong_value(entry: Entry, shape: MapShape, *, got: int) -> str:
 def map_delete(op: MapDelete, batch: Batch) -> Result:
     """Delete one key."""
     entry = batch.entry(op.map)
-    check_key(entry, entry.shape or shape_of(batch, entry), key=op.key)
-    bpf(Cmd.MAP_DELETE_ELEM, elem_attr(entry.fd, address_of(op.key)))
+    key = key_of(entry, entry.shape or shape_of(batch, entry), key=op.key, batch=batch)
+    bpf(Cmd.MAP_DELETE_ELEM, elem_attr(entry.fd, address_of(key)))
     return Done()
 
 
@@ -203,7 +204,7 @@ def map_pop(op: MapPop, batch: Batch) -> Result:
     """Take one value out. Hash maps can since Linux 5.14 (commit 3e87f192b405)."""
     entry = batch.entry(op.map)
     shape = entry.shape or shape_of(batch, entry)
-    check_key(entry, shape, key=op.key)
+    key_of(entry, shape, key=op.key, batch=batch)
     value = Memory(shape.width)
     attr = elem_attr(entry.fd, address_of(op.key), value=value.address)
     return _answer(bpf_errno(Cmd.MAP_LOOKUP_AND_DELETE_ELEM, attr), value, width=shape.width)

@@ -9,11 +9,13 @@ from pytest_ebpf.agent.ops.base import FdAt, Obj
 __all__ = [
     "MapCreate",
     "MapDelete",
+    "MapDeleteMany",
     "MapDump",
     "MapFreeze",
     "MapGet",
     "MapPop",
     "MapSet",
+    "MapTakeMany",
     "MapUpdate",
     "MemRead",
     "MemWrite",
@@ -50,20 +52,21 @@ class MapCreate:
 @dataclass(frozen=True, slots=True)
 class MapGet:
     """BPF_MAP_LOOKUP_ELEM -> Value (``data`` is None when the key is absent). A per-CPU map answers with one value
-    per possible CPU, each padded to 8 bytes, one after the other."""
+    per possible CPU, each padded to 8 bytes, one after the other. An ``Obj`` as key is that object's fd: the key of the
+    storages that hang on a task, inode, cgroup or socket."""
 
     map: Obj
-    key: bytes
+    key: bytes | Obj
     flags: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class MapSet:
     """BPF_MAP_UPDATE_ELEM -> Done. An ``Obj`` as value stores that object's fd (prog arrays, map-in-map); ``fds`` puts
-    fds into a value of bytes (the programs of a struct_ops map)."""
+    fds into a value of bytes (the programs of a struct_ops map). ``key`` as for ``MapGet``."""
 
     map: Obj
-    key: bytes
+    key: bytes | Obj
     value: bytes | Obj
     flags: int = 0
     fds: tuple[FdAt, ...] = ()
@@ -71,10 +74,19 @@ class MapSet:
 
 @dataclass(frozen=True, slots=True)
 class MapDelete:
-    """BPF_MAP_DELETE_ELEM -> Done, or Failed(ENOENT)."""
+    """BPF_MAP_DELETE_ELEM -> Done, or Failed(ENOENT). ``key`` as for ``MapGet``."""
 
     map: Obj
-    key: bytes
+    key: bytes | Obj
+
+
+@dataclass(frozen=True, slots=True)
+class MapDeleteMany:
+    """``count`` deletions -> Done, or Failed(ENOENT) at the first key that is absent. ``keys``: one after the other."""
+
+    map: Obj
+    keys: bytes
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +100,15 @@ class MapPop:
 @dataclass(frozen=True, slots=True)
 class MapDump:
     """Every entry -> Entries. Batched where the kernel has batches, next-key otherwise; ``limit`` 0 means all."""
+
+    map: Obj
+    limit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MapTakeMany:
+    """Every entry, taken out of a hash map -> Entries. What a program adds or changes meanwhile is not lost: it comes
+    with this or stays. ``limit`` 0 means all; with a limit a bucket that was begun is still emptied."""
 
     map: Obj
     limit: int = 0
