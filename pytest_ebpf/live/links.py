@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_ebpf.agent.ops import Close, Done, Handle
 
 if TYPE_CHECKING:
+    from pytest_ebpf.live.kernel_info import LinkInfo
     from pytest_ebpf.live.program import Program
     from pytest_ebpf.live.session import Session
     from pytest_ebpf.live.struct_ops import StructOps
@@ -51,6 +52,18 @@ class Link:
     def handle(self) -> Handle:
         """The kernel's link object, where the attachment is one."""
         return self._handles[0]
+
+    @property
+    def info(self) -> LinkInfo:
+        """What the kernel says about it now, per type of link. ``UsageError`` where it is no link object (a clsact
+        filter, a program attached to a cgroup by an old kernel)."""
+        from pytest_ebpf.errors import UsageError
+        from pytest_ebpf.live.introspect import ask_info
+
+        if not self._handles or self._handles[0].kind != "link":
+            raise UsageError(f"{self.program.name} is attached by {self.way}, which is no link object")
+        info: LinkInfo = ask_info(self._session, "link", asked=self._handles[0])
+        return info
 
     def detach(self) -> None:
         """Take the program off. Twice is harmless."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.agent.ops import Leak
     from pytest_ebpf.btf.parse import Btf
     from pytest_ebpf.live.attach_cgroup import Cgroup
+    from pytest_ebpf.live.inventory import Inventory
     from pytest_ebpf.live.loaded import Loaded
     from pytest_ebpf.live.rejects import Rejects
     from pytest_ebpf.live.spec import Spec
@@ -125,6 +127,33 @@ class Bpf:
         from pytest_ebpf.live.attach_cgroup import make_cgroup
 
         return make_cgroup(self.session, name=name or f"pytest-ebpf-{os.getpid()}-{next(self._numbers)}")
+
+    @property
+    def loaded(self) -> Inventory:
+        """What is in the kernel, from whomever: ``.programs()``, ``.maps()``, ``.links()``, ``.btfs()``, and by id."""
+        from pytest_ebpf.live.inventory import Inventory
+
+        return Inventory(self.session)
+
+    @contextmanager
+    def count_runs(self) -> Iterator[None]:
+        """Have the kernel count and time every run of every program meanwhile: see ``prog.run_stats``.
+
+        ``PlanError`` before Linux 5.8, which has the sysctl ``kernel.bpf_stats_enabled`` only.
+        """
+        from pytest_ebpf.agent.ops import Close, Done, EnableStats, Failed, Made
+
+        enabled = self.session.attempt(EnableStats(), Made)
+        if isinstance(enabled, Failed):
+            raise PlanError(
+                f"this kernel keeps no run statistics for a process: {enabled.text}",
+                feature="run statistics",
+                since="5.8",
+            )
+        try:
+            yield
+        finally:
+            self.session.one(Close(enabled.handle), Done)
 
     def find(self, path: str | os.PathLike[str]) -> Path:
         """Where a relative path leads: next to the test, then ``bpf_object_dirs``, then the working directory."""

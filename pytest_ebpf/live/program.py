@@ -15,6 +15,9 @@ from pytest_ebpf.verifier.log import VerifierLog, VerifierStats, parse_log
 
 if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
+    from pytest_ebpf.live.code import Jited, Xlated
+    from pytest_ebpf.live.introspect import RunStats
+    from pytest_ebpf.live.kernel_info import ProgInfo
     from pytest_ebpf.live.links import Link
     from pytest_ebpf.obj.object import ObjectFile, ProgramDef
 
@@ -70,6 +73,35 @@ class Program:
 
             return replace(stats, insns=self._loaded.verified_insns)
         return stats
+
+    @property
+    def info(self) -> ProgInfo:
+        """What the kernel says about it now: ids, sizes, tag, maps, run counts, ..."""
+        from pytest_ebpf.live.introspect import ask_info
+
+        info: ProgInfo = ask_info(self._session, "prog", asked=self.handle)
+        return info
+
+    @property
+    def xlated(self) -> Xlated:
+        """Its instructions as the verifier left them, with source lines: ``print(prog.xlated)``."""
+        from pytest_ebpf.live.inventory import xlated_of
+
+        return xlated_of(self._session, self.handle)
+
+    @property
+    def jited(self) -> Jited:
+        """Its machine code, by function."""
+        from pytest_ebpf.live.introspect import ask_jited
+
+        return ask_jited(self._session, self.handle)
+
+    @property
+    def run_stats(self) -> RunStats:
+        """How often it ran and for how long, inside ``with bpf.count_runs():``."""
+        from pytest_ebpf.live.introspect import ask_run_stats
+
+        return ask_run_stats(self._session, self.handle)
 
     def run(
         self,

@@ -52,7 +52,8 @@ def list_insns(
 ) -> Iterator[Listed]:
     """The instructions in order. ``notes``: by slot."""
     notes = notes or {}
-    waiting = sorted(lines, key=lambda line: line.insn)
+    # line 0: made by the compiler, for no line in particular
+    waiting = sorted((line for line in lines if line.line or line.text), key=lambda line: line.insn)
     at = 0
     last: tuple[str, int] | None = None
     for slot, text in disassemble(insns, names=names):

@@ -1,0 +1,127 @@
+"""Info structs to values. The offsets are held against the C header of this machine."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_ebpf.live import kernel_info
+from pytest_ebpf.live.kernel_info import (
+    LINK_ARRAYS,
+    LINK_TYPES,
+    fdinfo_fields,
+    link_kind,
+    read_btf_info,
+    read_link_info,
+    read_map_info,
+    read_prog_info,
+)
+
+HEADER = Path("/usr/include/linux/bpf.h")
+# our names -> the kernel's, where they differ
+RENAMED = {
+    "type_number": "type", "jited_len": "jited_prog_len", "xlated_len": "xlated_prog_len", "func_infos": "nr_func_info",
+    "line_infos": "nr_line_info", "run_count": "run_cnt", "flags": "map_flags", "size": "btf_size",
+    "is_kernel": "kernel_btf",
+}  # fmt: skip
+CONNECT4 = "cgroup_inet4_connect"
+LATE = {"map_extra", "btf_vmlinux_id", "verified_insns", "attach_btf_obj_id", "attach_btf_id", "recursion_misses"}
+
+
+def pack(length: int, **places: tuple[int, str, Any]) -> bytes:
+    data = bytearray(length)
+    for offset, code, value in places.values():
+        struct.pack_into("=" + code, data, offset, value)
+    return bytes(data)
+
+
+@pytest.mark.skipif(not (HEADER.exists() and shutil.which("gcc")), reason="needs the kernel's headers and a C compiler")
+@pytest.mark.parametrize(
+    ("struct_name", "table"), [("bpf_prog_info", "_PROG"), ("bpf_map_info", "_MAP"), ("bpf_btf_info", "_BTF")]
+)
+def test_offsets_are_those_of_the_header(struct_name: str, table: str) -> None:
+    known = HEADER.read_text()
+    lines = ["#include <stddef.h>", "#include <linux/bpf.h>"]
+    for name, (offset, code) in getattr(kernel_info, table).items():
+        field = RENAMED.get(name, name) if not (name == "flags" and table != "_MAP") else name
+        if name == "gpl_compatible" or (name in LATE and f" {field};" not in known):
+            continue  # a bit has no offset
+        lines.append(f'_Static_assert(offsetof(struct {struct_name}, {field}) == {offset}, "{name}");')
+        size = struct.calcsize("=" + code)
+        lines.append(f'_Static_assert(sizeof(((struct {struct_name} *)0)->{field}) == {size}, "{name}");')
+    assert len(lines) > 6
+    done = subprocess.run(
+        ["gcc", "-xc", "-fsyntax-only", "-"], input="\n".join(lines) + "\n", text=True, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_program() -> None:
+    data = pack(
+        232,
+        type=(0, "I", 6),
+        id=(4, "I", 7),
+        tag=(8, "8s", bytes(range(8))),
+        name=(64, "16s", b"balance"),
+        gpl=(84, "I", 1),
+        runs=(200, "Q", 3),
+    )
+    info = read_prog_info(data, map_ids=(4, 5), fdinfo={"memlock": "4096"})
+    assert (info.type, info.id, info.name, info.tag) == ("xdp", 7, "balance", "0001020304050607")
+    assert (info.gpl_compatible, info.map_ids, info.run_count, info.memlock) == (True, (4, 5), 3, 4096)
+    old = read_prog_info(data[:200], fdinfo={})
+    assert (old.run_time_ns, old.run_count, old.verified_insns, old.memlock) == (0, None, None, None)
+
+
+def test_a_map() -> None:
+    data = pack(
+        104, type=(0, "I", 1), id=(4, "I", 9), key=(8, "I", 4), flags=(20, "I", 0x401), name=(24, "16s", b"m" * 16)
+    )
+    info = read_map_info(data, fdinfo=fdinfo_fields(b"memlock:\t8192\nfrozen:\t1\n"))
+    assert (info.type, info.id, info.key_size, info.name) == ("hash", 9, 4, "m" * 16)
+    assert info.flags == ("NO_PREALLOC", "MMAPABLE")
+    assert (info.memlock, info.frozen) == (8192, True)
+    assert read_map_info(data[:40], fdinfo={}).map_extra is None
+    assert read_map_info(data, fdinfo={}).frozen is None
+
+
+def test_a_btf_object() -> None:
+    data = pack(32, size=(8, "I", 100), id=(12, "I", 1), kernel=(28, "I", 1))
+    assert read_btf_info(data, name=b"vmlinux\0\0\0") == kernel_info.BtfInfo(1, 100, "vmlinux", True)
+    assert read_btf_info(data[:16]).is_kernel is None
+
+
+@pytest.mark.parametrize(
+    ("number", "fields", "details"),
+    [
+        (6, {"ifindex": (16, "I", 3)}, {"ifindex": 3}),
+        (3, {"group": (16, "Q", 1 << 40), "at": (24, "I", 10)}, {"cgroup_id": 1 << 40, "attach_type": CONNECT4}),
+        (10, {"h": (20, "I", 1), "p": (24, "i", -5)}, {"pf": 0, "hooknum": 1, "priority": -5, "flags": 0}),
+        (99, {}, {}),
+    ],
+)  # fmt: skip
+def test_links_by_type(number: int, fields: dict[str, Any], details: dict[str, Any]) -> None:
+    info = read_link_info(pack(64, type=(0, "I", number), id=(4, "I", 2), prog=(8, "I", 5), **fields))
+    assert (info.id, info.prog_id, dict(info.details)) == (2, 5, details)
+    assert info.type == (LINK_TYPES[number] if number < len(LINK_TYPES) else str(number))
+
+
+def test_links_with_arrays() -> None:
+    data = pack(64, type=(0, "I", 8), count=(24, "I", 2), missed=(32, "Q", 1))
+    arrays = {"addresses": struct.pack("=2Q", 10, 20), "cookies": b""}
+    assert dict(read_link_info(data, arrays=arrays).details) == {
+        "count": 2, "flags": 0, "missed": 1, "addresses": (10, 20), "cookies": (),
+    }  # fmt: skip
+    kretprobe = pack(64, type=(0, "I", 7), event=(16, "I", 4), offset=(36, "I", 8))
+    assert link_kind(kretprobe) == "perf_event kprobe"
+    assert [name for name, _ in LINK_ARRAYS[link_kind(kretprobe)]] == ["func_name"]
+    details = read_link_info(kretprobe, arrays={"func_name": b"do_exit\0\0"}).details
+    assert (details["event"], details["func_name"], details["offset"]) == ("kretprobe", "do_exit", 8)
+    # before Linux 6.6 the kernel says no more of a perf event than that it is one
+    old = read_link_info(pack(16, type=(0, "I", 7)))
+    assert dict(old.details) == {"event": "unspec"}
