@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NoReturn
@@ -13,11 +13,15 @@ from pytest_ebpf.agent.ops import (
     Failed,
     Handle,
     MapDelete,
+    MapDeleteMany,
     MapDump,
     MapGet,
     MapPop,
     MapSet,
+    MapTakeMany,
+    MapUpdate,
     ObjById,
+    Region,
     Value,
 )
 from pytest_ebpf.errors import UsageError
@@ -27,6 +31,7 @@ from pytest_ebpf.live.values import Shape, add_values, encode_lpm, hashable
 
 if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
+    from pytest_ebpf.live.follow import Following
     from pytest_ebpf.live.kernel_info import MapInfo
     from pytest_ebpf.live.program import Program
     from pytest_ebpf.live.streams import EventStream
@@ -157,6 +162,22 @@ class Map:
     def __iter__(self) -> Iterator[object]:
         return iter(self.keys())
 
+    def update_many(self, entries: Mapping[object, object], *, flags: int = 0) -> None:
+        """Store every entry of ``entries``, in one round trip. ``KernelCallError`` says how many were stored."""
+        pairs = [(self._key(key), self._plain(value)) for key, value in entries.items()]
+        keys, values = b"".join(key for key, _ in pairs), b"".join(value for _, value in pairs)
+        self._session.one(MapUpdate(self.handle, keys, values, len(pairs), flags=flags), Done)
+
+    def delete_many(self, keys: Iterable[object]) -> None:
+        """Delete these keys, in one round trip. ``KernelCallError`` at the first that is absent."""
+        raw = [self._key(key) for key in keys]
+        self._session.one(MapDeleteMany(self.handle, b"".join(raw), len(raw)), Done)
+
+    def take_all(self) -> list[tuple[object, object]]:
+        """Every entry, taken out of a hash: what programs count meanwhile is in this answer or in the next."""
+        taken = self._session.one(MapTakeMany(self.handle), Entries)
+        return list(zip(self._keys_of(taken), self._values_of(taken), strict=True))
+
     def __len__(self) -> int:
         if self.kind.indexed:
             return self.definition.max_entries
@@ -216,6 +237,27 @@ class Map:
         """
         return self._stream.expect(wanted, timeout=timeout, type=type)
 
+    def raw_events(self, *, timeout: float = 0.0, at_least: int | None = None) -> Sequence[bytes] | Region:
+        """As ``events``, as bytes. What a ring buffer held stays in one piece until single records are asked for:
+        the way to read millions of them."""
+        return self._stream.take_raw(timeout=timeout, at_least=at_least)
+
+    def follow(self, *, timeout: float = 1.0, type: str | None = None) -> Following:
+        """Records as they come, for ``for`` and ``async for``; ends when none came for ``timeout`` seconds."""
+        from pytest_ebpf.live.follow import Following
+
+        return Following(self._stream, timeout=timeout, type=type)
+
+    @property
+    def lost(self) -> int:
+        """How many records the kernel reported as dropped, as of the last look (perf event arrays)."""
+        return self._stream.lost
+
+    @property
+    def discarded(self) -> int:
+        """How many records the program reserved and discarded, as of the last look (ring buffers)."""
+        return self._stream.discarded
+
     # -- inside
 
     @cached_property
@@ -270,6 +312,12 @@ class Map:
         return self._per_cpu(value)
 
     raw_value = _value
+
+    def _plain(self, value: object) -> bytes:
+        raw = self._value(value)
+        if isinstance(raw, bytes):
+            return raw
+        self._cannot("objects are stored one at a time")
 
     def _per_cpu(self, value: object) -> bytes:
         """One value for each processor: a list says which, anything else is the same for all."""

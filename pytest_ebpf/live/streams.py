@@ -35,7 +35,7 @@ class EventStream:
 
     def take(self, *, timeout: float, at_least: int | None, type: str | None) -> list[object]:
         """Everything that came since the last call, after waiting for ``at_least`` records."""
-        return [self._decode(raw, type=type) for raw in self.take_raw(timeout=timeout, at_least=at_least)]
+        return [self.decode(raw, type=type) for raw in self.take_raw(timeout=timeout, at_least=at_least)]
 
     def take_raw(self, *, timeout: float, at_least: int | None) -> Sequence[bytes] | Region:
         """As ``take``, records as they came. A ring buffer's stay in one piece until they are asked for."""
@@ -54,7 +54,7 @@ class EventStream:
         seen = 0
         while True:
             for index, raw in enumerate(self._waiting[seen:], seen):
-                record = self._decode(raw, type=type)
+                record = self.decode(raw, type=type)
                 if matches(record, wanted):
                     del self._waiting[index]
                     return record
@@ -80,7 +80,17 @@ class EventStream:
         self.discarded += drained.discarded
         return drained
 
-    def _decode(self, raw: bytes, *, type: str | None) -> object:
+    def give_back(self, records: Sequence[bytes]) -> None:
+        """Put records that were taken, and not used, before all others."""
+        self._waiting[:0] = records
+
+    @property
+    def time_scale(self) -> float:
+        """How much slower than real hardware the kernel is."""
+        return self._session.target.time_scale
+
+    def decode(self, raw: bytes, *, type: str | None) -> object:
+        """One record, by the type that was asked for or found."""
         if self._btf is None:
             if type is not None:
                 raise UsageError(f"map {self._definition.name!r}: the object has no BTF, so there is no {type!r}")
@@ -99,7 +109,7 @@ class EventStream:
     def _nothing(self, wanted: object, *, timeout: float, type: str | None) -> str:
         name = self._definition.name
         lines = [f"no record of map {name!r} matched {wanted!r} within {timeout:g} s"]
-        shown = [f"  {self._decode(raw, type=type)!r}" for raw in self._waiting[-_MOST_SHOWN:]]
+        shown = [f"  {self.decode(raw, type=type)!r}" for raw in self._waiting[-_MOST_SHOWN:]]
         if not shown:
             lines.append("  nothing came at all: was the program attached, and did it run?")
         elif len(self._waiting) > len(shown):
