@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
-from pytest_ebpf.agent.ops import Done, FdAt, Handle, LinkCreate, MapDelete, MapSet
+from pytest_ebpf.agent.ops import Done, Failed, FdAt, Handle, LinkCreate, MapDelete, MapSet
 from pytest_ebpf.live.links import Link
 from pytest_ebpf.live.session import Session
 
@@ -40,9 +41,12 @@ class StructOps:
 
     def attach(self) -> Link:
         """Register it, through a link where the object asks for one (``.struct_ops.link``, Linux 6.4) and else by the
-        update of the map alone. Once it was registered, the table cannot be changed any more."""
+        update of the map alone. A table with a link can be attached again after ``detach()``, another cannot."""
         register = MapSet(self.handle, _KEY, self._planned.value, fds=self._programs)
-        self._session.one(register, Done)
+        answer = self._session.attempt(register, Done)
+        filled_before = isinstance(answer, Failed) and answer.errno == errno.EBUSY and self._planned.by_link
+        if not filled_before:
+            self._session.checked(register, answer, kind=Done)
         if self._planned.by_link:
             handle = self._session.make(LinkCreate(self.handle, _ATTACH_TYPE))
             return Link(self._session, program=self, where=self.kernel_type, way="struct_ops link", handles=(handle,))
