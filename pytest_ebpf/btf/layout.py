@@ -79,7 +79,8 @@ def is_char(btf: Btf, type_id: int) -> bool:
 
 
 def fields(btf: Btf, type_id: int) -> tuple[Field, ...]:
-    """The fields of a (stripped) struct, union or section, those of anonymous members among them.
+    """The fields of a (stripped) struct, union or section, those of anonymous members among them; of two with one name
+    (no compiler writes that) the first.
 
     ObjectError when a field lies outside of the type.
     """
@@ -93,7 +94,8 @@ def fields(btf: Btf, type_id: int) -> tuple[Field, ...]:
     for field in listed:
         if field.bit_offset + (field.bit_size or 8 * btf.size(field.type)) > 8 * found.size:
             raise ObjectError(f"field {field.name} lies outside of {found.name or 'its type'}", section=".BTF")
-    return listed
+    first = {field.name: field for field in reversed(listed)}
+    return listed if len(first) == len(listed) else tuple(field for field in listed if first[field.name] is field)
 
 
 def flexible(btf: Btf, listed: tuple[Field, ...]) -> Field | None:

@@ -205,12 +205,11 @@ def _match_member(local: Btf, step: Accessor, *, target: Btf, owner: int) -> tup
     The name decides: a member of that name with an incompatible type ends the search.
     """
     wanted = _member(local, step)
-    for names_only in _search(target, owner, name=wanted.name, seen=set()):
-        accessor, offset, type_id = names_only
-        if compatible_fields((local, wanted.type), (target, type_id)):
-            return accessor, offset, target.resolve(type_id)
+    found = _members(target, owner).get(wanted.name)
+    if found is None or not compatible_fields((local, wanted.type), (target, found[2])):
         return None
-    return None
+    accessor, offset, type_id = found
+    return accessor, offset, target.resolve(type_id)
 
 
 def _member(btf: Btf, step: Accessor) -> Member:
@@ -219,18 +218,24 @@ def _member(btf: Btf, step: Accessor) -> Member:
     return owner.members[step.index]
 
 
-def _search(target: Btf, owner: int, *, name: str, seen: set[int], depth: int = 0) -> list[tuple[Accessor, int, int]]:
-    """The first member called ``name``, looking into anonymous members on the way, as a list of none or one.
-    ``seen``: types looked through before, which do not have it."""
-    found = target.type(owner)
-    if not isinstance(found, Struct) or depth > _MAX_DEPTH or owner in seen:
-        return []
-    seen.add(owner)
-    for index, member in enumerate(found.members):
-        if member.name == name:
-            return [(Accessor(owner, index, name), member.bit_offset, member.type)]
-        if not member.name:
-            inner = target.resolve(member.type)
-            for accessor, offset, type_id in _search(target, inner, name=name, seen=seen, depth=depth + 1):
-                return [(accessor, member.bit_offset + offset, type_id)]
-    return []
+def _members(btf: Btf, owner: int, *, depth: int = 0) -> dict[str, tuple[Accessor, int, int]]:
+    """The members of ``owner`` by name, those of anonymous members among them, the first of each name: (step, bit
+    offset in owner, type). Worked out once per type: a program may read thousands of fields, of a type with as many."""
+    key = ("members", owner)
+    known: dict[str, tuple[Accessor, int, int]] | None = btf.memo.get(key)
+    if known is not None:
+        return known
+    struct = btf.type(owner)
+    found: dict[str, tuple[Accessor, int, int]] = {}
+    if not isinstance(struct, Struct) or depth > _MAX_DEPTH:
+        return found
+    btf.memo[key] = {}  # for a type that contains itself
+    for index, member in enumerate(struct.members):
+        if member.name:
+            found.setdefault(member.name, (Accessor(owner, index, member.name), member.bit_offset, member.type))
+            continue
+        inner = _members(btf, btf.resolve(member.type), depth=depth + 1)
+        for name, (accessor, offset, type_id) in inner.items():
+            found.setdefault(name, (accessor, member.bit_offset + offset, type_id))
+    btf.memo[key] = found
+    return found

@@ -80,6 +80,16 @@ def test_numbers_of_odd_bits(bits: int, offset: int) -> None:
     assert encode(btf, 1, value=0) == bytes(4)
 
 
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_two_fields_of_one_name(order: tuple[int, int]) -> None:
+    """Found by benchmarks/fuzz.py: a number and a text."""
+    members = (t.Member("a", order[0], 0), t.Member("b", 1, 32), t.Member("a", order[1], 64))
+    btf = types(INT, t.Array(3, 1, 4), t.Int("char", 1, 8), t.Struct("s", 12, members))
+    value = decode(btf, 4, data=b"abcd\1\0\0\0wxyz")
+    assert value == {"a": "abcd" if order[0] == 2 else int.from_bytes(b"abcd", "little"), "b": 1}
+    assert encode(btf, 4, value=value) == b"abcd\1\0\0\0\0\0\0\0"
+
+
 def test_names_of_signatures_within_signatures() -> None:
     btf = tower(signature)
     with time_limit():

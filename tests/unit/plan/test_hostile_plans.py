@@ -88,6 +88,24 @@ def test_a_field_behind_many_anonymous_members() -> None:
     assert "no field a" in next(iter(plan.programs[0].notes.values()))
 
 
+def test_a_field_behind_a_type_that_contains_itself() -> None:
+    twice = (t.Member("", 2, 0), t.Member("", 2, 0))
+    kernel = types(INT, t.Struct("", 4, twice), t.Struct("s", 4, (*twice, t.Member("a", 1, 0))))
+    local = types(INT, t.Struct("s", 4, (t.Member("a", 1, 0), t.Member("b", 1, 0))))
+    assert not planned(core_object(local, type_id=2), kernel=kernel).programs[0].notes
+    assert planned(core_object(local, type_id=2, access="0:1"), kernel=kernel).programs[0].notes
+
+
+def test_thousands_of_fields_of_a_large_type() -> None:
+    count = 4000
+    fields = tuple(t.Member(f"m{at}", 1, 32 * at) for at in range(count))
+    btf = types(INT, t.Struct("s", 4 * count, fields))
+    asks = tuple(CoreReloc(at, 2, f"0:{count - 1 - at}", SIZE) for at in range(count))
+    code = pack_insns([Insn(MOV, imm=4)] * count + [Insn(EXIT)])
+    obj = an_object(btf=btf, programs=(ProgramDef("p", "xdp", parse_section("xdp"), code, core=asks),))
+    assert not planned(obj, kernel=btf).problems
+
+
 @pytest.mark.parametrize(
     "reloc", [Reloc(0, "map", "m"), Reloc(0, "extern", "x"), Reloc(0, "func", "p", "xdp", 0)], ids=lambda r: r.kind
 )
