@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["features"]
 
 _SIGNS = {True: "yes", False: "–", None: "?"}
+_LEGEND = {
+    "denied": "this machine forbids it, whatever its kernel can do",
+    "off": "until the next boot",
+    "module": "not loaded",
+}
 _Column = dict[str, "Answer"]
 
 
@@ -82,9 +87,9 @@ def _print_table(columns: dict[str, _Column]) -> None:
         answers = [column[name] for column in columns.values()]
         table.add_row(name, first[name].since or "?", *(_sign(answer) for answer in answers))
     Console(width=None if sys.stdout.isatty() else 120).print(table)
-    if any(answer.cause for column in columns.values() for answer in column.values()):
-        click.echo("denied: this machine forbids it, whatever its kernel can do; off: until it is switched on")
+    if any(_sign(answer) in _LEGEND for column in columns.values() for answer in column.values()):
+        click.echo("; ".join(f"{sign}: {words}" for sign, words in _LEGEND.items()))
 
 
 def _sign(answer: Answer) -> str:
-    return answer.cause or _SIGNS[answer.supported]
+    return answer.cause if answer.cause and not answer.supported else _SIGNS[answer.supported]

@@ -51,7 +51,8 @@ class Features:
         if asked:
             fresh = probe_features(self.target, asked)
             found.update(fresh)
-            self._answers.update((name, answer) for name, answer in fresh.items() if answer.supported is not None)
+            kept = {name: answer for name, answer in fresh.items() if answer.conclusive or answer.cause == "denied"}
+            self._answers.update(kept)
             if self._memory is not None:
                 self._memory.put(fresh)
         return {name: found[name] for name in wanted}
@@ -81,7 +82,8 @@ def probe_feature(target: Target, *, name: str) -> Answer:
 
 
 def probe_features(target: Target, names: Iterable[str]) -> dict[str, Answer]:
-    """As ``probe_feature`` for many: one batch, one round trip."""
+    """As ``probe_feature`` for many: one batch, one round trip (two more for kfuncs that no table knows: they may be
+    those of a module)."""
     from pytest_ebpf.plan.features import batch_ops, feature, read_batch
 
     wanted = list(names)
@@ -89,13 +91,30 @@ def probe_features(target: Target, names: Iterable[str]) -> dict[str, Answer]:
         feature(name)  # a wrong name is an error before anything is tried
     facts = target.facts()
     ops = batch_ops(wanted, facts)
-    if not ops:
-        return read_batch(wanted, (), facts=facts)
-    session = Session(target, name="feature probes")
+    session = Session(target, name="feature probes") if ops else None
     try:
-        return read_batch(wanted, session.run(ops, timeout=_TIMEOUT), facts=facts)
+        answers = read_batch(wanted, session.run(ops, timeout=_TIMEOUT) if session else (), facts=facts)
     finally:
-        session.close()
+        if session:
+            session.close()
+    return {**answers, **_of_modules(target, [name for name, answer in answers.items() if _is_stray(name, answer)])}
+
+
+def _is_stray(name: str, answer: Answer) -> bool:
+    return name.startswith("kfunc:") and not answer.supported and answer.cause == "module" and not answer.since
+
+
+def _of_modules(target: Target, names: list[str]) -> dict[str, Answer]:
+    """Kfuncs looked for in every module that is loaded now."""
+    if not names:
+        return {}
+    from pytest_ebpf.plan.feature_kfuncs import in_modules
+    from pytest_ebpf.plan.modules import LIST_MODULES, listed_modules, module_ops, with_modules
+
+    modules = listed_modules(target.kernel.run([LIST_MODULES])[0])
+    results = target.kernel.run(module_ops(modules), timeout=_TIMEOUT) if modules else []
+    facts = with_modules(target.facts(), modules, results=results)
+    return {name: in_modules(name.removeprefix("kfunc:"), facts.modules or {}) for name in names}
 
 
 def kconfig_of(target: Target) -> str:

@@ -22,15 +22,15 @@ _STATISTICS = ("processed ", "verification time ", "stack depth ")
 class Answer:
     """``supported`` None: the probe could not tell. ``words``: what the kernel said, for a skip reason.
 
-    ``since``: the first release that has it, "" where that is not documented. ``cause`` of a "no": "" the kernel does
-    not know it; "denied" it answers EPERM to a caller who may do everything else, which is a policy of this machine
-    and says nothing about its kernel; "off" it is switched off until the next boot, or in a module that is not loaded.
+    ``since``: the first release that has it, "" where that is not documented. ``cause``: "" what the kernel is;
+    "denied" it answers EPERM to a caller who may do everything else, which is a policy of this machine and says nothing
+    about its kernel; "off" it is switched off until the next boot; "module" it comes and goes with a kernel module.
     """
 
     supported: bool | None
     words: str
     since: str = ""
-    cause: Literal["", "denied", "off"] = ""
+    cause: Literal["", "denied", "off", "module"] = ""
 
     @property
     def conclusive(self) -> bool:

@@ -6,7 +6,7 @@ older ones a program is loaded that calls it, and the verifier says "calling ker
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from pytest_ebpf.agent.ops import Data, Op, ProgLoaded, ProgRejected, ReadFile, Result, Try
@@ -19,7 +19,7 @@ from pytest_ebpf.plan.feature_base import Answer, Feature, refused, said
 from pytest_ebpf.plan.feature_progs import load_op, program_types
 from pytest_ebpf.plan.history import KFUNCS, REMOVED
 
-__all__ = ["kfunc_feature"]
+__all__ = ["in_modules", "kfunc_feature"]
 
 _TAG = "bpf_kfunc"
 # Between them these may call most of the documented kfuncs.
@@ -97,12 +97,23 @@ def _read(results: Sequence[Result], facts: Facts, *, name: str, module: str, si
     if facts.btf.find(name, Kind.FUNC):
         return _in_vmlinux(results, facts, name=name, since=since, caller=caller)
     if not module:
-        return Answer(False, f"kfunc {name} is not in the kernel's BTF", since)
+        # A name that no table knows may be that of a module of one's own, which comes and goes.
+        return Answer(False, f"kfunc {name} is not in the kernel's BTF", since, "" if name in KFUNCS else "module")
     if not (results and isinstance(results[0], Data)):
         words = f"kfunc {name} is not in the kernel's BTF, and its module {module} is not loaded (modprobe {module})"
-        return Answer(False, words, since, "off")
+        return Answer(False, words, since, "module")
     inside = _finds(results[0].data, facts.btf, name=name)
-    return Answer(inside, f"kfunc {name} is {'' if inside else 'not '}in the BTF of module {module}", since)
+    return Answer(inside, f"kfunc {name} is {'' if inside else 'not '}in the BTF of module {module}", since, "module")
+
+
+def in_modules(name: str, modules: Mapping[str, Btf]) -> Answer:
+    """The answer for a kfunc (``NAME`` or ``NAME@xdp``) that neither vmlinux nor a module of the kernel's tree has:
+    whether a module that is loaded does."""
+    bare = name.partition("@")[0]
+    for module, btf in modules.items():
+        if any(number >= btf.first_id for number in btf.find(bare, Kind.FUNC)):
+            return Answer(True, f"kfunc {bare} is in the BTF of module {module}", "", "module")
+    return Answer(False, f"kfunc {bare} is not in the kernel's BTF, nor in that of a loaded module", "", "module")
 
 
 def _in_vmlinux(results: Sequence[Result], facts: Facts, *, name: str, since: str, caller: str) -> Answer:

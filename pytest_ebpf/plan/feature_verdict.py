@@ -1,8 +1,8 @@
 """What a test that asks for a feature deserves on a kernel whose probe said no: a skip, or a failure.
 
 A skip has to prove itself. The kernel truly lacks the feature when it is older than the first release that has it, when
-it was configured without it, when it is switched off at boot, or when this machine forbids it. A kernel that is new
-enough and has no such excuse has lost the feature (or the probe is broken): that is a failure.
+it was configured without it, when it is switched off at boot or in a module that is not loaded, or when this machine
+forbids it. A kernel that is new enough and has no such excuse has lost the feature (or the probe is broken): a failure.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def judge_feature(row: Feature, answer: Answer, *, kernel: Circumstances) -> Ver
 
 
 def _excuse(row: Feature, answer: Answer, *, kernel: Circumstances) -> Verdict | None:
-    if answer.cause == "off":
+    if answer.cause in ("off", "module"):
         return Verdict("skip", answer.words)
     missing = _switched_off(row.config, kconfig=kernel.kconfig)
     if missing:

@@ -43,7 +43,7 @@ def test_matrix(pytester: pytest.Pytester, objects: Objects) -> None:
             r"  test_xfails +x",
             r"",
             r"✗ failed, x xfailed, numbers: instructions the verifier walked, of the test's largest program",
-            r"s a  kfunc no_such_kfunc is not in the kernel's BTF",
+            r"s a  kfunc no_such_kfunc is not in the kernel's BTF, nor in that of a loaded module",
             r"",
             r"host  \S+  this machine  ✓ 2  ✗ 1  s 1  x 1",
         ],

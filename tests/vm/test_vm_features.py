@@ -79,7 +79,7 @@ def test_a_module_that_is_loaded_has_its_kfuncs(guest: RunningKernel) -> None:
 
     name = "kfunc:bpf_ct_release"
     before = probe_features(guest, [name])[name]
-    assert (before.supported, before.cause) == (False, "off")
+    assert (before.supported, before.cause) == (False, "module")
     guest.kernel.run([Spawn(("modprobe", "nf_conntrack"))])
     after = probe_features(guest, [name])[name]
     assert (after.supported, after.words) == (True, "kfunc bpf_ct_release is in the BTF of module nf_conntrack")

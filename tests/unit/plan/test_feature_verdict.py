@@ -26,6 +26,7 @@ def test_the_rule() -> None:
     assert outcome(NO, replace(NEW, release="5.7.19")) == ("skip", "x: EINVAL; it came with Linux 5.8")
     assert outcome(NO, replace(NEW, reduced=True)) == ("skip", "x: EINVAL; the kernel is in bpf_reduced_kernels")
     assert outcome(replace(NO, cause="off"), NEW) == ("skip", "x: EINVAL")
+    assert outcome(replace(NO, cause="module"), NEW) == ("skip", "x: EINVAL")
     assert outcome(NO, NEW, replace(ROW, since="")) == ("skip", "x: EINVAL")
 
 

@@ -31,6 +31,7 @@ from pytest_ebpf.btf import types as t
 from pytest_ebpf.errors import UsageError
 from pytest_ebpf.obj.section_table import MAP_TYPES, PROG_TYPES
 from pytest_ebpf.plan.feature_base import Answer
+from pytest_ebpf.plan.feature_kfuncs import in_modules
 from pytest_ebpf.plan.features import (
     FEATURES,
     TABLE,
@@ -239,6 +240,18 @@ def test_kfuncs_of_kernels_with_tags() -> None:
     assert (found.supported, found.words) == (
         False,
         "kfunc schedule is a kernel function, but no kfunc in the kernel's BTF",
+    )
+
+
+def test_kfuncs_of_modules_come_and_go() -> None:
+    assert answer("kfunc:bpf_ct_release", failed(2)).cause == "module"
+    assert not answer("kfunc:bpf_ct_release", Data(KERNEL.data)).conclusive
+    assert answer("kfunc:bpf_nope").cause == "module"
+    assert answer("kfunc:bpf_task_release").conclusive
+    own = types(t.FuncProto(0), t.Func("bpf_mine", 1))
+    assert in_modules("bpf_mine@xdp", {"mine": own}).words == "kfunc bpf_mine is in the BTF of module mine"
+    assert in_modules("bpf_mine", {}) == Answer(
+        False, "kfunc bpf_mine is not in the kernel's BTF, nor in that of a loaded module", "", "module"
     )
 
 
