@@ -9,16 +9,21 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
 from types import FrameType
 
 from mutate import mutate
+from typed_objects import KINDS, typed_object
 
 from pytest_ebpf.agent.ops import BtfLoad, MapCreate, MapSet, ProgLoad, Try
+from pytest_ebpf.btf.c_header import render_c
 from pytest_ebpf.btf.codec import decode, describe, encode
 from pytest_ebpf.btf.parse import Btf, parse_btf
+from pytest_ebpf.btf.py_source import render_python
 from pytest_ebpf.btf.write import rewrite_btf
 from pytest_ebpf.errors import ObjectError, PlanError
+from pytest_ebpf.obj.link import link_objects
+from pytest_ebpf.obj.listing import list_function, render_listing
 from pytest_ebpf.obj.object import ObjectFile, parse_object
 from pytest_ebpf.obj.summary import summarise
 from pytest_ebpf.plan.facts import Facts
@@ -72,9 +77,21 @@ def use_object(obj: ObjectFile) -> None:
     str(obj.problems)
     with suppress(ObjectError):
         summarise(obj)
+    for function in (*obj.programs, *obj.text):
+        render_listing(list_function(obj, function))
+    for companion in _companions(obj.byteorder):
+        with suppress(ObjectError):
+            link_objects([obj, companion])
     if obj.btf:
         walk(obj.btf)
         rewrite_btf(obj.btf, dict(obj.datasecs))
+
+
+@cache
+def _companions(byteorder: str) -> tuple[ObjectFile, ...]:
+    """Objects to link with."""
+    data = typed_object(KINDS["union"], byteorder=byteorder)
+    return (parse_object(data, name="companion.o"),)
 
 
 def check_plan(plan: Plan) -> None:
@@ -127,6 +144,9 @@ def walk(btf: Btf) -> None:
         for ask in asks:
             with suppress(ObjectError):
                 ask(type_id)
+    for render in (render_c, render_python):
+        with suppress(ObjectError):
+            render(btf)
     with suppress(ObjectError):
         btf.find("value")
         btf.find_flavours("task_struct")
