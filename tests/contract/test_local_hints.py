@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from refused_ops import REFUSED
 
-from pytest_ebpf.agent.ops import Made, MapCreate
+from pytest_ebpf.agent.ops import Describe, Described, Failed, Made, MapCreate
 from pytest_ebpf.errors import KernelCallError, PlanError, ProgramRejected, UsageError
+from pytest_ebpf.kernels.base import check
+from pytest_ebpf.kernels.local import LocalKernel
+from pytest_ebpf.live import hints_attach, hints_load, hints_maps, hints_rights  # noqa: F401  (the child may not read)
+from pytest_ebpf.live.hints import hint_for
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.section_table import MAP_TYPES
@@ -92,3 +98,35 @@ def test_a_program_that_this_machine_forbids(bpf: Bpf) -> None:
     with pytest.raises(ProgramRejected, match="EPERM") as caught:
         bpf.load(f"{OBJECTS}/fentry_counter.bpf.o")
     assert "a policy of this machine forbids it" in caught.value.hint
+
+
+def _as_nobody(host: RunningKernel) -> str:
+    """What a process without any capability is told when it makes a map: a child of ours gives them all up."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setresuid(65534, 65534, 65534)
+            kernel = LocalKernel()
+            described = check(kernel.run([Describe()])[0], Described)
+            (failed,) = kernel.run([MapCreate(1, 4, 4, 1)])
+            assert isinstance(failed, Failed)
+            target = SimpleNamespace(kernel=kernel, name="host", described=described, time_scale=1.0, facts=host.facts)
+            hint = hint_for(MapCreate(1, 4, 4, 1), failed.errno, target=target)  # type: ignore[arg-type]
+            os.write(writer, f"{failed.errno} {hint}".encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream:
+        told = stream.read().decode()
+    os.waitpid(child, 0)
+    return told
+
+
+def test_a_process_without_capabilities(host: RunningKernel) -> None:
+    sysctl = host.described.unprivileged_bpf_disabled
+    if not sysctl or os.geteuid():
+        pytest.skip("only root can give up its capabilities, and only where bpf() needs some")
+    assert _as_nobody(host).startswith(
+        f"1 This process has neither CAP_BPF nor CAP_SYS_ADMIN, and kernel.unprivileged_bpf_disabled is {sysctl}: "
+    )
