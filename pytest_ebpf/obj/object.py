@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import DataSec
+from pytest_ebpf.obj.attach_points import AttachPoint, attach_point
 from pytest_ebpf.obj.sections import SectionSpec
 
 __all__ = [
@@ -119,6 +120,11 @@ class ProgramDef:
     core: tuple[CoreReloc, ...] = ()
     func_info: tuple[FuncInfo, ...] = ()
     line_info: tuple[LineInfo, ...] = field(default=(), repr=False)
+
+    @property
+    def attach_point(self) -> AttachPoint | None:
+        """Where it wants to be attached, None when its section does not say."""
+        return attach_point(self.spec) if self.spec is not None else None
 
 
 @dataclass(frozen=True, slots=True)
