@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from pytest_ebpf.agent.ops import (
     Done,
@@ -27,7 +27,7 @@ from pytest_ebpf.agent.ops import (
 from pytest_ebpf.errors import UsageError
 from pytest_ebpf.live.map_kinds import MapKind, kind_of
 from pytest_ebpf.live.session import Session
-from pytest_ebpf.live.values import Shape, add_values, encode_lpm, hashable
+from pytest_ebpf.live.values import Shape, StructKey, add_values, encode_lpm, hashable
 
 if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
@@ -280,8 +280,12 @@ class Map:
 
     def _keys_of(self, dump: Entries) -> list[object]:
         keys, stride = self._codec.key.decode_many(dump.keys, dump.key_stride), dump.key_stride
-        if keys and isinstance(keys[0], Mapping | list):
-            return [hashable(key, raw=dump.keys[at * stride : (at + 1) * stride]) for at, key in enumerate(keys)]
+        starts = range(0, len(dump.keys), stride)
+        if keys and isinstance(keys[0], dict):
+            structs = cast("list[dict[str, object]]", keys)  # all of one type
+            return [StructKey(key, raw=dump.keys[at : at + stride]) for key, at in zip(structs, starts, strict=True)]
+        if keys and isinstance(keys[0], list):
+            return [hashable(key, raw=b"") for key in keys]
         return keys
 
     def _values_of(self, dump: Entries) -> list[object]:

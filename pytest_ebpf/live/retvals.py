@@ -113,9 +113,7 @@ def decode_retval(prog_type: int, retval: int) -> int:
     where C code returns errors, else the number as it is."""
     value = retval - (1 << 32) if prog_type in _SIGNED and retval >= 1 << 31 else retval
     enum = _ENUMS.get(prog_type)
-    if enum is not None and value in enum._value2member_map_:
-        return enum(value)
-    return value
+    return value if enum is None else enum._value2member_map_.get(value, value)  # type: ignore[return-value]
 
 
 def render_retval(value: int) -> str:

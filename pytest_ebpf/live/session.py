@@ -72,7 +72,7 @@ class Session:
                 f"{self.name or 'this object'} is closed: what a fixture loaded ends with its scope",
                 hint="Load it in the test, or with bpf_shared for a whole module.",
             )
-        if any(map(_unsigned, ops)):
+        if _unsigned(ops[0]) if len(ops) == 1 else any(map(_unsigned, ops)):
             ops = signed_by(ops, calling_line())
         return self.target.kernel.run(ops, scope=self._scope, timeout=timeout)
 
@@ -126,7 +126,7 @@ def signed_by(ops: Sequence[Op], site: str) -> list[Op]:
 
 def _unsigned(op: Op) -> bool:
     """Whether it makes an object and does not say for whom."""
-    return getattr(op.op if isinstance(op, Try) else op, "site", None) == ""
+    return getattr(op.op if type(op) is Try else op, "site", None) == ""
 
 
 def _signed(op: Op, site: str) -> Op:
