@@ -4,7 +4,7 @@
  *   libbpf_load verdicts FILE [INDEX:TYPE:ATTACH]...
  *                                         each program alone: verdict, errno, instructions that the verifier walked;
  *                                         the numbers tell libbpf a program type where its section does not
- *   libbpf_load times ROUNDS < requests   whole loads; a request is "FILE" and the indexes of the programs to load,
+ *   libbpf_load times < requests          whole loads; a request is "FILE" and the indexes of the programs to load,
  *                                         separated by tabs
  *   libbpf_load btf ROUNDS                the kernel's own types, read and parsed
  *   libbpf_load version                   of libbpf, as plain text
@@ -282,31 +282,25 @@ static void choose_listed(struct bpf_object *object, const bool *wanted, int cou
 			bpf_map__set_autocreate(map, false);
 }
 
-static void print_times(const char *path, const bool *wanted, int count, int rounds)
+static void print_times(const char *path, const bool *wanted, int count)
 {
-	putchar('{');
-	print_text("file", path);
-	printf(",\"rounds\":[");
-	for (int round = 0; round < rounds; round++) {
-		long began = now(), had = processor(), opened, took;
-		struct bpf_object *object = open_object(path);
-		int error = object ? 0 : -errno;
+	long began = now(), had = processor(), opened, took;
+	struct bpf_object *object = open_object(path);
+	int error = object ? 0 : -errno;
 
-		opened = now();
-		took = processor() - had;
-		if (object) {
-			choose_listed(object, wanted, count);
-			error = bpf_object__load(object);
-		}
-		printf("%s{\"open\":%ld,\"processor\":%ld,\"load\":%ld,\"errno\":%d}", round ? "," : "",
-		       opened - began, took, now() - opened, -error);
-		bpf_object__close(object);
+	opened = now();
+	took = processor() - had;
+	if (object) {
+		choose_listed(object, wanted, count);
+		error = bpf_object__load(object);
 	}
-	puts("]}");
+	printf("{\"open\":%ld,\"processor\":%ld,\"load\":%ld,\"errno\":%d}\n", opened - began, took, now() - opened,
+	       -error);
 	fflush(stdout);
+	bpf_object__close(object);
 }
 
-static int serve_times(int rounds)
+static int serve_times(void)
 {
 	static char line[MAX_LINE];
 	static bool wanted[MAX_LINE];
@@ -325,7 +319,7 @@ static int serve_times(int rounds)
 			}
 		}
 		if (path)
-			print_times(path, wanted, count, rounds);
+			print_times(path, wanted, count);
 	}
 	return 0;
 }
@@ -351,14 +345,14 @@ int main(int argc, char **argv)
 	libbpf_set_print(keep_warnings);
 	if (argc > 2 && !strcmp(argv[1], "verdicts"))
 		return print_verdicts(argv[2], argv + 3);
-	if (argc == 3 && !strcmp(argv[1], "times"))
-		return serve_times(atoi(argv[2]));
+	if (argc == 2 && !strcmp(argv[1], "times"))
+		return serve_times();
 	if (argc == 3 && !strcmp(argv[1], "btf"))
 		return print_btf_times(atoi(argv[2]));
 	if (argc == 2 && !strcmp(argv[1], "version")) {
 		puts(libbpf_version_string());
 		return 0;
 	}
-	fprintf(stderr, "usage: libbpf_load verdicts FILE [INDEX:TYPE:ATTACH]... | times ROUNDS | btf ROUNDS | version\n");
+	fprintf(stderr, "usage: libbpf_load verdicts FILE [INDEX:TYPE:ATTACH]... | times | btf ROUNDS | version\n");
 	return 2;
 }

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,17 +36,29 @@ class Peer:
         """
         return next(self._lines(["verdicts", str(path), *hints]))
 
-    def times(self, requests: Iterable[tuple[Path, Sequence[int]]], *, rounds: int) -> Iterator[dict[str, Any]]:
-        """Whole loads of (object, indexes of its programs), ``rounds`` times each."""
-        text = "".join("\t".join([str(path), *map(str, indexes)]) + "\n" for path, indexes in requests)
-        return self._lines(["times", str(rounds)], stdin=text)
+    @contextmanager
+    def timing(self) -> Iterator[Callable[[Path, Sequence[int]], dict[str, int]]]:
+        """``load = timing()``; each ``load(object, indexes of its programs)`` times one whole load, in one process."""
+        command = [str(self.program), "times"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            requests, answers = process.stdin, process.stdout
+
+            def load(path: Path, indexes: Sequence[int]) -> dict[str, int]:
+                print(path, *indexes, sep="\t", file=requests, flush=True)
+                answer: dict[str, int] = json.loads(answers.readline())
+                return answer
+
+            yield load
+            requests.close()
 
     def btf(self, *, rounds: int) -> dict[str, Any]:
         """Reading and parsing the kernel's types."""
         return next(self._lines(["btf", str(rounds)]))
 
-    def _lines(self, arguments: Sequence[str], *, stdin: str = "") -> Iterator[dict[str, Any]]:
-        done = subprocess.run([self.program, *arguments], input=stdin, capture_output=True, text=True, timeout=_TIMEOUT)
+    def _lines(self, arguments: Sequence[str]) -> Iterator[dict[str, Any]]:
+        done = subprocess.run([self.program, *arguments], capture_output=True, text=True, timeout=_TIMEOUT)
         if done.returncode:
             raise PeerError(f"libbpf_load {' '.join(arguments)}: exit code {done.returncode}: {done.stderr[-400:]}")
         return map(json.loads, done.stdout.splitlines())

@@ -116,6 +116,11 @@ class Btf:
             return self.base.kind(type_id)
         return (self._words[self._start(type_id) + 1] >> 24) & 0x7F if type_id else 0
 
+    def kinds(self) -> list[int]:
+        """The kinds of all types of this BTF itself, in the order of ``ids()``."""
+        words = self._words
+        return [(words[at + 1] >> 24) & 0x7F for at in self._starts]
+
     def name(self, type_id: int) -> str:
         """The name alone, "" for types without."""
         if self.base is not None and type_id < self.first_id:

@@ -29,7 +29,12 @@ _NOTHING = t.Modifier(Kind.CONST, 0)  # "const void": means nothing, and every k
 _INT8 = 8
 # Kinds that every kernel takes as they are; and those of which only names can be wrong, with the words that have them.
 _SETTLED = frozenset((Kind.INT, Kind.PTR, Kind.ARRAY, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT))
-_NAMES = {Kind.STRUCT: slice(0, None, 3), Kind.UNION: slice(0, None, 3), Kind.FWD: slice(1), Kind.TYPEDEF: slice(1)}
+_NAMES: dict[int, slice] = {
+    Kind.STRUCT: slice(0, None, 3),
+    Kind.UNION: slice(0, None, 3),
+    Kind.FWD: slice(1),
+    Kind.TYPEDEF: slice(1),
+}
 _SOUND_NAME = re.compile(rb"(?:[A-Za-z_][A-Za-z0-9_]*)?\0")
 
 
@@ -87,14 +92,15 @@ def sanitise_btf(obj: ObjectFile, *, features: frozenset[str], layouts: Mapping[
 
 def _doubtful(btf: Btf) -> list[int]:
     """Types that may have to change. Most of any BTF are structs; their names are looked at without reading them."""
-    kinds = {type_id: btf.kind(type_id) for type_id in btf.ids()}
+    kinds = list(zip(btf.ids(), btf.kinds(), strict=True))
     names: set[int] = set()
-    for type_id, kind in kinds.items():
+    for type_id, kind in kinds:
         if kind in _NAMES:
-            names.update(btf.record(type_id)[_NAMES[Kind(kind)]])
-    sound = all(_SOUND_NAME.match(btf.strings, offset) for offset in names)
+            names.update(btf.record(type_id)[_NAMES[kind]])
+    strings, match = btf.strings, _SOUND_NAME.match
+    sound = all(match(strings, offset) for offset in names)
     settled = _SETTLED.union(_NAMES) if sound else _SETTLED
-    return [type_id for type_id, kind in kinds.items() if kind not in settled]
+    return [type_id for type_id, kind in kinds if kind not in settled]
 
 
 def _blank_ids(btf: Btf, doubtful: Mapping[int, BtfType], *, layouts: Mapping[int, SectionLayout]) -> frozenset[int]:
