@@ -63,6 +63,10 @@ def options_of(asked: Asked, *, obj: ObjectFile, session: Session) -> LoadOption
         "only": names,
     }
     if asked.log_level is not None:
+        if not isinstance(asked.log_level, int) or asked.log_level < 0:
+            raise UsageError(
+                f"log_level={asked.log_level!r} is no level", hint="0 nothing, 1 or 2 a trace, 4 statistics."
+            )
         given["log_level"] = asked.log_level
     if asked.pin_path:
         given["pin_path"] = str(asked.pin_path)

@@ -69,6 +69,8 @@ def plan_run(given: RunInput, prog: Handle, *, prog_type: int, program: str, byt
     rule = rule_for(prog_type, program=program)
     data = _data(given.data, rule, program=program)
     ctx = _context(given, rule, size=len(data), byteorder=byteorder)
+    if not isinstance(given.repeat, int) or not 0 <= given.repeat < 1 << 31:
+        _refuse(f"{program}: repeat is a number of runs below 2**31, not {given.repeat!r}")
     if given.repeat != 1 and not rule.repeatable:
         _refuse(
             f"{program}: a {type_name(prog_type)} program runs once per call; repeat={given.repeat} is not possible"

@@ -270,6 +270,22 @@ def test_xdist(pytester: pytest.Pytester, objects: Objects, distribution: str) -
     result.stdout.re_match_lines([r"  test_a\[0\] +✓ \d+", r"  test_a\[3\] +✗ \d+", r"host .* ✓ 5  ✗ 1"])
 
 
+def test_a_command_is_given_what_it_can_take(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from pytest_ebpf.errors import UsageError
+        @pytest.mark.parametrize("wrong", [{"stdin": 5}, {"stdin": None}, {"timeout": None}, {"timeout": "1"}])
+        def test_a(bpf_vm, wrong):
+            with pytest.raises(UsageError, match="takes stdin= bytes or text, timeout= seconds"):
+                bpf_vm.run(["cat"], **wrong)
+        def test_b(bpf_vm):
+            assert bpf_vm.run(["cat"], stdin=bytearray(b"x")).stdout == b"x"
+        """
+    )
+    pytester.runpytest("--bpf-kernels=host").assert_outcomes(passed=5)
+
+
 def test_junit_has_no_noise(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_a(bpf): pass")
     pytester.runpytest("--junitxml=j.xml", "--bpf-kernels=host")

@@ -208,6 +208,12 @@ def test_nothing_to_load(target_on: Target) -> None:
         Bpf(target_on(), directories=[OBJECTS]).load("config.bpf.o", only=[])
 
 
+@pytest.mark.parametrize("level", [-1, "2"])
+def test_a_log_level_that_is_none(target_on: Target, level: Any) -> None:
+    with pytest.raises(UsageError, match=r"log_level=.* is no level"):
+        Bpf(target_on(), directories=[OBJECTS]).load("config.bpf.o", log_level=level)
+
+
 def test_attach_of_an_object_without_anything_to_attach(target_on: Target) -> None:
     obj = Bpf(target_on(), directories=[OBJECTS]).load("syscall_prog.bpf.o")
     with pytest.raises(UsageError, match="has no program that can be attached"):

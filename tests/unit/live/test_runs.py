@@ -207,3 +207,9 @@ def test_data_can_be_whatever_has_bytes() -> None:
     assert plan(XDP_TYPE, bytearray(FRAME)).data == FRAME
     with pytest.raises(TypeError, match="need bytes or a packet, got int"):
         plan(XDP_TYPE, 64)
+
+
+@pytest.mark.parametrize("repeat", [-1, 1 << 31, "3", 1.5, None])
+def test_a_repeat_that_is_no_number_of_runs(repeat: object) -> None:
+    with pytest.raises(KernelCallError, match=r"p: repeat is a number of runs below 2\*\*31, not"):
+        plan(XDP_TYPE, FRAME, repeat=repeat)
