@@ -15,6 +15,7 @@ from pytest_ebpf.agent.info import info_by_fd, next_id, obj_by_id
 from pytest_ebpf.agent.introspect import all_ids, enable_stats, fd_info, info_arrays
 from pytest_ebpf.agent.kernel_btf import btf_by_name
 from pytest_ebpf.agent.links import (
+    iter_read,
     link_create,
     link_detach,
     link_update,
@@ -74,6 +75,7 @@ EXECUTE: dict[type[Any], Callable[[Any, Batch], o.Result]] = {
     o.LinkCreate: link_create,
     o.LinkUpdate: link_update,
     o.LinkDetach: link_detach,
+    o.IterRead: iter_read,
     o.ProgAttach: prog_attach,
     o.ProgDetach: prog_detach,
     o.ProgQuery: prog_query,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 
 from pytest_ebpf.agent.batch import Batch
 from pytest_ebpf.agent.handles import Refused
@@ -12,6 +13,7 @@ from pytest_ebpf.agent.netns import inside
 from pytest_ebpf.agent.ops import (
     Data,
     Done,
+    IterRead,
     LinkCreate,
     LinkDetach,
     LinkUpdate,
@@ -21,6 +23,7 @@ from pytest_ebpf.agent.ops import (
     ObjPin,
     PerfAttach,
     PerfEventOpen,
+    PointerAt,
     ProgAttach,
     ProgDetach,
     ProgQuery,
@@ -29,6 +32,7 @@ from pytest_ebpf.agent.ops import (
 )
 from pytest_ebpf.agent.syscalls import Memory, address_of, bpf, perf_event_open, perf_ioctl
 from pytest_ebpf.agent.uapi import (
+    ATTR_ITER_CREATE,
     ATTR_LINK_CREATE,
     ATTR_LINK_UPDATE,
     ATTR_OBJ,
@@ -48,6 +52,7 @@ from pytest_ebpf.agent.uapi import (
 )
 
 __all__ = [
+    "iter_read",
     "link_create",
     "link_detach",
     "link_update",
@@ -63,6 +68,8 @@ __all__ = [
 
 _MAX_ATTACHED = 64  # BPF_CGROUP_MAX_PROGS; the largest list the kernel keeps
 _UNION = 16  # where the union of link_create begins, behind prog_fd, target_fd, attach_type and flags
+_ADDRESS, _FD = struct.Struct("=Q"), struct.Struct("=I")
+_ITER_CHUNK = 1 << 16
 _PERF_ATTR_SIZE = 112  # PERF_ATTR_SIZE_VER5: every kernel that has fentry knows it
 
 
@@ -77,12 +84,70 @@ def link_create(op: LinkCreate, batch: Batch) -> Result:
         flags=op.flags,
         **{"perf_cookie": op.cookie} if perf else {"target_btf_id": op.target_btf_id, "tracing_cookie": op.cookie},
     )
+    kept: list[Memory] = []
     if op.extra:
-        attr = attr[:_UNION].ljust(_UNION, b"\0") + op.extra
+        attr = attr[:_UNION].ljust(_UNION, b"\0") + _with_pointers(op, batch, kept=kept)
     fd = inside(batch, op.netns, call=lambda: bpf(Cmd.LINK_CREATE, attr))
     entry = batch.own(fd, "link", name=prog.handle.name, site=op.site)
     prog.held.add(entry.handle.serial)
     return Made(entry.handle)
+
+
+def _with_pointers(op: LinkCreate, batch: Batch, *, kept: list[Memory]) -> bytearray:
+    """``extra`` with addresses filled in. They hold as long as ``kept`` does."""
+    extra = bytearray(op.extra)
+    for pointer in op.pointers:
+        if not 0 <= pointer.offset <= len(extra) - _ADDRESS.size:
+            raise Refused(f"{len(extra)} bytes have no place for an address at byte {pointer.offset}")
+        memory = _texts(pointer.texts, kept=kept) if pointer.texts else _bytes(pointer, batch)
+        kept.append(memory)
+        _ADDRESS.pack_into(extra, pointer.offset, memory.address)
+    return extra
+
+
+def _bytes(pointer: PointerAt, batch: Batch) -> Memory:
+    memory = Memory(max(len(pointer.data), 1))
+    memory.view[: len(pointer.data)] = pointer.data
+    for place in pointer.fds:
+        if not 0 <= place.offset <= len(pointer.data) - _FD.size:
+            raise Refused(f"{len(pointer.data)} bytes have no place for an fd at byte {place.offset}")
+        _FD.pack_into(memory.view, place.offset, batch.fd(place.target))
+    return memory
+
+
+def _texts(texts: tuple[str, ...], *, kept: list[Memory]) -> Memory:
+    raw = [text.encode() + b"\0" for text in texts]
+    joined = Memory(sum(map(len, raw)))
+    kept.append(joined)
+    addresses, at = Memory(_ADDRESS.size * len(raw)), 0
+    for index, text in enumerate(raw):
+        joined.view[at : at + len(text)] = text
+        _ADDRESS.pack_into(addresses.view, index * _ADDRESS.size, joined.address + at)
+        at += len(text)
+    return addresses
+
+
+def iter_read(op: IterRead, batch: Batch) -> Result:
+    """Everything an iterator has to say, from its beginning."""
+    fd = bpf(Cmd.ITER_CREATE, ATTR_ITER_CREATE.pack(link_fd=batch.fd(op.link)).ljust(8, b"\0"))
+    whole = bytearray()
+    try:
+        while part := _read_on(fd):
+            whole += part
+            if len(whole) > op.limit:
+                raise Refused(f"the iterator wrote more than {op.limit} bytes")
+    finally:
+        os.close(fd)
+    return Data(bytes(whole))
+
+
+def _read_on(fd: int) -> bytes:
+    """EAGAIN: a million objects were passed over without a word (MAX_ITER_OBJECTS in kernel/bpf/bpf_iter.c)."""
+    while True:
+        try:
+            return os.read(fd, _ITER_CHUNK)
+        except BlockingIOError:
+            continue
 
 
 def raw_tracepoint_open(op: RawTracepointOpen, batch: Batch) -> Result:
@@ -172,6 +237,7 @@ def perf_event_open_op(op: PerfEventOpen, batch: Batch) -> Result:
         sample_period=op.sample_period,
         config1=address_of(path) if isinstance(op.config1, str) else op.config1,
         config2=op.config2,
+        bits=op.bits,
     ).ljust(_PERF_ATTR_SIZE, b"\0")
     fd = perf_event_open(attr, pid=op.pid, cpu=op.cpu, flags=op.flags | PERF_FLAG_FD_CLOEXEC)
     name = op.config1 if isinstance(op.config1, str) else f"type {op.type} config {op.config}"

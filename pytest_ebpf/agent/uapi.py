@@ -25,6 +25,7 @@ __all__ = [
     "ATTR_PROG_QUERY",
     "ATTR_RAW_TRACEPOINT_OPEN",
     "ATTR_LINK_CREATE",
+    "ATTR_ITER_CREATE",
     "ATTR_LINK_UPDATE",
     "ATTR_TEST_RUN",
     "PROG_INFO",
@@ -411,6 +412,13 @@ ATTR_LINK_CREATE = Layout(
     }
 )
 
+ATTR_ITER_CREATE = Layout(
+    {
+        "link_fd": (0, "I"),
+        "flags": (4, "I"),
+    }
+)
+
 ATTR_LINK_UPDATE = Layout(
     {
         "link_fd": (0, "I"),
@@ -499,6 +507,7 @@ PERF_EVENT_ATTR = Layout(
         "config": (8, "Q"),
         "sample_period": (16, "Q"),
         "sample_type": (24, "Q"),
+        "bits": (40, "Q"),
         "wakeup_events": (48, "I"),
         "config1": (56, "Q"),
         "config2": (64, "Q"),

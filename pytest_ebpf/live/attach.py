@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_ebpf.errors import UsageError
-from pytest_ebpf.live import attach_cgroup, attach_net, attach_trace
+from pytest_ebpf.live import (
+    attach_cgroup,
+    attach_filter,
+    attach_iter,
+    attach_multi,
+    attach_net,
+    attach_perf,
+    attach_trace,
+    attach_user,
+)
 from pytest_ebpf.live.links import Link
 from pytest_ebpf.live.session import Session
 
@@ -24,13 +33,15 @@ class _Attach(Protocol):
 @dataclass(frozen=True, slots=True)
 class Attacher:
     """``needs`` must be given, unless the section name says it; ``takes`` may be. ``prefixes`` are SEC() names without
-    their target; a row is found by the longest prefix."""
+    their target; a row is found by the longest prefix. ``from_section``: the argument that the target is, or
+    ``read_target`` takes it apart."""
 
     prefixes: tuple[str, ...]
     run: _Attach
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     from_section: str = ""
+    read_target: Callable[[str], Mapping[str, object]] | None = None
 
 
 ATTACHERS: tuple[Attacher, ...] = (
@@ -47,6 +58,7 @@ ATTACHERS: tuple[Attacher, ...] = (
         ("tracepoint", "tp", "tracepoint.s", "tp.s"),
         attach_trace.attach_tracepoint,
         needs=("event",),
+        takes=("cookie",),
         from_section="event",
     ),
     Attacher(
@@ -59,12 +71,49 @@ ATTACHERS: tuple[Attacher, ...] = (
         ("kprobe", "kretprobe", "ksyscall", "kretsyscall"),
         attach_trace.attach_kprobe,
         needs=("function",),
-        takes=("offset",),
+        takes=("offset", "cookie"),
         from_section="function",
     ),
     Attacher(
         ("tp_btf", "fentry", "fexit", "fmod_ret", "lsm", "tp_btf.s", "fentry.s", "fexit.s", "fmod_ret.s", "lsm.s"),
         attach_trace.attach_tracing,
+    ),
+    Attacher(("iter", "iter.s"), attach_iter.attach_iter, takes=("map", "pid", "tid")),
+    Attacher(
+        ("kprobe.multi", "kretprobe.multi", "kprobe.session"),
+        attach_multi.attach_kprobe_multi,
+        needs=("function",),
+        takes=("cookies",),
+        from_section="function",
+    ),
+    Attacher(
+        ("uprobe", "uretprobe", "uprobe.s", "uretprobe.s"),
+        attach_user.attach_uprobe,
+        needs=("binary",),
+        takes=("symbol", "offset", "pid", "cookie"),
+        read_target=attach_user.read_user_target,
+    ),
+    Attacher(
+        (
+            *("uprobe.multi", "uretprobe.multi", "uprobe.session"),
+            *("uprobe.multi.s", "uretprobe.multi.s", "uprobe.session.s"),
+        ),
+        attach_user.attach_uprobe_multi,
+        needs=("binary", "symbol"),
+        takes=("cookies", "pid"),
+        read_target=attach_user.read_user_target,
+    ),
+    Attacher(
+        ("perf_event",),
+        attach_perf.attach_perf_event,
+        needs=("event",),
+        takes=("period", "frequency", "pid", "cpu", "inherit"),
+    ),
+    Attacher(("netfilter",), attach_filter.attach_netfilter, needs=("family", "hook"), takes=("priority", "defrag")),
+    Attacher(
+        ("sk_skb", "sk_msg", "sk_skb/stream_parser", "sk_skb/stream_verdict", "sk_skb/verdict"),
+        attach_filter.attach_sockmap,
+        needs=("map",),
     ),
     Attacher(("cgroup", "cgroup_skb", "sockops", "lsm_cgroup"), attach_cgroup.attach_cgroup, needs=("cgroup",)),
 )
@@ -93,11 +142,8 @@ def attach_program(session: Session, program: Program, *, named: Mapping[str, ob
     known = (*row.needs, *row.takes)
     unknown = [name for name in named if name not in known]
     if unknown:
-        takes = f"it takes {', '.join(known)}" if known else "its section name says it all"
-        raise UsageError(f"{program.name} is a {program.type} program: attach() takes no {unknown[0]}; {takes}")
-    given = dict(named)
-    if row.from_section and program.definition.spec is not None and program.definition.spec.target:
-        given.setdefault(row.from_section, program.definition.spec.target)
+        raise UsageError(_no_argument(program, unknown[0], known=known))
+    given = {**_said_by_section(row, program), **named}
     for name in row.needs:
         if given.get(name) is None:
             raise UsageError(
@@ -108,12 +154,35 @@ def attach_program(session: Session, program: Program, *, named: Mapping[str, ob
     return row.run(session, program, named=given)
 
 
+def _no_argument(program: Program, name: str, *, known: tuple[str, ...]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=1)
+    near = f" (did you mean {close[0]}?)" if close else ""
+    takes = f"it takes {', '.join(known)}" if known else "its section name says it all"
+    return f"{program.name} is a {program.type} program: attach() takes no {name}{near}; {takes}"
+
+
+def _said_by_section(row: Attacher, program: Program) -> Mapping[str, object]:
+    target = program.definition.spec.target if program.definition.spec is not None else ""
+    if not target:
+        return {}
+    if row.read_target is not None:
+        return row.read_target(target)
+    return {row.from_section: target} if row.from_section else {}
+
+
 _EXAMPLES: Mapping[str, str] = {
     "interface": '"lo"',
     "direction": '"ingress"',
     "event": '"sched/sched_process_exec"',
     "function": '"do_unlinkat"',
     "cgroup": "bpf.cgroup()",
+    "binary": '"libc.so.6"',
+    "symbol": '"getpid"',
+    "family": '"ipv4"',
+    "hook": '"input"',
+    "map": 'obj.maps["sockets"]',
 }
 
 

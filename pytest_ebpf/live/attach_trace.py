@@ -7,20 +7,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import (
-    Close,
     Data,
     Done,
     Failed,
-    Handle,
-    LinkCreate,
-    Made,
     Mount,
-    PerfAttach,
     PerfEventOpen,
     RawTracepointOpen,
     ReadFile,
 )
 from pytest_ebpf.errors import KernelCallError, PlanError, UsageError
+from pytest_ebpf.live.attach_perf import on_perf_event
 from pytest_ebpf.live.links import Link
 from pytest_ebpf.live.nearby import nearest_functions, nearest_raw_tracepoints, nearest_tracepoints
 from pytest_ebpf.live.session import Session
@@ -31,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["attach_kprobe", "attach_raw_tracepoint", "attach_tracepoint", "attach_tracing", "tracefs_root"]
 
 _PERF_TYPE_TRACEPOINT = 2  # include/uapi/linux/perf_event.h
-_BPF_PERF_EVENT = 41  # enum bpf_attach_type
 _PMU = "/sys/bus/event_source/devices/kprobe"
 _TRACEFS = "/sys/kernel/tracing"
 
@@ -55,7 +50,7 @@ def attach_tracepoint(session: Session, program: Program, *, named: Mapping[str,
             or f"bpf_vm.run(['ls', '{tracefs}/events']) lists what it has.",
         )
     perf = session.make(PerfEventOpen(_PERF_TYPE_TRACEPOINT, config=int(read.data)))
-    return _on_perf_event(session, program, event=perf, where=event)
+    return on_perf_event(session, program, event=perf, where=event, cookie=_cookie(program, named=named))
 
 
 def attach_kprobe(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
@@ -63,6 +58,7 @@ def attach_kprobe(session: Session, program: Program, *, named: Mapping[str, obj
     function, offset = str(named["function"]), named.get("offset", 0)
     if not isinstance(offset, int):
         raise UsageError(f"{program.name}: offset= is a number of bytes, not {offset!r}")
+    cookie = _cookie(program, named=named)
     read = session.attempt(ReadFile(f"{_PMU}/type"), Data)
     if isinstance(read, Failed):
         raise PlanError(
@@ -80,7 +76,7 @@ def attach_kprobe(session: Session, program: Program, *, named: Mapping[str, obj
             close = nearest_functions(session.target.facts().btf, symbol)
             error.hint = f"This kernel has no function {symbol}; {close or 'it may be inlined (see /proc/kallsyms)'}"
         raise
-    return _on_perf_event(session, program, event=event, where=function)
+    return on_perf_event(session, program, event=event, where=function, cookie=cookie)
 
 
 def attach_raw_tracepoint(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
@@ -112,16 +108,12 @@ def tracefs_root(session: Session) -> str:
     return _TRACEFS
 
 
-def _on_perf_event(session: Session, program: Program, *, event: Handle, where: str) -> Link:
-    """Links on perf events came with Linux 5.15 (b89fbfbb854c); before, an ioctl ties the program to the event."""
-    link = session.attempt(LinkCreate(program.handle, _BPF_PERF_EVENT, target=event), Made)
-    if isinstance(link, Made):
-        return Link(session, program=program, where=where, way="perf event link", handles=(link.handle, event))
-    tied = session.attempt(PerfAttach(event, program.handle), Done)
-    if isinstance(tied, Failed):
-        session.one(Close(event), Done)
-        session.checked(PerfAttach(event, program.handle), tied, kind=Done)
-    return Link(session, program=program, where=where, way="perf event", handles=(event,))
+def _cookie(program: Program, *, named: Mapping[str, object]) -> int:
+    """What ``bpf_get_attach_cookie`` gives (Linux 5.15)."""
+    cookie = named.get("cookie", 0)
+    if not isinstance(cookie, int):
+        raise UsageError(f"{program.name}: cookie= is a number of 64 bits, not {cookie!r}")
+    return cookie
 
 
 def _retprobe_bit(session: Session) -> int:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from pytest_ebpf.agent.ops import Close, Done, Handle
+from pytest_ebpf.agent.ops import Close, Data, Done, Handle, IterRead
+from pytest_ebpf.errors import UsageError
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.kernel_info import LinkInfo
@@ -64,6 +65,17 @@ class Link:
             raise UsageError(f"{self.program.name} is attached by {self.way}, which is no link object")
         info: LinkInfo = ask_info(self._session, "link", asked=self._handles[0])
         return info
+
+    def read(self) -> bytes:
+        """Run an iterator over everything: what it wrote (``bpf_seq_write``, ``bpf_seq_printf``). Each call starts
+        from the beginning. ``UsageError``: this is a link of another kind."""
+        if self.way != "iter link":
+            raise UsageError(f"{self.program.name} is no iterator: there is nothing to read from its {self.way}")
+        return self._session.one(IterRead(self.handle), Data).data
+
+    def text(self) -> str:
+        """``read`` as text."""
+        return self.read().decode(errors="replace")
 
     def detach(self) -> None:
         """Take the program off. Twice is harmless."""

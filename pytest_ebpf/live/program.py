@@ -140,8 +140,14 @@ class Program:
 
         - xdp: ``interface`` (name or ifindex), ``mode`` ("skb", "native" or "offload"; default: the kernel's choice)
         - tc: ``interface``, ``direction`` ("ingress" or "egress", unless the section says)
-        - tracepoint: ``event`` ("sched/sched_process_exec"); raw tracepoint: ``event``
-        - kprobe, kretprobe: ``function``, ``offset``; fentry, fexit, tp_btf, LSM: nothing
+        - tracepoint: ``event`` ("sched/sched_process_exec"), ``cookie``; raw tracepoint: ``event``
+        - kprobe, kretprobe: ``function``, ``offset``, ``cookie``; fentry, fexit, tp_btf, LSM: nothing
+        - kprobe.multi, kprobe.session: ``function`` (a name, a pattern or a list), ``cookies``
+        - uprobe, uretprobe: ``binary``, ``symbol`` and/or ``offset``, ``pid``, ``cookie``
+        - uprobe.multi, uprobe.session: ``binary``, ``symbol`` (one or a list), ``cookies``, ``pid``
+        - perf_event: ``event`` ("cpu-clock", "raw:0x1a8"), ``period`` or ``frequency``, ``pid``, ``cpu``, ``inherit``
+        - iterators: ``map``, ``pid`` or ``tid``; the link has ``read()`` and ``text()``
+        - netfilter: ``family``, ``hook``, ``priority``, ``defrag``; sk_skb, sk_msg: ``map``
         - cgroup types: ``cgroup`` (from ``bpf.cgroup()``)
         - sk_lookup, flow_dissector: ``netns`` (default: that of the test)
 

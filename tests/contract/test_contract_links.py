@@ -8,7 +8,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from bpf_asm import CGROUP_SKB, PERF_EVENT, RAW_TRACEPOINT, counting, program, returning
+from bpf_asm import (
+    CGROUP_SKB,
+    PERF_EVENT,
+    R1,
+    R2,
+    R3,
+    R6,
+    RAW_TRACEPOINT,
+    call,
+    copy,
+    counting,
+    jump_eq,
+    load64,
+    mov,
+    program,
+    returning,
+)
 from contract_kernels import Run
 
 from pytest_ebpf.agent.ops import (
@@ -16,7 +32,9 @@ from pytest_ebpf.agent.ops import (
     Data,
     Done,
     Failed,
+    FdAt,
     Handle,
+    IterRead,
     LinkCreate,
     LinkDetach,
     LinkUpdate,
@@ -24,14 +42,17 @@ from pytest_ebpf.agent.ops import (
     MakeDir,
     MapCreate,
     MapGet,
+    MapUpdate,
     Mount,
     NetNs,
     ObjGet,
     ObjPin,
     PerfAttach,
     PerfEventOpen,
+    PointerAt,
     ProgAttach,
     ProgDetach,
+    ProgLoad,
     ProgLoaded,
     ProgQuery,
     ProgRun,
@@ -43,9 +64,12 @@ from pytest_ebpf.agent.ops import (
     Try,
     Value,
 )
+from pytest_ebpf.btf.parse import parse_btf
+from pytest_ebpf.btf.types import Kind
 from pytest_ebpf.kernels.base import Kernel, check
 
 KEY = bytes(4)
+TRACING, TRACE_ITER = 26, 28
 XDP_ATTACH, EGRESS, PERF_EVENT_ATTACH = 37, 1, 41
 LOOPBACK = 1
 
@@ -207,3 +231,53 @@ def test_pin_errors_name_the_path(run: Run, bpffs: str) -> None:
     results = run(MapCreate(2, 4, 8, 1), Try(ObjPin(Ref(0), f"{bpffs}/no/such")), Try(ObjGet(f"{bpffs}/none")))
     assert results[1] == Failed("ObjPin", 2, f"{bpffs}/no/such: No such file or directory")
     assert results[2] == Failed("ObjGet", 2, f"{bpffs}/none: No such file or directory")
+
+
+def iterator(kernel: Kernel, name: str, *, reads: bytes = b"") -> ProgLoad:
+    """A program for ``iter/name`` that says ``reads`` about each object, where the kernel has BTF to say which."""
+    btf = parse_btf(check(kernel.run([ReadFile("/sys/kernel/btf/vmlinux")])[0], Data).data)
+    (target,) = btf.find(f"bpf_iter_{name}", Kind.FUNC)
+    return program(reads or returning(0), TRACING, expected_attach_type=TRACE_ITER, attach_btf_id=target)
+
+
+# Writes the u64 value of each element of a map: ctx is {meta, map, key, value}, meta begins with the seq_file.
+EACH_VALUE = (
+    load64(R6, R1, off=24)
+    + jump_eq(R6, 0, off=5)
+    + load64(R1, R1, off=0)
+    + load64(R1, R1, off=0)
+    + copy(R2, R6)
+    + mov(R3, 8)
+    + call(127)  # seq_write
+    + returning(0)
+)
+
+
+def test_an_iterator_of_a_map_is_read_to_its_end(kernel: Kernel, run: Run) -> None:
+    size, count = 8, 40_000  # more than one read(2) gives
+    values = struct.pack(f"={count}Q", *range(count))
+    keys = struct.pack(f"={count}I", *range(count))
+    named = PointerAt(0, bytes(4), fds=(FdAt(0, Ref(0)),))
+    results = run(
+        MapCreate(2, 4, size, count),
+        MapUpdate(Ref(0), keys, values, count),
+        iterator(kernel, "bpf_map_elem", reads=EACH_VALUE),
+        LinkCreate(Ref(2), TRACE_ITER, extra=struct.pack("=QI", 0, 4), pointers=(named,)),
+        IterRead(Ref(3)),
+        IterRead(Ref(3)),
+        Try(IterRead(Ref(3), limit=1000)),
+    )
+    assert check(results[4], Data).data == values
+    assert results[5] == results[4]
+    assert "more than 1000 bytes" in check(results[6], Failed).text
+
+
+def test_addresses_stay_inside_what_they_are_written_into(run: Run) -> None:
+    (loaded,) = run(program(returning(2)))
+    prog = check(loaded, ProgLoaded).handle
+    outside = LinkCreate(prog, 0, extra=bytes(12), pointers=(PointerAt(8, b"x"),))
+    (result,) = run(Try(outside))
+    assert "no place for an address at byte 8" in check(result, Failed).text
+    inside = LinkCreate(prog, 0, extra=bytes(12), pointers=(PointerAt(0, bytes(3), fds=(FdAt(0, prog),)),))
+    (result,) = run(Try(inside))
+    assert "no place for an fd at byte 0" in check(result, Failed).text

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_ebpf.agent.ops.base import Obj
+from pytest_ebpf.agent.ops.base import FdAt, Obj
 
 __all__ = [
+    "IterRead",
     "LinkCreate",
     "LinkDetach",
     "LinkUpdate",
     "PerfAttach",
     "PerfEventOpen",
+    "PointerAt",
     "ProgAttach",
     "ProgDetach",
     "ProgQuery",
@@ -20,10 +22,22 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
+class PointerAt:
+    """Write an address at byte ``offset`` of ``LinkCreate.extra``: of ``data``, in which ``fds`` are filled in first,
+    or of an array of addresses of NUL-terminated ``texts``."""
+
+    offset: int
+    data: bytes = b""
+    texts: tuple[str, ...] = ()
+    fds: tuple[FdAt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LinkCreate:
     """BPF_LINK_CREATE -> Made. ``target`` is an object (cgroup directory, perf event, netns), an ifindex, or 0.
     The kernel looks an ifindex up in the caller's network namespace: ``netns`` makes the call inside another one.
-    ``extra``: the bytes behind the flags (the union of link_create in bpf_attr), instead of id and cookie."""
+    ``extra``: the bytes behind the flags (the union of link_create in bpf_attr), instead of id and cookie;
+    ``pointers`` puts addresses into them."""
 
     prog: Obj
     attach_type: int
@@ -34,6 +48,7 @@ class LinkCreate:
     netns: Obj | None = None
     extra: bytes = b""
     site: str = ""
+    pointers: tuple[PointerAt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +59,15 @@ class LinkUpdate:
     prog: Obj
     old: Obj | None = None
     flags: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IterRead:
+    """BPF_ITER_CREATE on the link of an iterator (Linux 5.8), and all that it writes -> Data. Past ``limit`` bytes it
+    is refused: nothing is cut off silently."""
+
+    link: Obj
+    limit: int = 1 << 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +120,8 @@ class RawTracepointOpen:
 
 @dataclass(frozen=True, slots=True)
 class PerfEventOpen:
-    """perf_event_open(2) -> Made. A text ``config1`` is passed as a pointer (kprobe function, uprobe path)."""
+    """perf_event_open(2) -> Made. A text ``config1`` is passed as a pointer (kprobe function, uprobe path).
+    ``bits``: the u64 of one-bit options behind read_format (2 inherit, 1024 sample_period is a frequency in Hz)."""
 
     type: int
     config: int = 0
@@ -107,6 +132,7 @@ class PerfEventOpen:
     sample_period: int = 0
     flags: int = 0
     site: str = ""
+    bits: int = 0
 
 
 @dataclass(frozen=True, slots=True)

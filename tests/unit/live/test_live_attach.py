@@ -28,6 +28,7 @@ from pytest_ebpf.agent.ops import (
 )
 from pytest_ebpf.errors import KernelCallError, PlanError, UsageError
 from pytest_ebpf.live.attach import ATTACHERS
+from pytest_ebpf.live.attach_user import read_user_target
 from pytest_ebpf.live.program import Program
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.object import ObjectFile, ProgramDef
@@ -92,6 +93,8 @@ def test_a_link_ends_with_its_block(make: Make) -> None:
     program, session = make("xdp")
     with program.attach(interface=1) as link:
         assert link.attached
+        with pytest.raises(UsageError, match="p is no iterator: there is nothing to read from its xdp link"):
+            link.read()
     assert not link.attached
     assert len(sent(session, Close)) == 1
 
@@ -103,6 +106,23 @@ def test_a_link_ends_with_its_block(make: Make) -> None:
         ("xdp", {"interface": "lo", "speed": 1}, r"attach\(\) takes no speed; it takes interface, mode"),
         ("xdp", {"interface": "lo", "mode": "fast"}, "mode= is skb, native or offload, not 'fast'"),
         ("xdp", {"interface": "eth7"}, "kernel fake has no network interface 'eth7'"),
+        ("xdp", {"interfac": "lo"}, r"takes no interfac \(did you mean interface\?\)"),
+        ("kprobe/x", {"cookie": "y"}, "cookie= is a number of 64 bits, not 'y'"),
+        ("kprobe.multi", {"function": []}, "function= is a name, a pattern such as 'vfs_\\*', or a list"),
+        ("kprobe.multi/x", {"cookies": [1, 2]}, "cookies= is a list of 1 numbers"),
+        ("kprobe.multi/x", {"cookies": [-1]}, "cookies= holds numbers of 64 bits without sign"),
+        ("uprobe", {}, r"attach\(\) needs binary="),
+        ("uprobe//bin/sh", {}, r"needs symbol= \(a function of /bin/sh\) or offset="),
+        ("uprobe//bin/sh", {"offset": "x"}, "offset= is a number, not 'x'"),
+        ("uprobe.multi//bin/sh", {}, r"attach\(\) needs symbol="),
+        ("perf_event", {"event": "cpu-clock"}, "needs either period=.* or frequency="),
+        ("perf_event", {"event": "nothing", "period": 1}, "event= is no event: 'nothing'"),
+        ("perf_event", {"event": "cpu-clock", "period": -1}, "period= is a number from 0, not -1"),
+        ("iter/bpf_map_elem", {"map": "counts"}, "map= is a loaded map"),
+        ("iter/task", {"pid": 0}, "pid= is a number above 0, not 0"),
+        ("netfilter", {"family": "ipv5", "hook": "input"}, "family= is one of ipv4, ipv6, not 'ipv5'"),
+        ("netfilter", {"family": "ipv4", "hook": "input", "priority": "x"}, "priority= is a number, not 'x'"),
+        ("sk_msg", {"map": 1}, "map= is a loaded sockmap or sockhash, not 1"),
         ("tc", {"interface": "lo"}, r"attach\(\) needs direction="),
         ("tc", {"interface": "lo", "direction": "up"}, "direction= is ingress or egress, not 'up'"),
         ("kprobe", {}, r"attach\(\) needs function="),
@@ -232,3 +252,39 @@ def test_objects_are_signed_with_the_line_that_asked(session_on: Callable[..., S
     assert sites[0] == sites[1]
     assert sites[0].startswith(f"{Path(__file__).name}:")
     assert sites[2] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("libc.so.6:getpid", {"binary": "libc.so.6", "symbol": "getpid"}),
+        ("/bin/sh:main+0x10", {"binary": "/bin/sh", "symbol": "main", "offset": 16}),
+        ("/bin/sh:0x1234", {"binary": "/bin/sh", "offset": 0x1234}),
+        ("/bin/sh", {"binary": "/bin/sh"}),
+    ],
+)
+def test_sections_of_uprobes(target: str, said: dict[str, object]) -> None:
+    assert read_user_target(target) == said
+
+
+def test_cookies_need_a_link(make: Make) -> None:
+    """Without perf event links a cookie has no place: the attachment is refused and nothing stays."""
+    program, session = make("kprobe/x", {LinkCreate: Failed("LinkCreate", errno.EINVAL, "invalid")})
+    with pytest.raises(KernelCallError):
+        program.attach(cookie=1)
+    assert sent(session, PerfAttach) == []
+    assert getattr(sent(session, Close)[0].obj, "kind", "") == "perf_event"
+
+
+def test_a_perf_event_for_each_processor(make: Make) -> None:
+    program, session = make("perf_event")
+    link = program.attach(event="cpu-clock", frequency=99)
+    cpus = session.target.described.cpus
+    opened = sent(session, PerfEventOpen)
+    assert [op.cpu for op in opened] == list(range(cpus))
+    assert {(op.type, op.config, op.sample_period, op.bits) for op in opened} == {(1, 0, 99, 1 << 10)}
+    link.detach()
+    assert len(sent(session, Close)) == 2 * cpus
+    program.attach(event="raw:0x1a8", period=5, pid=7, inherit=True)
+    (op,) = sent(session, PerfEventOpen)[cpus:]
+    assert (op.type, op.config, op.sample_period, op.pid, op.cpu, op.bits) == (4, 0x1A8, 5, 7, -1, 2)
