@@ -19,8 +19,9 @@ from pathlib import Path
 from agreement import render_report, render_summary
 from compare import Comparison, compare, find_objects
 from ours import load_object
-from peer import peer
+from peer import Peer, peer
 
+from pytest_ebpf.live.session import Target
 from pytest_ebpf.pool import KernelPool, PoolConfig
 
 __all__ = ["main"]
@@ -31,32 +32,30 @@ _ENOUGH = 0.99
 def main() -> int:
     """Print the table and the differences. Exit code 1 when fewer than 99 % of the programs agree."""
     arguments = _arguments()
-    found: list[Comparison] = []
-    for comparison in _compared(arguments):
-        found.append(comparison)
-        print(f"\r{len(found)} {comparison.ours.path.name:.60}\x1b[K", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    print(render_summary(found))
-    if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(one) for one in found], default=str, indent=1))
-    if arguments.report:
-        arguments.report.write_text(render_report(found))
-    programs = [program for one in found for program in one.programs]
-    return 0 if programs and sum(bool(p.same) for p in programs) >= _ENOUGH * len(programs) else 1
-
-
-def _compared(arguments: argparse.Namespace) -> Iterator[Comparison]:
     pool = KernelPool(PoolConfig())
     try:
         host = pool.get("host")
         with peer(arguments.libbpf) as libbpf:
-            for path in find_objects(arguments.folder):
-                project = path.relative_to(arguments.folder).parts[0]
-                if arguments.project and project not in arguments.project:
-                    continue
-                yield compare(load_object(path, target=host), project=project, libbpf=libbpf)
+            found = list(_compared(arguments, libbpf, host))
+            version = libbpf.version
     finally:
         pool.close()
+    print(render_summary(found))
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(one) for one in found], default=str, indent=1))
+    if arguments.report:
+        arguments.report.write_text(render_report(found, libbpf=version, release=host.described.release))
+    programs = [program for one in found for program in one.programs]
+    return 0 if programs and sum(bool(p.same) for p in programs) >= _ENOUGH * len(programs) else 1
+
+
+def _compared(arguments: argparse.Namespace, libbpf: Peer, host: Target) -> Iterator[Comparison]:
+    for number, path in enumerate(find_objects(arguments.folder)):
+        project = path.relative_to(arguments.folder).parts[0]
+        if not arguments.project or project in arguments.project:
+            print(f"\r\x1b[K{number} {path.name:.60}", end="", file=sys.stderr, flush=True)
+            yield compare(load_object(path, target=host), project=project, libbpf=libbpf)
+    print("\r\x1b[K", end="", file=sys.stderr)
 
 
 def _arguments() -> argparse.Namespace:

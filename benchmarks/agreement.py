@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from textwrap import fill
 
 from compare import Comparison, Program
 
@@ -32,6 +33,22 @@ _WALK_OF_WRAPPERS = (
     "kernel's types. So the verifier walks the other branch."
 )
 _UNEXPLAINED = "No reason is known yet."
+_HEAD = """\
+# Agreement with libbpf
+
+Written by `benchmarks/agree.py`; `benchmarks/README.md` says where the objects come from.
+
+The programs of {objects} objects were loaded by libbpf {libbpf} and by us on Linux {release}. libbpf loads each program
+alone, so that one refusal hides no other (with the programs that a program array of its object names); we load each
+object in one batch. Programs agree when both load and the verifier processed the same number of instructions, or when
+both are refused; if the verifier refused both, it has to have processed the same number of instructions until then.
+That was so for {walked} refused ones; the others fail before the verifier: a kernel function or attach target that
+this kernel lacks, a map it does not take, `fentry` and its kin, which it does not permit.
+
+{told} programs are in sections that libbpf has no type for (`classifier/x`, `socket/x`: the dialect of other loaders).
+There it was told the type that we know. Both sides set what objects leave open for their user space, such as
+`max_entries` of 0. Objects of the other byte order are refused by both and not counted.
+"""
 
 
 def render_summary(found: Sequence[Comparison]) -> str:
@@ -45,14 +62,22 @@ def render_summary(found: Sequence[Comparison]) -> str:
     return "\n".join(lines)
 
 
-def render_report(found: Sequence[Comparison]) -> str:
-    """The same as Markdown, with the reason of each difference."""
+def render_report(found: Sequence[Comparison], *, libbpf: str, release: str) -> str:
+    """The same as Markdown, with the reason of each difference. ``libbpf``: its version; ``release``: the kernel's."""
     rows = ["| project | " + " | ".join(_COLUMNS) + " |", "|---|" + "---:|" * len(_COLUMNS)]
     for project, group in [*_by_project(found), ("**all**", list(found))]:
         rows.append(f"| {project} | " + " | ".join(map(str, _counts(group))) + " |")
-    lines = [*rows, "", f"{_rate(found).capitalize()}.", "", "## Differences", ""]
+    lines = [
+        _head(found, libbpf=libbpf, release=release),
+        *rows,
+        "",
+        f"{_rate(found).capitalize()}.",
+        "",
+        "## Differences",
+        "",
+    ]
     for reason, programs in _by_reason(found):
-        lines += [f"**{len(programs)} programs.** {reason}", ""]
+        lines += [fill(f"**{len(programs)} programs.** {reason}", 120), ""]
         lines += [f"- `{_place(program)}`: {program.difference}" for program in programs]
         lines.append("")
     lines += [
@@ -63,6 +88,19 @@ def render_report(found: Sequence[Comparison]) -> str:
     ]
     lines += [f"| {said} | {objects} | {loaded} |" for said, objects, loaded in _apart(found)]
     return "\n".join(lines) + "\n"
+
+
+def _head(found: Sequence[Comparison], *, libbpf: str, release: str) -> str:
+    programs = [program for one in found for program in one.programs]
+    refused = [program for program in programs if program.same == "refused"]
+    walked = sum(program.theirs["walked"] >= 0 <= program.ours.walked for program in refused)
+    return _HEAD.format(
+        objects=len(found),
+        libbpf=libbpf,
+        release=release.partition("-")[0],
+        walked=f"{walked:,} of {len(refused):,}",
+        told=sum(program.theirs["told"] for program in programs),
+    )
 
 
 def _by_project(found: Sequence[Comparison]) -> Iterator[tuple[str, list[Comparison]]]:
