@@ -89,7 +89,7 @@ def compile_header(header: str, *, spellings: Iterable[str], target: str = "bpf"
             f"{spelling} {'' if ' ' in spelling else '*'}variable_{number};"
             for number, spelling in enumerate(spellings)
         ]
-        source.write_text("\n".join(['#include "header.h"', *lines, ""]))
+        source.write_text("\n".join(['#include "header.h"', "int variable;", *lines, ""]))
         command = ["clang", "-g", "-O2", "-target", target, "-Wall", "-Werror", "-c", "all.c", "-o", "all.o"]
         done = subprocess.run(command, cwd=place, capture_output=True, text=True)
         if done.returncode:

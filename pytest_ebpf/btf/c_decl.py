@@ -41,9 +41,14 @@ class CDeclarer:
     def __init__(self, btf: Btf, names: CNames) -> None:
         self._btf = btf
         self._names = names
+        # What has no name is written wherever it is used. Two of each below the next are 2^32 at the 32nd level.
+        self._left = 4 * len(btf) + 10_000
 
     def declare(self, type_id: int, inner: str = "", *, depth: int = 0) -> str:
         """A declaration of ``inner`` as a ``type_id``: "int (*inner)(void *)". ``depth`` counts tabs."""
+        self._left -= 1
+        if self._left < 0:
+            raise ObjectError("types without names repeat over and over: the BTF is damaged", section=".BTF")
         quals: list[str] = []
         for _ in range(2 * MAX_DEPTH):
             found = self._btf.type(type_id)

@@ -78,36 +78,40 @@ class _Walk:
     def _needs(self, type_id: int) -> Iterator[Step]:
         """What has to be declared before ``type_id`` can be."""
         found = self._btf.type(type_id)
+        seen: set[tuple[int, bool]] = set()
         if isinstance(found, Struct):
             for member in found.members:
-                yield from self._uses(member.type, by_value=True, depth=0)
+                yield from self._uses(member.type, by_value=True, depth=0, seen=seen)
         elif isinstance(found, Typedef | Func | Var):
-            yield from self._uses(found.type, by_value=False, depth=0)
+            yield from self._uses(found.type, by_value=False, depth=0, seen=seen)
 
-    def _uses(self, type_id: int, *, by_value: bool, depth: int) -> Iterator[Step]:
-        """What has to be declared before a declaration may speak of ``type_id``."""
+    def _uses(self, type_id: int, *, by_value: bool, depth: int, seen: set[tuple[int, bool]]) -> Iterator[Step]:
+        """What has to be declared before a declaration may speak of ``type_id``. ``seen``: (id, by value) done with."""
+        if (type_id, by_value) in seen:
+            return
+        seen.add((type_id, by_value))
         if depth > MAX_DEPTH:
             raise ObjectError(f"BTF type {type_id} nests too deep to be written in C", section=".BTF")
         found, depth = self._btf.type(type_id), depth + 1
         match found:
             case Ptr():
-                yield from self._uses(found.type, by_value=False, depth=depth)
+                yield from self._uses(found.type, by_value=False, depth=depth, seen=seen)
             case Array():
-                yield from self._uses(found.type, by_value=True, depth=depth)
+                yield from self._uses(found.type, by_value=True, depth=depth, seen=seen)
             case Modifier():
-                yield from self._uses(found.type, by_value=by_value, depth=depth)
+                yield from self._uses(found.type, by_value=by_value, depth=depth, seen=seen)
             case FuncProto():
                 for one in (found.ret, *(param.type for param in found.params)):
-                    yield from self._uses(one, by_value=False, depth=depth)
+                    yield from self._uses(one, by_value=False, depth=depth, seen=seen)
             case Typedef():
                 yield Step(type_id, True)
                 if by_value:
-                    yield from self._uses(found.type, by_value=True, depth=depth)
+                    yield from self._uses(found.type, by_value=True, depth=depth, seen=seen)
             case Fwd():
                 yield Step(self._names.target(type_id), False)
             case Struct() if not found.name:
                 for member in found.members:
-                    yield from self._uses(member.type, by_value=True, depth=depth)
+                    yield from self._uses(member.type, by_value=True, depth=depth, seen=seen)
             case Struct():
                 yield Step(type_id, by_value)
             case Enum() if found.name:

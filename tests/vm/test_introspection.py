@@ -19,7 +19,7 @@ from pytest_ebpf.plan.helper_table import HELPERS
 
 BUILT = Path(__file__).parents[2] / "sample_programs" / "built"
 LISTED = ("xdp_lb", "map_kinds", "tail_calls", "config", "tc_rewrite", "exec_tracer", "syscall_latency", "skb_filters")
-INSN = re.compile(r"^\s*(\d+): (\([0-9a-f]{2}\) [^;\t\n]*?)\s*(?:[;\t].*)?$", re.M)
+INSN = re.compile(r"^\s*(\d+): (\([0-9a-f]{2}\) [^;\t\n]*?)\s*(?:(?:[;\t]|//).*)?$", re.M)  # what follows is state
 
 
 def release(bpf: Bpf) -> tuple[int, int]:
