@@ -78,4 +78,4 @@ class Plan:
     btf_op: int = -1
     kconfig: Kconfig | None = None
     struct_ops: tuple[PlannedStructOps, ...] = ()
-    lost: Mapping[str, PlanError] = field(default_factory=dict)
+    lost: Mapping[str, PlanError | ObjectError] = field(default_factory=dict)

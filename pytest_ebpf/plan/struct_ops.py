@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import BtfType, FuncProto, Kind, Member, Ptr, Struct, essential_name
-from pytest_ebpf.errors import PlanError
+from pytest_ebpf.errors import ObjectError, PlanError
 from pytest_ebpf.obj.object import DataSection, MapDef, ObjectFile, Variable
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.modules import find_in_modules
@@ -52,8 +52,8 @@ class Tables:
 
     tables: tuple[StructOps, ...] = ()
     slots: Mapping[str, Slot] = field(default_factory=dict)
-    errors: Mapping[str, PlanError] = field(default_factory=dict)
-    lost: Mapping[str, PlanError] = field(default_factory=dict)
+    errors: Mapping[str, PlanError | ObjectError] = field(default_factory=dict)
+    lost: Mapping[str, PlanError | ObjectError] = field(default_factory=dict)
 
 
 class _KernelType(NamedTuple):
@@ -73,8 +73,8 @@ def plan_struct_ops(obj: ObjectFile, facts: Facts, *, wanted: Collection[str]) -
     """A table that this kernel cannot have costs its programs. One of whose programs none is ``wanted`` is left out."""
     tables: list[StructOps] = []
     slots: dict[str, Slot] = {}
-    errors: dict[str, PlanError] = {}
-    lost: dict[str, PlanError] = {}
+    errors: dict[str, PlanError | ObjectError] = {}
+    lost: dict[str, PlanError | ObjectError] = {}
     for section, variable in _variables(obj):
         members = dict(_member_programs(obj, section, variable=variable))
         if members and not any(name in wanted for name in members.values()):
@@ -82,7 +82,7 @@ def plan_struct_ops(obj: ObjectFile, facts: Facts, *, wanted: Collection[str]) -
         try:
             kernel = _kernel_type(obj, variable, facts=facts)
             table, found = _table(obj, section, variable=variable, kernel=kernel, members=members)
-        except PlanError as error:
+        except (PlanError, ObjectError) as error:
             lost[variable.name] = error
             errors.update(dict.fromkeys(members.values(), error))
             continue
@@ -149,14 +149,7 @@ def _table(
             slots[members[at]] = Slot(kernel.type_id, index, kernel.module)
         else:
             value[to : to + place.size] = data[at : at + place.size]
-    by_link = section.name.removeprefix("?").startswith(".struct_ops.link")
-    if by_link and not _has_links(kernel):
-        raise PlanError(
-            f"struct_ops {variable.name} is to be registered through a link",
-            feature="link:struct_ops",
-            since="6.4",
-            hint='this kernel takes it from SEC(".struct_ops")',
-        )
+    by_link = _by_link(section, variable, kernel=kernel)
     flags = (_LINK if by_link else 0) | (_VTYPE_BTF_OBJ_FD if kernel.module else 0)
     definition = MapDef(variable.name, _STRUCT_OPS_MAP, 4, size, 1, flags=flags, section=section.name)
     table = StructOps(
@@ -172,9 +165,18 @@ def _table(
     return table, slots
 
 
-def _has_links(kernel: _KernelType) -> bool:
-    """Whether there are links to struct_ops (Linux 6.4, commit 68b04864ca42): the kernel's struct of them says so."""
-    return bool(kernel.btf.find("bpf_struct_ops_link", Kind.STRUCT))
+def _by_link(section: DataSection, variable: Variable, *, kernel: _KernelType) -> bool:
+    """Links to struct_ops came with Linux 6.4 (68b04864ca42): the kernel's struct of them says whether it has any."""
+    if not section.name.startswith(".struct_ops.link"):
+        return False
+    if not kernel.btf.find("bpf_struct_ops_link", Kind.STRUCT):
+        raise PlanError(
+            f"struct_ops {variable.name} is to be registered through a link",
+            feature="link:struct_ops",
+            since="6.4",
+            hint='this kernel takes it from SEC(".struct_ops")',
+        )
+    return True
 
 
 def _data_offset(kernel: _KernelType) -> int:
