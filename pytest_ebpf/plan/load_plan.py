@@ -94,9 +94,7 @@ def _wanted(obj: ObjectFile, only: tuple[str, ...]) -> tuple[list[ProgramDef], t
 class _Builder:
     """Appends operations; each step needs the handles of those before."""
 
-    def __init__(
-        self, obj: ObjectFile, facts: Facts, *, options: LoadOptions, wanted: Collection[ProgramDef]
-    ) -> None:
+    def __init__(self, obj: ObjectFile, facts: Facts, *, options: LoadOptions, wanted: Collection[ProgramDef]) -> None:
         self.obj = obj
         self.facts = facts
         self.options = options

@@ -152,7 +152,9 @@ def test_slots_are_filled_last_and_a_missing_program_leaves_its_slot_empty() -> 
 
 
 def test_an_object_for_the_other_byte_order() -> None:
-    with pytest.raises(PlanError, match=r"demo\.bpf\.o: object is big endian, this kernel \(x86_64\) is little endian\n.*bpfel"):
+    with pytest.raises(
+        PlanError, match=r"demo\.bpf\.o: object is big endian, this kernel \(x86_64\) is little endian\n.*bpfel"
+    ):
         plan_load(an_object(byteorder="big"), facts())
 
 
