@@ -5,6 +5,7 @@ An object that is asked about by id is open only while the question lasts: nothi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from struct import unpack, unpack_from
@@ -245,8 +246,10 @@ def _source_lines(session: Session, info: Info, *, lines: bytes) -> tuple[Source
 
 
 def _map_names(session: Session, ids: tuple[int, ...]) -> dict[int, str]:
+    """Names by id. The kernel keeps 15 characters: maps that share them go by their ids."""
     infos = ask_infos(session, "map", ids=ids) if ids else []
-    return {info.id: info.name for info in infos if isinstance(info, MapInfo) and info.name}
+    names = Counter(info.name for info in infos if isinstance(info, MapInfo))
+    return {info.id: info.name for info in infos if isinstance(info, MapInfo) and names[info.name] == 1}
 
 
 def _symbols(session: Session) -> Symbols:

@@ -127,3 +127,12 @@ def test_statistics_need_a_kernel_that_keeps_them(target_on: Callable[..., Any])
     with Bpf(target).count_runs():
         pass
     assert isinstance(target.kernel.batches[-1][0], Close)
+
+
+def test_maps_whose_names_are_cut_to_the_same_go_by_id(session_on: On) -> None:
+    program = info("prog", struct.pack("=2I", 9, 10), type=(0, "I", 6), id=(4, "I", 3))
+    code = bytes.fromhex("181100000a00000000000000000000009500000000000000")
+    dump = info("prog", code, struct.pack("=2I", 9, 10), b"", b"", type=(0, "I", 6))
+    maps = [info("map", type=(0, "I", 2), id=(4, "I", id), name=(24, "16s", b"same")) for id in (9, 10)]
+    session = session_on({InfoArrays: [program, dump, *maps], FdInfo: TEXT, ReadFile: Failed("ReadFile", 2, "")})
+    assert "(18) r1 = map[id:10]" in str(Inventory(session).program(3).xlated)
