@@ -51,6 +51,8 @@ def run_plan(session: Session, plan: Plan) -> Loaded:
     for problem in plan.problems:
         if isinstance(problem.error, PlanError):
             raise problem.error
+    for lost in plan.lost.values():
+        raise lost
     results = session.run(plan.ops)
     try:
         _check(session, plan, results=results)
