@@ -15,7 +15,7 @@ from pytest_ebpf.obj.executables import find_library, find_symbol
 
 def loaded_from(name: str) -> tuple[Path, int]:
     """The file and the place in it that the dynamic loader has for a function of the C library."""
-    address = ctypes.cast(getattr(ctypes.CDLL(None), name), ctypes.c_void_p).value
+    address = ctypes.cast(getattr(ctypes.CDLL("libc.so.6"), name), ctypes.c_void_p).value
     assert address is not None
     for line in Path("/proc/self/maps").read_text().splitlines():
         where, _, offset, _, _, *path = line.split(maxsplit=5)
