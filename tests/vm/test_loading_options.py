@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_ebpf import Bpf, KernelCallError, ObjectError, PlanError, UsageError
-from pytest_ebpf.agent.ops import Close, Data, ListDir, Made, MapCreate, ObjGet, ObjPin, Try
+from pytest_ebpf.agent.ops import Close, Data, ListDir, Made, MapCreate, Mount, ObjGet, ObjPin, Try
 from pytest_ebpf.live.pinning import reuse_pinned
 
 BUILT = Path(__file__).parents[1] / "objects" / "built"
@@ -236,7 +236,8 @@ def test_a_pin_of_another_map(bpf: Bpf) -> None:
 
 def test_a_program_where_a_map_should_be(bpf: Bpf) -> None:
     obj = bpf.load(OPTIONS, maps=UNPINNED)
-    bpf.session.run([ObjPin(obj["use_all"].handle, "/sys/fs/bpf/pytest_three", undo=True)])
+    pin = ObjPin(obj["use_all"].handle, "/sys/fs/bpf/pytest_three", undo=True)
+    bpf.session.run([Mount("bpf", "/sys/fs/bpf", "bpf"), pin])
     with pytest.raises(PlanError, match="what is pinned at /sys/fs/bpf/pytest_three is no map"):
         bpf.load(OPTIONS, maps={"shared": {"pin": "/sys/fs/bpf/pytest_three"}})
     obj.close()
