@@ -22,9 +22,9 @@ _REASONS: tuple[tuple[str, str], ...] = (
         "refuses the map; we leave out what such maps do not have, as Aya and cilium/ebpf do.",
     ),
     (
-        r"only we load it .*(extern .*not (found|resolved))",
-        "Another program of the object uses a kernel symbol that this kernel does not have. libbpf resolves the "
-        "symbols of an object before it looks at its programs, and refuses all of them; we refuse the one.",
+        r"^struct_ops.* only we load it .*failed to load",
+        "libbpf can load the programs of a struct_ops table only together: another one, which calls a kernel function "
+        "that this kernel lacks, is refused, and takes these along.",
     ),
 )
 _WALK_OF_WRAPPERS = (
@@ -39,15 +39,17 @@ _HEAD = """\
 Written by `benchmarks/agree.py`; `benchmarks/README.md` says where the objects come from.
 
 The programs of {objects} objects were loaded by libbpf {libbpf} and by us on Linux {release}. libbpf loads each program
-alone, so that one refusal hides no other (with the programs that a program array of its object names); we load each
-object in one batch. Programs agree when both load and the verifier processed the same number of instructions, or when
-both are refused; if the verifier refused both, it has to have processed the same number of instructions until then.
-That was so for {walked} refused ones; the others fail before the verifier: a kernel function or attach target that
-this kernel lacks, a map it does not take, `fentry` and its kin, which it does not permit.
+alone, so that one refusal hides no other; we load each object in one batch. Programs agree when both load and the
+verifier processed the same number of instructions, or when both are refused; if the verifier refused both, it has to
+have processed the same number of instructions until then. That was so for {walked} refused ones; the others fail before
+the verifier: a kernel function or attach target that this kernel lacks, a map that it does not take, `fentry` and its
+kin, which it does not permit.
 
 {told} programs are in sections that libbpf has no type for (`classifier/x`, `socket/x`: the dialect of other loaders).
-There it was told the type that we know. Both sides set what objects leave open for their user space, such as
-`max_entries` of 0. Objects of the other byte order are refused by both and not counted.
+There it was told the type that we know. For a kernel symbol that one program lacks libbpf refuses all programs of an
+object, and we that program; {weakened} programs were put to libbpf in a copy of their object whose symbols are weak.
+Both sides set what objects leave open for their user space, such as `max_entries` of 0. Objects of the other byte
+order are refused by both and not counted.
 """
 
 
@@ -99,6 +101,7 @@ def _head(found: Sequence[Comparison], *, libbpf: str, release: str) -> str:
         libbpf=libbpf,
         release=release.partition("-")[0],
         walked=f"{walked:,} of {len(refused):,}",
+        weakened=sum("weakened" in program.theirs for program in programs),
         told=sum(program.theirs["told"] for program in programs),
     )
 
@@ -133,10 +136,10 @@ def _by_reason(found: Sequence[Comparison]) -> list[tuple[str, list[Program]]]:
 
 
 def _reason(program: Program) -> str:
-    told = _told(program)
+    told = f"{program.section} {_told(program)}"
     if "walk" in program.difference and re.match(r"ksyscall|kretsyscall|socket$", program.section):
         return _WALK_OF_WRAPPERS
-    return next((reason for pattern, reason in _REASONS if re.search(pattern, told)), _UNEXPLAINED)
+    return next((reason for pattern, reason in _REASONS if re.search(pattern, told, re.DOTALL)), _UNEXPLAINED)
 
 
 def _place(program: Program) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ours import Ours, Verdict
 from peer import Peer, PeerError
+from weaken import weaken
 
 __all__ = ["Comparison", "Program", "compare", "find_objects"]
 
@@ -64,7 +66,27 @@ def compare(ours: Ours, *, project: str, libbpf: Peer) -> Comparison:
         verdict = verdicts.get((section, name)) or _absent(ours, section=section, name=name)
         same, difference = _judge(program, verdict)
         programs.append(Program(project, ours.path.name, section, name, same, difference, program, verdict))
-    return Comparison(project, ours, tuple(programs))
+    return Comparison(project, ours, _weakened(programs, ours, libbpf))
+
+
+def _weakened(programs: list[Program], ours: Ours, libbpf: Peer) -> tuple[Program, ...]:
+    """libbpf refuses all programs of an object for a kernel symbol that one of them lacks. Those that we load are put
+    to it once more, in a copy of the object that does without the symbol."""
+    hindered = [i for i, program in enumerate(programs) if not program.same and _lacks_symbol(program)]
+    if hindered:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder, ours.path.name)
+            copy.write_bytes(weaken(ours.path.read_bytes()))
+            theirs = _verdicts(replace(ours, path=copy), libbpf)["programs"]
+        for index in hindered:
+            same, difference = _judge(theirs[index], programs[index].ours)
+            answer = theirs[index] | {"weakened": True}
+            programs[index] = replace(programs[index], same=same, difference=difference, theirs=answer)
+    return tuple(programs)
+
+
+def _lacks_symbol(program: Program) -> bool:
+    return program.difference == "only we load it" and "extern" in program.theirs["warnings"]
 
 
 def _verdicts(ours: Ours, libbpf: Peer) -> dict[str, Any]:

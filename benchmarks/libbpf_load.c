@@ -25,20 +25,12 @@
 
 #define LOG_SIZE (16 << 20)
 #define MAX_LINE (64 << 10)
-#define MAX_COMPANIONS 64
-#define NAME_SIZE 128
 #define STATS 4
 #define DEFAULT_ENTRIES 4096
 #define DEFAULT_STACK (127 * 8)
 
 static char kernel_log[LOG_SIZE];
 static char warnings[8192];
-
-/* Programs that have to be loaded along: the slots of a program array name them. */
-struct companions {
-	char names[MAX_COMPANIONS][NAME_SIZE];
-	int count;
-};
 
 static int keep_warnings(enum libbpf_print_level level, const char *format, va_list args)
 {
@@ -150,27 +142,8 @@ static void tell_type(struct bpf_program *program, int index, char **hints)
 	}
 }
 
-static bool is_companion(struct bpf_program *program, const struct companions *companions)
-{
-	for (int i = 0; i < companions->count; i++)
-		if (!strcmp(companions->names[i], bpf_program__name(program)))
-			return true;
-	return false;
-}
-
-/* Notes down the program that a slot needed, if that is what was wrong. */
-static bool add_companion(struct companions *companions)
-{
-	const char *complaint = strstr(warnings, "failed to initialize slot");
-
-	if (!complaint || companions->count == MAX_COMPANIONS)
-		return false;
-	return sscanf(complaint, "%*[^]]] to prog '%127[^']", companions->names[companions->count++]) == 1;
-}
-
-/* Program `wanted` with a log, and its companions; struct_ops maps, which bring programs along, only for one of theirs. */
-static struct bpf_program *choose(struct bpf_object *object, int wanted, char **hints,
-				  const struct companions *companions)
+/* Program `wanted` with a log; struct_ops maps, which bring programs along, only for one of theirs. */
+static struct bpf_program *choose(struct bpf_object *object, int wanted, char **hints)
 {
 	struct bpf_program *program, *chosen = NULL;
 	struct bpf_map *map;
@@ -180,7 +153,7 @@ static struct bpf_program *choose(struct bpf_object *object, int wanted, char **
 		bool this_one = index == wanted;
 
 		tell_type(program, index++, hints);
-		bpf_program__set_autoload(program, this_one || is_companion(program, companions));
+		bpf_program__set_autoload(program, this_one);
 		if (!this_one)
 			continue;
 		bpf_program__set_log_level(program, STATS);
@@ -193,26 +166,10 @@ static struct bpf_program *choose(struct bpf_object *object, int wanted, char **
 	return chosen;
 }
 
-/* errno is 0 after a successful load. */
-static struct bpf_program *load_chosen(struct bpf_object **object, const char *path, int index, char **hints)
+/* Program arrays are filled when all programs are loaded: one that misses a program says nothing about ours. */
+static bool only_slots_are_missing(void)
 {
-	struct companions companions = {};
-	struct bpf_program *program;
-	int error;
-
-	for (;;) {
-		warnings[0] = kernel_log[0] = 0;
-		*object = open_object(path);
-		program = *object ? choose(*object, index, hints, &companions) : NULL;
-		if (!program)
-			return NULL;
-		error = bpf_object__load(*object);
-		if (!error || !add_companion(&companions))
-			break;
-		bpf_object__close(*object);
-	}
-	errno = -error;
-	return program;
+	return strstr(warnings, "failed to initialize slot");
 }
 
 static long verified_insns(struct bpf_program *program)
@@ -225,20 +182,27 @@ static long verified_insns(struct bpf_program *program)
 
 static bool print_verdict(const char *path, int index, char **hints)
 {
-	struct bpf_object *object = NULL;
-	struct bpf_program *program = load_chosen(&object, path, index, hints);
-	int error = program ? errno : 0;
+	struct bpf_object *object;
+	struct bpf_program *program;
+	bool loaded, has_info;
+	int error;
 
+	warnings[0] = kernel_log[0] = 0;
+	object = open_object(path);
+	program = object ? choose(object, index, hints) : NULL;
 	if (!program) {
 		bpf_object__close(object);
 		return false;
 	}
+	error = bpf_object__load(object);
+	has_info = !error;
+	loaded = has_info || only_slots_are_missing();
 	printf("%s{", index ? "," : "");
 	print_text("name", bpf_program__name(program));
 	putchar(',');
 	print_text("section", bpf_program__section_name(program));
 	printf(",\"type\":%d,\"loaded\":%s,\"errno\":%d,\"walked\":%ld,", bpf_program__type(program),
-	       error ? "false" : "true", error, error ? walked_in_log() : verified_insns(program));
+	       loaded ? "true" : "false", loaded ? 0 : -error, has_info ? verified_insns(program) : walked_in_log());
 	print_text("log", tail(kernel_log, 600));
 	putchar(',');
 	print_text("warnings", tail(warnings, 600));

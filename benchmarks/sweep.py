@@ -50,14 +50,17 @@ def main() -> int:
     arguments = _arguments()
     findings: list[Finding] = []
     for kernel in arguments.kernel or _KERNELS:
-        found = list(_sweep(kernel, find_objects(arguments.folder)))
-        print(f"\r\x1b[K{kernel}: {_summary(found)}", flush=True)
+        found = []
+        for finding in _sweep(kernel, find_objects(arguments.folder)):
+            found.append(finding)
+            if arguments.json:
+                with arguments.json.open("a") as file:
+                    print(json.dumps(asdict(finding)), file=file)
+        print(f"{kernel}: {_summary(found)}", flush=True)
         for finding in found:
             if finding.kind in ("internal", "causeless", "GuestLost"):
                 print(f"  {finding.kind}: {finding.file} {finding.program}: {finding.words}", flush=True)
         findings += found
-    if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(finding) for finding in findings], indent=1))
     return int(any(finding.kind in ("internal", "causeless") for finding in findings))
 
 
@@ -125,7 +128,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="objects, in one folder per project")
     parser.add_argument("--kernel", action="append", help=f"a kernel spec; may be repeated; default: {_KERNELS}")
-    parser.add_argument("--json", type=Path, help="write every finding to this file")
+    parser.add_argument("--json", type=Path, help="append every finding to this file, one a line")
     return parser.parse_args()
 
 
