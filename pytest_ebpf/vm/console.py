@@ -12,6 +12,7 @@ _STAMP = re.compile(r"^\[ *\d+\.\d+\](\[ *[TC]\d+\])? ?")
 _PANIC = re.compile(r"Kernel panic - not syncing: (?P<why>.*)")
 # The first line of an oops: arch/x86/mm/fault.c, arch/x86/kernel/dumpstack.c and traps.c, lib/bug.c.
 _OOPS = re.compile(r"(BUG: .*|kernel BUG at .*|Oops: .*|general protection fault.*|traps: PANIC: .*|PANIC: double .*)")
+_OUT_OF_MEMORY = re.compile(r"^(\[.*?\] )?Out of memory: Killed process", re.MULTILINE)  # mm/oom_kill.c
 _QEMU = re.compile(r"^(\S*qemu-system-\S+: )?(error: )?")
 _MAX_TAIL = 1 << 18
 _BEFORE = 4  # lines shown before the first of a death
@@ -28,9 +29,12 @@ def find_death(console: str) -> str:
 
 
 def find_last_words(console: str) -> str:
-    """What the agent's process 1 said last of itself, empty if nothing."""
+    """What the agent's process 1 said last of itself, and whether memory had run out; empty if nothing."""
     said = re.findall(r"^pytest-ebpf: (.*)$", console, re.MULTILINE)
-    return str(said[-1]) if said else ""
+    words = [str(said[-1])] if said else []
+    if _OUT_OF_MEMORY.search(console):
+        words.append("it had run out of memory")
+    return ", ".join(words)
 
 
 def find_complaint(messages: str) -> str:
