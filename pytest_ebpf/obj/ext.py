@@ -57,11 +57,11 @@ class ExtInfo:
 
 def _line_info(rows: list[tuple[int, ...]], *, btf: Btf, start: int) -> tuple[LineInfo, ...]:
     """There are thousands of these in an object, and each of their texts many times."""
-    string = btf.string
-    texts = {offset: string(offset).strip() for offset in {row[2] for row in rows}}
+    files = {offset: btf.string(offset) for offset in {row[1] for row in rows}}
+    texts = {offset: btf.string(offset).strip() for offset in {row[2] for row in rows}}
     return tuple(
         [
-            LineInfo((at - start) // 8, string(file), where >> 10, where & 0x3FF, texts[line], file, line, where)
+            LineInfo((at - start) // 8, files[file], where >> 10, where & 0x3FF, texts[line], file, line, where)
             for at, file, line, where in rows
         ]
     )
