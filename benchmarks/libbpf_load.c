@@ -92,6 +92,9 @@ static long walked_in_log(void)
 	return found ? atol(found + strlen("processed ")) : -1;
 }
 
+/* BPF_MAP_TYPE_CGRP_STORAGE, which the headers of Linux 6.1 do not name yet. */
+#define CGRP_STORAGE 32
+
 /* What objects leave open for their user space to set; ours.py sets the same. */
 static void complete(struct bpf_map *map)
 {
@@ -102,8 +105,8 @@ static void complete(struct bpf_map *map)
 	case BPF_MAP_TYPE_SK_STORAGE:
 	case BPF_MAP_TYPE_INODE_STORAGE:
 	case BPF_MAP_TYPE_TASK_STORAGE:
-	case BPF_MAP_TYPE_CGRP_STORAGE:
 	case BPF_MAP_TYPE_STRUCT_OPS:
+	case CGRP_STORAGE:
 		return;
 	default:
 		break;
