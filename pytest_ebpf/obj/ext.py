@@ -49,19 +49,23 @@ class ExtInfo:
         return InsnInfo(
             tuple(FuncInfo((at - start) // 8, type_id) for at, type_id in funcs),
             _line_info(_cut(self.lines.get(section, []), start=start, end=end), btf=btf, start=start),
-            tuple(
-                CoreReloc((at - start) // 8, type_id, btf.string(access), kind) for at, type_id, access, kind in core
-            ),
+            _core_relocs(core, btf=btf, start=start),
         )
+
+
+def _core_relocs(rows: list[tuple[int, ...]], *, btf: Btf, start: int) -> tuple[CoreReloc, ...]:
+    accesses = {offset: btf.string(offset) for offset in {row[2] for row in rows}}
+    return tuple([CoreReloc((at - start) // 8, type_id, accesses[access], kind) for at, type_id, access, kind in rows])
 
 
 def _line_info(rows: list[tuple[int, ...]], *, btf: Btf, start: int) -> tuple[LineInfo, ...]:
     """There are thousands of these in an object, and each of their texts many times."""
+    new = tuple.__new__  # what LineInfo() calls, without the call between
     files = {offset: btf.string(offset) for offset in {row[1] for row in rows}}
     texts = {offset: btf.string(offset).strip() for offset in {row[2] for row in rows}}
     return tuple(
         [
-            LineInfo((at - start) // 8, files[file], where >> 10, where & 0x3FF, texts[line], file, line, where)
+            new(LineInfo, ((at - start) // 8, files[file], where >> 10, where & 0x3FF, texts[line], file, line, where))
             for at, file, line, where in rows
         ]
     )

@@ -67,25 +67,39 @@ def pack_insns(insns: Iterable[Insn], *, byteorder: str = "little") -> bytes:
 class Code:
     """Instructions as bytes, which reads and writes one at a time: a plan changes few among many."""
 
-    __slots__ = ("_byteorder", "data")
+    __slots__ = ("_dst", "_layout", "_src", "data")
 
     def __init__(self, data: bytes, *, byteorder: str = "little") -> None:
         self.data = bytearray(data)
-        self._byteorder = byteorder
+        self._layout = _LITTLE if byteorder == "little" else _BIG
+        self._dst, self._src = (0, 4) if byteorder == "little" else (4, 0)  # where the registers are in their byte
 
     def __len__(self) -> int:
         return len(self.data) // INSN_SIZE
 
     def __getitem__(self, index: int) -> Insn:
-        return unpack_insns(self.data[self._slot(index)], byteorder=self._byteorder)[0]
+        code, regs, off, imm = self._layout.unpack_from(self.data, self._at(index))
+        return Insn(code, regs >> self._dst & 15, regs >> self._src & 15, off, imm)
 
     def __setitem__(self, index: int, insn: Insn) -> None:
-        self.data[self._slot(index)] = pack_insns((insn,), byteorder=self._byteorder)
+        code, dst, src, off, imm = insn
+        self._layout.pack_into(self.data, self._at(index), code, dst << self._dst | src << self._src, off, imm)
 
-    def _slot(self, index: int) -> slice:
-        if not 0 <= index < len(self):
+    def raw(self, index: int) -> bytes:
+        """The instruction's bytes: 16 of a 64-bit load, if there are that many, else 8."""
+        at = self._at(index)
+        return bytes(self.data[at : at + INSN_SIZE * (1 + (self.data[at] == LD_IMM64))])
+
+    def put(self, index: int, raw: bytes) -> None:
+        """Write what ``raw`` gave for a like instruction."""
+        at = self._at(index)
+        self.data[at : at + len(raw)] = raw
+
+    def _at(self, index: int) -> int:
+        at = index * INSN_SIZE
+        if index < 0 or at + INSN_SIZE > len(self.data):
             raise IndexError(f"no instruction {index}: there are {len(self)}")
-        return slice(index * INSN_SIZE, (index + 1) * INSN_SIZE)
+        return at
 
 
 def slots_with_code(data: bytes, code: int) -> Iterator[int]:

@@ -38,7 +38,7 @@ def patch_insn(insns: Code, index: int, *, local: Value, target: Value) -> None:
         if insn.code & _SOURCE_REGISTER:
             raise _not_relocatable(insn)
         _check(insn.imm, local, bits=32)
-        insns[index] = insn._replace(imm=_signed(target.number, 32))
+        insns[index] = Insn(insn.code, insn.dst, insn.src, insn.off, _signed(target.number, 32))
     elif klass in (_LDX, _ST, _STX):
         _check(insn.off, local, bits=16)
         insns[index] = _memory(insn, local=local, target=target)
@@ -64,7 +64,7 @@ def _memory(insn: Insn, *, local: Value, target: Value) -> Insn:
             f"CO-RE: the field lies {target.number} bytes into its struct, past what an instruction reaches"
         )
     if not (target.size and local.size and target.size != local.size):
-        return insn._replace(off=target.number)
+        return Insn(insn.code, insn.dst, insn.src, target.number, insn.imm)  # most relocations end here
     if not local.resizable or local.resizable != target.resizable:
         raise Unpatchable(
             f"is {target.size} bytes here and {local.size} in the program, and only pointers and unsigned integers "

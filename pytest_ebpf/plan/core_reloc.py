@@ -38,7 +38,7 @@ class Relocator:
     ``modules``: BTF of kernel modules, searched for types of names that ``target`` does not have.
     """
 
-    __slots__ = ("_candidates", "_resolved", "local", "modules", "target")
+    __slots__ = ("_candidates", "_patched", "_resolved", "local", "modules", "target")
 
     def __init__(self, local: Btf, target: Btf | None, *, modules: Sequence[Btf] = ()) -> None:
         self.local = local
@@ -46,6 +46,7 @@ class Relocator:
         self.modules = modules
         self._candidates: dict[int, tuple[tuple[Btf, int], ...]] = {}
         self._resolved: dict[tuple[int, str, int], Resolved] = {}
+        self._patched: dict[tuple[int, str, int, bytes], bytes] = {}
 
     def relocate(self, insns: Code, relocs: Sequence[CoreReloc], *, lines: Sequence[LineInfo] = ()) -> dict[int, str]:
         """Patch ``insns`` in place. Returns a note per poisoned instruction (index -> words).
@@ -71,6 +72,19 @@ class Relocator:
         return found
 
     def _apply(self, insns: Code, reloc: CoreReloc) -> str:
+        """The same access to the same field is in an object a hundred times, in the same instruction."""
+        before = insns.raw(reloc.insn)
+        key = (reloc.type_id, reloc.access, reloc.kind, before)
+        after = self._patched.get(key)
+        if after is not None:
+            insns.put(reloc.insn, after)
+            return ""
+        missing = self._patch(insns, reloc)
+        if not missing:
+            self._patched[key] = insns.raw(reloc.insn)[: len(before)]
+        return missing
+
+    def _patch(self, insns: Code, reloc: CoreReloc) -> str:
         resolved = self.resolve(reloc)
         if resolved.target.number is None:
             poison_insn(insns, reloc.insn)

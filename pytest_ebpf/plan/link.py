@@ -149,7 +149,7 @@ def _func_info(placed: tuple[tuple[int, ProgramDef], ...]) -> tuple[tuple[int, i
 
 
 def _moved(row: LineInfo, start: int) -> LineInfo:
-    return LineInfo(start + row[0], *row[1:])
+    return tuple.__new__(LineInfo, (start + row[0], *row[1:]))  # LineInfo() without the call between
 
 
 def _line_info(placed: tuple[tuple[int, ProgramDef], ...]) -> tuple[LineInfo, ...]:

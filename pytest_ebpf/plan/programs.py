@@ -6,6 +6,8 @@ import hashlib
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
 
 from pytest_ebpf.agent.ops import FdPatch, Obj
 from pytest_ebpf.errors import PlanError
@@ -22,6 +24,7 @@ __all__ = ["FUNC_INFO_SIZE", "LINE_INFO_SIZE", "Preparer", "Records", "digest", 
 
 FUNC_INFO_SIZE, LINE_INFO_SIZE = 8, 16  # struct bpf_func_info, bpf_line_info
 _ELSEWHERE = {"map": "map", "data": "variable", "func": "function"}  # externs that another object has to define
+_KERNEL_RECORD = itemgetter(*map(LineInfo._fields.index, ("insn", "file_off", "line_off", "line_col")))
 _LOADS = ("map", "data", "func", "extern")  # relocations of instructions that take two slots
 
 
@@ -204,5 +207,5 @@ def pack_records(linked: Linked, *, byteorder: str) -> Records:
 
 def _line_records(rows: Sequence[LineInfo], *, code: str) -> bytes:
     """struct bpf_line_info, one after the other."""
-    words = [word for row in rows for word in (row.insn, row.file_off, row.line_off, row.line_col)]
-    return struct.pack(f"{code}{len(words)}I", *words)
+    words = chain.from_iterable(map(_KERNEL_RECORD, rows))
+    return struct.pack(f"{code}{4 * len(rows)}I", *words)

@@ -8,7 +8,7 @@ from plan_facts import types
 from pytest_ebpf.btf import types as t
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import PlanError
-from pytest_ebpf.obj.insn import CALL, LD_IMM64, Insn
+from pytest_ebpf.obj.insn import CALL, LD_IMM64, Code, Insn, pack_insns, unpack_insns
 from pytest_ebpf.obj.object import CoreReloc, LineInfo
 from pytest_ebpf.plan.core_patch import POISON_CORE
 from pytest_ebpf.plan.core_reloc import Relocator
@@ -223,8 +223,9 @@ def test_without_kernel_types_only_local_questions_can_be_answered() -> None:
 
 def patched(relocator: Relocator, insns: list[Insn], *relocs: CoreReloc) -> tuple[list[Insn], dict[int, str]]:
     lines = [LineInfo(0, "task.c", 12, 3, "  int pid = task->pid;", 0, 0, 0)]
-    notes = relocator.relocate(insns, relocs, lines=lines)
-    return insns, notes
+    code = Code(pack_insns(insns))
+    notes = relocator.relocate(code, relocs, lines=lines)
+    return list(unpack_insns(code.data)), notes
 
 
 def test_an_offset_goes_into_the_load(relocator: Relocator) -> None:
@@ -302,8 +303,14 @@ def test_a_sign_extended_enumerator_of_an_old_compiler_stays_one() -> None:
     local = types(t.Enum("e", 4, (("MINUS", 0xFFFFFFFF),)))
     target = types(t.Enum("e", 4, (("MINUS", 0xFFFFFFFE),)))
     insns = [Insn(LD_IMM64, 1, 0, 0, -1), Insn(0, 0, 0, 0, -1)]
-    Relocator(local, target).relocate(insns, [CoreReloc(0, 1, "0", VALUE)])
-    assert insns == [Insn(LD_IMM64, 1, 0, 0, -2), Insn(0, 0, 0, 0, -1)]
+    insns, _ = patched(Relocator(local, target), insns * 2, CoreReloc(0, 1, "0", VALUE), CoreReloc(2, 1, "0", VALUE))
+    assert insns == [Insn(LD_IMM64, 1, 0, 0, -2), Insn(0, 0, 0, 0, -1)] * 2
+
+
+def test_the_same_access_again_changes_only_what_it_changed_before(relocator: Relocator) -> None:
+    insns = [Insn(LDX_W, 1, 2, 0), Insn(LDX_W, 1, 2, 0), Insn(LDX_W, 3, 2, 0), Insn(0x95)]
+    insns, _ = patched(relocator, insns, *(CoreReloc(at, 7, "0:0", OFFSET) for at in (0, 1, 2)))
+    assert insns == [Insn(LDX_W, 1, 2, 16), Insn(LDX_W, 1, 2, 16), Insn(LDX_W, 3, 2, 16), Insn(0x95)]
 
 
 def test_a_field_is_looked_up_once(relocator: Relocator) -> None:
