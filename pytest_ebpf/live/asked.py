@@ -52,6 +52,7 @@ def options_of(asked: Asked, *, obj: ObjectFile, session: Session) -> LoadOption
     """``UsageError`` for words that no option has; what the object does not have is found when it is planned."""
     from pytest_ebpf.plan.options import LoadOptions
 
+    _check_shapes(asked)
     names = (asked.only,) if isinstance(asked.only, str) else tuple(asked.only or ())
     if asked.only is not None and not names:
         raise UsageError("only=() would load nothing: name the programs to load")
@@ -71,6 +72,18 @@ def options_of(asked: Asked, *, obj: ObjectFile, session: Session) -> LoadOption
     if asked.pin_path:
         given["pin_path"] = str(asked.pin_path)
     return LoadOptions(**given)
+
+
+def _check_shapes(asked: Asked) -> None:
+    for option in ("globals", "maps", "programs", "kconfig"):
+        value = getattr(asked, option)
+        if not isinstance(value, Mapping):
+            raise UsageError(f"{option}={value!r} is no dict", hint=f'Write {option}={{"name": value}}.')
+    names = asked.only
+    if names is None or isinstance(names, str):
+        return
+    if not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"only={names!r} names no programs", hint='Write only="name" or only=["one", "two"].')
 
 
 def _map(name: str, value: Any, *, obj: ObjectFile, session: Session) -> MapOverride:

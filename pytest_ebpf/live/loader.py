@@ -169,7 +169,9 @@ class Bpf:
 
     def _object(self, path: Source) -> ObjectFile:
         """Parsed, and linked when there are several, at most once."""
-        paths = [path] if isinstance(path, str | os.PathLike) else list(path)
+        paths = [path] if isinstance(path, str | os.PathLike) else path
+        if not isinstance(paths, Sequence) or not all(isinstance(each, str | os.PathLike) for each in paths):
+            raise UsageError(f"{path!r} is no path of an object file, nor a list of such")
         if not paths:
             raise UsageError("no object file to load")
         from pytest_ebpf.obj.read import read_bytes

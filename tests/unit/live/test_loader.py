@@ -208,6 +208,24 @@ def test_nothing_to_load(target_on: Target) -> None:
         Bpf(target_on(), directories=[OBJECTS]).load("config.bpf.o", only=[])
 
 
+@pytest.mark.parametrize(
+    ("path", "options", "words"),
+    [
+        (3, {}, "3 is no path of an object file"),
+        ([3], {}, r"\[3\] is no path of an object file"),
+        ("config.bpf.o", {"only": 3}, "only=3 names no programs"),
+        ("config.bpf.o", {"only": [3]}, r"only=\[3\] names no programs"),
+        ("config.bpf.o", {"globals": [1]}, r"globals=\[1\] is no dict"),
+        ("config.bpf.o", {"maps": 3}, "maps=3 is no dict"),
+        ("config.bpf.o", {"programs": "police"}, "programs='police' is no dict"),
+        ("config.bpf.o", {"kconfig": ["CONFIG_HZ"]}, "kconfig=.* is no dict"),
+    ],
+)
+def test_arguments_of_another_shape(target_on: Target, path: object, options: dict[str, object], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        Bpf(target_on(), directories=[OBJECTS]).load(path, **options)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("level", [-1, "2"])
 def test_a_log_level_that_is_none(target_on: Target, level: Any) -> None:
     with pytest.raises(UsageError, match=r"log_level=.* is no level"):
