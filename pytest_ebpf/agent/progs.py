@@ -19,10 +19,11 @@ from pytest_ebpf.agent.uapi import ATTR_BTF_LOAD, ATTR_PROG_LOAD, PROG_INFO, Cmd
 __all__ = ["btf_load", "prog_load"]
 
 _FIRST_LOG = 64 << 10
-_TRACE_LOG = 1 << 20
+_TRACE_LOG = 16 << 20  # costs only what is written to it (Memory), and nearly every trace fits the first time
 _MAX_LOG = (1 << 30) - 1  # kernel/bpf/verifier.c refuses more (UINT_MAX >> 2)
 _STATS = 4
 _TRACE = 1
+_EVERY_TRACE = 1 | 2
 _INSN_SIZE = 8
 _IMM = Struct("=i")
 _FDS = Struct("=i")
@@ -37,13 +38,14 @@ class _Attempt:
     level: int
 
 
-def _load(cmd: Cmd, layout: Layout, *, fields: dict[str, int | bytes], level: int, room: int) -> _Attempt:
-    """Load with a log as long as it takes.
+def _load(
+    cmd: Cmd, layout: Layout, *, fields: dict[str, int | bytes], level: int, room: int, limit: int = 0
+) -> _Attempt:
+    """Load with a log as long as it takes, or ``limit``.
 
     ENOSPC says that the log did not fit and hides the verdict, so the load is repeated: since Linux 6.4 with the
     size that the kernel asked for (log_true_size, commit 47a71c1f9af0), before with four times the buffer.
     """
-    limit = 0
     while True:
         log = Memory(room) if level else None
         attr = layout.pack(
@@ -63,7 +65,7 @@ def _log_limit() -> int:
     """How large a log may grow: a quarter of the free memory, as the log exists three times before it is read."""
     for line in read_text("/proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
-            return min(_MAX_LOG, max(_TRACE_LOG * 16, int(line.split()[1]) * 1024 // 4))
+            return min(_MAX_LOG, max(_TRACE_LOG, int(line.split()[1]) * 1024 // 4))
     return _MAX_LOG
 
 
@@ -124,7 +126,9 @@ class _Program:
         return fields
 
     def load(self, level: int, *, room: int) -> _Attempt:
-        return _load(Cmd.PROG_LOAD, ATTR_PROG_LOAD, fields=self._fields, level=level, room=room)
+        limit = self._op.log_limit
+        room = min(room, limit) if limit else room
+        return _load(Cmd.PROG_LOAD, ATTR_PROG_LOAD, fields=self._fields, level=level, room=room, limit=limit)
 
 
 def prog_load(op: ProgLoad, batch: Batch) -> Result:
@@ -135,7 +139,7 @@ def prog_load(op: ProgLoad, batch: Batch) -> Result:
     """
     program = _Program(op, batch)
     began = time.perf_counter_ns()
-    attempt = program.load(op.log_level, room=_FIRST_LOG)
+    attempt = program.load(op.log_level, room=_TRACE_LOG if op.log_level & _EVERY_TRACE else _FIRST_LOG)
     took = time.perf_counter_ns() - began
     truncated = attempt.result == -ENOSPC
     if truncated:  # the verdict is hidden behind the log

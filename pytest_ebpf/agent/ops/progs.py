@@ -34,7 +34,8 @@ class ProgLoad:
     """BPF_PROG_LOAD -> ProgLoaded or ProgRejected.
 
     ``log_level`` 0: no log. Otherwise the complete log comes back however long it is. A program rejected at level 4
-    is loaded once more at level 1|4, so that a rejection always carries its trace.
+    is loaded once more at level 1|4, so that a rejection always carries its trace. ``log_limit``: at most that many
+    bytes of log (0: all), before Linux 6.4 the first, since then the last; ``truncated`` then says that there is more.
     ``func_info``/``line_info`` are the kernel's records (instruction offsets in units of 8 bytes).
     """
 
@@ -57,6 +58,7 @@ class ProgLoad:
     fd_array: tuple[Obj, ...] = ()
     kern_version: int = 0
     site: str = ""
+    log_limit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
