@@ -6,10 +6,13 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pytest_ebpf.verifier import expect
 from pytest_ebpf.verifier.lines import INSN, PROCESSED, is_note, is_statistic, is_trace, source_of
+
+if TYPE_CHECKING:
+    from pytest_ebpf.verifier.classify import Rejection
 
 __all__ = ["Diagnosis", "LineInfoLike", "SourceLine", "VerifierLog", "VerifierStats", "locate", "parse_log"]
 
@@ -81,6 +84,19 @@ class VerifierLog:
     stats: VerifierStats = VerifierStats()
     diagnosis: Diagnosis | None = None
     log_level: int = 0
+
+    @property
+    def rejected(self) -> bool:
+        """Whether this is the log of a program that did not load. A log without a verdict (empty, or cut off before
+        the statistics) counts as one: what loads ends with statistics at every log level above 0."""
+        return bool(self.messages or self.diagnosis) or self.stats.insns is None
+
+    @property
+    def rejection(self) -> Rejection | None:
+        """The class of the rejection, with a headline; None for an accepted program."""
+        from pytest_ebpf.verifier.classify import classify
+
+        return classify(self)
 
     def has(self, pattern: str) -> bool:
         """Whether a line matches ``pattern``: literal text with ``{{regex}}`` holes."""

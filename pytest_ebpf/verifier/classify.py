@@ -1,0 +1,75 @@
+"""From a parsed log to the class of its rejection."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pytest_ebpf.verifier.classes import CLASSES
+from pytest_ebpf.verifier.log import VerifierLog
+from pytest_ebpf.verifier.rules import find_rule
+
+__all__ = ["Rejection", "classify"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """What a rejection is about.
+
+    ``class_id`` is the stable class (``CLASSES``), ``rule_id`` the rule that found it ("" where none did), ``kind``
+    who has to act on it (``KINDS``), ``headline`` one sentence, ``message`` the verifier's own words, ``fields`` what
+    the message names (``reg``, ``off``, ``size``, ...), ``advice`` what people do about it.
+    """
+
+    class_id: str
+    kind: str
+    headline: str
+    message: str
+    rule_id: str = ""
+    fields: tuple[tuple[str, str], ...] = ()
+    advice: str = ""
+
+    def field(self, name: str) -> str:
+        """What the message says under that name, "" when nothing."""
+        return dict(self.fields).get(name, "")
+
+
+def classify(log: VerifierLog) -> Rejection | None:
+    """The class of a rejection; None for the log of an accepted program.
+
+    Never raises: an unknown message is class ``unknown`` with its words in full, a log without one ``no-verdict``.
+    """
+    if not log.rejected:
+        return None
+    messages = log.messages or log.notes[-1:]
+    found = find_rule(messages)
+    if found is None:
+        return _without_rule(log, messages)
+    rule, match = found
+    fields = {name: text for name, text in match.groupdict().items() if text is not None}
+    cls = CLASSES[rule.cls]
+    return Rejection(
+        class_id=cls.id,
+        kind=rule.kind or cls.kind,
+        headline=_fill(rule.headline, fields),
+        message=log.error or "; ".join(messages),
+        rule_id=rule.id,
+        fields=tuple(fields.items()),
+        advice=rule.advice or cls.advice,
+    )
+
+
+def _fill(headline: str, fields: dict[str, str]) -> str:
+    """``{name}`` replaced; of ``{func}`` and ``{func2}`` (two wordings of one rule) the one that is there."""
+    return re.sub(r"\{(\w+)\}", lambda name: fields.get(name[1]) or fields.get(name[1] + "2", "this"), headline)
+
+
+def _without_rule(log: VerifierLog, messages: tuple[str, ...]) -> Rejection:
+    words = "; ".join(messages) or (log.diagnosis.headline if log.diagnosis else "")
+    if words:
+        cls, headline = CLASSES["unknown"], f"not a message that is known here: {words}"
+    elif log.text.strip():
+        cls, headline = CLASSES["no-verdict"], "the log was cut off before the verdict"
+    else:
+        cls, headline = CLASSES["no-verdict"], "there is no log: the kernel refused without a word"
+    return Rejection(cls.id, cls.kind, headline, words, advice=cls.advice)
