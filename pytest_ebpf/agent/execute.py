@@ -10,10 +10,12 @@ from typing import Any
 from pytest_ebpf.agent import ops as o
 from pytest_ebpf.agent.arena import mem_read, mem_write
 from pytest_ebpf.agent.batch import Batch
+from pytest_ebpf.agent.files import read_tree, write_file, write_tree
 from pytest_ebpf.agent.handles import Refused, Table
 from pytest_ebpf.agent.info import info_by_fd, next_id, obj_by_id
 from pytest_ebpf.agent.introspect import all_ids, enable_stats, fd_info, info_arrays
 from pytest_ebpf.agent.kernel_btf import btf_by_name
+from pytest_ebpf.agent.leftovers import watch_around
 from pytest_ebpf.agent.links import (
     iter_read,
     link_create,
@@ -28,14 +30,31 @@ from pytest_ebpf.agent.links import (
     prog_query,
     raw_tracepoint_open,
 )
-from pytest_ebpf.agent.machine import describe, list_dir, make_dir, mount, open_file, read_file, write_file
+from pytest_ebpf.agent.machine import describe, list_dir, make_dir, mount, open_file, read_file
 from pytest_ebpf.agent.map_batch import map_delete_many, map_dump, map_take_many, map_update
 from pytest_ebpf.agent.maps import map_create, map_delete, map_freeze, map_get, map_pop, map_set
+from pytest_ebpf.agent.mounts import mount_ns, run_inside
 from pytest_ebpf.agent.netns import net_ns, netlink
 from pytest_ebpf.agent.perf import perf_drain, perf_open
+from pytest_ebpf.agent.processes import process_read, process_signal, process_write, start
 from pytest_ebpf.agent.progs import btf_load, prog_load
 from pytest_ebpf.agent.rings import ring_drain
 from pytest_ebpf.agent.scopes import close, scope_close, scope_open
+from pytest_ebpf.agent.sockets import (
+    pid_fd,
+    socket_accept,
+    socket_bind,
+    socket_connect,
+    socket_get,
+    socket_listen,
+    socket_name,
+    socket_open,
+    socket_peer,
+    socket_receive,
+    socket_send,
+    socket_set,
+    socket_shutdown,
+)
 from pytest_ebpf.agent.spawn import spawn
 from pytest_ebpf.agent.syscalls import error_text
 from pytest_ebpf.agent.testrun import prog_run, prog_run_many
@@ -94,17 +113,39 @@ EXECUTE: dict[type[Any], Callable[[Any, Batch], o.Result]] = {
     o.WriteFile: write_file,
     o.MakeDir: make_dir,
     o.OpenFile: open_file,
+    o.ReadTree: read_tree,
+    o.WriteTree: write_tree,
     o.Mount: mount,
+    o.MountNs: mount_ns,
+    o.WatchAround: watch_around,
+    o.In: lambda op, batch: run_inside(op, batch, run=_one),
     o.NetNs: net_ns,
     o.Netlink: netlink,
     o.Spawn: spawn,
+    o.Start: start,
+    o.ProcessRead: process_read,
+    o.ProcessWrite: process_write,
+    o.ProcessSignal: process_signal,
+    o.PidFd: pid_fd,
+    o.SocketAccept: socket_accept,
+    o.SocketBind: socket_bind,
+    o.SocketConnect: socket_connect,
+    o.SocketGet: socket_get,
+    o.SocketListen: socket_listen,
+    o.SocketName: socket_name,
+    o.SocketOpen: socket_open,
+    o.SocketPeer: socket_peer,
+    o.SocketReceive: socket_receive,
+    o.SocketSend: socket_send,
+    o.SocketSet: socket_set,
+    o.SocketShutdown: socket_shutdown,
     o.ScopeOpen: scope_open,
     o.ScopeClose: scope_close,
 }
 
 _FAILURES = (o.Failed, o.ProgRejected)
 # Fields that say which thing an op is about, the most telling first.
-_SUBJECTS = ("path", "target", "map", "prog", "link", "obj", "event", "argv", "name", "kind", "config1")
+_SUBJECTS = ("path", "target", "map", "prog", "link", "socket", "obj", "event", "argv", "name", "kind", "config1")
 
 
 def execute(ops: Sequence[o.Op], *, table: Table, scope: o.Handle | None = None) -> list[o.Result]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.live.inventory import Inventory
     from pytest_ebpf.live.loaded import Loaded
     from pytest_ebpf.live.rejects import Rejects
+    from pytest_ebpf.live.sockets import Process, Socket
     from pytest_ebpf.live.spec import Spec
     from pytest_ebpf.obj.object import ObjectFile
     from pytest_ebpf.plan.feature_base import Answer
@@ -127,6 +128,42 @@ class Bpf:
         from pytest_ebpf.live.attach_cgroup import make_cgroup
 
         return make_cgroup(self.session, name=name or f"pytest-ebpf-{os.getpid()}-{next(self._numbers)}")
+
+    def socket(
+        self,
+        kind: str,
+        *,
+        family: str = "",
+        protocol: int = 0,
+        netns: object = None,
+        cgroup: Cgroup | str | None = None,
+        reuse_port: bool = False,
+    ) -> Socket:
+        """A socket where the kernel under test is, closed with the test: ``.bind()``, ``.listen()``, ``.connect(to)``,
+        ``.accept()``, ``.send(data)``, ``.recv()``.
+
+        ``kind``: "tcp", "udp", "raw", "packet", or of unix sockets "stream", "dgram", "seqpacket". ``family``: "ipv4"
+        (default), "ipv6", "unix". ``netns``: a namespace other than the agent's. ``cgroup``: the group it belongs to.
+        ``reuse_port``: SO_REUSEPORT.
+        """
+        from pytest_ebpf.live.sockets import open_socket
+
+        return open_socket(
+            self.session,
+            kind,
+            family=family,
+            protocol=protocol,
+            netns=netns,
+            cgroup=cgroup,
+            reuse_port=reuse_port,
+        )
+
+    def process(self, pid: int = 0) -> Process:
+        """A descriptor of a process (Linux 5.3), the key of a task storage map; 0: the one that makes the system calls
+        of this test (``bpf.socket``, ``prog.attach``)."""
+        from pytest_ebpf.live.sockets import open_process
+
+        return open_process(self.session, pid)
 
     @property
     def loaded(self) -> Inventory:

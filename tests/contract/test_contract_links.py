@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from bpf_asm import (
     returning,
 )
 from contract_kernels import Run
+from contract_names import cgroup_root, unique
 
 from pytest_ebpf.agent.ops import (
     Close,
@@ -74,19 +74,10 @@ XDP_ATTACH, EGRESS, PERF_EVENT_ATTACH = 37, 1, 41
 LOOPBACK = 1
 
 
-def unique(prefix: str) -> str:
-    return f"{prefix}-{os.getpid()}-{os.urandom(4).hex()}"
-
-
 def counter(run: Run, handle: Handle) -> int:
     data = check(run(MapGet(handle, KEY))[0], Value).data
     assert data is not None
     return int(struct.unpack("=Q", data)[0])
-
-
-def cgroup_root(kernel: Kernel) -> str:
-    mounts = check(kernel.run([ReadFile("/proc/self/mounts")])[0], Data).data.decode()
-    return next(line.split()[1] for line in mounts.splitlines() if line.split()[2] == "cgroup2")
 
 
 def counters(run: Run, type: int, *, value: int = 1, **more: object) -> tuple[Handle, Handle]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Union
 
 from pytest_ebpf.agent.ops.base import (
+    Address,
     FdAt,
     FdPatch,
     Handle,
@@ -56,14 +57,18 @@ from pytest_ebpf.agent.ops.machine import (
     ListDir,
     MakeDir,
     Mount,
+    MountNs,
     Netlink,
     NetNs,
     OpenFile,
     ReadFile,
+    ReadTree,
     ScopeClose,
     ScopeOpen,
     Spawn,
+    WatchAround,
     WriteFile,
+    WriteTree,
 )
 from pytest_ebpf.agent.ops.maps import (
     MapCreate,
@@ -78,6 +83,12 @@ from pytest_ebpf.agent.ops.maps import (
     MapUpdate,
     MemRead,
     MemWrite,
+)
+from pytest_ebpf.agent.ops.process import (
+    ProcessRead,
+    ProcessSignal,
+    ProcessWrite,
+    Start,
 )
 from pytest_ebpf.agent.ops.progs import (
     BtfByName,
@@ -103,19 +114,38 @@ from pytest_ebpf.agent.ops.results import (
     Kmsg,
     Leak,
     Made,
+    Named,
     NotRun,
     ProgLoaded,
     ProgRejected,
     Ran,
     RanMany,
+    Received,
     Records,
     Region,
     Result,
+    Said,
     ScopeClosed,
     Value,
 )
+from pytest_ebpf.agent.ops.sockets import (
+    PidFd,
+    SocketAccept,
+    SocketBind,
+    SocketConnect,
+    SocketGet,
+    SocketListen,
+    SocketName,
+    SocketOpen,
+    SocketPeer,
+    SocketReceive,
+    SocketSend,
+    SocketSet,
+    SocketShutdown,
+)
 
 __all__ = [
+    "Address",
     "BtfByName",
     "BtfLoad",
     "Close",
@@ -132,6 +162,7 @@ __all__ = [
     "FdPatch",
     "Handle",
     "Ids",
+    "In",
     "Info",
     "InfoArray",
     "InfoArrays",
@@ -159,6 +190,8 @@ __all__ = [
     "MemRead",
     "MemWrite",
     "Mount",
+    "MountNs",
+    "Named",
     "NetNs",
     "Netlink",
     "NextId",
@@ -173,7 +206,11 @@ __all__ = [
     "PerfDrain",
     "PerfEventOpen",
     "PerfOpen",
+    "PidFd",
     "PointerAt",
+    "ProcessRead",
+    "ProcessSignal",
+    "ProcessWrite",
     "ProgAttach",
     "ProgDetach",
     "ProgLoad",
@@ -186,20 +223,38 @@ __all__ = [
     "RanMany",
     "RawTracepointOpen",
     "ReadFile",
+    "ReadTree",
+    "Received",
     "Records",
-    "Region",
     "Ref",
+    "Region",
     "Result",
     "RingDrain",
+    "Said",
     "ScopeClose",
     "ScopeClosed",
     "ScopeOpen",
+    "SocketAccept",
+    "SocketBind",
+    "SocketConnect",
+    "SocketGet",
+    "SocketListen",
+    "SocketName",
+    "SocketOpen",
+    "SocketPeer",
+    "SocketReceive",
+    "SocketSend",
+    "SocketSet",
+    "SocketShutdown",
     "Spawn",
+    "Start",
     "TraceDrain",
     "TraceOpen",
     "Try",
     "Value",
+    "WatchAround",
     "WriteFile",
+    "WriteTree",
 ]
 
 
@@ -207,6 +262,14 @@ __all__ = [
 class Try:
     """Run ``op``; its failure does not stop the batch."""
 
+    op: Op
+
+
+@dataclass(frozen=True, slots=True)
+class In:
+    """Run ``op`` in a mount namespace: files and mounts there, commands that see them."""
+
+    mounts: Obj
     op: Op
 
 
@@ -260,11 +323,33 @@ Op = Union[
     WriteFile,
     MakeDir,
     OpenFile,
+    ReadTree,
+    WriteTree,
     Mount,
+    MountNs,
+    WatchAround,
     NetNs,
     Netlink,
     Spawn,
+    Start,
+    ProcessRead,
+    ProcessWrite,
+    ProcessSignal,
     ScopeOpen,
     ScopeClose,
+    SocketOpen,
+    SocketBind,
+    SocketListen,
+    SocketConnect,
+    SocketAccept,
+    SocketSend,
+    SocketReceive,
+    SocketName,
+    SocketPeer,
+    SocketGet,
+    SocketSet,
+    SocketShutdown,
+    PidFd,
+    In,
     Try,
 ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Union
 
 __all__ = [
+    "Address",
     "FdAt",
     "FdPatch",
     "Handle",
@@ -49,3 +50,13 @@ class FdAt:
 
     offset: int
     target: Obj
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Of a socket: IPv4 or IPv6 ``host`` and ``port`` (``scope``: ifindex of a link-local one); unix: a path or
+    "@abstract"; packet: the interface and the EtherType."""
+
+    host: str
+    port: int = 0
+    scope: int = 0

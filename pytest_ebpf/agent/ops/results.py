@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Union
 
-from pytest_ebpf.agent.ops.base import Handle
+from pytest_ebpf.agent.ops.base import Address, Handle
 
 __all__ = [
     "Data",
@@ -20,14 +20,17 @@ __all__ = [
     "Kmsg",
     "Leak",
     "Made",
+    "Named",
     "NotRun",
     "ProgLoaded",
     "ProgRejected",
     "Ran",
     "RanMany",
+    "Received",
     "Records",
     "Region",
     "Result",
+    "Said",
     "ScopeClosed",
     "Value",
 ]
@@ -219,6 +222,31 @@ class Exited:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What a process wrote from the places asked for on. ``returncode`` as in ``Exited``, None while it runs."""
+
+    stdout: bytes
+    stderr: bytes
+    returncode: int | None = None
+    pid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a socket received, and from whom where it is not connected."""
+
+    data: bytes
+    sender: Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An address of a socket."""
+
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
 class Leak:
     """A kernel object that outlived the scope that made it, and the way it is held (pinned path, attached)."""
 
@@ -253,5 +281,5 @@ class NotRun:
 
 Result = Union[
     Done, Made, Value, Data, Entries, ProgLoaded, ProgRejected, Ran, RanMany, Info, Records, Region, Kmsg, Described,
-    Exited, ScopeClosed, Failed, NotRun,
+    Exited, Said, ScopeClosed, Received, Named, Failed, NotRun,
 ]  # fmt: skip
