@@ -161,7 +161,7 @@ def execute(ops: Sequence[o.Op], *, table: Table, scope: o.Handle | None = None)
         tried = type(op) is o.Try
         result = _one(op.op if tried else op, batch)  # type: ignore[union-attr]
         results.append(result)
-        if isinstance(result, _FAILURES) and not tried:
+        if type(result) in _FAILURES and not tried:
             results.extend([o.NotRun()] * (len(ops) - len(results)))
             break
     return results

@@ -24,12 +24,11 @@ from pytest_ebpf.agent.ops import (
     OpenFile,
     ReadFile,
     Result,
-    WriteFile,
 )
 from pytest_ebpf.agent.syscalls import mount as do_mount
 from pytest_ebpf.agent.syscalls import umount
 
-__all__ = ["describe", "kill_cgroup", "list_dir", "make_dir", "mount", "open_file", "read_file", "write_file"]
+__all__ = ["describe", "kill_cgroup", "list_dir", "make_dir", "mount", "open_file", "read_file", "remove_tree"]
 
 _MS_REMOUNT, _MS_BIND = 32, 4096
 _CAP_BPF, _CAP_SYS_ADMIN = 1 << 39, 1 << 21
@@ -77,20 +76,6 @@ def list_dir(op: ListDir, batch: Batch) -> Result:
     return Data(b"".join(os.fsencode(name) + b"\0" for name in sorted(os.listdir(op.path))))
 
 
-def write_file(op: WriteFile, batch: Batch) -> Result:
-    """One write(2) where the file takes it whole, as the files of procfs, sysfs and cgroupfs need it."""
-    how = os.O_APPEND if op.append else os.O_TRUNC
-    fd = os.open(op.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, 0o644)
-    try:
-        view = memoryview(op.data)
-        while True:
-            view = view[os.write(fd, view) :]
-            if not view:
-                return Done()
-    finally:
-        os.close(fd)
-
-
 def open_file(op: OpenFile, batch: Batch) -> Result:
     """An fd of a file or directory."""
     fd = os.open(op.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -107,18 +92,19 @@ def make_dir(op: MakeDir, batch: Batch) -> Result:
         os.rmdir(op.path)
         raise
     entry = batch.own(fd, "dir", name=op.path, site=op.site)
-    entry.closers.append(lambda: _remove(op.path))
+    entry.closers.append(lambda: remove_tree(op.path))
     return Made(entry.handle)
 
 
-def _remove(path: str) -> None:
+def remove_tree(path: str) -> None:
+    """A directory with everything in it; a cgroup with its members."""
     if os.path.exists(f"{path}/cgroup.procs"):
         _remove_cgroup(path)
         return
     with contextlib.suppress(FileNotFoundError), os.scandir(path) as entries:
         for entry in list(entries):
             if entry.is_dir(follow_symlinks=False):
-                _remove(entry.path)
+                remove_tree(entry.path)
             else:
                 os.unlink(entry.path)
         os.rmdir(path)

@@ -19,7 +19,7 @@ from pytest_ebpf.agent.handles import Entry, Refused
 from pytest_ebpf.agent.ops import Data, Failed, Made, Netlink, NetNs, Obj, Result
 from pytest_ebpf.agent.syscalls import CLONE_NEWNET, error_text, mount, setns, umount, unshare
 
-__all__ = ["inside", "inside_fd", "net_ns", "netlink"]
+__all__ = ["in_thread", "inside", "inside_fd", "net_ns", "netlink"]
 
 T = TypeVar("T")
 _MS_BIND = 4096
@@ -33,7 +33,7 @@ _RECEIVE = 1 << 20
 _TIMEOUT = 10.0
 
 
-def _in_thread(call: Callable[[], T]) -> T:
+def in_thread(call: Callable[[], T]) -> T:
     """What ``call`` returns or raises in a thread of its own."""
     values: list[T] = []
     errors: list[BaseException] = []
@@ -59,7 +59,7 @@ def inside_fd(fd: int, *, call: Callable[[], T]) -> T:
         setns(fd, CLONE_NEWNET)
         return call()
 
-    return _in_thread(body)
+    return in_thread(body)
 
 
 def inside(batch: Batch, netns: Obj | None, *, call: Callable[[], T]) -> T:
@@ -76,7 +76,7 @@ def _namespace(batch: Batch, netns: Obj) -> Entry:
 
 def net_ns(op: NetNs, batch: Batch) -> Result:
     """A new namespace. A name makes it visible to ``ip netns``."""
-    fd = _in_thread(_new_namespace)
+    fd = in_thread(_new_namespace)
     entry = batch.own(fd, "netns", name=op.name, site=op.site)
     if op.name:
         try:

@@ -21,6 +21,7 @@ from pytest_ebpf.agent.batch import Batch
 from pytest_ebpf.agent.facts import read_text
 from pytest_ebpf.agent.handles import Entry, Refused, Table
 from pytest_ebpf.agent.info import ID_KINDS, fd_kind, kernel_id
+from pytest_ebpf.agent.leftovers import leftovers, namespaces
 from pytest_ebpf.agent.ops import Close, Done, Failed, Leak, Made, Result, ScopeClose, ScopeClosed, ScopeOpen
 from pytest_ebpf.agent.syscalls import address_of, bpf, bpf_errno
 from pytest_ebpf.agent.uapi import ATTR_ID, ATTR_OBJ, Cmd, MapType
@@ -71,13 +72,14 @@ def scope_close(op: ScopeClose, batch: Batch) -> Result:
     owned = table.owned_by(scope.handle.serial)
     serials = {entry.handle.serial for entry in owned}
     watched = [_closing(entry, table=table, serials=serials, owned=owned) for entry in owned if _watched(entry)]
+    spaces = namespaces(owned)
     failures: list[str] = []
     for entry in [*owned, scope]:
         try:
             table.close(entry, how=f"closed with its scope {scope.handle.name!r}")
         except OSError as error:
             failures.append(f"{entry.label}: {error.strerror}")
-    leaks = _leaks(table, watched)
+    leaks = (*_leaks(table, watched), *leftovers(table, scope, spaces=spaces))
     if failures:
         return Failed("ScopeClose", 0, "; ".join(failures))
     return ScopeClosed(leaks)

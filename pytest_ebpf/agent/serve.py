@@ -139,7 +139,8 @@ def _watch(fd: int) -> None:
         raise SystemExit(0)
 
     signal.signal(signal.SIGTERM, leave)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at the terminal is for pytest, which then hangs up
+    # Ctrl-C at the terminal is for pytest, which then hangs up. Not SIG_IGN: commands would inherit that.
+    signal.signal(signal.SIGINT, lambda signum, frame: None)
 
     def watch() -> None:
         poll = select.poll()

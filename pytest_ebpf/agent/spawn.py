@@ -1,4 +1,4 @@
-"""Running a command to its end."""
+"""Starting commands, and running one to its end."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from typing import IO
 
 from pytest_ebpf.agent.batch import Batch
 from pytest_ebpf.agent.handles import Refused
-from pytest_ebpf.agent.netns import inside
-from pytest_ebpf.agent.ops import Exited, Result, Spawn
+from pytest_ebpf.agent.leftovers import mark_scope
+from pytest_ebpf.agent.netns import in_thread, inside
+from pytest_ebpf.agent.ops import Exited, Failed, Result, Spawn
+from pytest_ebpf.agent.privileges import find_user, limit_capabilities
+from pytest_ebpf.agent.syscalls import error_text
 
-__all__ = ["spawn"]
+__all__ = ["Running", "launch", "spawn"]
 
 _CHUNK = 1 << 16
 _MAX_OUTPUT = 256 << 20  # bytes kept of each stream; the rest is read and dropped
@@ -26,10 +29,10 @@ _AFTER_EXIT = 0.2  # seconds to read on after the command's end, when a child of
 def spawn(op: Spawn, batch: Batch) -> Result:
     """The command gets a process group of its own, which is killed when time is up and when the command ends: nothing
     that it started stays behind."""
-    if not op.argv:
-        raise Refused("an empty command")
-    process = inside(batch, op.netns, call=lambda: _start(op))
-    running = _Running(process, stdin=op.stdin)
+    process = launch(op, batch, by="Spawn")
+    if isinstance(process, Failed):
+        return process
+    running = Running(process, stdin=op.stdin)
     try:
         timed_out = not running.finish(op.timeout)
     finally:
@@ -37,16 +40,46 @@ def spawn(op: Spawn, batch: Batch) -> Result:
     return Exited(process.wait(), bytes(running.stdout), bytes(running.stderr), timed_out)
 
 
-def _start(op: Spawn) -> subprocess.Popen[bytes]:
+def launch(op: Spawn, batch: Batch, *, by: str, pipe: bool = False) -> subprocess.Popen[bytes] | Failed:
+    """Start the command. ``by``: the op that asked; ``pipe``: whether its standard input is one in any case."""
+    if not op.argv:
+        raise Refused("an empty command")
+    env = {**os.environ, **dict(op.env or ()), **mark_scope(batch)}
+    stdin = subprocess.PIPE if op.stdin or pipe else subprocess.DEVNULL
+
+    def start() -> subprocess.Popen[bytes]:
+        return in_thread(lambda: _limited(op, env=env, stdin=stdin)) if op.caps >= 0 else _start(op, env, stdin=stdin)
+
+    try:
+        return inside(batch, op.netns, call=start)
+    except OSError as error:  # of the command, its directory or its cgroup: the error knows which
+        subject = os.fsdecode(error.filename) if error.filename else op.argv[0]
+        return Failed(by, error.errno or 0, f"{subject}: {error_text(error.errno or 0)}")
+    except subprocess.SubprocessError:
+        raise Refused(
+            f"{op.argv[0]} could not join {op.cgroup}: only groups without controllers for children take processes"
+        ) from None
+
+
+def _limited(op: Spawn, *, env: dict[str, str], stdin: int) -> subprocess.Popen[bytes]:
+    limit_capabilities(op.caps, uid=find_user(op.user)[0] if op.user else os.geteuid())
+    return _start(op, env, stdin=stdin)
+
+
+def _start(op: Spawn, env: dict[str, str], *, stdin: int) -> subprocess.Popen[bytes]:
     join = _joiner(f"{op.cgroup}/cgroup.procs") if op.cgroup else None
+    uid, gid = find_user(op.user) if op.user else (None, None)
     try:
         return subprocess.Popen(
             list(op.argv),
-            stdin=subprocess.PIPE if op.stdin else subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=None if op.env is None else dict(op.env),
+            env=env,
             cwd=op.cwd,
+            user=uid,
+            group=gid,
+            extra_groups=None if gid is None else (),
             start_new_session=True,
             bufsize=0,
             preexec_fn=join[1] if join else None,
@@ -62,11 +95,14 @@ def _joiner(path: str) -> tuple[int, Callable[[], int]]:
     return fd, lambda: os.write(fd, b"0")
 
 
-class _Running:
-    """A started command and what it said so far."""
+class Running:
+    """A started command and what it said so far. ``heard`` is called whenever it said more."""
 
-    def __init__(self, process: subprocess.Popen[bytes], *, stdin: bytes) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], *, stdin: bytes, heard: Callable[[], None] = lambda: None
+    ) -> None:
         self._process = process
+        self._heard = heard
         self._input = memoryview(stdin)
         self.stdout = bytearray()
         self.stderr = bytearray()
@@ -77,6 +113,7 @@ class _Running:
             self._selector.register(stream, selectors.EVENT_READ, sink)
         if process.stdin is not None:
             os.set_blocking(process.stdin.fileno(), False)
+        if process.stdin is not None and stdin:
             self._selector.register(process.stdin, selectors.EVENT_WRITE)
 
     def finish(self, timeout: float) -> bool:
@@ -108,6 +145,7 @@ class _Running:
             self._selector.unregister(stream)
         elif len(key.data) < _MAX_OUTPUT:
             key.data.extend(data)
+            self._heard()
 
     def _feed(self, stream: object) -> None:
         stdin = self._process.stdin

@@ -19,7 +19,9 @@ from functools import partial
 from pytest_ebpf.agent.uapi import SYSCALLS
 
 __all__ = [
+    "CLONE_FS",
     "CLONE_NEWNET",
+    "CLONE_NEWNS",
     "MNT_DETACH",
     "Memory",
     "address_of",
@@ -27,6 +29,7 @@ __all__ = [
     "bpf_at",
     "bpf_errno",
     "bpf_prepared",
+    "capset",
     "detached_mount",
     "error_text",
     "last_errno",
@@ -34,6 +37,7 @@ __all__ = [
     "mount",
     "perf_event_open",
     "perf_ioctl",
+    "prctl",
     "raise_memlock",
     "setns",
     "signals_held_back",
@@ -43,6 +47,8 @@ __all__ = [
 ]
 
 CLONE_NEWNET = 0x40000000
+CLONE_NEWNS = 0x00020000
+CLONE_FS = 0x00000200
 MNT_DETACH = 2
 _BIG = 1 << 20
 _PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
@@ -219,6 +225,23 @@ def unshare(flags: int) -> None:
 def setns(fd: int, kind: int) -> None:
     """setns(2), for the calling thread."""
     if _libc.setns(ctypes.c_int(fd), ctypes.c_int(kind)) != 0:
+        raise _fail()
+
+
+def prctl(option: int, value: int, *, more: int = 0) -> int:
+    """prctl(2), for the calling thread."""
+    result: int = _libc.prctl(ctypes.c_int(option), *map(ctypes.c_ulong, (value, more, 0, 0)))
+    if result < 0:
+        raise _fail()
+    return result
+
+
+def capset(*, effective: int, permitted: int, inheritable: int) -> None:
+    """capset(2), for the calling thread; each set as a number with a bit per capability."""
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3
+    sets = (effective, permitted, inheritable)
+    data = (ctypes.c_uint32 * 6)(*(one & 0xFFFFFFFF for one in sets), *(one >> 32 for one in sets))
+    if _libc.capset(header, data) != 0:
         raise _fail()
 
 

@@ -7,7 +7,19 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from pytest_ebpf.agent.ops import Handle, Op, PerfDrain, Result, RingDrain, Spawn, TraceDrain, Try
+from pytest_ebpf.agent.ops import (
+    Handle,
+    In,
+    Op,
+    PerfDrain,
+    ProcessRead,
+    ProcessWrite,
+    Result,
+    RingDrain,
+    Spawn,
+    TraceDrain,
+    Try,
+)
 from pytest_ebpf.agent.wire import Alive, Codec, Decoder, Hello, Message, Reply, Request, WireError
 from pytest_ebpf.errors import GuestLost, HarnessError
 
@@ -41,10 +53,12 @@ def needed_seconds(ops: Sequence[Op]) -> float:
     """The waiting that ops ask for themselves."""
     total = 0.0
     for op in ops:
-        inner = op.op if isinstance(op, Try) else op
+        inner = op
+        while isinstance(inner, Try | In):
+            inner = inner.op
         if isinstance(inner, Spawn):
             total += inner.timeout
-        elif isinstance(inner, RingDrain | PerfDrain | TraceDrain):
+        elif isinstance(inner, RingDrain | PerfDrain | TraceDrain | ProcessRead | ProcessWrite):
             total += inner.timeout_ms / 1000
     return total
 

@@ -16,6 +16,7 @@ from pytest_ebpf.agent.ops import (
     Described,
     Failed,
     Handle,
+    In,
     Leak,
     Made,
     Op,
@@ -126,12 +127,14 @@ def signed_by(ops: Sequence[Op], site: str) -> list[Op]:
 
 def _unsigned(op: Op) -> bool:
     """Whether it makes an object and does not say for whom."""
-    return getattr(op.op if type(op) is Try else op, "site", None) == ""
+    while isinstance(op, Try | In):
+        op = op.op
+    return getattr(op, "site", None) == ""
 
 
 def _signed(op: Op, site: str) -> Op:
-    if isinstance(op, Try):
-        return Try(_signed(op.op, site))
+    if isinstance(op, Try | In):
+        return replace(op, op=_signed(op.op, site))
     if _unsigned(op):
         return replace(op, site=site)  # type: ignore[arg-type]  # every op with a ``site`` is a dataclass with one
     return op

@@ -11,14 +11,18 @@ __all__ = [
     "ListDir",
     "MakeDir",
     "Mount",
+    "MountNs",
     "NetNs",
     "Netlink",
     "OpenFile",
     "ReadFile",
+    "ReadTree",
     "ScopeClose",
     "ScopeOpen",
     "Spawn",
+    "WatchAround",
     "WriteFile",
+    "WriteTree",
 ]
 
 
@@ -44,11 +48,28 @@ class ListDir:
 
 @dataclass(frozen=True, slots=True)
 class WriteFile:
-    """-> Done."""
+    """-> Done. A file that was not there goes with the scope; ``mode`` is for such a file."""
 
     path: str
     data: bytes
     append: bool = False
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTree:
+    """A file, or a directory with everything in it -> Data: a tar archive of what is there, named from the path on."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteTree:
+    """Unpack a tar archive into a directory, which is made if need be -> Done. What was not there goes with the
+    scope."""
+
+    path: str
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +100,19 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class MountNs:
+    """A new mount namespace, private -> Made. For ``In``; its mounts are gone when the handle closes."""
+
+    site: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchAround:
+    """Remember which mounts, interfaces, named network namespaces and control groups there are -> Done. What commands
+    add to them until the scope closes, and leave behind, is reported as a leak. For a machine of one's own."""
+
+
+@dataclass(frozen=True, slots=True)
 class NetNs:
     """A new network namespace, loopback up -> Made. Gone when the handle closes."""
 
@@ -99,7 +133,9 @@ class Netlink:
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
-    """Run a command to its end -> Exited. ``timeout`` in seconds; past it the whole process group is killed."""
+    """Run a command to its end -> Exited. ``timeout`` in seconds; past it the whole process group is killed. ``env`` is
+    added to the environment of the agent. ``user``: name or number, "" for the agent's own. ``caps``: the capabilities
+    it may have, a bit for each; -1 for those that the user has."""
 
     argv: tuple[str, ...]
     stdin: bytes = b""
@@ -108,6 +144,8 @@ class Spawn:
     cwd: str | None = None
     netns: Obj | None = None
     cgroup: str | None = None
+    user: str = ""
+    caps: int = -1
 
 
 @dataclass(frozen=True, slots=True)

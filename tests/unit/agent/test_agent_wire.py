@@ -39,6 +39,8 @@ def of_annotation(annotation: str) -> st.SearchStrategy[Any]:
     if annotation.startswith("tuple["):
         inner = annotation.removeprefix("tuple[").removesuffix(", ...]")
         return st.lists(of_annotation(inner), max_size=3).map(tuple)
+    if annotation == "Op":
+        return st.deferred(lambda: ANY_OP)
     strategies = [ATOMS[a] if a in ATOMS else of_class(getattr(ops, a)) for a in annotation.split(" | ")]
     return st.one_of(strategies)
 

@@ -1,0 +1,132 @@
+"""What commands leave behind: processes that left their group, namespaces that somebody is still in, mounts,
+interfaces, control groups."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from types import MappingProxyType
+
+from pytest_ebpf.agent.batch import Batch
+from pytest_ebpf.agent.facts import read_text
+from pytest_ebpf.agent.handles import Entry, Table
+from pytest_ebpf.agent.ops import Done, Leak, Result, WatchAround
+
+__all__ = ["leftovers", "mark_scope", "namespaces", "watch_around"]
+
+_MARK = "PYTEST_EBPF_SCOPE"
+_PATIENCE = 1.0  # seconds for a killed process to go
+_CGROUPS = "/sys/fs/cgroup"
+_KINDS = MappingProxyType({"dir": "cgroup"})  # kind of a handle -> kind of what is around
+
+
+class _Watched:
+    """What a scope that started commands knows: whether any ran, and what was there before them."""
+
+    def __init__(self) -> None:
+        self.before: frozenset[tuple[str, str]] | None = None
+
+
+def _state(scope: Entry) -> _Watched:
+    if not isinstance(scope.state, _Watched):
+        scope.state = _Watched()
+    return scope.state
+
+
+def mark_scope(batch: Batch) -> dict[str, str]:
+    """What to add to a command's environment, by which its descendants are known wherever they go."""
+    if batch.scope is None:
+        return {}
+    _state(batch.table.get(batch.scope))
+    return {_MARK: _token(batch.table, batch.scope.serial)}
+
+
+def _token(table: Table, serial: int) -> str:
+    return f"{table.boot}-{serial}"
+
+
+def watch_around(op: WatchAround, batch: Batch) -> Result:
+    """Once per scope."""
+    if batch.scope is not None:
+        watched = _state(batch.table.get(batch.scope))
+        if watched.before is None:
+            watched.before = frozenset(_around())
+    return Done()
+
+
+def _around() -> Iterator[tuple[str, str]]:
+    """(kind, name) of what commands can add to a machine."""
+    for line in read_text("/proc/self/mountinfo").splitlines():
+        yield "mount", line.split(" ")[4]
+    for kind, folder in (("interface", "/sys/class/net"), ("netns", "/run/netns"), ("cgroup", _CGROUPS)):
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if kind != "cgroup" or entry.is_dir():
+                    yield kind, entry.path if kind == "cgroup" else entry.name
+
+
+def namespaces(owned: list[Entry]) -> dict[str, Entry]:
+    """Link text in /proc/PID/ns/net -> network namespace, for ``leftovers`` after they are closed."""
+    return {f"net:[{os.fstat(entry.fd).st_ino}]": entry for entry in owned if entry.kind == "netns" and entry.fd >= 0}
+
+
+def leftovers(table: Table, scope: Entry, *, spaces: dict[str, Entry]) -> list[Leak]:
+    """End the processes of a closed scope that are still there, and tell what else outlived it."""
+    leaks: list[Leak] = []
+    if isinstance(scope.state, _Watched):
+        leaks += _end_strays(_token(table, scope.handle.serial))
+    if spaces:
+        leaks += _occupied(spaces)
+    if isinstance(scope.state, _Watched) and scope.state.before is not None:
+        leaks += _added(table, scope.state.before)
+    return leaks
+
+
+def _end_strays(token: str) -> list[Leak]:
+    deadline = time.monotonic() + _PATIENCE
+    while strays := _marked(token):
+        if time.monotonic() > deadline:
+            return [Leak("process", _name(pid), pid, "", "itself: SIGKILL did not end it") for pid in strays]
+        for pid in strays:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.005)
+    return []
+
+
+def _marked(token: str) -> list[int]:
+    wanted = f"{_MARK}={token}".encode()
+    found = []
+    for pid in _pids():
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+            if pid != os.getpid() and wanted in file.read().split(b"\0"):
+                found.append(pid)
+    return found
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+
+
+def _name(pid: int) -> str:
+    return read_text(f"/proc/{pid}/comm").strip()
+
+
+def _occupied(spaces: dict[str, Entry]) -> Iterator[Leak]:
+    for pid in _pids():
+        with contextlib.suppress(OSError):
+            entry = spaces.get(os.readlink(f"/proc/{pid}/ns/net"))
+            if entry is not None:
+                words = f"process {pid} ({_name(pid)}), which is in it"
+                yield Leak("netns", entry.handle.name, pid, entry.site, words)
+
+
+def _added(table: Table, before: frozenset[tuple[str, str]]) -> Iterator[Leak]:
+    """But for what ops made, in this scope's lifetime, for scopes that are still open."""
+    ours = {(_KINDS.get(entry.kind, entry.kind), entry.handle.name) for entry in table}
+    ours |= {("mount", f"/run/netns/{name}") for kind, name in ours if kind == "netns"}
+    for kind, name in sorted(frozenset(_around()) - before - ours):
+        yield Leak(kind, name, 0, "", "nobody: a command of the test made it")
