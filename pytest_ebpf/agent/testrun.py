@@ -76,6 +76,40 @@ class _Scratch:
         return self.ctx
 
 
+class _Plain:
+    """As ``_Scratch``, for the most frequent run: one packet and nothing else. Only what differs from packet to packet
+    is written to the attribute."""
+
+    __slots__ = ("_attr", "_bpf", "_data", "_source", "_source_view", "_view", "_words")
+
+    def __init__(self) -> None:
+        self._attr, self._source, self._data = Memory(_ATTR.size), Memory(_ROOM), Memory(2 * _ROOM)
+        _ATTR.pack_into(
+            self._attr.view, 0, 0, 0, 0, 0, self._source.address, self._data.address, 1, 0, 0, 0, 0, 0, 0, 0, 0
+        )
+        self._words = self._attr.view.cast("I")
+        self._bpf = bpf_prepared(Cmd.PROG_TEST_RUN, self._attr)
+        self._source_view, self._view = self._source.view, self._data.view
+
+    def run(self, fd: int, data: bytes) -> Ran | None:
+        """What came of it; None when the call failed, whose errno is ``last_errno()``."""
+        words = self._words
+        words[0] = fd
+        words[_DATA_SIZE_IN] = size = len(data)
+        words[_DATA_SIZE_OUT] = size + _ROOM
+        self._source_view[:size] = data
+        if self._bpf() < 0:
+            return None
+        return Ran(words[_RETVAL], bytes(self._view[: words[_DATA_SIZE_OUT]]), b"", words[_DURATION])
+
+
+def _plain(batch: Batch) -> _Plain:
+    plain = batch.table.cache.get("plain_run")
+    if not isinstance(plain, _Plain):
+        plain = batch.table.cache["plain_run"] = _Plain()
+    return plain
+
+
 def _scratch(batch: Batch) -> _Scratch:
     scratch = batch.table.cache.get("test_run")
     if not isinstance(scratch, _Scratch):
@@ -96,6 +130,13 @@ def prog_run(op: ProgRun, batch: Batch) -> Result:
     """One call."""
     entry = batch.entry(op.prog)
     type = _type(entry)
+    plain = op.repeat == 1 and op.data_out_size is None and 0 < len(op.data) <= _ROOM
+    if plain and not (op.ctx or op.flags or op.ctx_out_size or op.cpu or op.batch_size) and type not in _CTX_ONLY:
+        ran = _plain(batch).run(entry.fd, op.data)
+        if ran is not None:
+            return ran
+        if last_errno() not in (EINTR, ENOSPC):
+            return _failed("ProgRun", entry, result=-last_errno())
     scratch = _scratch(batch)
     if type in _CTX_ONLY:
         return _run_on_ctx(op, entry, scratch=scratch)

@@ -6,7 +6,7 @@ A decoder is compiled once per type: one ``struct.Struct`` reads all plain field
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from struct import Struct as Format
 from typing import Any, NamedTuple
 
@@ -94,17 +94,23 @@ def many_decoder(btf: Btf, type_id: int) -> ManyDecoder:
 
 
 def _many_rows(row: _Row) -> ManyDecoder:
-    names, converts = row.names, row.converts
+    make = _rows_maker(row)
+    return lambda data, stride: make(Format(f"{row.format.format}{stride - row.format.size}x").iter_unpack(data))
 
-    def read(data: bytes, stride: int) -> list[Any]:
-        unpack = Format(f"{row.format.format}{stride - row.format.size}x").iter_unpack
-        values = [dict(zip(names, fields, strict=True)) for fields in unpack(data)]
-        for name, convert in converts:
-            for value in values:
-                value[name] = convert(value[name])
-        return values
 
-    return read
+def _rows_maker(row: _Row) -> Callable[[Iterator[tuple[Any, ...]]], list[Any]]:
+    """Unpacked fields to dicts by an expression that is made for the type, as ``dataclass`` makes its methods: a third
+    of the time of ``dict(zip(...))``. Names are quoted; nothing else of the BTF is in it."""
+    converts = dict(row.converts)
+    fields = [f"v{index}" for index in range(len(row.names))]
+    calls = {f"c{index}": converts[name] for index, name in enumerate(row.names) if name in converts}
+    items = [
+        f"{name!r}: c{index}(v{index})" if name in converts else f"{name!r}: v{index}"
+        for index, name in enumerate(row.names)
+    ]
+    source = f"lambda rows: [{{{', '.join(items)}}} for ({''.join(f'{field}, ' for field in fields)}) in rows]"
+    made: Callable[[Iterator[tuple[Any, ...]]], list[Any]] = eval(source, {"__builtins__": {}, **calls})
+    return made
 
 
 def _checked(btf: Btf, type_id: int) -> Decoder:
@@ -166,6 +172,8 @@ def _new_piece(btf: Btf, type_id: int, *, depth: int) -> _Piece:
 
 
 def _number(btf: Btf, type_id: int, *, number: Scalar) -> _Piece:
+    if number.kind == "unit":
+        return _Piece("0s", 0, lambda data: None)
     if number.kind == "enum" and number.code:
         names = {value: EnumValue(value, name) for name, value in reversed(number.names)}
         return _Piece(number.code, number.size, lambda value: names.get(value, value))

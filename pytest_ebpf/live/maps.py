@@ -283,7 +283,8 @@ class Map:
         starts = range(0, len(dump.keys), stride)
         if keys and isinstance(keys[0], dict):
             structs = cast("list[dict[str, object]]", keys)  # all of one type
-            return [StructKey(key, raw=dump.keys[at : at + stride]) for key, at in zip(structs, starts, strict=True)]
+            raw = dump.keys
+            return [StructKey(key, raw=raw[at : at + stride]) for key, at in zip(structs, starts, strict=True)]
         if keys and isinstance(keys[0], list):
             return [hashable(key, raw=b"") for key in keys]
         return keys

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Handle, ProgLoaded, Ran, RanMany
-from pytest_ebpf.live.runs import RunInput, RunResult, plan_many, plan_run, read_many, read_run
+from pytest_ebpf.live.runs import PacketRuns, RunInput, RunResult, plan_many, plan_run, read_many, read_run
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.testrun import type_name
 from pytest_ebpf.live.values import Shape
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.live.introspect import RunStats
     from pytest_ebpf.live.kernel_info import ProgInfo
     from pytest_ebpf.live.links import Link
+    from pytest_ebpf.live.maps import Map
     from pytest_ebpf.obj.object import ObjectFile, ProgramDef
 
 __all__ = ["Program"]
@@ -27,8 +28,17 @@ __all__ = ["Program"]
 class Program:
     """A program in the kernel, until the scope that loaded it ends."""
 
-    def __init__(self, session: Session, *, definition: ProgramDef, loaded: ProgLoaded, obj: ObjectFile) -> None:
+    def __init__(
+        self,
+        session: Session,
+        *,
+        definition: ProgramDef,
+        loaded: ProgLoaded,
+        obj: ObjectFile,
+        maps: Callable[[], Mapping[str, Map]] = dict,
+    ) -> None:
         self._session = session
+        self._maps = maps
         self.definition = definition
         self._loaded = loaded
         self._obj = obj
@@ -122,6 +132,10 @@ class Program:
         ``KernelCallError``: errno 0 when refused before the call (a type that cannot run, input that cannot be), else
         the kernel's answer with a hint.
         """
+        if ctx is None and repeat == 1 and not (flags or cpu or batch_size):
+            quick = self._packets.plan(data)
+            if quick is not None:
+                return self._packets.read(self._session.one(quick, Ran))
         given = RunInput(data, ctx, repeat, flags, cpu, batch_size, self._ctx_shape)
         op = plan_run(given, self.handle, prog_type=self.type_number, program=self.name, byteorder=self._byteorder)
         result = self._session.one(op, Ran)
@@ -163,8 +177,17 @@ class Program:
         return self._obj.btf
 
     @property
+    def maps(self) -> Mapping[str, Map]:
+        """All maps of the object it came from, whether it uses them or not."""
+        return self._maps()
+
+    @property
     def _byteorder(self) -> str:
         return self._session.target.described.byteorder
+
+    @cached_property
+    def _packets(self) -> PacketRuns:
+        return PacketRuns(self.handle, prog_type=self.type_number)
 
     @cached_property
     def _ctx_shape(self) -> Shape | None:

@@ -141,7 +141,7 @@ class StructKey(Mapping[str, object]):
     __slots__ = ("_fields", "_raw")
 
     def __init__(self, fields: Mapping[str, object], *, raw: bytes) -> None:
-        self._fields = dict(fields)
+        self._fields = fields
         self._raw = raw
 
     def __getitem__(self, name: str) -> object:
