@@ -16,11 +16,19 @@ def main() -> None:
     from pytest_ebpf.cli.features import features
     from pytest_ebpf.cli.inspect import inspect
     from pytest_ebpf.cli.kernels import kernels
+    from pytest_ebpf.cli.verify import verify
     from pytest_ebpf.errors import EbpfError
 
     group = click.Group(
         "pytest-ebpf",
-        commands={"btf": btf, "doctor": doctor, "features": features, "inspect": inspect, "kernels": kernels},
+        commands={
+            "btf": btf,
+            "doctor": doctor,
+            "features": features,
+            "inspect": inspect,
+            "kernels": kernels,
+            "verify": verify,
+        },
         help="Prove an eBPF project on every kernel it ships to.",
     )
     try:

@@ -8,7 +8,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_ebpf.agent.ops import Failed, MapCreate, NotRun, ProgLoad, ProgLoaded, ProgRejected, Result, Try
-from pytest_ebpf.errors import EbpfError, GuestLost, KernelCallError, ObjectError, PlanError, errno_name
+from pytest_ebpf.errors import (
+    EbpfError,
+    GuestLost,
+    KernelCallError,
+    ObjectError,
+    PlanError,
+    ProgramRejected,
+    errno_name,
+)
 from pytest_ebpf.live.hints import hint_for
 from pytest_ebpf.live.rejects import rejection
 from pytest_ebpf.live.session import Session, Target
@@ -223,13 +231,15 @@ def _verdicts(
     found = {id(problem.definition): blank.error(problem.definition, problem.error) for problem in plan.problems}
     for planned in plan.programs:
         result = results[planned.op]
-        found[id(planned.definition)] = _verdict(plan, planned, result=result, blank=blank, stopped=stopped)
+        found[id(planned.definition)] = _verdict(
+            plan, planned, result=result, blank=blank, target=target, stopped=stopped
+        )
     order = {program.name: number for number, program in enumerate(plan.obj.programs)}
     return tuple(sorted(found.values(), key=lambda verdict: order.get(verdict.program, len(order))))
 
 
 def _verdict(
-    plan: Plan, planned: PlannedProgram, *, result: Result, blank: _Blank, stopped: EbpfError | None
+    plan: Plan, planned: PlannedProgram, *, result: Result, blank: _Blank, target: Target, stopped: EbpfError | None
 ) -> ProgramVerdict:
     op = plan.ops[planned.op]
     assert isinstance(op, Try)
@@ -239,7 +249,7 @@ def _verdict(
         case ProgLoaded():
             return _accepted(planned, result, blank=blank, size=size)
         case ProgRejected():
-            return _rejected(planned, result, blank=blank, size=size)
+            return _rejected(planned, result, blank=blank, op=op.op, target=target)
         case Failed():
             error = KernelCallError(f"{result.op}: {result.text}", op=result.op, errno=result.errno)
             return blank.error(planned.definition, error, size=size)
@@ -259,19 +269,22 @@ def _accepted(planned: PlannedProgram, result: ProgLoaded, *, blank: _Blank, siz
     return blank.verdict(planned.definition, "accepted", **known)
 
 
-def _rejected(planned: PlannedProgram, result: ProgRejected, *, blank: _Blank, size: int) -> ProgramVerdict:
+def _rejected(
+    planned: PlannedProgram, result: ProgRejected, *, blank: _Blank, op: ProgLoad, target: Target
+) -> ProgramVerdict:
     error = rejection(result, program=planned.name, lines=planned.line_info, notes=dict(planned.notes))
     class_id, kind = _classified(error)
+    hint = error.hint or hint_for(op, result.errno, target=target, log=error.log.text)
     return blank.verdict(
         planned.definition,
         "rejected",
         errno=error.errno_name,
         class_id=class_id,
         kind=kind,
-        message=error.message.removeprefix(f"{planned.name}: "),
+        message=_reason(error) + (f"\n{hint}" if hint and not error.log.text else ""),
         source_line=error.source_line,
         stats=error.log.stats,
-        size=size,
+        size=len(op.insns) // 8,
         log=error.log.text,
         lines=_lines(error.log.text, planned.line_info, level=result.log_level),
     )
@@ -281,8 +294,17 @@ def _lines(text: str, line_info: Sequence[LineInfo], *, level: int) -> tuple[Lin
     return line_costs(text, line_info) if level & _TRACE else ()
 
 
-def _classified(error: Any) -> tuple[str, str]:
-    return "", ""
+def _reason(error: ProgramRejected) -> str:
+    """Its message without the program, the place and the errno, which have fields of their own."""
+    text = error.message.removeprefix(f"{error.program}: ").removesuffix(f" ({error.errno_name})")
+    return text.removesuffix(f", at {error.source_line}")
+
+
+def _classified(error: ProgramRejected) -> tuple[str, str]:
+    from pytest_ebpf.verifier.classify import classify
+
+    found = classify(error.log)
+    return (found.class_id, found.kind) if found is not None else ("", "")
 
 
 def _stopped(plan: Plan, results: Sequence[Result], *, target: Target) -> EbpfError | None:

@@ -13,8 +13,11 @@ from pytest_ebpf.verifier.log import LineInfoLike, SourceLine
 
 __all__ = ["LineCost", "line_costs", "render_costs", "walked_insns"]
 
-# At the margin: the analysis dumps of Linux 7.1 list instructions too, indented.
-_WALKED = re.compile(r"^(\d+): \([0-9a-f]{2}\) ", re.MULTILINE)
+# At the margin: the analysis dumps of Linux 7.1 list instructions too, indented. An instruction where the verifier
+# recognises a state it knows ("from 13 to 20: safe") counts as walked, in the kernel's own figure too.
+_WALKED = re.compile(
+    r"^(?:(\d+): \([0-9a-f]{2}\) |(?:from \d+ to )?(\d+)(?: \(speculative execution\))?: safe$)", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class LineCost:
 
 def walked_insns(trace: str) -> Counter[int]:
     """Instruction index -> how often the verifier walked it. Empty for a log without a trace."""
-    return Counter(map(int, _WALKED.findall(trace)))
+    return Counter(int(plain or pruned) for plain, pruned in _WALKED.findall(trace))
 
 
 def line_costs(trace: str, line_info: Sequence[LineInfoLike]) -> tuple[LineCost, ...]:
@@ -73,7 +76,7 @@ def _sources_of_trace(trace: str) -> dict[int, SourceLine | None]:
         if line.startswith(";"):
             quoted = source_of(line)
             current = SourceLine(*quoted) if quoted else None
-        elif found := _WALKED.match(line):
+        elif (found := _WALKED.match(line)) and found[1]:
             sources.setdefault(int(found[1]), current)
     return sources
 
