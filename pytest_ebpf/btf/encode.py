@@ -106,6 +106,8 @@ def _or_bytes(make: Encoder, *, size: int) -> Encoder:
 def _number(btf: Btf, number: Scalar, *, name: str) -> Encoder:
     if number.kind == "float":
         return _float(btf, number, name=name)
+    if number.kind == "unit":
+        return _nothing
     as_number = _as_number(number, bits=8 * number.size)
     size, signed = number.size, number.signed
     byteorder: Any = btf.byteorder
@@ -118,6 +120,12 @@ def _number(btf: Btf, number: Scalar, *, name: str) -> Encoder:
             raise _does_not_fit(whole, bits=8 * size, signed=signed, name=name) from None
 
     return make
+
+
+def _nothing(value: Any) -> bytes:
+    if value is not None:
+        raise _RefusedError(f"takes None, not {value!r}", kind=TypeError)
+    return b""
 
 
 def _float(btf: Btf, number: Scalar, *, name: str) -> Encoder:

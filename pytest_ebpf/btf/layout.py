@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -18,6 +19,12 @@ _MAX_FIELDS = 1 << 16  # vlen has 16 bits before Linux 7.1; more are a few anony
 _CODES = {1: "b", 2: "h", 4: "i", 8: "q"}
 _WIDEST = 16  # bytes: __int128, long double
 _FLOATS = {4: "f", 8: "d"}
+# Rust's library wraps a value in these without adding a byte (core 1.95, aya-ebpf 0.2). bpf-linker 0.13 writes "<" as
+# "_3C_", so no C type has such a name.
+_WRAPPER = re.compile(
+    r"(Global|MaybeUninit|ManuallyDrop|MaybeDangling|(Sync)?UnsafeCell|Cell|Wrapping|Saturating|Atomic)_3C_.*_3E_"
+    r"|Atomic(Bool|[IU](8|16|32|64|size))"
+)
 
 
 class Field(NamedTuple):
@@ -33,7 +40,7 @@ class Field(NamedTuple):
 class Scalar:
     """A number of ``size`` bytes. ``code``: its struct format, "" where struct has none (128 bits).
 
-    ``names``: (name, number) of an enum. ``kind``: "int", "bool", "enum", "ptr" or "float".
+    ``names``: (name, number) of an enum. ``kind``: "int", "bool", "enum", "ptr", "float" or "unit" (no bytes, None).
     """
 
     kind: str
@@ -44,15 +51,25 @@ class Scalar:
 
 
 def strip(btf: Btf, type_id: int) -> int:
-    """The id behind typedefs, qualifiers and the variable that carries the type."""
-    type_id = btf.resolve(type_id)
-    found = btf.type(type_id)
-    return btf.resolve(found.type) if isinstance(found, Var) else type_id
+    """The id behind typedefs, qualifiers, the variable that carries the type, and what Rust wraps values in."""
+    for _ in range(MAX_DEPTH):
+        type_id = btf.resolve(type_id)
+        found = btf.type(type_id)
+        if isinstance(found, Struct) and found.name and _WRAPPER.fullmatch(found.name):
+            inner = next((one.type for one in found.members if btf.size(one.type) == found.size), 0)
+        else:
+            inner = found.type if isinstance(found, Var) else 0
+        if not inner:
+            break
+        type_id = inner
+    return type_id
 
 
 def scalar(btf: Btf, type_id: int) -> Scalar | None:
     """What a (stripped) type is as a number; None for compound types."""
     found = btf.type(type_id)
+    if isinstance(found, Int) and not found.size:
+        return Scalar("unit", 0, "")  # Rust's (): bpf-linker 0.13 writes it as a number without bytes
     if isinstance(found, Int | Enum | Float) and not 0 < found.size <= _WIDEST:
         raise ObjectError(f"BTF type {type_id} ({found.name}) is a number of {found.size} bytes", section=".BTF")
     if isinstance(found, Ptr):

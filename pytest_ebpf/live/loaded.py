@@ -92,6 +92,17 @@ class Loaded:
 
         return TypeTable(self._btf, name=self.name)
 
+    @property
+    def aya_logs(self) -> Map:
+        """The messages of aya-log-ebpf (``info!(&ctx, …)``): ``obj.aya_logs.events()`` and ``.expect({"message": …})``
+        give ``events.aya_log.AyaRecord``. ``UsageError`` when the object writes none."""
+        if "AYA_LOGS" not in self.maps:
+            raise UsageError(
+                f"{self.name} has no map AYA_LOGS, so none of its programs writes to aya-log",
+                hint="Is aya-log-ebpf used, and is one of its macros reached? Else read maps[...].events().",
+            )
+        return self.maps["AYA_LOGS"]
+
     def __getitem__(self, name: str) -> Program:
         return self.programs[name]
 

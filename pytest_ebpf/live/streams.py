@@ -18,6 +18,7 @@ __all__ = ["EventStream", "record_type"]
 
 _PERF_EVENT_ARRAY = 4
 _MOST_SHOWN = 8
+_AYA_LOGS = "AYA_LOGS"  # the map of aya-log-ebpf
 
 
 class EventStream:
@@ -90,7 +91,9 @@ class EventStream:
         return self._session.target.time_scale
 
     def decode(self, raw: bytes, *, type: str | None) -> object:
-        """One record, by the type that was asked for or found."""
+        """One record, by the type that was asked for or found; an aya-log record as ``AyaRecord``."""
+        if self._definition.name == _AYA_LOGS and type is None:
+            return self._aya_record(raw)
         if self._btf is None:
             if type is not None:
                 raise UsageError(f"map {self._definition.name!r}: the object has no BTF, so there is no {type!r}")
@@ -105,6 +108,15 @@ class EventStream:
         from pytest_ebpf.btf.codec import decode
 
         return decode(self._btf, type_id, data=raw)
+
+    def _aya_record(self, raw: bytes) -> object:
+        from pytest_ebpf.events.aya_log import parse_aya_record
+
+        order = self._session.target.described.byteorder
+        try:
+            return parse_aya_record(raw, byteorder=order, from_perf=self._definition.type == _PERF_EVENT_ARRAY)
+        except ValueError:
+            return raw  # somebody else's map of that name, or a format that is newer than this code
 
     def _nothing(self, wanted: object, *, timeout: float, type: str | None) -> str:
         name = self._definition.name

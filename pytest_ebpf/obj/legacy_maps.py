@@ -13,6 +13,7 @@ from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Kind, Struct
 from pytest_ebpf.obj.elf import SHF_ALLOC, STB_WEAK, Elf, Section
 from pytest_ebpf.obj.object import MapDef, Problem
+from pytest_ebpf.obj.rust_names import rust_map_types
 from pytest_ebpf.obj.targets import Span, Targets
 
 __all__ = ["is_legacy_section", "read_legacy_maps"]
@@ -50,6 +51,8 @@ def _definition(elf: Elf, data: bytes, *, span: Span, section: str, btf: Btf | N
     if len(data) >= _WITH_PINNING:
         (pinning,) = struct.unpack_from(code + "I", data, 24)
     key_type, value_type = _annotation(btf, span.name)
+    if btf and not key_type:
+        key_type, value_type = rust_map_types(btf, span.name, sizes=(key_size, value_size))
     return MapDef(
         name=span.name,
         type=type_,

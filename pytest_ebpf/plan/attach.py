@@ -67,7 +67,8 @@ def _find_target(program: ProgramDef, spec: SectionSpec, *, facts: Facts) -> tup
     if not target.short:
         raise PlanError(
             f"{program.name}: section {program.section!r} names no {target.what}",
-            hint=f'write SEC("{spec.prefix}/name")',
+            hint=f'write SEC("{spec.prefix}/name"), or say it at the load: '
+            f'bpf.load(path, programs={{"{program.name}": "{spec.prefix}/name"}})',
         )
     if facts.btf is None:
         raise PlanError(

@@ -67,6 +67,7 @@ def test_a_section_without_a_target() -> None:
     with pytest.raises(PlanError, match="names no kernel function") as caught:
         attachment("fentry")
     assert 'SEC("fentry/name")' in caught.value.hint
+    assert 'programs={"prog": "fentry/name"}' in caught.value.hint
 
 
 def test_a_kernel_without_types() -> None:

@@ -1,0 +1,68 @@
+"""Objects in the form that rustc and bpf-linker give programs of aya-ebpf, on real kernels. The host unless kernels are
+named; the object is written in C (``tests/objects/aya_log.bpf.c``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_ebpf import XDP, Bpf, UsageError
+from pytest_ebpf.events.aya_log import LOG_LEVELS, render_aya_record
+
+BUILT = Path(__file__).parents[1] / "objects" / "built"
+LOGS = BUILT / "aya_log.bpf.o"
+
+
+def test_messages_are_text_with_their_values(bpf: Bpf) -> None:
+    obj = bpf.load(LOGS)
+    assert obj["log_len"].run(bytes(64)).retval == XDP.PASS
+    record = obj.aya_logs.expect({"level": "info", "args": (64, "127.0.0.1")})
+    assert record == {
+        "level": "info", "target": "log", "module": "log", "file": "src/main.rs", "line": 14,
+        "message": "len 64 ip 127.0.0.1", "args": (64, "127.0.0.1"),
+    }  # fmt: skip
+    assert render_aya_record(record) == "[INFO  log] len 64 ip 127.0.0.1 (src/main.rs:14)"
+
+
+def test_every_message_in_order(bpf: Bpf) -> None:
+    obj = bpf.load(LOGS)
+    for size in (64, 65, 66):
+        obj["log_len"].run(bytes(size))
+    assert [record["args"][0] for record in obj.aya_logs.events()] == [64, 65, 66]
+    assert obj.aya_logs.events() == []
+
+
+def test_a_level_set_at_the_load_filters(bpf: Bpf) -> None:
+    obj = bpf.load(LOGS, globals={"AYA_LOG_LEVEL": LOG_LEVELS["warn"]})
+    obj["log_len"].run(bytes(64))
+    assert obj.globals["runs"] == 1
+    assert obj.aya_logs.events() == []
+
+
+def test_wrapped_globals_are_plain_values(bpf: Bpf) -> None:
+    obj = bpf.load(LOGS, globals={"runs": 254})
+    assert (obj.globals["AYA_LOG_LEVEL"], obj.globals["runs"]) == (0xFF, 254)
+    obj["log_len"].run(bytes(64))
+    obj.globals["runs"] = 7
+    assert obj.globals["runs"] == 7
+
+
+def test_messages_of_no_match_are_shown(bpf: Bpf) -> None:
+    obj = bpf.load(LOGS)
+    obj["log_len"].run(bytes(64))
+    with pytest.raises(AssertionError, match=r"'message': 'len 64 ip 127\.0\.0\.1'"):
+        obj.aya_logs.expect({"level": "error"}, timeout=0.01)
+
+
+def test_an_object_without_logs_says_so(bpf: Bpf) -> None:
+    obj = bpf.load(BUILT / "options.bpf.o", maps={"shared": {"pin": False}})
+    with pytest.raises(UsageError, match=r"no map AYA_LOGS(?s:.*)Is aya-log-ebpf used"):
+        _ = obj.aya_logs
+
+
+def test_definitions_of_28_bytes(bpf: Bpf) -> None:
+    obj = bpf.load(LOGS, maps={"OTHER": {"max_entries": 2}})
+    obj.maps["OTHER"].update_many({1: 10, 2: 20})
+    assert obj.maps["OTHER"] == {1: 10, 2: 20}
+    assert obj.maps["OTHER"].definition.legacy
