@@ -11,16 +11,14 @@ import mmap
 import os
 from dataclasses import dataclass
 
-from pytest_ebpf.agent.batch import Batch
-from pytest_ebpf.agent.handles import Entry, Refused
-from pytest_ebpf.agent.ops import Data, Done, MemRead, MemWrite, Result
+from pytest_ebpf.agent.handles import Entry
 from pytest_ebpf.agent.syscalls import map_shared, unmap
 
-__all__ = ["map_arena", "mem_read", "mem_write"]
+__all__ = ["Arena", "arena_read", "arena_write", "map_arena"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Arena:
+class Arena:
     """Where it lies in this process."""
 
     address: int
@@ -30,39 +28,27 @@ class _Arena:
 def map_arena(entry: Entry, *, pages: int, address: int) -> None:
     """Map all of a new arena, at the address that its map_extra asks for."""
     size = pages * mmap.PAGESIZE
-    arena = _Arena(map_shared(entry.fd, size, address=address), size)
+    arena = Arena(map_shared(entry.fd, size, address=address), size)
     entry.state = arena
     entry.closers.append(lambda: unmap(arena.address, arena.size))
 
 
-def mem_read(op: MemRead, batch: Batch) -> Result:
-    """Bytes of an arena."""
-    arena = _arena(batch, op, size=op.size)
+def arena_read(arena: Arena, *, offset: int, size: int) -> bytes:
+    """Bytes of an arena. ``OSError`` (EIO) for a page that is not there."""
     fd = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return Data(os.pread(fd, op.size, arena.address + op.offset))
+        return os.pread(fd, size, arena.address + offset)
     finally:
         os.close(fd)
 
 
-def mem_write(op: MemWrite, batch: Batch) -> Result:
+def arena_write(arena: Arena, *, offset: int, data: bytes) -> None:
     """Bytes into an arena."""
-    arena = _arena(batch, op, size=len(op.data))
     fd = os.open("/proc/self/mem", os.O_WRONLY | os.O_CLOEXEC)
     try:
-        view, at = memoryview(op.data), arena.address + op.offset
+        view, at = memoryview(data), arena.address + offset
         while view:
             done = os.pwrite(fd, view, at)
             view, at = view[done:], at + done
-        return Done()
     finally:
         os.close(fd)
-
-
-def _arena(batch: Batch, op: MemRead | MemWrite, *, size: int) -> _Arena:
-    entry = batch.entry(op.map)
-    if not isinstance(entry.state, _Arena):
-        raise Refused(f"{entry.label} is not an arena that was made here")
-    if not 0 <= op.offset <= op.offset + size <= entry.state.size:
-        raise Refused(f"{entry.label} has {entry.state.size} bytes, not {size} at {op.offset}")
-    return entry.state

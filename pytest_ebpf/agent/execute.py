@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pytest_ebpf.agent import ops as o
-from pytest_ebpf.agent.arena import mem_read, mem_write
 from pytest_ebpf.agent.batch import Batch
 from pytest_ebpf.agent.files import read_tree, write_file, write_tree
 from pytest_ebpf.agent.handles import Refused, Table
@@ -23,6 +22,7 @@ from pytest_ebpf.agent.links import (
     link_update,
     obj_get,
     obj_pin,
+    obj_unpin,
     perf_attach,
     perf_event_open_op,
     prog_attach,
@@ -32,11 +32,13 @@ from pytest_ebpf.agent.links import (
 )
 from pytest_ebpf.agent.machine import describe, list_dir, make_dir, mount, open_file, read_file
 from pytest_ebpf.agent.map_batch import map_delete_many, map_dump, map_take_many, map_update
-from pytest_ebpf.agent.maps import map_create, map_delete, map_freeze, map_get, map_pop, map_set
+from pytest_ebpf.agent.maps import inode_of, map_create, map_delete, map_freeze, map_get, map_pop, map_set
+from pytest_ebpf.agent.memory import mem_read, mem_write
 from pytest_ebpf.agent.mounts import mount_ns, run_inside
 from pytest_ebpf.agent.netns import net_ns, netlink
 from pytest_ebpf.agent.perf import perf_drain, perf_open
 from pytest_ebpf.agent.processes import process_read, process_signal, process_write, start
+from pytest_ebpf.agent.prog_streams import stream_read
 from pytest_ebpf.agent.progs import btf_load, prog_load
 from pytest_ebpf.agent.rings import ring_drain
 from pytest_ebpf.agent.scopes import close, scope_close, scope_open
@@ -59,6 +61,8 @@ from pytest_ebpf.agent.spawn import spawn
 from pytest_ebpf.agent.syscalls import error_text
 from pytest_ebpf.agent.testrun import prog_run, prog_run_many
 from pytest_ebpf.agent.trace import kmsg_since, trace_drain, trace_open
+from pytest_ebpf.agent.unprivileged import run_unprivileged
+from pytest_ebpf.agent.user_rings import ring_produce
 
 __all__ = ["EXECUTE", "execute"]
 
@@ -76,12 +80,16 @@ EXECUTE: dict[type[Any], Callable[[Any, Batch], o.Result]] = {
     o.MapFreeze: map_freeze,
     o.MemRead: mem_read,
     o.MemWrite: mem_write,
+    o.RingProduce: ring_produce,
+    o.InodeOf: inode_of,
     o.BtfByName: btf_by_name,
     o.BtfLoad: btf_load,
     o.ProgLoad: prog_load,
     o.ProgRun: prog_run,
     o.ProgRunMany: prog_run_many,
+    o.StreamRead: stream_read,
     o.ObjPin: obj_pin,
+    o.ObjUnpin: obj_unpin,
     o.ObjGet: obj_get,
     o.InfoByFd: info_by_fd,
     o.NextId: next_id,
@@ -119,6 +127,7 @@ EXECUTE: dict[type[Any], Callable[[Any, Batch], o.Result]] = {
     o.MountNs: mount_ns,
     o.WatchAround: watch_around,
     o.In: lambda op, batch: run_inside(op, batch, run=_one),
+    o.Unprivileged: lambda op, batch: run_unprivileged(op, batch, run=_one),
     o.NetNs: net_ns,
     o.Netlink: netlink,
     o.Spawn: spawn,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from errno import ENOENT
 from struct import Struct
 
@@ -12,6 +13,7 @@ from pytest_ebpf.agent.handles import Entry, MapShape, Refused
 from pytest_ebpf.agent.info import map_shape, object_name
 from pytest_ebpf.agent.ops import (
     Done,
+    InodeOf,
     Made,
     MapCreate,
     MapDelete,
@@ -28,6 +30,7 @@ from pytest_ebpf.agent.uapi import ATTR_MAP_CREATE, ATTR_MAP_ELEM, Cmd, MapType
 
 __all__ = [
     "elem_attr",
+    "inode_of",
     "key_of",
     "map_create",
     "map_delete",
@@ -46,6 +49,8 @@ _PER_CPU = frozenset(
 # map_fd, key, value, flags
 _ELEM = Struct("=I4xQQQ")
 _FD = Struct("=I")
+_INODE = Struct("=Q")
+_ONE_CPU = 8 | 16  # BPF_F_CPU, BPF_F_ALL_CPUS (Linux 7.0): one value, of one CPU or for all of them
 
 
 def per_cpu_width(batch: Batch, *, type: int, value_size: int) -> int:
@@ -133,9 +138,15 @@ def map_get(op: MapGet, batch: Batch) -> Result:
     if shape.type == MapType.BLOOM_FILTER and isinstance(op.key, bytes):
         return _bloom_get(entry, shape, key=op.key)
     key = key_of(entry, shape, key=op.key, batch=batch)
-    value = Memory(shape.width)
+    width = _width(shape, op.flags)
+    value = Memory(width)
     result = bpf_errno(Cmd.MAP_LOOKUP_ELEM, elem_attr(entry.fd, address_of(key), value=value.address, flags=op.flags))
-    return _answer(result, value, width=shape.width)
+    return _answer(result, value, width=width)
+
+
+def _width(shape: MapShape, flags: int) -> int:
+    """The length of what goes in or comes out with these flags."""
+    return shape.value_size if flags & _ONE_CPU else shape.width
 
 
 def _bloom_get(entry: Entry, shape: MapShape, *, key: bytes) -> Result:
@@ -166,7 +177,7 @@ def map_set(op: MapSet, batch: Batch) -> Result:
         target = batch.entry(op.value)
         value = _FD.pack(batch.fd(op.value)).ljust(shape.width, b"\0")
         target.held.add(entry.handle.serial)
-    if len(value) != shape.width:
+    if len(value) != _width(shape, op.flags):
         raise Refused(_wrong_value(entry, shape, got=len(value)))
     bpf(Cmd.MAP_UPDATE_ELEM, elem_attr(entry.fd, address_of(key), value=address_of(value), flags=op.flags))
     return Done()
@@ -206,7 +217,7 @@ def map_pop(op: MapPop, batch: Batch) -> Result:
     shape = entry.shape or shape_of(batch, entry)
     key_of(entry, shape, key=op.key, batch=batch)
     value = Memory(shape.width)
-    attr = elem_attr(entry.fd, address_of(op.key), value=value.address)
+    attr = elem_attr(entry.fd, address_of(op.key), value=value.address, flags=op.flags)
     return _answer(bpf_errno(Cmd.MAP_LOOKUP_AND_DELETE_ELEM, attr), value, width=shape.width)
 
 
@@ -214,3 +225,8 @@ def map_freeze(op: MapFreeze, batch: Batch) -> Result:
     """Let nobody in user space change the map from now on."""
     bpf(Cmd.MAP_FREEZE, ATTR_MAP_ELEM.pack(map_fd=batch.fd(op.map)))
     return Done()
+
+
+def inode_of(op: InodeOf, batch: Batch) -> Result:
+    """The inode number behind an object's fd."""
+    return Value(_INODE.pack(os.fstat(batch.fd(op.obj)).st_ino))

@@ -37,7 +37,7 @@ from pytest_ebpf.agent.ops import (
 )
 from pytest_ebpf.kernels.base import Kernel, check, made
 
-ARRAY, ARENA = 2, 33
+HASH, ARRAY, ARENA = 1, 2, 33
 MMAPABLE = 1 << 10
 ENOTSUPP = 524
 
@@ -84,10 +84,13 @@ def test_an_arena(run: Run) -> None:
     assert "8192 bytes" in results[4].text
 
 
-def test_only_arenas_are_memory(run: Run) -> None:
+def test_only_what_can_be_mapped_is_memory(run: Run) -> None:
     _, failed = run(MapCreate(ARRAY, 4, 4, 1, name="plain"), Try(MemRead(Ref(0), 0, 4)))
     assert isinstance(failed, Failed)
-    assert failed.text == "map 'plain' is not an arena that was made here"
+    assert failed.text == "map 'plain' cannot be mapped: it was made without BPF_F_MMAPABLE"
+    _, failed = run(MapCreate(HASH, 4, 4, 1, name="hash"), Try(MemWrite(Ref(0), 0, b"1234")))
+    assert isinstance(failed, Failed)
+    assert failed.text == "map 'hash' is neither an array nor an arena that was made here: it cannot be mapped"
 
 
 def test_an_fd_needs_room_in_the_value(run: Run) -> None:

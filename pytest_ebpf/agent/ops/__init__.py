@@ -44,6 +44,7 @@ from pytest_ebpf.agent.ops.links import (
     LinkCreate,
     LinkDetach,
     LinkUpdate,
+    ObjUnpin,
     PerfAttach,
     PerfEventOpen,
     PointerAt,
@@ -71,6 +72,7 @@ from pytest_ebpf.agent.ops.machine import (
     WriteTree,
 )
 from pytest_ebpf.agent.ops.maps import (
+    InodeOf,
     MapCreate,
     MapDelete,
     MapDeleteMany,
@@ -83,6 +85,7 @@ from pytest_ebpf.agent.ops.maps import (
     MapUpdate,
     MemRead,
     MemWrite,
+    RingProduce,
 )
 from pytest_ebpf.agent.ops.process import (
     ProcessRead,
@@ -102,6 +105,7 @@ from pytest_ebpf.agent.ops.progs import (
     ProgLoad,
     ProgRun,
     ProgRunMany,
+    StreamRead,
 )
 from pytest_ebpf.agent.ops.results import (
     Data,
@@ -118,6 +122,7 @@ from pytest_ebpf.agent.ops.results import (
     NotRun,
     ProgLoaded,
     ProgRejected,
+    Queried,
     Ran,
     RanMany,
     Received,
@@ -167,6 +172,7 @@ __all__ = [
     "InfoArray",
     "InfoArrays",
     "InfoByFd",
+    "InodeOf",
     "IterRead",
     "Kmsg",
     "KmsgSince",
@@ -200,6 +206,7 @@ __all__ = [
     "ObjById",
     "ObjGet",
     "ObjPin",
+    "ObjUnpin",
     "Op",
     "OpenFile",
     "PerfAttach",
@@ -219,6 +226,7 @@ __all__ = [
     "ProgRejected",
     "ProgRun",
     "ProgRunMany",
+    "Queried",
     "Ran",
     "RanMany",
     "RawTracepointOpen",
@@ -230,6 +238,7 @@ __all__ = [
     "Region",
     "Result",
     "RingDrain",
+    "RingProduce",
     "Said",
     "ScopeClose",
     "ScopeClosed",
@@ -248,9 +257,11 @@ __all__ = [
     "SocketShutdown",
     "Spawn",
     "Start",
+    "StreamRead",
     "TraceDrain",
     "TraceOpen",
     "Try",
+    "Unprivileged",
     "Value",
     "WatchAround",
     "WriteFile",
@@ -273,6 +284,14 @@ class In:
     op: Op
 
 
+@dataclass(frozen=True, slots=True)
+class Unprivileged:
+    """Run ``op`` without some capabilities of this process: ``drop`` has bit N set for capability N."""
+
+    drop: int
+    op: Op
+
+
 Op = Union[
     MapCreate,
     MapGet,
@@ -286,6 +305,8 @@ Op = Union[
     MapFreeze,
     MemRead,
     MemWrite,
+    RingProduce,
+    InodeOf,
     BtfLoad,
     BtfByName,
     ProgLoad,
@@ -305,6 +326,7 @@ Op = Union[
     LinkUpdate,
     LinkDetach,
     IterRead,
+    ObjUnpin,
     ProgAttach,
     ProgDetach,
     ProgQuery,
@@ -350,6 +372,8 @@ Op = Union[
     SocketSet,
     SocketShutdown,
     PidFd,
+    StreamRead,
     In,
+    Unprivileged,
     Try,
 ]

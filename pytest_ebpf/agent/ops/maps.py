@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pytest_ebpf.agent.ops.base import FdAt, Obj
 
 __all__ = [
+    "InodeOf",
     "MapCreate",
     "MapDelete",
     "MapDeleteMany",
@@ -19,6 +20,7 @@ __all__ = [
     "MapUpdate",
     "MemRead",
     "MemWrite",
+    "RingProduce",
 ]
 
 
@@ -50,10 +52,18 @@ class MapCreate:
 
 
 @dataclass(frozen=True, slots=True)
+class InodeOf:
+    """fstat(2) of an object -> Value: its inode number as a native u64, which is the id of a cgroup."""
+
+    obj: Obj
+
+
+@dataclass(frozen=True, slots=True)
 class MapGet:
     """BPF_MAP_LOOKUP_ELEM -> Value (``data`` is None when the key is absent). A per-CPU map answers with one value
-    per possible CPU, each padded to 8 bytes, one after the other. An ``Obj`` as key is that object's fd: the key of the
-    storages that hang on a task, inode, cgroup or socket."""
+    per possible CPU, each padded to 8 bytes, one after the other; with BPF_F_CPU in ``flags`` (Linux 7.0) with that of
+    the CPU in the upper half of ``flags``, not padded. An ``Obj`` as key is that object's fd: the key of the storages
+    that hang on a task, inode, cgroup or socket."""
 
     map: Obj
     key: bytes | Obj
@@ -95,6 +105,7 @@ class MapPop:
 
     map: Obj
     key: bytes = b""
+    flags: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +145,8 @@ class MapFreeze:
 
 @dataclass(frozen=True, slots=True)
 class MemRead:
-    """``size`` bytes at ``offset`` of an arena -> Data."""
+    """``size`` bytes at ``offset`` of an arena, or of the elements of an array with BPF_F_MMAPABLE (each rounded up to
+    8 bytes, one after the other) -> Data."""
 
     map: Obj
     offset: int
@@ -143,8 +155,17 @@ class MemRead:
 
 @dataclass(frozen=True, slots=True)
 class MemWrite:
-    """Bytes into an arena, its pages allocated by that -> Done."""
+    """Bytes into an arena, its pages allocated by that, or into the elements of an array with BPF_F_MMAPABLE, of which
+    nothing else is touched -> Done."""
 
     map: Obj
     offset: int
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RingProduce:
+    """Put records into a BPF_MAP_TYPE_USER_RINGBUF -> Done; Failed(ENOSPC) says how many there was room for."""
+
+    map: Obj
+    records: tuple[bytes, ...]
