@@ -61,7 +61,12 @@ def classify(log: VerifierLog) -> Rejection | None:
 
 def _fill(headline: str, fields: dict[str, str]) -> str:
     """``{name}`` replaced; of ``{func}`` and ``{func2}`` (two wordings of one rule) the one that is there."""
-    return re.sub(r"\{(\w+)\}", lambda name: fields.get(name[1]) or fields.get(name[1] + "2", "this"), headline)
+    text = re.sub(r"\{(\w+)\}", lambda name: fields.get(name[1]) or fields.get(name[1] + "2", "this"), headline)
+    return (
+        text.replace("1 bytes at", "1 byte at").replace("are accessed", "is accessed")
+        if fields.get("size") == "1"
+        else text
+    )
 
 
 def _without_rule(log: VerifierLog, messages: tuple[str, ...]) -> Rejection:

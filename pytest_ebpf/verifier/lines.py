@@ -1,15 +1,28 @@
 """What kind of line a verifier log line is.
 
 No kernel version is consulted: a distribution kernel may print any mixture, so every line is judged by its own shape.
-The shapes were collected from real logs of Linux 5.10, 6.1, 6.12, 6.18 and 7.2 and from ``kernel/bpf/verifier.c`` and
-``kernel/bpf/log.c`` of 5.10 to 7.1; 7.3's report from ``kernel/bpf/diagnostics.c``.
+The shapes were collected from real logs of Linux 5.10, 6.1, 6.12, 6.18, 7.2 and 7.3 and from ``kernel/bpf/verifier.c``
+and ``kernel/bpf/log.c`` of 5.10 to 7.1; 7.3's report from ``kernel/bpf/diagnostics.c``.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from enum import IntEnum
 
-__all__ = ["INSN", "PROCESSED", "SOURCE_AT", "is_note", "is_statistic", "is_trace", "source_of"]
+__all__ = [
+    "INSN",
+    "PROCESSED",
+    "SOURCE_AT",
+    "Kind",
+    "is_note",
+    "is_statistic",
+    "is_trace",
+    "kind_of",
+    "kinds_of",
+    "source_of",
+]
 
 INSN = re.compile(r"(\d+): \([0-9a-f]{2}\) ")
 PROCESSED = re.compile(
@@ -18,59 +31,111 @@ PROCESSED = re.compile(
 )
 SOURCE_AT = re.compile(r"; ?(.*) @ (\S+):(\d+)$")
 
-_REGISTERS = r"(?:frame\d+: ?)?\s*(?:R\d+(?:_[a-z]+)?=|fp-?\d+(?:_[a-z]+)?=|refs=|(?:async_)?cb$)"
-_STATE = re.compile(rf"(?:\d+:)? *(?:{_REGISTERS}|frame\d+: ?$)|\d+: *$")
 
-_STATISTIC = re.compile(
-    r"verification time \d|stack depth |insns processed \d|processed \d+ insns|subprog \d+ \(.*\) \w+ insns_self \d"
+class Kind(IntEnum):
+    """The kinds of lines. ``MESSAGE`` is whatever no other shape fits: errors, and words nobody has seen yet."""
+
+    MESSAGE = 0
+    INSN = 1  # 6: (85) call bpf_map_lookup_elem#1    ; R0=...
+    SOURCE = 2  # ; v = bpf_map_lookup_elem(...); @ prog.c:6
+    STATE = 3  # 8: R6=... before instruction 8, and " R0=..." without a number
+    PRECISION = 4  # mark_precise: frame0: regs=r6 stack= before 6: ...
+    BRANCH = 5  # from 6 to 2: R0=...
+    PRUNED = 6  # from 7 to 11: safe, or 11: safe
+    CALL = 7  # caller: / callee: / returning from callee: / to caller at 2:
+    SUBPROG = 8  # func#1 @5, Validating f() func#1..., ... is safe for any args
+    LIVENESS = 9  # live registers, SCC, live stack
+    ANALYSIS = 10  # what 7.1 and later print before the walk
+    STATISTIC = 11  # processed ..., verification time ..., stack depth ...
+    NOTE = 12  # remarks that are harmless as a rule
+    QUOTE = 13  # 10: <source text>, by which check_cfg() quotes source
+    BLANK = 14
+    WRAPPER = 15  # -- BEGIN PROG LOAD LOG --
+    REPORT = 16  # 7.3's report; given by place, not by shape
+
+
+_REGISTER = r"(?:R\d+(?:_[a-zA-Z]+)?=|fp-?\d+(?:_[a-zA-Z]+)?=|refs=|(?:async_)?cb$)"
+_STATE = (
+    rf"\d+: *(?:(?:frame\d+: ?)?{_REGISTER}|frame\d+: ?$|$)|(?: *frame\d+: ?| +){_REGISTER}|{_REGISTER}| *frame\d+: ?$"
 )
-
-# What is neither an instruction nor a state, and yet never the error. Level 2 prints most of it.
-_NOTES = re.compile(
-    r"""
-      from\ \d+\ to\ \d+                                   # a path starts, or was pruned
-    | \d+:\ safe$
-    | caller:|callee:|returning\ from\ callee:|to\ caller\ at\ \d
-    | func\#\d+\ @\d
-    | (?:Func|func)\#\d+\ (?:\('[^']*'\)\ )?is\ (?:global|safe)   # "... is global and assumed valid."
-    | Validating\ .*func\#\d
-    | Live\ regs\ before\ insn:|\ +(?:\d+\ +)?\d+:\ [0-9.]{10}\ \(
-    | SCC\ (?:enter|exit|backedge)|\(\d+\)\ (?:frame\ \d|live\ stack)|\(\d+\)\ .*live\ stack
-    | mark_precise:|force_precise:|last_idx\ \d+\ first_idx|regs=[0-9a-f]+\ stack=[0-9a-f]+\ before
-    | parent\ (?:didn't|already|state)
-    | (?:frame\ ?\d+:?\ )?propagating\ |frame\d+\ bpf_loop\ iteration\ limit
-    | topo_order\[|subprog\#\d+:\ |stack\ use/def|\ +\d+:\ \([0-9a-f]{2}\)\ |\ +(?:use|def|at|call):
-    | func\ '[^']*'\ arg\d+\ (?:has\ btf_id|type)
-    | (?:cur|old)\ state:$
-    | -+\ (?:BEGIN|END)\ PROG
-    """,
-    re.VERBOSE,
+_PRUNED = r"from \d+ to \d+(?: \(speculative execution\))?: safe$|\d+: safe$"
+_BRANCH = r"from \d+ to \d+(?: \(speculative execution\))?:"
+_PRECISION = (
+    r"mark_precise: |regs=[0-9a-f]+ stack=[0-9a-f]+ before |last_idx \d+ first_idx|force_precise: "
+    r"|parent (?:didn't|already|state)|(?:frame ?\d+:? )?propagating "
 )
-
-
+_SUBPROG = (
+    r"func#\d+ @\d|(?:Func|func)#\d+ (?:\('[^']*'\) )?is (?:global|safe)|Validating .*func#\d"
+    r"|frame\d+ bpf_loop iteration limit"
+)
+_LIVENESS = (
+    r"Live regs before insn:| +(?:\d+ +)?\d+: [0-9.]{10} \(|SCC (?:enter|exit|backedge)"
+    r"|\(\d+\) (?:frame \d|live stack)|\(\d+\) .*live stack"
+)
+_ANALYSIS = r"topo_order\[|subprog#\d+[: ]|stack use/def| +\d+: \([0-9a-f]{2}\) | +(?:use|def|at|call):"
+_STATISTIC = (
+    r"verification time \d|stack depth |insns processed \d|(?=processed )processed \d+ insns"
+    r"|subprog \d+ \(.*\) \w+ insns_self \d"
+)
 # Said while a global function's prototype is tried. The check then goes on without it, so on most kernels this is the
 # last line of an accepted log at level 4; the same words end the load when a kfunc's argument is concerned.
-_MUTTERS = re.compile(
+_MUTTER = (
     r"Unrecognized arg#\d|arg#\d+ type is not a struct|reg type unsupported for arg#\d"
     r"|arg#\d+ reference type\(.*\) size cannot be determined"
 )
+_NOTE = rf"func '[^']*' arg\d+ (?:has btf_id|type)|(?:cur|old) state:|marking pointer arg\d|CO-RE relocating |{_MUTTER}"
+
+# One group per kind, in the order of ``Kind``: the number of the group that matched is the kind.
+_KINDS = re.compile(
+    "|".join(
+        f"({shape})"
+        for shape in (
+            r"\d+: \([0-9a-f]{2}\) ",
+            ";",
+            _STATE,
+            _PRECISION,
+            rf"(?!{_PRUNED}){_BRANCH}",
+            _PRUNED,
+            r"caller:|callee:|returning from callee:|to caller at \d",
+            _SUBPROG,
+            _LIVENESS,
+            _ANALYSIS,
+            _STATISTIC,
+            _NOTE,
+            r"\d+: ",
+            r"\s*$",
+            r"-+ (?:BEGIN|END) PROG",
+        )
+    )
+)
+_is_mutter = re.compile(_MUTTER).match
+_MESSAGES = frozenset((Kind.MESSAGE, Kind.STATISTIC, Kind.QUOTE))
+
+
+def kinds_of(lines: Iterable[str]) -> bytes:
+    """The kind of every line, a byte each; the fast path of the parser."""
+    return bytes([found.lastindex if found else 0 for found in map(_KINDS.match, lines)])  # type: ignore[misc]
+
+
+def kind_of(line: str) -> Kind:
+    """The kind of one line."""
+    found = _KINDS.match(line)
+    return Kind(found.lastindex or 0) if found else Kind.MESSAGE
 
 
 def is_note(line: str) -> bool:
     """A remark that is usually harmless: the error only if nothing else is said."""
-    return _MUTTERS.match(line) is not None
+    return _is_mutter(line) is not None
 
 
 def is_statistic(line: str) -> bool:
     """One of the closing lines: ``processed ...``, ``verification time ...``, ``stack depth ...``."""
-    return _STATISTIC.match(line) is not None
+    return kind_of(line) is Kind.STATISTIC
 
 
 def is_trace(line: str) -> bool:
     """A line of the trace or a harmless note: anything that is not a message about what is wrong."""
-    if not line or line.startswith(";"):
-        return True
-    return bool(INSN.match(line) or _STATE.match(line) or _NOTES.match(line) or is_note(line))
+    return kind_of(line) not in _MESSAGES
 
 
 def source_of(line: str) -> tuple[str, str | None, int | None] | None:

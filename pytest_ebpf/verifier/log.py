@@ -13,6 +13,8 @@ from pytest_ebpf.verifier.lines import INSN, PROCESSED, is_note, is_statistic, i
 
 if TYPE_CHECKING:
     from pytest_ebpf.verifier.classify import Rejection
+    from pytest_ebpf.verifier.explain import Explanation
+    from pytest_ebpf.verifier.trace import Instructions, Trace
 
 __all__ = ["Diagnosis", "LineInfoLike", "SourceLine", "VerifierLog", "VerifierStats", "locate", "parse_log"]
 
@@ -68,12 +70,26 @@ class Diagnosis:
         return next((text for title, text in self.sections if title == name), "")
 
 
+class LineInfoLike(Protocol):
+    """A row of BTF line info: instruction ``insn`` and those after it come from this source line."""
+
+    @property
+    def insn(self) -> int: ...
+    @property
+    def file(self) -> str: ...
+    @property
+    def line(self) -> int: ...
+    @property
+    def text(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class VerifierLog:
     """A parsed log. ``error`` is the one useful line, "" for an accepted program; ``messages`` are the log lines it
     was made of. ``error_insn`` is the instruction at fault, as a rule the last one walked (an index in units of 8
     bytes, subprograms appended); None where the log has no trace. ``notes`` are remarks that are harmless as
-    a rule; for a rejection without an ``error`` the last of them is the best there is."""
+    a rule; for a rejection without an ``error`` the last of them is the best there is. ``line_info`` is the object's
+    own, where the loader is at hand: it knows the source on every kernel and at every log level."""
 
     text: str
     error: str = ""
@@ -84,6 +100,7 @@ class VerifierLog:
     stats: VerifierStats = VerifierStats()
     diagnosis: Diagnosis | None = None
     log_level: int = 0
+    line_info: Sequence[LineInfoLike] = ()
 
     @property
     def rejected(self) -> bool:
@@ -98,22 +115,28 @@ class VerifierLog:
 
         return classify(self)
 
+    @property
+    def trace(self) -> Trace:
+        """Every line of the log with its kind; instructions, states, branches and sources as values."""
+        from pytest_ebpf.verifier.trace import parse_trace
+
+        return parse_trace(self.text)
+
+    @property
+    def instructions(self) -> Instructions:
+        """Every instruction that the verifier walked, in order (log levels 1 and 2)."""
+        return self.trace.instructions
+
+    @property
+    def explanation(self) -> Explanation | None:
+        """Why it was rejected: line, instruction, registers, and how that came about; None for an accepted program."""
+        from pytest_ebpf.verifier.explain import explain
+
+        return explain(self)
+
     def has(self, pattern: str) -> bool:
         """Whether a line matches ``pattern``: literal text with ``{{regex}}`` holes."""
         return isinstance(expect.match(self.text, pattern), expect.Match)
-
-
-class LineInfoLike(Protocol):
-    """A row of BTF line info: instruction ``insn`` and those after it come from this source line."""
-
-    @property
-    def insn(self) -> int: ...
-    @property
-    def file(self) -> str: ...
-    @property
-    def line(self) -> int: ...
-    @property
-    def text(self) -> str: ...
 
 
 def parse_log(text: str, *, log_level: int = 0) -> VerifierLog:
