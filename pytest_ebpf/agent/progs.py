@@ -20,10 +20,13 @@ __all__ = ["btf_load", "prog_load"]
 
 _FIRST_LOG = 64 << 10
 _TRACE_LOG = 16 << 20  # costs only what is written to it (Memory), and nearly every trace fits the first time
+# The trace of a rejection that nobody asked for: one of a million instructions has 500 MB, and takes minutes to write.
+_REJECTED_LOG = 64 << 20
 _MAX_LOG = (1 << 30) - 1  # kernel/bpf/verifier.c refuses more (UINT_MAX >> 2)
 _STATS = 4
 _TRACE = 1
 _EVERY_TRACE = 1 | 2
+_TAIL = 512  # the line of statistics, which is the last
 _INSN_SIZE = 8
 _IMM = Struct("=i")
 _FDS = Struct("=i")
@@ -31,11 +34,13 @@ _FDS = Struct("=i")
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """What one load said. ``result`` is the fd or -errno, -ENOSPC only when no larger log buffer could be had."""
+    """What one load said. ``result`` is the fd or -errno, -ENOSPC only when no larger log buffer could be had.
+    ``full``: the log ends where its buffer did."""
 
     result: int
     log: bytes
     level: int
+    full: bool = False
 
 
 def _load(
@@ -53,7 +58,8 @@ def _load(
         ).ljust(layout.size, b"\0")
         result = raise_memlock(lambda attr=attr: bpf_errno(cmd, attr))  # type: ignore[misc]
         if result != -ENOSPC or log is None:
-            return _Attempt(result, log.text() if log else b"", level)
+            text = log.text() if log else b""
+            return _Attempt(result, text, level, len(text) + 1 >= room > 0)
         limit = limit or _log_limit()
         if room >= limit:
             return _Attempt(result, log.text(), level)
@@ -125,8 +131,8 @@ class _Program:
                 fields |= {kind: address_of(data), f"{kind}_rec_size": size, f"{kind}_cnt": len(data) // size}
         return fields
 
-    def load(self, level: int, *, room: int) -> _Attempt:
-        limit = self._op.log_limit
+    def load(self, level: int, *, room: int, limit: int = 0) -> _Attempt:
+        limit = self._op.log_limit or limit
         room = min(room, limit) if limit else room
         return _load(Cmd.PROG_LOAD, ATTR_PROG_LOAD, fields=self._fields, level=level, room=room, limit=limit)
 
@@ -141,20 +147,26 @@ def prog_load(op: ProgLoad, batch: Batch) -> Result:
     began = time.perf_counter_ns()
     attempt = program.load(op.log_level, room=_TRACE_LOG if op.log_level & _EVERY_TRACE else _FIRST_LOG)
     took = time.perf_counter_ns() - began
-    truncated = attempt.result == -ENOSPC
+    truncated = attempt.result == -ENOSPC or (attempt.result < 0 and attempt.full)
     if truncated:  # the verdict is hidden behind the log
         verdict = program.load(_STATS, room=_FIRST_LOG)
-        attempt = _Attempt(verdict.result, attempt.log, attempt.level)
+        attempt = _Attempt(verdict.result, _ended(attempt.log, verdict=verdict.log), attempt.level)
     errno = -attempt.result
     wants_trace = op.log_level == 0 or (op.log_level == _STATS and attempt.log)
     if attempt.result < 0 and wants_trace and errno != ENOSPC:
-        traced = program.load(_TRACE | _STATS, room=_TRACE_LOG)
-        truncated = traced.result == -ENOSPC
+        limit = min(_REJECTED_LOG, _log_limit())
+        traced = program.load(_TRACE | _STATS, room=limit, limit=limit)
+        truncated = traced.result == -ENOSPC or traced.full
         if traced.result >= 0 or traced.log:
-            attempt = traced
+            attempt = replace(traced, log=_ended(traced.log, verdict=attempt.log))
     if attempt.result < 0:
         return ProgRejected(errno, attempt.log, attempt.level, truncated)
     return replace(_loaded(op, batch, program=program, attempt=attempt), load_ns=took, truncated=truncated)
+
+
+def _ended(trace: bytes, *, verdict: bytes) -> bytes:
+    """Before Linux 6.4 a trace stops where its buffer ends: the verdict, which level 4 said too, goes behind it."""
+    return trace if b"\nprocessed " in trace[-_TAIL:] else trace + b"\n" + verdict
 
 
 def _loaded(op: ProgLoad, batch: Batch, *, program: _Program, attempt: _Attempt) -> ProgLoaded:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Case", "Hint", "lacks", "this_kernel"]
 
+_FIGURES = ("verification time ", "stack depth ", "processed ")
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -24,6 +26,12 @@ class Case:
     errno: int
     target: Target
     log: str = ""
+
+    @property
+    def silent(self) -> bool:
+        """Whether the kernel wrote nothing but the figures of a verification that never began (5.10 does)."""
+        lines = [line for line in self.log.splitlines() if line.strip()]
+        return not lines or ("processed 0 insns" in lines[-1] and all(line.startswith(_FIGURES) for line in lines))
 
     @property
     def described(self) -> Described:

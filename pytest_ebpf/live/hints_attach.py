@@ -11,7 +11,7 @@ from pytest_ebpf.agent.ops import LinkCreate
 from pytest_ebpf.live.hint_base import Case, Hint, lacks
 from pytest_ebpf.obj.section_table import ATTACH_TYPES
 
-__all__ = ["ATTACH_HINTS"]
+__all__ = ["ATTACH_HINTS", "lacks_attach_type"]
 
 # attach type -> the probe for its kind of link, and words; cgroup types share one
 _LINKS: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -39,7 +39,11 @@ _UNKNOWN = (errno.EINVAL, errno.EOPNOTSUPP, 524, errno.E2BIG)
 
 def _unknown_link(case: Case) -> str:
     assert isinstance(case.op, LinkCreate)
-    number = case.op.attach_type
+    return lacks_attach_type(case, case.op.attach_type)
+
+
+def lacks_attach_type(case: Case, number: int) -> str:
+    """What ``lacks`` says of this attach type (enum bpf_attach_type), "" where there is no probe of its own."""
     name = ATTACH_TYPES[number] if number < len(ATTACH_TYPES) else ""
     known = ("cgroup_link", "Links on cgroups") if name.startswith("CGROUP_") else _LINKS.get(name)
     return lacks(case, feature=f"attach:{known[0]}", what=known[1]) if known else ""
@@ -80,7 +84,11 @@ ATTACH_HINTS: tuple[Hint, ...] = (
     # kernel/bpf/trampoline.c: no ftrace, or the function is not traceable
     Hint("RawTracepointOpen", (524,), "This function cannot be traced through a trampoline; use a kprobe."),
     Hint("RawTracepointOpen", (errno.ENOENT,), "This kernel has no tracepoint of that name."),
-    Hint("RawTracepointOpen", (errno.EBUSY,), "The function is traced already in a way that allows no second."),
+    Hint(
+        "RawTracepointOpen", (errno.EBUSY,), "It is traced already in a way that allows no second: detach that first."
+    ),
+    Hint("RawTracepointOpen", (errno.EEXIST,), "This program is attached there already; detach it first."),
+    Hint("PerfAttach", (errno.EEXIST,), "This program is attached there already; detach it first."),
     Hint("RawTracepointOpen", (errno.E2BIG,), "As many programs are on this function as a trampoline takes (38)."),
     Hint("PerfEventOpen", (errno.ENOENT,), "The kernel does not know this event or function (see /proc/kallsyms)."),
     Hint(

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from pytest_ebpf.agent.ops import BtfLoad, ProgLoad
 from pytest_ebpf.live.hint_base import Case, Hint, lacks
+from pytest_ebpf.live.hints_attach import lacks_attach_type
 from pytest_ebpf.obj.section_table import PROG_TYPES
 from pytest_ebpf.plan.helper_table import HELPERS
 
@@ -41,7 +42,7 @@ def _type(case: Case) -> str:
 def _unknown_type(case: Case) -> str:
     """Refused without a word: bpf_prog_load() looks for the type before it verifies."""
     name = _type(case)
-    if case.log or not name or name == "UNSPEC":
+    if not case.silent or not name or name == "UNSPEC":
         return ""
     return lacks(case, feature=f"prog:{name.lower()}", what=f"{name} programs")
 
@@ -99,7 +100,7 @@ def _loop(case: Case) -> str:
 
 def _long(case: Case) -> str:
     count = len(_op(case).insns) // 8
-    if case.log or count <= _MANY:
+    if not case.silent or count <= _MANY:
         return ""
     missing = lacks(case, feature="isa:large_programs", what=f"Programs of more than {_MANY} instructions")
     return missing or (
@@ -110,13 +111,17 @@ def _long(case: Case) -> str:
 
 
 def _sleepable(case: Case) -> str:
-    if case.log or not _op(case).flags & 1 << 4:
+    if not case.silent or not _op(case).flags & 1 << 4:
         return ""
     return lacks(case, feature="isa:sleepable", what="Programs that may sleep (.s)", instead="leave the .s away")
 
 
+def _attach_type(case: Case) -> str:
+    return lacks_attach_type(case, _op(case).expected_attach_type) if case.silent else ""
+
+
 def _silent(case: Case) -> str:
-    if case.log:
+    if not case.silent:
         return ""
     return (
         f"The kernel knows {_type(case)} programs, and refused this one before it was verified: an attach type or a "
@@ -150,6 +155,7 @@ LOAD_HINTS: tuple[Hint, ...] = (
     Hint("ProgLoad", (errno.EINVAL,), _loop),
     Hint("ProgLoad", (errno.E2BIG, errno.EINVAL), _long),
     Hint("ProgLoad", (errno.EINVAL,), _sleepable),
+    Hint("ProgLoad", (errno.EINVAL,), _attach_type),
     Hint("ProgLoad", _NO, _silent),
     Hint("ProgLoad", (errno.ENOMEM,), "The kernel has no memory for the program: load fewer at once."),
     Hint(

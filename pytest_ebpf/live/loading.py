@@ -34,6 +34,7 @@ from pytest_ebpf.live.program import Program
 from pytest_ebpf.live.rejects import rejection
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.struct_ops import StructOps
+from pytest_ebpf.live.trace import Reload
 from pytest_ebpf.plan.data_maps import arena_of
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ __all__ = ["run_plan"]
 
 _ARENA = 33  # enum bpf_map_type
 _INVALID = (22, 524, 95)  # EINVAL, ENOTSUPP, EOPNOTSUPP: how kernels say "what is that?"
+_CUT = "Its trace is cut to {} MB, which leaves the verdict whole; log_level=1 asks for all of it."
 
 
 def run_plan(session: Session, plan: Plan) -> Loaded:
@@ -87,6 +89,8 @@ def _check(session: Session, plan: Plan, *, results: Sequence[Result]) -> None:
             error = _rejected(program, result)
             log = result.log.decode(errors="replace")
             error.hint = error.hint or hint_for(plan.ops[program.op], result.errno, target=session.target, log=log)
+            if result.truncated:
+                error.hint = f"{error.hint}\n{_CUT.format(len(result.log) >> 20)}".strip()
             raise error
         if isinstance(result, Failed | NotRun):
             session.checked(plan.ops[program.op], result, kind=ProgLoaded)
@@ -136,6 +140,7 @@ class _Assembly:
         self._plan = plan
         self._results = results
         self._programs = {planned.name: self._program(planned) for planned in plan.programs}
+        self._maps = Named({planned.name: self._map(planned) for planned in plan.maps}, what="map")
 
     def loaded(self) -> Loaded:
         plan = self._plan
@@ -149,7 +154,7 @@ class _Assembly:
             self._session,
             name=plan.obj.name.rpartition("/")[2],
             programs=Named(self._programs, what="program", why_not=why_not),
-            maps=Named({planned.name: self._map(planned) for planned in plan.maps}, what="map"),
+            maps=self._maps,
             globals=Globals(self._session, sections=tuple(sections), btf=plan.obj.btf),
             struct_ops=Named({found.name: self._struct_ops(found) for found in plan.struct_ops}, what="struct_ops"),
             handles=_handles(self._results),
@@ -160,7 +165,9 @@ class _Assembly:
     def _program(self, planned: PlannedProgram) -> Program:
         result = self._results[planned.op]
         assert isinstance(result, ProgLoaded)
-        return Program(self._session, definition=planned.definition, loaded=result, obj=self._plan.obj)
+        return Program(
+            self._session, definition=planned.definition, loaded=result, obj=self._plan.obj, maps=lambda: self._maps
+        )
 
     def _map(self, planned: PlannedMap) -> Map:
         return Map(

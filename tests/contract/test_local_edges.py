@@ -129,6 +129,7 @@ def test_signals_do_not_fail_loads_or_waits(local: Kernel, interval: list[int]) 
 
 
 def test_a_log_too_long_for_the_memory_keeps_the_verdict(local: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progs, "_TRACE_LOG", 64 << 10)
     monkeypatch.setattr(progs, "_log_limit", lambda: 128 << 10)
     scope = made(local.run([ScopeOpen()])[0])
     straight = mov(R0, 0) + add(R0, 1) * 30_000
@@ -140,7 +141,20 @@ def test_a_log_too_long_for_the_memory_keeps_the_verdict(local: Kernel, monkeypa
     (rejected,) = local.run([program(straight + add(9, 1) + exit_())], scope=scope)
     rejected = check(rejected, ProgRejected)
     assert (rejected.errno, rejected.truncated) == (13, True)
+    assert b"R9 !read_ok" in rejected.log[-400:]
     local.run([ScopeClose(scope)])
+
+
+@pytest.mark.parametrize(
+    ("trace", "whole"),
+    [
+        (b"0: (b7) r0 = 0\n1: (07) r0", b"0: (b7) r0 = 0\n1: (07) r0\nR9 !read_ok\nprocessed 2 insns\n"),
+        (b"R9 !read_ok\nprocessed 2 insns\n", b"R9 !read_ok\nprocessed 2 insns\n"),
+    ],
+)
+def test_the_verdict_goes_behind_a_trace_that_was_cut(trace: bytes, whole: bytes) -> None:
+    """Before Linux 6.4 what is written last is what is missing; since then it is what was written first."""
+    assert progs._ended(trace, verdict=b"R9 !read_ok\nprocessed 2 insns\n") == whole
 
 
 def test_the_kernel_may_answer_behind_a_short_attribute(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ TargetOn = Callable[..., Any]
 Answers = dict[str, Answer]
 HANDLE = Handle(1, "b")
 E = errno.EINVAL
+FIGURES = "verification time 46 usec\nstack depth 0\nprocessed 0 insns (limit 1000000) peak_states 0\n"
 UNKNOWN = Answer(False, "EINVAL")
 
 
@@ -179,6 +180,11 @@ LOADS: list[tuple[Op, int, str, str, str]] = [
     (load("XDP"), E, "isa:bounded_loops", "back-edge from insn 3 to 1\n", "Unroll the loop"),
     (load("XDP", insns=5000), errno.E2BIG, "isa:large_programs", "", "Programs of more than 4096 instructions"),
     (load("LSM", flags=16), E, "isa:sleepable", "", "Leave the .s away"),
+    (
+        replace(load("LSM"), expected_attach_type=ATTACH_TYPES.index("LSM_CGROUP")), E, "attach:lsm_cgroup", FIGURES,
+        "LSM programs on cgroups: this kernel does not have it",
+    ),
+    (load("XDP"), E, "", FIGURES, "The kernel knows XDP programs, and refused this one before it was verified"),
     (load("XDP"), E, "", "", "The kernel knows XDP programs, and refused this one before it was verified"),
     (load("XDP"), errno.ENOMEM, "", "", "no memory for the program"),
     (load("XDP"), errno.EFAULT, "", "", "a bug of its own (EFAULT)"),

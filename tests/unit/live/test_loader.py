@@ -88,6 +88,12 @@ def test_rejection_without_a_log_gives_a_hint(target_on: Target) -> None:
         bpf.load("config.bpf.o")
 
 
+def test_a_trace_that_was_cut_says_so(target_on: Target) -> None:
+    bpf = Bpf(target_on({ProgLoad: ProgRejected(errno.EACCES, LOG, 1, truncated=True)}), directories=[OBJECTS])
+    with pytest.raises(ProgramRejected, match=r"trace is cut to 0 MB.*log_level=1 asks for all of it"):
+        bpf.load("config.bpf.o")
+
+
 def test_a_map_that_cannot_be_made(target_on: Target) -> None:
     bpf = Bpf(target_on({MapCreate: Failed("MapCreate", errno.EPERM, "not permitted")}), directories=[OBJECTS])
     with pytest.raises(KernelCallError, match="EPERM") as error:
