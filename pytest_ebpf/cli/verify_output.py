@@ -15,7 +15,7 @@ from pytest_ebpf.verifier.veristat_filter import SortKey, keep_rows, sort_rows
 
 if TYPE_CHECKING:
     from pytest_ebpf.cli.verify_setup import Request
-    from pytest_ebpf.live.verdicts import Verdicts
+    from pytest_ebpf.fixtures.matrix import Verdicts
     from pytest_ebpf.live.verify import ProgramVerdict
     from pytest_ebpf.report.terminal import Glyphs, Line
 

@@ -18,7 +18,7 @@ from pytest_ebpf.errors import ImageError, ObjectError, UsageError
 from pytest_ebpf.verifier.veristat_filter import Filter, SortKey, parse_emit, parse_filter, parse_sort
 
 if TYPE_CHECKING:
-    from pytest_ebpf.live.verdicts import Kernels, Verdicts
+    from pytest_ebpf.fixtures.matrix import Kernels, Verdicts
     from pytest_ebpf.obj.object import ObjectFile
     from pytest_ebpf.pool import KernelPool
 
@@ -50,7 +50,7 @@ class Request:
 
 def read_request(paths: Sequence[str], kernels: str, *, options: Mapping[str, Any]) -> Request:
     """``UsageError`` or ``ObjectError`` for what cannot be: a file that is not there, a kernel that nobody knows."""
-    from pytest_ebpf.live.verdicts import permutations
+    from pytest_ebpf.fixtures.matrix import permutations
 
     objects, problems = _read_objects(paths)
     settings = parse_settings(options["settings"])
@@ -165,7 +165,7 @@ POLICIES: Mapping[str, Callable[[Verdicts], bool]] = {
 @contextmanager
 def open_kernels(request: Request) -> Iterator[Kernels]:
     """The kernels: each boots when its turn comes, the next one meanwhile, and ends when it is done with."""
-    from pytest_ebpf.live.verdicts import Kernels
+    from pytest_ebpf.fixtures.matrix import Kernels
     from pytest_ebpf.pool import KernelPool, PoolConfig
 
     status = _Status(quiet=request.quiet)

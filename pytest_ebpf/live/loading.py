@@ -166,7 +166,12 @@ class _Assembly:
         result = self._results[planned.op]
         assert isinstance(result, ProgLoaded)
         return Program(
-            self._session, definition=planned.definition, loaded=result, obj=self._plan.obj, maps=lambda: self._maps
+            self._session,
+            definition=planned.definition,
+            loaded=result,
+            obj=self._plan.obj,
+            maps=lambda: self._maps,
+            again=Reload(self._plan.ops[planned.op], self._results, line_info=planned.line_info),
         )
 
     def _map(self, planned: PlannedMap) -> Map:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from pytest_ebpf.live.kernel_info import ProgInfo
     from pytest_ebpf.live.links import Link
     from pytest_ebpf.live.maps import Map
-    from pytest_ebpf.obj.object import ObjectFile, ProgramDef
+    from pytest_ebpf.live.trace import Reload
+    from pytest_ebpf.obj.object import LineInfo, ObjectFile, ProgramDef
+    from pytest_ebpf.verifier.cost import LineCost
 
 __all__ = ["Program"]
 
@@ -36,8 +38,10 @@ class Program:
         loaded: ProgLoaded,
         obj: ObjectFile,
         maps: Callable[[], Mapping[str, Map]] = dict,
+        again: Reload | None = None,
     ) -> None:
         self._session = session
+        self._again = again
         self._maps = maps
         self.definition = definition
         self._loaded = loaded
@@ -83,6 +87,59 @@ class Program:
 
             return replace(stats, insns=self._loaded.verified_insns)
         return stats
+
+    @cached_property
+    def trace(self) -> VerifierLog:
+        """The verifier's whole trace (log level 2), as far as 64 MiB hold it: the program is loaded once more for it,
+        unless it was loaded with it."""
+        from pytest_ebpf.live.trace import load_trace
+
+        assert self._again is not None
+        return self.log if self.log.log_level & 2 else load_trace(self._session, self._again.op)
+
+    @property
+    def costs(self) -> tuple[LineCost, ...]:
+        """How many instructions the verifier walked in each source line, counted in ``trace``."""
+        from pytest_ebpf.verifier.cost import line_costs
+
+        return line_costs(self.trace.text, self.line_info)
+
+    @property
+    def line_info(self) -> Sequence[LineInfo]:
+        """Which source line an instruction (of the loaded program, subprograms behind it) is of."""
+        return self._again.line_info if self._again is not None else ()
+
+    @property
+    def figures(self) -> Mapping[str, int]:
+        """What a budget can bound: insns, states, peak_states, max_states_per_insn, stack (bytes of the deepest call
+        chain), time_us, limit (instructions of those allowed, in percent), size and jited (bytes); those known here."""
+        from pytest_ebpf.verifier.budget import figures_of
+
+        return figures_of(self.stats, size=self._loaded.xlated_len, jited=self._loaded.jited_len)
+
+    def within(self, **bounds: object) -> Program:
+        """Assert that verifying it cost at most this: ``prog.within(insns=4000, stack=256, limit="50%")``. The names
+        are those of ``figures``, and ``jited``, ``size``; see docs/budgets.md. The error names what was used and the
+        costliest source lines."""
+        from pytest_ebpf.live.budget import check_within
+
+        check_within(self, bounds=bounds)
+        return self
+
+    @property
+    def object_name(self) -> str:
+        """The name of its object file, without directories."""
+        return self._obj.name.rpartition("/")[2]
+
+    @property
+    def release(self) -> str:
+        """The release of the kernel it is loaded in."""
+        return self._session.target.described.release
+
+    @property
+    def time_scale(self) -> float:
+        """How much longer things take on this kernel than on real hardware."""
+        return self._session.target.time_scale
 
     @property
     def info(self) -> ProgInfo:

@@ -12,6 +12,7 @@ from pytest_ebpf.agent.ops import (
     FdPatch,
     Made,
     Obj,
+    Op,
     ProgLoad,
     ProgLoaded,
     ProgRejected,
@@ -22,9 +23,10 @@ from pytest_ebpf.agent.ops import (
 from pytest_ebpf.live.session import Session
 
 if TYPE_CHECKING:
+    from pytest_ebpf.obj.object import LineInfo
     from pytest_ebpf.verifier.log import VerifierLog
 
-__all__ = ["TRACE_ROOM", "load_trace", "resolved"]
+__all__ = ["TRACE_ROOM", "Reload", "load_trace", "resolved"]
 
 TRACE_ROOM = 64 << 20  # bytes of trace: before Linux 6.4 the first of it, since then the last
 _TRACE = 2 | 4
@@ -51,6 +53,22 @@ def resolved(op: ProgLoad, results: Sequence[Result]) -> ProgLoad:
         attach_btf_obj=optional(op.attach_btf_obj),
         fd_array=tuple(handle(obj) for obj in op.fd_array),
     )
+
+
+class Reload:
+    """How to load a program again: the op of the batch that loaded it, and what that batch made. ``line_info`` says
+    which source line an instruction is of."""
+
+    def __init__(self, op: Op, results: Sequence[Result], *, line_info: Sequence[LineInfo]) -> None:
+        self._op = op.op if isinstance(op, Try) else op
+        self._results = results
+        self.line_info = tuple(line_info)
+
+    @property
+    def op(self) -> ProgLoad:
+        """The op, to be run by itself."""
+        assert isinstance(self._op, ProgLoad)
+        return resolved(self._op, self._results)
 
 
 def load_trace(session: Session, op: ProgLoad, *, room: int = TRACE_ROOM, timeout: float | None = None) -> VerifierLog:

@@ -22,13 +22,17 @@ _WALKED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class LineCost:
-    """A source line: instructions the verifier walked in it, of how many that it consists of (``size``), and the
-    first of them (``insn``). ``source`` is None for instructions that no line is known of."""
+    """A source line: how many instructions the verifier walked in it, and which those are (``insns``, indices in
+    order). ``source`` is None for instructions that no line is known of."""
 
     source: SourceLine | None
     walked: int
-    size: int
-    insn: int
+    insns: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Of how many instructions it consists."""
+        return len(self.insns)
 
     @property
     def rounds(self) -> int:
@@ -52,9 +56,7 @@ def line_costs(trace: str, line_info: Sequence[LineInfoLike]) -> tuple[LineCost,
     found: dict[SourceLine | None, list[int]] = {}
     for insn in sorted(walked):
         found.setdefault(sources.get(insn), []).append(insn)
-    return tuple(
-        LineCost(source, sum(walked[insn] for insn in insns), len(insns), insns[0]) for source, insns in found.items()
-    )
+    return tuple(LineCost(source, sum(walked[insn] for insn in insns), tuple(insns)) for source, insns in found.items())
 
 
 def _sources_of_info(insns: Iterable[int], line_info: Sequence[LineInfoLike]) -> dict[int, SourceLine | None]:
@@ -83,7 +85,7 @@ def _sources_of_trace(trace: str) -> dict[int, SourceLine | None]:
 
 def render_costs(costs: Iterable[LineCost], *, most: int, width: int = 100) -> list[str]:
     """The ``most`` expensive lines, dearest first: instructions walked, share, how often, place and text."""
-    ranked = sorted(costs, key=lambda cost: (-cost.walked, cost.insn))
+    ranked = sorted(costs, key=lambda cost: (-cost.walked, cost.insns))
     total = sum(cost.walked for cost in ranked)
     shown = ranked[:most]
     digits = max((len(str(cost.walked)) for cost in shown), default=1)

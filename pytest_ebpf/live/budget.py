@@ -1,0 +1,55 @@
+"""Checking a loaded program against its budget, with the source lines that cost most where it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pytest_ebpf.errors import EbpfError
+from pytest_ebpf.verifier.budget import Excess, excesses, parse_budget
+from pytest_ebpf.verifier.versions import fits
+
+if TYPE_CHECKING:
+    from pytest_ebpf.live.program import Program
+
+__all__ = ["check_within", "costs_text", "over_budget"]
+
+_MOST_LINES = 5
+_LARGE = 400_000  # instructions: a trace of more takes minutes in an emulated guest
+
+
+def check_within(program: Program, *, bounds: Mapping[str, object]) -> None:
+    """``AssertionError`` when the program cost more than ``bounds`` say. ``UsageError``: bounds that do not exist, or
+    need a baseline (growth)."""
+    from pytest_ebpf.errors import UsageError
+
+    if "growth" in bounds or "prog" in bounds:
+        raise UsageError(
+            "prog.within() compares with figures alone",
+            hint='For growth over a stored baseline: @pytest.mark.bpf_budget(growth="5%").',
+        )
+    version = program.release.partition("-")[0]
+    budget = parse_budget(bounds, fits=lambda spec: fits(version, spec) is not False)
+    found = excesses(budget, program.figures, limit=program.stats.limit)
+    if found:
+        raise AssertionError(over_budget(program, found))
+
+
+def over_budget(program: Program, found: list[Excess]) -> str:
+    """What is over, and the costliest source lines."""
+    head = f"{program.object_name}: {program.name} is over its budget on {program.release}"
+    return "\n".join([head, *(f"  {excess.text}" for excess in found), *costs_text(program)])
+
+
+def costs_text(program: Program) -> list[str]:
+    """The costliest source lines, or why they are not known. Loads the program once more, for its trace."""
+    from pytest_ebpf.verifier.cost import render_costs
+
+    insns = program.stats.insns or 0
+    if insns * program.time_scale > _LARGE:
+        return [f"  ({insns} instructions: pytest-ebpf verify --lines counts them by source line, which takes a while)"]
+    try:
+        costs = program.costs
+    except EbpfError as error:
+        return [f"  (which source lines cost that is not known: {error.message})"]
+    return ["the costliest source lines:", *(f"  {line}" for line in render_costs(costs, most=_MOST_LINES))]
