@@ -1,0 +1,210 @@
+"""Aya's loader and cilium/ebpf beside ours, over the same objects in one run: verdicts by program, whole loads.
+
+    python benchmarks/aya.py FOLDER [--aya [PROGRAM]] [--cilium [PROGRAM]] [--rounds N]
+
+FOLDER: objects, anywhere below. Each loader is a small program of our own (``aya_load/``, ``cilium_load/``), built in a
+temporary folder with cargo or go, which bring the crates or modules; PROGRAM is one that is built already. Without
+either option both are built. Times are of the programs that both load, the fastest of N rounds, turn and turn about:
+ours parses and plans anew each time, all three have read the kernel's types before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compare import find_objects
+from ours import Ours, Verdict, load_object
+
+from pytest_ebpf.errors import EbpfError
+from pytest_ebpf.live.cache import LoadCache
+from pytest_ebpf.live.loader import Bpf
+from pytest_ebpf.live.session import Target as Kernel
+from pytest_ebpf.obj.object import parse_object
+from pytest_ebpf.pool import KernelPool, PoolConfig
+
+__all__ = ["Loader", "main"]
+
+_HERE = Path(__file__).parent
+_BUILDS = {
+    "aya": ("cargo", "build", "--release", "--quiet", "--ignore-rust-version"),
+    "cilium": ("sh", "-c", "go mod tidy 2>/dev/null && go build -o cilium_load ."),
+}
+_MADE = {"aya": "target/release/aya_load", "cilium": "cilium_load"}
+_NO_TARGET = frozenset({"kprobe", "uprobe"})  # what the section names is for attaching, not for loading
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """Another loader: a program that understands "verdicts FILE PROGRAM..." and "times" (see ``aya_load``)."""
+
+    name: str
+    program: Path
+
+    def verdicts(self, path: Path, programs: Sequence[str]) -> dict[str, Any]:
+        """What it makes of each program; ``{"error": ...}`` when of none."""
+        done = subprocess.run([self.program, "verdicts", path, *programs], capture_output=True, text=True, timeout=300)
+        if done.returncode or not done.stdout:
+            return {"error": f"exit code {done.returncode}: {done.stderr[-300:]}"}
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
+
+    @contextmanager
+    def timing(self) -> Iterator[Callable[[Path, Sequence[str]], float]]:
+        """``load(path, programs)``: milliseconds of a whole load, in one process. RuntimeError when it fails."""
+        with subprocess.Popen([self.program, "times"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
+            assert run.stdin is not None
+            assert run.stdout is not None
+            requests, answers = run.stdin, run.stdout
+
+            def load(path: Path, programs: Sequence[str]) -> float:
+                print(path, *programs, sep="\t", file=requests, flush=True)
+                answer = json.loads(answers.readline() or '{"error": "it died"}')
+                if "load" not in answer:
+                    raise RuntimeError(answer.get("error", "no answer"))
+                return float(answer["load"]) / 1e6
+
+            yield load
+            requests.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One object and one other loader. ``both``: programs that both load; times in milliseconds, 0 without any."""
+
+    path: Path
+    both: tuple[str, ...]
+    differences: tuple[str, ...]
+    ours: float = 0.0
+    theirs: float = 0.0
+
+
+def main() -> int:
+    """Print differences, times and ratios. Exit code 1 when another loader loads a program that ours does not."""
+    arguments = _arguments()
+    pool = KernelPool(PoolConfig())
+    lacking = 0
+    with ExitStack() as stack:
+        stack.callback(pool.close)
+        host = pool.get("host")
+        loaders = [stack.enter_context(_loader(name, given)) for name, given in _asked(arguments)]
+        found = [(path, load_object(path, target=host)) for path in find_objects(arguments.folder)]
+        for loader in loaders:
+            rows = [_compare(ours, loader, host, rounds=arguments.rounds) for _, ours in found]
+            lacking += _print(rows, loader)
+    return 1 if lacking else 0
+
+
+def _print(rows: Sequence[_Row], loader: Loader) -> int:
+    """How many programs it loads and ours does not."""
+    print(f"\n{loader.name}: ms, ours in ms, ratio, programs")
+    for row in rows:
+        if row.theirs:
+            ratio = row.ours / row.theirs
+            print(f"{row.theirs:9.3f} {row.ours:9.3f} {ratio:6.2f} {len(row.both):4}  {row.path.name}")
+    differences = [f"{row.path.name} {text}" for row in rows for text in row.differences]
+    for text in differences:
+        print(f"  {text}")
+    timed = [row for row in rows if row.theirs]
+    if timed:
+        ratio = statistics.median(row.ours / row.theirs for row in timed)
+        more = statistics.median(row.ours - row.theirs for row in timed)
+        print(f"{loader.name}: both load {sum(len(row.both) for row in rows)} programs of {len(rows)} objects; "
+              f"median ratio {ratio:.2f}, median difference {more:+.2f} ms")  # fmt: skip
+    return sum(text.endswith("only there") for text in differences)
+
+
+def _compare(ours: Ours, loader: Loader, host: Kernel, *, rounds: int) -> _Row:
+    names = [_with_target(verdict, ours) for verdict in ours.programs]
+    theirs = loader.verdicts(ours.path, names)
+    loaded = {one["name"] for one in theirs.get("programs", ()) if one["loaded"]}
+    own = {verdict.name for verdict in ours.programs if verdict.outcome == "loaded"}
+    differences = [f"{name}: only there" for name in sorted(loaded - own)]
+    if own - loaded:
+        errors = {one["name"]: one.get("error", "") for one in theirs.get("programs", ())}
+        why = theirs.get("error") or next(errors[name] for name in sorted(own - loaded))
+        differences.append(f"{', '.join(sorted(own - loaded))}: only here, there: {_line(why)}")
+    both = tuple(sorted(own & loaded))
+    row = _Row(ours.path, both, tuple(differences))
+    if not both:
+        return row
+    wanted = [name for name in names if name.partition("=")[0] in both]
+    try:
+        return _timed(row, loader, host, rounds=rounds, wanted=wanted)
+    except (EbpfError, RuntimeError) as error:
+        return _Row(row.path, both, (*differences, f"whole load: {_line(str(error))}"))
+
+
+def _timed(row: _Row, loader: Loader, host: Kernel, *, rounds: int, wanted: Sequence[str]) -> _Row:
+    ours, theirs = [], []
+    with loader.timing() as load:
+        for _ in range(rounds):
+            theirs.append(load(row.path, wanted))
+            ours.append(_load(row.path, row.both, host))
+    return _Row(row.path, row.both, row.differences, min(ours), min(theirs))
+
+
+def _load(path: Path, programs: Sequence[str], host: Kernel) -> float:
+    bpf = Bpf(host, cache=LoadCache())
+    maps = {one.name: {"pin": False} for one in parse_object(path.read_bytes(), name=path.name).maps if one.pinning}
+    try:
+        began = time.perf_counter()
+        bpf.load(path, only=programs, maps=maps)
+        return (time.perf_counter() - began) * 1000
+    finally:
+        bpf.close()
+
+
+def _with_target(verdict: Verdict, ours: Ours) -> str:
+    """Aya wants the name of a kernel function or hook when it loads, where it is in the section as well."""
+    prefix, _, target = verdict.section.partition("/")
+    return f"{verdict.name}={target}" if target and prefix not in _NO_TARGET else verdict.name
+
+
+def _line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[-1][-160:] if lines else "no reason given"
+
+
+def _asked(arguments: argparse.Namespace) -> list[tuple[str, str]]:
+    given = [(name, getattr(arguments, name)) for name in _BUILDS if getattr(arguments, name) is not None]
+    return given or [(name, "") for name in _BUILDS]
+
+
+@contextmanager
+def _loader(name: str, given: str) -> Iterator[Loader]:
+    if given:
+        yield Loader(name, Path(given).absolute())
+        return
+    with tempfile.TemporaryDirectory(prefix=f"{name}-load-") as where:
+        folder = Path(where, "loader")
+        shutil.copytree(_HERE / f"{name}_load", folder)
+        done = subprocess.run(_BUILDS[name], cwd=folder, env=os.environ | {"CARGO_TARGET_DIR": f"{folder}/target"})
+        if done.returncode:
+            raise SystemExit(f"{name}_load could not be built: {' '.join(_BUILDS[name])}")
+        yield Loader(name, folder / _MADE[name])
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="objects")
+    for name in _BUILDS:
+        parser.add_argument(f"--{name}", nargs="?", const="", metavar="PROGRAM", help=f"{name}_load, built or to build")
+    parser.add_argument("--rounds", type=int, default=5)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The Aya side of the comparisons: what Aya makes of objects, as one JSON object per line.
+//!
+//!   aya_load verdicts FILE PROGRAM[=TARGET]...   each program: loaded, or Aya's error. TARGET: the kernel function,
+//!                                                hook or tracepoint of a program that needs one
+//!   aya_load times < requests                    whole loads; a request is FILE and PROGRAM[=TARGET]..., separated
+//!                                                by tabs. Nanoseconds, one loader and one BTF for all.
+//!   aya_load cold FILE PROGRAM[=TARGET]...       one whole load with all that a new process has to read
+
+use std::{
+    env,
+    error::Error,
+    fmt::Write as _,
+    fs,
+    io::{self, BufRead as _, Write as _},
+    path::PathBuf,
+    process,
+    time::Instant,
+};
+
+use aya::{programs::Program, Btf, Ebpf, EbpfLoader};
+
+/// Maps that pin themselves by name do it below here, where nobody else's are; it is gone afterwards.
+struct Pins(PathBuf);
+
+impl Pins {
+    fn new() -> Self {
+        Self(PathBuf::from(format!("/sys/fs/bpf/aya_load-{}", process::id())))
+    }
+
+    fn loader(&self) -> EbpfLoader<'_> {
+        let _ = fs::create_dir(&self.0);
+        let mut loader = EbpfLoader::new();
+        loader.allow_unsupported_maps().default_map_pin_directory(&self.0);
+        loader
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn main() -> Outcome<()> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["verdicts", file, programs @ ..] => verdicts(file, programs),
+        ["times"] => times(),
+        ["cold", file, programs @ ..] => {
+            let began = Instant::now();
+            load_all(file, programs)?;
+            println!("{{\"load\":{}}}", began.elapsed().as_nanos());
+            Ok(())
+        }
+        _ => Err("usage: aya_load verdicts|times|cold [FILE PROGRAM...]".into()),
+    }
+}
+
+fn verdicts(file: &str, programs: &[&str]) -> Outcome<()> {
+    let pins = Pins::new();
+    let mut ebpf = match pins.loader().load_file(file) {
+        Ok(ebpf) => ebpf,
+        Err(error) => {
+            println!("{{\"error\":{}}}", quoted(&chain(&error)));
+            return Ok(());
+        }
+    };
+    let rows: Vec<String> = programs
+        .iter()
+        .map(|program| match load(&mut ebpf, program) {
+            Ok(()) => format!("{{\"name\":{},\"loaded\":true}}", quoted(name_of(program).0)),
+            Err(error) => format!(
+                "{{\"name\":{},\"loaded\":false,\"error\":{}}}",
+                quoted(name_of(program).0),
+                quoted(&chain(error.as_ref()))
+            ),
+        })
+        .collect();
+    println!("{{\"programs\":[{}]}}", rows.join(","));
+    Ok(())
+}
+
+fn times() -> Outcome<()> {
+    let btf = Btf::from_sys_fs().ok();
+    let pins = Pins::new();
+    let mut loader = pins.loader();
+    loader.btf(btf.as_ref());
+    for line in io::stdin().lock().lines() {
+        let line = line?;
+        let words: Vec<&str> = line.split('\t').collect();
+        let began = Instant::now();
+        let outcome = loader.load_file(words[0]).map_err(Box::from).and_then(|mut ebpf| {
+            words[1..].iter().try_for_each(|program| load(&mut ebpf, program)).map(|()| ebpf)
+        });
+        let took = began.elapsed().as_nanos();
+        match outcome {
+            Ok(_) => println!("{{\"load\":{took}}}"),
+            Err(error) => println!("{{\"error\":{}}}", quoted(&chain(error.as_ref()))),
+        }
+        io::stdout().flush()?;
+    }
+    Ok(())
+}
+
+fn load_all(file: &str, programs: &[&str]) -> Outcome<Ebpf> {
+    let pins = Pins::new();
+    let mut ebpf = pins.loader().load_file(file)?;
+    programs.iter().try_for_each(|program| load(&mut ebpf, program))?;
+    Ok(ebpf)
+}
+
+fn name_of(program: &str) -> (&str, &str) {
+    program.split_once('=').unwrap_or((program, ""))
+}
+
+fn load(ebpf: &mut Ebpf, program: &str) -> Outcome<()> {
+    let (name, target) = name_of(program);
+    let btf = || Btf::from_sys_fs();
+    match ebpf.program_mut(name).ok_or("Aya has no program of that name")? {
+        Program::KProbe(it) => it.load()?,
+        Program::UProbe(it) => it.load()?,
+        Program::TracePoint(it) => it.load()?,
+        Program::SocketFilter(it) => it.load()?,
+        Program::Xdp(it) => it.load()?,
+        Program::SkMsg(it) => it.load()?,
+        Program::SkSkb(it) => it.load()?,
+        Program::CgroupSockAddr(it) => it.load()?,
+        Program::SockOps(it) => it.load()?,
+        Program::SchedClassifier(it) => it.load()?,
+        Program::CgroupSkb(it) => it.load()?,
+        Program::CgroupSysctl(it) => it.load()?,
+        Program::CgroupSockopt(it) => it.load()?,
+        Program::LircMode2(it) => it.load()?,
+        Program::PerfEvent(it) => it.load()?,
+        Program::RawTracePoint(it) => it.load()?,
+        Program::SkLookup(it) => it.load()?,
+        Program::CgroupSock(it) => it.load()?,
+        Program::CgroupDevice(it) => it.load()?,
+        Program::FlowDissector(it) => it.load()?,
+        Program::SkReuseport(it) => it.load()?,
+        Program::Lsm(it) => it.load(target, &btf()?)?,
+        Program::LsmCgroup(it) => it.load(target, &btf()?)?,
+        Program::BtfTracePoint(it) => it.load(target, &btf()?)?,
+        Program::FEntry(it) => it.load(target, &btf()?)?,
+        Program::FExit(it) => it.load(target, &btf()?)?,
+        Program::Iter(it) => it.load(target, &btf()?)?,
+        Program::Extension(_) => return Err("an extension wants another program".into()),
+        _ => return Err("a program type that this loader does not know".into()),
+    }
+    Ok(())
+}
+
+/// An error and what caused it. The verifier's log is part of it: the end says what is wrong.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            let _ = write!(text, ": {cause_text}");
+        }
+        next = cause.source();
+    }
+    let from = text.char_indices().rev().nth(1500).map_or(0, |(at, _)| at);
+    text[from..].to_owned()
+}
+
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' | '\\' => out.extend(['\\', letter]),
+            ' '..='~' => out.push(letter),
+            _ => {
+                let _ = write!(out, "\\u{:04x}", (letter as u32).min(0xfffd));
+            }
+        }
+    }
+    out + "\""
+}
