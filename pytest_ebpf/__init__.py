@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from pytest_ebpf.kernels.fake import FakeKernel
+    from pytest_ebpf.live.commands import User
     from pytest_ebpf.live.links import Link
     from pytest_ebpf.live.loaded import Loaded
     from pytest_ebpf.live.loader import Bpf
@@ -85,6 +86,7 @@ __all__ = [
     "Raw",
     "RunResult",
     "UsageError",
+    "User",
     "assert_packet",
     "diff_packets",
     "parse_packet",
@@ -98,6 +100,7 @@ _HOMES = MappingProxyType(
             "ProgramRejected UsageError"
         ),
         "pytest_ebpf.kernels.fake": "FakeKernel",
+        "pytest_ebpf.live.commands": "User",
         "pytest_ebpf.live.links": "Link",
         "pytest_ebpf.live.loaded": "Loaded",
         "pytest_ebpf.live.loader": "Bpf",

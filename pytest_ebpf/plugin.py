@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_ebpf.fixtures.features import BpfFeatures
-    from pytest_ebpf.fixtures.machines import BpfDmesg, BpfKernel, BpfTrace, BpfVm, SharedBpf
+    from pytest_ebpf.fixtures.machines import BpfDmesg, BpfKernel, BpfTrace, SharedBpf
     from pytest_ebpf.live.loader import Bpf
+    from pytest_ebpf.live.vm import BpfVm
 
 __all__ = [
     "bpf",
@@ -24,8 +27,10 @@ __all__ = [
     "bpf_shared",
     "bpf_trace",
     "bpf_vm",
+    "pytest_addhooks",
     "pytest_addoption",
     "pytest_assertrepr_compare",
+    "pytest_collect_file",
     "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_generate_tests",
@@ -42,6 +47,13 @@ _MARKERS = (
     "bpf_feature(name, ...): skip where a probe finds that the kernel lacks it, fail where the kernel is new enough: "
     'bpf_feature("ringbuf", "kfunc:bpf_dynptr_from_skb")',
 )
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Hooks of this plugin's own."""
+    from pytest_ebpf.fixtures import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -71,6 +83,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--bpf-mirror", metavar="URL", help="package archive for kernels. Default: the system's own")
     group.addoption("--bpf-offline", action="store_true", help="use only kernels that are in the cache")
     group.addoption("--bpf-no-matrix", action="store_true", help="do not print the matrix at the end")
+    group.addoption(
+        "--bpf-smoke",
+        metavar="GLOB,...",
+        help="objects whose programs all have to load, tags or not: names or paths, such as 'build/*.bpf.o'",
+    )
+    parser.addini("bpf_smoke", "objects whose programs all have to load, as for --bpf-smoke", type="args", default=[])
     parser.addini("bpf_kernels", "kernels to test on, as for --bpf-kernels", type="args", default=[])
     parser.addini("bpf_object_dirs", "where objects are looked for after the test's own directory", type="paths")
     parser.addini(
@@ -83,6 +101,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers."""
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Objects whose programs say in BTF tags what is expected of them are test files."""
+    if file_path.suffix != ".o":
+        return None
+    from pytest_ebpf.fixtures.collecting import collect_object
+
+    return collect_object(file_path, parent)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -192,7 +219,7 @@ def bpf_features(bpf_kernel: BpfKernel) -> BpfFeatures:
 
 @pytest.fixture
 def bpf_vm(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator[BpfVm]:
-    """The machine around the kernel: ``.run(argv)``, ``.read_file()``, ``.write_file()``, ``.dmesg()``."""
+    """The machine around the kernel: ``.run(argv)``, ``.start(argv)``, ``.call(function)``, files, users, mounts."""
     from pytest_ebpf.fixtures.machines import open_vm
 
     yield from open_vm(bpf_kernel, request=request)

@@ -77,5 +77,6 @@ def write_tree(op: WriteTree, batch: Batch) -> Result:
                 _owned(batch, f"{op.path}/{name}")
         for member in members:
             member.uid, member.gid, member.uname, member.gname = os.geteuid(), os.getegid(), "", ""
+        archive.extraction_filter = lambda member, path: member  # as it is: the test is trusted with its machine
         archive.extractall(op.path, members)
     return Done()

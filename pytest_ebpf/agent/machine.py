@@ -32,6 +32,7 @@ __all__ = ["describe", "kill_cgroup", "list_dir", "make_dir", "mount", "open_fil
 
 _MS_REMOUNT, _MS_BIND = 32, 4096
 _CAP_BPF, _CAP_SYS_ADMIN = 1 << 39, 1 << 21
+_PYTHONS = ("/usr/bin/python3", "/usr/local/bin/python3")  # for commands: other users may enter there
 _CGROUP_PATIENCE = 2.0  # seconds for killed members of a cgroup to go
 _MOUNT_ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
 
@@ -55,6 +56,7 @@ def describe(op: Describe, batch: Batch) -> Result:
         unprivileged_bpf_disabled=int(read_text("/proc/sys/kernel/unprivileged_bpf_disabled", default="0") or 0),
         lockdown=lockdown.partition("[")[2].partition("]")[0],
         cmdline=read_text("/proc/cmdline"),
+        python=next((path for path in _PYTHONS if os.access(path, os.X_OK)), sys.executable),
     )
 
 

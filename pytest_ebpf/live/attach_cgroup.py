@@ -1,13 +1,16 @@
-"""Control groups: making one, running commands in it, attaching programs to it."""
+"""Attaching to control groups: by a link (Linux 5.7), or without one, in one of three modes."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_ebpf.agent.ops import Data, Done, Exited, Handle, LinkCreate, MakeDir, Mount, OpenFile, ReadFile, Spawn
-from pytest_ebpf.errors import KernelCallError, UsageError
+from pytest_ebpf.agent.ops import Done, Failed, Handle, LinkCreate, Made, OpenFile, ProgAttach, ProgDetach
+from pytest_ebpf.errors import KernelCallError, PlanError, UsageError
+from pytest_ebpf.live.attach_options import Order, choose, order_of
+from pytest_ebpf.live.cgroup import Cgroup
 from pytest_ebpf.live.links import Link
 from pytest_ebpf.live.nearby import nearest_paths
 from pytest_ebpf.live.session import Session
@@ -15,65 +18,114 @@ from pytest_ebpf.live.session import Session
 if TYPE_CHECKING:
     from pytest_ebpf.live.program import Program
 
-__all__ = ["Cgroup", "attach_cgroup", "make_cgroup"]
+__all__ = ["attach_cgroup", "cgroup_target", "open_cgroup"]
 
-_MOUNT_POINT = "/sys/fs/cgroup"
-
-
-class Cgroup:
-    """A cgroup2 directory of the test, removed with it."""
-
-    def __init__(self, session: Session, *, path: str, handle: Handle) -> None:
-        self._session = session
-        self.path = path
-        self.handle = handle
-
-    def run(self, argv: Sequence[str], *, stdin: bytes = b"", timeout: float = 30.0) -> Exited:
-        """Run a command in the group to its end: an object with ``returncode``, ``stdout`` and ``stderr`` (bytes)."""
-        scaled = timeout * self._session.target.time_scale
-        op = Spawn(tuple(argv), stdin=stdin, timeout=scaled, cgroup=self.path)
-        return self._session.one(op, Exited, timeout=scaled + 30)
-
-    def __repr__(self) -> str:
-        return f"<Cgroup {self.path}>"
+_WAYS = ("link", "attach")
+_OVERRIDE, _MULTI, _REPLACE = 1, 2, 4  # BPF_F_ALLOW_OVERRIDE, BPF_F_ALLOW_MULTI, BPF_F_REPLACE
+_MODES: Mapping[str, int] = MappingProxyType({"single": 0, "override": _OVERRIDE, "multi": _MULTI})
+_DIRECTIONS: Mapping[str, int] = MappingProxyType({"ingress": 0, "egress": 1})  # enum bpf_attach_type
+_UNKNOWN = (errno.EINVAL, errno.EOPNOTSUPP, errno.E2BIG, 524)
 
 
-def make_cgroup(session: Session, *, name: str) -> Cgroup:
-    """A new cgroup under the cgroup2 root of the kernel under test."""
-    path = f"{_cgroup2_root(session)}/{name}"
-    return Cgroup(session, path=path, handle=session.make(MakeDir(path)))
+class _Place(NamedTuple):
+    target: Handle
+    path: str
+    type: int
+    order: Order
 
 
 def attach_cgroup(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
-    """A cgroup link (Linux 5.7)."""
-    group = named["cgroup"]
-    if isinstance(group, Cgroup):
-        path, target = group.path, group.handle
-    elif isinstance(group, str):
-        path, target = group, _open(session, program, path=group)
-    else:
-        raise UsageError(f"{program.name}: cgroup= is a group from bpf.cgroup() or a path, not {group!r}")
-    assert program.definition.spec is not None
-    op = LinkCreate(program.handle, program.definition.spec.attach_type, target=target)
-    return Link(session, program=program, where=path, way="cgroup link", handles=(session.make(op),))
+    """``way`` "link" or "attach"; by default a link where the kernel has them. ``mode`` is for programs without link
+    ("single": none below, "override": one below may take its place, "multi"); links are always of the last kind."""
+    target, path = cgroup_target(session, program, group=named["cgroup"])
+    way = choose(program, "way", named=named, among=_WAYS, default="any")
+    mode = choose(program, "mode", named=named, among=_MODES, default="multi")
+    if named.get("mode") is not None:
+        if way == "link":
+            raise UsageError(f"{program.name}: a link on a control group has no mode; mode= goes with way='attach'")
+        way = "attach"
+    place = _Place(target, path, _attach_type(program, named), order_of(program, named))
+    if place.order.flags and mode != "multi":
+        raise UsageError(f"{program.name}: before= and after= need mode='multi'")
+    if way != "attach":
+        op = LinkCreate(program.handle, place.type, target=target, flags=place.order.flags, extra=place.order.extra)
+        made = session.attempt(op, Made)
+        if isinstance(made, Made):
+            return Link(session, program=program, where=path, way="cgroup link", handles=(made.handle,))
+        if way == "link" or made.errno not in _UNKNOWN:
+            _refused_order(program, made, order=place.order)
+            session.checked(op, made, kind=Made)
+    return _without_link(session, program, place=place, mode=_MODES[mode])
 
 
-def _open(session: Session, program: Program, *, path: str) -> Handle:
+def _attach_type(program: Program, named: Mapping[str, object]) -> int:
+    spec = program.definition.spec
+    assert spec is not None
+    if spec.prefix in ("cgroup/skb", "cgroup_skb"):  # the section leaves it open
+        return _DIRECTIONS[choose(program, "direction", named=named, among=_DIRECTIONS)]
+    if named.get("direction") is not None:
+        raise UsageError(f"{program.name}: section {program.definition.section!r} says the direction already")
+    return spec.attach_type
+
+
+def _without_link(session: Session, program: Program, *, place: _Place, mode: int) -> Link:
+    op = ProgAttach(
+        program.handle, place.target, place.type, flags=mode | place.order.flags, relative=place.order.relative
+    )
+    answer = session.attempt(op, Done)
+    if isinstance(answer, Failed):
+        _refused_order(program, answer, order=place.order)
+        _say_why(session, op, failed=answer, path=place.path)
+    current = [program.handle]
+
+    def undo() -> None:
+        session.attempt(ProgDetach(current[0], place.target, place.type), Done)
+
+    def swap(new: Handle, old: Handle) -> None:
+        exchange = ProgAttach(new, place.target, place.type, flags=mode | _REPLACE, replace=old)
+        session.one(exchange if mode == _MULTI else ProgAttach(new, place.target, place.type, flags=mode), Done)
+        current[0] = new
+
+    return Link(session, program=program, where=place.path, way="cgroup without link", undo=undo, swap=swap)
+
+
+def _refused_order(program: Program, failed: Failed, *, order: Order) -> None:
+    if order.flags and failed.errno in _UNKNOWN:
+        raise PlanError(
+            f"{program.name}: before= and after= on control groups came with Linux 6.17 ({failed.text})",
+            feature="order of programs on control groups",
+            since="6.17",
+            hint="Older kernels run the programs of a group in the order in which they were attached.",
+        )
+
+
+def _say_why(session: Session, op: ProgAttach, *, failed: Failed, path: str) -> None:
     try:
-        return session.make(OpenFile(path))
+        session.checked(op, failed, kind=Done)
     except KernelCallError as error:
-        if error.errno == errno.ENOENT:
-            close = nearest_paths(session, path)
-            error.hint = f"{program.name}: there is no cgroup {path}; {close or 'bpf.cgroup() makes one'}"
+        if error.errno == errno.EPERM:
+            error.hint = (
+                f"{path} or a group above it has a program in a mode that does not allow this one: with mode='single' "
+                "no other may be attached below, with mode='override' one in its place, and one group has one mode."
+            )
         raise
 
 
-def _cgroup2_root(session: Session) -> str:
-    """Where cgroup2 is mounted; where nothing is, it is mounted now."""
-    mounts = session.one(ReadFile("/proc/mounts"), Data).data.decode(errors="replace")
-    for line in mounts.splitlines():
-        _, point, kind, *_ = line.split(" ")
-        if kind == "cgroup2":
-            return point
-    session.one(Mount("none", _MOUNT_POINT, "cgroup2"), Done)
-    return _MOUNT_POINT
+def cgroup_target(session: Session, program: Program, *, group: object) -> tuple[Handle, str]:
+    """The open directory of a group from ``bpf.cgroup()`` or of a path, and its path."""
+    return open_cgroup(session, group, who=program.name)
+
+
+def open_cgroup(session: Session, group: object, *, who: str) -> tuple[Handle, str]:
+    """As ``cgroup_target``; ``who`` asks, in messages."""
+    if isinstance(group, Cgroup):
+        return group.handle, group.path
+    if not isinstance(group, str):
+        raise UsageError(f"{who}: cgroup= is a group from bpf.cgroup() or a path, not {group!r}")
+    try:
+        return session.make(OpenFile(group)), group
+    except KernelCallError as error:
+        if error.errno == errno.ENOENT:
+            close = nearest_paths(session, group)
+            error.hint = f"{who}: there is no cgroup {group}; {close or 'bpf.cgroup() makes one'}"
+        raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from pytest_ebpf.live.session import Session, Target
 if TYPE_CHECKING:
     from pytest_ebpf.agent.ops import Leak
     from pytest_ebpf.btf.parse import Btf
-    from pytest_ebpf.live.attach_cgroup import Cgroup
+    from pytest_ebpf.live.cgroup import Cgroup
     from pytest_ebpf.live.inventory import Inventory
     from pytest_ebpf.live.loaded import Loaded
     from pytest_ebpf.live.rejects import Rejects
@@ -53,7 +52,6 @@ class Bpf:
         self._directories = tuple(directories)
         self._cache = cache or LoadCache()
         self._on_load = on_load
-        self._numbers = itertools.count()
 
     def load(
         self,
@@ -123,11 +121,11 @@ class Bpf:
             raise PlanError(f"feature {name!r}: {answer.words}", feature=name)
         return answer.supported
 
-    def cgroup(self, name: str = "") -> Cgroup:
+    def cgroup(self, name: str = "", *, controllers: Iterable[str] = ()) -> Cgroup:
         """A new control group (cgroup2), removed with the test: ``.run(argv)`` runs a command in it."""
-        from pytest_ebpf.live.attach_cgroup import make_cgroup
+        from pytest_ebpf.live.cgroup import make_cgroup
 
-        return make_cgroup(self.session, name=name or f"pytest-ebpf-{os.getpid()}-{next(self._numbers)}")
+        return make_cgroup(self.session, name=name, controllers=controllers)
 
     def socket(
         self,

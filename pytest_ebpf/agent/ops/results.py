@@ -24,6 +24,7 @@ __all__ = [
     "NotRun",
     "ProgLoaded",
     "ProgRejected",
+    "Queried",
     "Ran",
     "RanMany",
     "Received",
@@ -193,7 +194,8 @@ class Kmsg:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What a kernel says about itself. ``cpus`` counts possible CPUs (the width of per-CPU values)."""
+    """What a kernel says about itself. ``cpus`` counts possible CPUs (the width of per-CPU values);
+    ``python`` is the path of an interpreter there."""
 
     release: str
     version: str
@@ -209,6 +211,7 @@ class Described:
     unprivileged_bpf_disabled: int
     lockdown: str = ""
     cmdline: str = ""
+    python: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +232,17 @@ class Said:
     stderr: bytes
     returncode: int | None = None
     pid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Queried:
+    """What is attached somewhere, in the order in which it runs. ``links``: 0 for a program without one; none where the
+    kernel does not say. ``flags``: how the place was opened (BPF_F_ALLOW_*). ``revision`` counts changes (6.6)."""
+
+    progs: tuple[int, ...]
+    links: tuple[int, ...] = ()
+    flags: int = 0
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,5 +295,5 @@ class NotRun:
 
 Result = Union[
     Done, Made, Value, Data, Entries, ProgLoaded, ProgRejected, Ran, RanMany, Info, Records, Region, Kmsg, Described,
-    Exited, Said, ScopeClosed, Received, Named, Failed, NotRun,
+    Exited, Said, ScopeClosed, Received, Queried, Named, Failed, NotRun,
 ]  # fmt: skip

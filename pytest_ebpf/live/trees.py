@@ -1,0 +1,46 @@
+"""Files and directories as archives, on their way between the host and the machine under test."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from pytest_ebpf.errors import UsageError
+
+__all__ = ["pack_tree", "unpack_tree"]
+
+
+def pack_tree(source: Path, *, name: str) -> bytes:
+    """A file or directory as a tar archive, in which it is called ``name``. ``UsageError`` when it is not there."""
+    import tarfile
+
+    if not source.exists():
+        near = sorted(path.name for path in source.parent.iterdir()) if source.parent.is_dir() else []
+        from difflib import get_close_matches
+
+        close = get_close_matches(source.name, near, n=3)
+        raise UsageError(
+            f"there is no {source} on the host", hint=f"Did you mean {' or '.join(close)}?" if close else ""
+        )
+    memory = io.BytesIO()
+    with tarfile.open(fileobj=memory, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        archive.add(source, arcname=name)
+    return memory.getvalue()
+
+
+def unpack_tree(data: bytes, target: Path) -> Path:
+    """Write what an archive of one file or directory holds as ``target``. ``UsageError`` when that is there already,
+    as a directory."""
+    import tarfile
+
+    if target.is_dir():
+        raise UsageError(f"{target} is a directory already", hint="Give the path that the copy is to have.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        members = archive.getmembers()
+        for member in members:
+            _, slash, rest = member.name.partition("/")
+            member.name = f"{target.name}{slash}{rest}"
+        archive.extraction_filter = lambda member, path: member
+        archive.extractall(target.parent, members)
+    return target
