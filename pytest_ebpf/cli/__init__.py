@@ -16,6 +16,7 @@ def main() -> None:
     from pytest_ebpf.cli.features import features
     from pytest_ebpf.cli.inspect import inspect
     from pytest_ebpf.cli.kernels import kernels
+    from pytest_ebpf.cli.log import log
     from pytest_ebpf.cli.verify import verify
     from pytest_ebpf.errors import EbpfError
 
@@ -27,6 +28,7 @@ def main() -> None:
             "features": features,
             "inspect": inspect,
             "kernels": kernels,
+            "log": log,
             "verify": verify,
         },
         help="Prove an eBPF project on every kernel it ships to.",

@@ -67,7 +67,7 @@ def rejection(
     from pytest_ebpf.verifier.poison import poison_note
 
     log = parse_log(result.log.decode(errors="replace"), log_level=result.log_level)
-    log = replace(log, source_line=locate(log, lines))
+    log = replace(log, source_line=locate(log, lines), line_info=tuple(lines))
     name = errno_name(result.errno)
     unresolved, _, advice = poison_note(log, notes).rpartition("; ")  # "what is missing (where); what to do"
     why = unresolved or log.error or (log.notes[-1] if log.notes else "")
