@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pytest_ebpf.agent.ops import In, Op, Try
+from pytest_ebpf.agent.ops import In, Op, Try, Unprivileged
 from pytest_ebpf.errors import KernelCallError
 from pytest_ebpf.live.hint_base import Case, Hint
 
@@ -61,7 +61,7 @@ def all_hints() -> tuple[Hint, ...]:
 
 def hint_for(op: Op, number: int, *, target: Target, log: str = "") -> str:
     """The advice for a failed op, "" where there is none. ``log``: what the kernel wrote about it."""
-    while isinstance(op, Try | In):
+    while isinstance(op, Try | In | Unprivileged):
         op = op.op
     case = Case(op, number, target, log)
     return next((text for row in all_hints() if (text := row.says(case))), "")

@@ -18,6 +18,7 @@ __all__ = [
     "ProgLoad",
     "ProgRun",
     "ProgRunMany",
+    "StreamRead",
 ]
 
 
@@ -140,3 +141,11 @@ class Close:
     """Close one object now instead of at the end of its scope -> Done."""
 
     obj: Obj
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRead:
+    """BPF_PROG_STREAM_READ_BY_FD (Linux 6.17) -> Data: what waits in stream 1 (output) or 2 (errors) of a program."""
+
+    prog: Obj
+    stream: int
