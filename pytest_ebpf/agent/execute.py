@@ -36,6 +36,7 @@ from pytest_ebpf.agent.maps import inode_of, map_create, map_delete, map_freeze,
 from pytest_ebpf.agent.memory import mem_read, mem_write
 from pytest_ebpf.agent.mounts import mount_ns, run_inside
 from pytest_ebpf.agent.netns import net_ns, netlink
+from pytest_ebpf.agent.packets import packet_drain, packet_open, packet_send
 from pytest_ebpf.agent.perf import perf_drain, perf_open
 from pytest_ebpf.agent.processes import process_read, process_signal, process_write, start
 from pytest_ebpf.agent.prog_streams import stream_read
@@ -130,6 +131,9 @@ EXECUTE: dict[type[Any], Callable[[Any, Batch], o.Result]] = {
     o.Unprivileged: lambda op, batch: run_unprivileged(op, batch, run=_one),
     o.NetNs: net_ns,
     o.Netlink: netlink,
+    o.PacketOpen: packet_open,
+    o.PacketSend: packet_send,
+    o.PacketDrain: packet_drain,
     o.Spawn: spawn,
     o.Start: start,
     o.ProcessRead: process_read,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import struct
 
@@ -21,12 +22,14 @@ from pytest_ebpf.agent.ops import (
     Obj,
     ObjGet,
     ObjPin,
+    ObjUnpin,
     PerfAttach,
     PerfEventOpen,
     PointerAt,
     ProgAttach,
     ProgDetach,
     ProgQuery,
+    Queried,
     RawTracepointOpen,
     Result,
 )
@@ -58,6 +61,7 @@ __all__ = [
     "link_update",
     "obj_get",
     "obj_pin",
+    "obj_unpin",
     "perf_attach",
     "perf_event_open_op",
     "prog_attach",
@@ -189,6 +193,8 @@ def prog_attach(op: ProgAttach, batch: Batch) -> Result:
         attach_bpf_fd=batch.fd(op.prog),
         attach_type=op.attach_type,
         attach_flags=op.flags,
+        replace_bpf_fd=batch.fd(op.replace),
+        relative_id=op.relative,
     )
     inside(batch, op.netns, call=lambda: bpf(Cmd.PROG_ATTACH, attr))
     prog.attached[_target_key(batch, op.target), op.attach_type] = _words(batch, op.target)
@@ -214,17 +220,34 @@ def _words(batch: Batch, target: Obj | int) -> str:
 
 
 def prog_query(op: ProgQuery, batch: Batch) -> Result:
-    """The ids of what is attached."""
-    ids = Memory(4 * _MAX_ATTACHED)
+    """What is attached. Kernels before 6.6 have no room for links in the question."""
+    target = batch.fd(op.target)
+    try:
+        return inside(batch, op.netns, call=lambda: _query(op, target, with_links=True))
+    except OSError as error:
+        if error.errno not in (errno.E2BIG, errno.EINVAL):
+            raise
+    return inside(batch, op.netns, call=lambda: _query(op, target, with_links=False))
+
+
+def _query(op: ProgQuery, target: int, *, with_links: bool) -> Queried:
+    ids, links = Memory(4 * _MAX_ATTACHED), Memory(4 * _MAX_ATTACHED)
     attr = ATTR_PROG_QUERY.pack(
-        target_fd=batch.fd(op.target),
+        target_fd=target,
         attach_type=op.attach_type,
         query_flags=op.flags,
         prog_ids=ids.address,
         prog_cnt=_MAX_ATTACHED,
+        link_ids=links.address if with_links else 0,
+    ).ljust(ATTR_PROG_QUERY.size, b"\0")  # the revision is written behind whatever was handed in
+    bpf(Cmd.PROG_QUERY, attr)
+    count = ATTR_PROG_QUERY.get(attr, name="prog_cnt")
+    return Queried(
+        progs=struct.unpack_from(f"={count}I", ids.view),
+        links=struct.unpack_from(f"={count}I", links.view) if with_links else (),
+        flags=ATTR_PROG_QUERY.get(attr, name="attach_flags"),
+        revision=ATTR_PROG_QUERY.get(attr, name="revision"),
     )
-    inside(batch, op.netns, call=lambda: bpf(Cmd.PROG_QUERY, attr))
-    return Data(bytes(ids.view[: 4 * ATTR_PROG_QUERY.get(attr, name="prog_cnt")]))
 
 
 def perf_event_open_op(op: PerfEventOpen, batch: Batch) -> Result:
@@ -238,6 +261,7 @@ def perf_event_open_op(op: PerfEventOpen, batch: Batch) -> Result:
         config1=address_of(path) if isinstance(op.config1, str) else op.config1,
         config2=op.config2,
         bits=op.bits,
+        bp_type=op.breakpoint,
     ).ljust(_PERF_ATTR_SIZE, b"\0")
     fd = perf_event_open(attr, pid=op.pid, cpu=op.cpu, flags=op.flags | PERF_FLAG_FD_CLOEXEC)
     name = op.config1 if isinstance(op.config1, str) else f"type {op.type} config {op.config}"
@@ -261,6 +285,14 @@ def obj_pin(op: ObjPin, batch: Batch) -> Result:
     entry.pins.append(op.path)
     if op.undo:
         entry.closers.append(lambda: _unpin(path))
+    return Done()
+
+
+def obj_unpin(op: ObjUnpin, batch: Batch) -> Result:
+    """What is no pin is left alone."""
+    path = os.fsencode(op.path)
+    os.close(bpf(Cmd.OBJ_GET, ATTR_OBJ.pack(pathname=address_of(path)).ljust(12, b"\0")))
+    os.unlink(path)
     return Done()
 
 

@@ -378,6 +378,7 @@ ATTR_PROG_ATTACH = Layout(
         "attach_type": (8, "I"),
         "attach_flags": (12, "I"),
         "replace_bpf_fd": (16, "I"),
+        "relative_id": (20, "I"),
     }
 )
 
@@ -389,6 +390,8 @@ ATTR_PROG_QUERY = Layout(
         "attach_flags": (12, "I"),
         "prog_ids": (16, "Q"),
         "prog_cnt": (24, "I"),
+        "link_ids": (40, "Q"),
+        "revision": (56, "Q"),
     }
 )
 
@@ -509,6 +512,7 @@ PERF_EVENT_ATTR = Layout(
         "sample_type": (24, "Q"),
         "bits": (40, "Q"),
         "wakeup_events": (48, "I"),
+        "bp_type": (52, "I"),
         "config1": (56, "Q"),
         "config2": (64, "Q"),
     }

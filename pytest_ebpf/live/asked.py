@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.plan.maps import MapOverride
     from pytest_ebpf.plan.options import LoadOptions, ProgramOverride
 
-__all__ = ["Asked", "options_of"]
+__all__ = ["Asked", "function_of_program", "options_of"]
 
 _PROGRAM_FIELDS = (
     "section",
@@ -125,8 +125,14 @@ def _contents(
         keyed = shape.kind.access == "keyed"
         contents = {} if not contents else None if not keyed else dict(enumerate(contents))
         if contents is None:
-            return tuple((b"", shape.raw_value(value)) for value in fields["contents"])
-    return tuple((shape.raw_key(key), shape.raw_value(value)) for key, value in contents.items())
+            return tuple((b"", _raw(shape, value)) for value in fields["contents"])
+    return tuple((shape.codec.raw_key(key), _raw(shape, value)) for key, value in contents.items())
+
+
+def _raw(shape: Map, value: object) -> Any:
+    """A value as an op takes it: an object by its handle, anything else as bytes."""
+    stored = shape.codec.store(value)
+    return shape.codec.bytes_of(value) if stored.fds else stored.value
 
 
 def _unmade(definition: MapDef, *, obj: ObjectFile, session: Session) -> Map:
@@ -159,13 +165,13 @@ def _program(name: str, value: Any) -> ProgramOverride:
             fields[field_name] = _number(what, fields[field_name])
     extends, traces = fields.pop("extends", None), fields.pop("traces", None)
     if extends is not None or traces is not None:
-        fields["program"] = _target_program(name, extends if extends is not None else traces)
+        fields["program"] = function_of_program(name, extends if extends is not None else traces)
     if extends is not None:
         fields.setdefault("type", _number("program", "ext"))
     return ProgramOverride(**fields)
 
 
-def _target_program(name: str, value: Any) -> ExtTarget:
+def function_of_program(name: str, value: Any) -> ExtTarget:
     """A program, or (program, "function in it"): the FUNC that is replaced or traced."""
     from pytest_ebpf.btf.types import Func, Kind
     from pytest_ebpf.plan.attach import ExtTarget

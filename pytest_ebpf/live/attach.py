@@ -8,15 +8,20 @@ from typing import TYPE_CHECKING, Protocol
 
 from pytest_ebpf.errors import UsageError
 from pytest_ebpf.live import (
-    attach_cgroup,
     attach_filter,
     attach_iter,
     attach_multi,
     attach_net,
     attach_perf,
+    attach_special,
+    attach_tc,
     attach_trace,
+    attach_usdt,
     attach_user,
 )
+from pytest_ebpf.live.attach_cgroup import attach_cgroup
+from pytest_ebpf.live.attach_socket import attach_socket
+from pytest_ebpf.live.attach_xdp import attach_xdp
 from pytest_ebpf.live.links import Link
 from pytest_ebpf.live.session import Session
 
@@ -44,16 +49,36 @@ class Attacher:
     read_target: Callable[[str], Mapping[str, object]] | None = None
 
 
+_TC = ("priority", "handle", "protocol", "classid", "netns", "way", "before", "after")
+_CGROUP = ("mode", "way", "before", "after")
+
 ATTACHERS: tuple[Attacher, ...] = (
-    Attacher(("xdp", "xdp.frags"), attach_net.attach_xdp, needs=("interface",), takes=("mode",)),
-    Attacher(("tc", "classifier"), attach_net.attach_tc, needs=("interface", "direction"), takes=("priority",)),
+    Attacher(("xdp", "xdp.frags"), attach_xdp, needs=("interface",), takes=("mode", "netns", "way")),
+    Attacher(("tc", "tcx", "classifier", "action"), attach_tc.attach_tc, needs=("interface", "direction"), takes=_TC),
     Attacher(
         ("tc/ingress", "tc/egress", "tcx/ingress", "tcx/egress"),
-        attach_net.attach_tc,
+        attach_tc.attach_tc,
         needs=("interface",),
-        takes=("direction", "priority"),
+        takes=("direction", *_TC),
     ),
-    Attacher(("sk_lookup", "flow_dissector"), attach_net.attach_netns, takes=("netns",)),
+    Attacher(
+        ("netkit/primary", "netkit/peer"),
+        attach_tc.attach_netkit,
+        needs=("interface",),
+        takes=("netns", "before", "after"),
+    ),
+    Attacher(
+        ("lwt_in", "lwt_out", "lwt_xmit", "lwt_seg6local"),
+        attach_net.attach_lwt,
+        needs=("route", "interface"),
+        takes=("via", "headroom", "netns"),
+    ),
+    Attacher(("sk_lookup",), attach_net.attach_netns, takes=("netns",)),
+    Attacher(("flow_dissector",), attach_net.attach_flow_dissector, takes=("netns", "way")),
+    Attacher(("socket",), attach_socket, needs=("socket",), takes=("reuseport",)),
+    Attacher(("sk_reuseport", "sk_reuseport/migrate"), attach_socket, needs=("socket",)),
+    Attacher(("lirc_mode2",), attach_special.attach_lirc, needs=("device",)),
+    Attacher(("freplace",), attach_special.attach_freplace, takes=("target", "function")),
     Attacher(
         ("tracepoint", "tp", "tracepoint.s", "tp.s"),
         attach_trace.attach_tracepoint,
@@ -65,6 +90,7 @@ ATTACHERS: tuple[Attacher, ...] = (
         ("raw_tracepoint", "raw_tp", "raw_tracepoint.w", "raw_tp.w", "raw_tracepoint.s", "raw_tp.s"),
         attach_trace.attach_raw_tracepoint,
         needs=("event",),
+        takes=("cookie",),
         from_section="event",
     ),
     Attacher(
@@ -72,13 +98,27 @@ ATTACHERS: tuple[Attacher, ...] = (
         attach_trace.attach_kprobe,
         needs=("function",),
         takes=("offset", "cookie"),
-        from_section="function",
+        read_target=attach_trace.read_kprobe_target,
     ),
     Attacher(
-        ("tp_btf", "fentry", "fexit", "fmod_ret", "lsm", "tp_btf.s", "fentry.s", "fexit.s", "fmod_ret.s", "lsm.s"),
+        (
+            *("tp_btf", "fentry", "fexit", "fmod_ret", "fsession", "lsm"),
+            *("tp_btf.s", "fentry.s", "fexit.s", "fmod_ret.s", "fsession.s", "lsm.s"),
+        ),
         attach_trace.attach_tracing,
+        takes=("cookie",),
     ),
-    Attacher(("iter", "iter.s"), attach_iter.attach_iter, takes=("map", "pid", "tid")),
+    Attacher(
+        (
+            *("fentry.multi", "fexit.multi", "fsession.multi"),
+            *("fentry.multi.s", "fexit.multi.s", "fsession.multi.s"),
+        ),
+        attach_multi.attach_tracing_multi,
+        needs=("function",),
+        takes=("cookies",),
+        from_section="function",
+    ),
+    Attacher(("iter", "iter.s"), attach_iter.attach_iter, takes=("map", "cgroup", "order", "pid", "tid")),
     Attacher(
         ("kprobe.multi", "kretprobe.multi", "kprobe.session"),
         attach_multi.attach_kprobe_multi,
@@ -90,7 +130,7 @@ ATTACHERS: tuple[Attacher, ...] = (
         ("uprobe", "uretprobe", "uprobe.s", "uretprobe.s"),
         attach_user.attach_uprobe,
         needs=("binary",),
-        takes=("symbol", "offset", "pid", "cookie"),
+        takes=("symbol", "offset", "pid", "cookie", "counter"),
         read_target=attach_user.read_user_target,
     ),
     Attacher(
@@ -99,9 +139,16 @@ ATTACHERS: tuple[Attacher, ...] = (
             *("uprobe.multi.s", "uretprobe.multi.s", "uprobe.session.s"),
         ),
         attach_user.attach_uprobe_multi,
-        needs=("binary", "symbol"),
-        takes=("cookies", "pid"),
+        needs=("binary",),
+        takes=("symbol", "offset", "cookies", "pid"),
         read_target=attach_user.read_user_target,
+    ),
+    Attacher(
+        ("usdt", "usdt.s"),
+        attach_usdt.attach_usdt,
+        needs=("binary", "provider", "name"),
+        takes=("pid", "cookie"),
+        read_target=attach_usdt.read_usdt_target,
     ),
     Attacher(
         ("perf_event",),
@@ -109,24 +156,44 @@ ATTACHERS: tuple[Attacher, ...] = (
         needs=("event",),
         takes=("period", "frequency", "pid", "cpu", "inherit"),
     ),
-    Attacher(("netfilter",), attach_filter.attach_netfilter, needs=("family", "hook"), takes=("priority", "defrag")),
+    Attacher(
+        ("netfilter",), attach_filter.attach_netfilter, needs=("family", "hook"), takes=("priority", "defrag", "netns")
+    ),
     Attacher(
         ("sk_skb", "sk_msg", "sk_skb/stream_parser", "sk_skb/stream_verdict", "sk_skb/verdict"),
         attach_filter.attach_sockmap,
         needs=("map",),
+        takes=("way", "role"),
     ),
-    Attacher(("cgroup", "cgroup_skb", "sockops", "lsm_cgroup"), attach_cgroup.attach_cgroup, needs=("cgroup",)),
+    Attacher(("cgroup/skb", "cgroup_skb"), attach_cgroup, needs=("cgroup", "direction"), takes=_CGROUP),
+    Attacher(
+        ("cgroup", "cgroup_skb/ingress", "cgroup_skb/egress", "sockops"),
+        attach_cgroup,
+        needs=("cgroup",),
+        takes=_CGROUP,
+    ),
+    Attacher(("lsm_cgroup",), attach_cgroup, needs=("cgroup",), takes=("before", "after")),
 )
 
 # What cannot be attached because there is nothing to attach it to: it is called by name.
-_CALLED = frozenset({"syscall", "socket", "action", "freplace"})
+_EXT = 28  # enum bpf_prog_type
+_CALLED = frozenset({"syscall"})
+# What becomes the value of a map instead: prefix -> how.
+_IN_MAPS: Mapping[str, str] = {
+    f"{kind}/{map}": f"it runs for what is sent to an entry of a {map} that has it: "
+    f'obj.maps["m"][0] = {{{field}, "bpf_prog": program}}'
+    for kind in ("xdp", "xdp.frags")
+    for map, field in (("devmap", '"ifindex": 3'), ("cpumap", '"qsize": 192'))
+}
 
 
 def attacher_for(program: Program) -> Attacher | None:
     """The row of a program, None for types that are not attached (or not yet, by this package)."""
     spec = program.definition.spec
     prefix = spec.prefix if spec is not None else ""
-    while prefix:
+    if program.type_number == _EXT:
+        prefix = "freplace"  # whatever its section says: load() was told that it extends another
+    while prefix and prefix not in _IN_MAPS:
         for row in ATTACHERS:
             if prefix in row.prefixes:
                 return row
@@ -180,14 +247,21 @@ _EXAMPLES: Mapping[str, str] = {
     "cgroup": "bpf.cgroup()",
     "binary": '"libc.so.6"',
     "symbol": '"getpid"',
+    "provider": '"python"',
+    "name": '"gc__start"',
     "family": '"ipv4"',
     "hook": '"input"',
     "map": 'obj.maps["sockets"]',
+    "socket": 'bpf.socket("udp")',
+    "route": '"192.0.2.0/24"',
+    "device": '"/dev/lirc0"',
 }
 
 
 def _no_row(program: Program) -> tuple[str]:
-    section = program.definition.section
-    if program.definition.spec is not None and program.definition.spec.prefix in _CALLED:
+    section, spec = program.definition.section, program.definition.spec
+    if spec is not None and spec.prefix in _IN_MAPS:
+        return (f"{program.name} ({section}) is not attached: {_IN_MAPS[spec.prefix]}",)
+    if spec is not None and spec.prefix in _CALLED:
         return (f"{program.name} ({section}) is not attached to anything: run it with prog.run(...)",)
     return (f"{program.name} ({section}): attaching {program.type} programs is not supported yet",)

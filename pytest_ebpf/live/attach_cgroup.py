@@ -63,8 +63,6 @@ def _attach_type(program: Program, named: Mapping[str, object]) -> int:
     assert spec is not None
     if spec.prefix in ("cgroup/skb", "cgroup_skb"):  # the section leaves it open
         return _DIRECTIONS[choose(program, "direction", named=named, among=_DIRECTIONS)]
-    if named.get("direction") is not None:
-        raise UsageError(f"{program.name}: section {program.definition.section!r} says the direction already")
     return spec.attach_type
 
 

@@ -1,95 +1,160 @@
-"""Attaching to the network: XDP, tc (TCX or clsact), network namespaces."""
+"""Attaching to network namespaces, and to routes."""
 
 from __future__ import annotations
 
 import errno
+import ipaddress
+import struct
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pytest_ebpf.agent.ops import Data, Failed, Handle, LinkCreate, Made, OpenFile, ReadFile
-from pytest_ebpf.errors import KernelCallError, UsageError
+from pytest_ebpf.agent.ops import (
+    Data,
+    Done,
+    Failed,
+    Handle,
+    LinkCreate,
+    Netlink,
+    OpenFile,
+    ProgAttach,
+    ProgDetach,
+)
+from pytest_ebpf.errors import UsageError
+from pytest_ebpf.live.attach_options import choose, whole
+from pytest_ebpf.live.interfaces import Interface, find_interface
 from pytest_ebpf.live.links import Link
-from pytest_ebpf.live.nearby import nearest_paths, xdp_holder
+from pytest_ebpf.live.rtnl import CREATE, EXCL, REPLACE, blob, nest, netlink_op, number, request, text
 from pytest_ebpf.live.session import Session
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.program import Program
 
-__all__ = ["attach_netns", "attach_tc", "attach_xdp", "interface_index"]
+__all__ = ["attach_flow_dissector", "attach_lwt", "attach_netns"]
 
-_XDP = 37  # enum bpf_attach_type
-_TCX: Mapping[str, int] = MappingProxyType({"ingress": 46, "egress": 47})
-_XDP_MODES: Mapping[str, int] = MappingProxyType({"": 0, "skb": 1 << 1, "native": 1 << 2, "offload": 1 << 3})
-
-
-def attach_xdp(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
-    """An XDP link (Linux 5.9)."""
-    mode = str(named.get("mode") or "")
-    if mode not in _XDP_MODES:
-        raise UsageError(f"{program.name}: mode= is skb, native or offload, not {mode!r}")
-    index = interface_index(session, named["interface"])
-    try:
-        handle = session.make(LinkCreate(program.handle, _XDP, target=index, flags=_XDP_MODES[mode]))
-    except KernelCallError as error:
-        if error.errno in (errno.EBUSY, errno.EEXIST) and (holder := xdp_holder(session, index)):
-            error.hint = f"{named['interface']} has {holder} attached; detach it first."
-        raise
-    return Link(session, program=program, where=str(named["interface"]), way="xdp link", handles=(handle,))
-
-
-def attach_tc(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
-    """A TCX link where the kernel has them (Linux 6.6), else a filter on a clsact qdisc."""
-    direction = str(named.get("direction") or program.definition.section.rpartition("/")[2])
-    if direction not in _TCX:
-        raise UsageError(f"{program.name}: direction= is ingress or egress, not {direction!r}")
-    index = interface_index(session, named["interface"])
-    where = f"{named['interface']} {direction}"
-    if "priority" not in named:
-        made = session.attempt(LinkCreate(program.handle, _TCX[direction], target=index), Made)
-        if isinstance(made, Made):
-            return Link(session, program=program, where=where, way="tcx link", handles=(made.handle,))
-        if not _unknown_attach_type(made):
-            session.checked(LinkCreate(program.handle, _TCX[direction], target=index), made, kind=Made)
-    from pytest_ebpf.live.clsact import add_filter
-
-    priority = named.get("priority")
-    undo = add_filter(
-        session,
-        program,
-        index=index,
-        direction=direction,
-        priority=priority if isinstance(priority, int) else 0,
-    )
-    return Link(session, program=program, where=where, way="clsact filter", undo=undo)
+_OWN_NETNS = "/proc/self/ns/net"
+_FLOW_DISSECTOR = 17  # enum bpf_attach_type
+_WAYS = ("link", "attach")
+# include/uapi/linux/rtnetlink.h, lwtunnel.h, bpf.h, seg6_local.h
+_RTM_NEWROUTE, _RTM_DELROUTE = 24, 25
+_RTMSG = struct.Struct("=BBBBBBBBI")
+_MAIN_TABLE, _STATIC, _UNIVERSE, _LINK_SCOPE, _UNICAST = 254, 4, 0, 253, 1
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_ENCAP_TYPE, _RTA_ENCAP = 1, 4, 5, 21, 22
+_ENCAP_BPF, _ENCAP_SEG6_LOCAL = 6, 7
+_HOOKS: Mapping[str, int] = MappingProxyType({"lwt_in": 1, "lwt_out": 2, "lwt_xmit": 3})
+_HEADROOM, _PROG_FD, _PROG_NAME = 4, 1, 2
+_SEG6_ACTION, _SEG6_BPF, _ACTION_END_BPF = 1, 8, 15
+_MARK = 0x5EBF5EBF  # stands where the fd goes
 
 
 def attach_netns(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
     """On a network namespace: the test's own unless ``netns`` names another."""
-    given = named.get("netns")
-    target = given if isinstance(given, Handle) else getattr(given, "handle", None)
-    if target is None:
-        target = session.make(OpenFile(str(given or "/proc/self/ns/net")))
+    target, where = _namespace(session, named.get("netns"))
+    return _netns_link(session, program, target=target, where=where)
+
+
+def _netns_link(session: Session, program: Program, *, target: Handle, where: str) -> Link:
     assert program.definition.spec is not None
     handle = session.make(LinkCreate(program.handle, program.definition.spec.attach_type, target=target))
+    return Link(session, program=program, where=where, way="netns link", handles=(handle,))
+
+
+def attach_flow_dissector(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+    """``way`` "link" (default, Linux 5.8) or "attach" (BPF_PROG_ATTACH)."""
+    way = choose(program, "way", named=named, among=_WAYS, default="link")
+    target, where = _namespace(session, named.get("netns"))
+    if way == "link":
+        return _netns_link(session, program, target=target, where=where)
+    current = [program.handle]
+
+    def put(new: Handle) -> None:
+        session.one(ProgAttach(new, 0, _FLOW_DISSECTOR, netns=target), Done)
+        current[0] = new
+
+    def undo() -> None:
+        session.attempt(ProgDetach(current[0], 0, _FLOW_DISSECTOR, netns=target), Done)
+
+    put(program.handle)
+    way = "flow dissector without link"
+    return Link(session, program=program, where=where, way=way, undo=undo, swap=lambda new, old: put(new))
+
+
+def _namespace(session: Session, given: object) -> tuple[Handle, str]:
+    from pytest_ebpf.live.sockets import netns_handle
+
+    if given is None:
+        return session.make(OpenFile(_OWN_NETNS)), "this network namespace"
+    return netns_handle(session, given), str(getattr(given, "name", "") or given)
+
+
+def attach_lwt(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+    """A route whose packets go through the program: ``route`` is its destination ("192.0.2.0/24"), ``interface`` the
+    device, ``via`` a next hop, ``headroom`` what lwt_xmit may add in front, in bytes."""
+    assert program.definition.spec is not None
+    place = find_interface(session, named["interface"], netns=named.get("netns"))
+    network = _network(program, named["route"])
+    route = _route(program, network, named=named, place=place)
+
+    def put(prog: Handle, *, flags: int) -> Netlink:
+        return netlink_op(request(_RTM_NEWROUTE, route, flags=flags), netns=place.netns, fds={_MARK: prog})
+
+    def undo() -> None:
+        session.attempt(netlink_op(request(_RTM_DELROUTE, route), netns=place.netns, fds={_MARK: program.handle}), Data)
+
+    op = put(program.handle, flags=CREATE | EXCL)
+    made = session.attempt(op, Data)
+    if isinstance(made, Failed) and made.errno == errno.EEXIST:
+        raise UsageError(f"{program.name}: there is a route to {network} already", hint="Remove it, or take another.")
+    session.checked(op, made, kind=Data)
+
+    def swap(new: Handle, old: Handle) -> None:
+        session.one(put(new, flags=CREATE | REPLACE), Data)
+
     return Link(
-        session, program=program, where=str(given or "this network namespace"), way="netns link", handles=(handle,)
+        session,
+        program=program,
+        where=f"route {network} dev {place.name}",
+        way="route",
+        undo=undo,
+        swap=swap,
     )
 
 
-def interface_index(session: Session, interface: object) -> int:
-    """The ifindex of an interface given by name or by index. ``UsageError`` when there is none of that name."""
-    if isinstance(interface, int):
-        return interface
-    read = session.attempt(ReadFile(f"/sys/class/net/{interface}/ifindex"), Data)
-    if isinstance(read, Failed):
-        close = nearest_paths(session, f"/sys/class/net/{interface}").replace("/sys/class/net/", "")
-        raise UsageError(
-            f"kernel {session.target.name} has no network interface {interface!r}",
-            hint=close if close.startswith("did") else "bpf_vm.run(['ls', '/sys/class/net']) lists them.",
-        )
-    return int(read.data)
+def _network(program: Program, route: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(route)  # type: ignore[arg-type]  # whatever it is, it says what it does not take
+    except ValueError as error:
+        raise UsageError(f"{program.name}: route= is a destination such as '192.0.2.0/24', not {route!r}") from error
 
 
-def _unknown_attach_type(failed: Failed) -> bool:
-    return failed.errno in (errno.EINVAL, errno.EOPNOTSUPP, 524)
+def _route(
+    program: Program,
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network,
+    *,
+    named: Mapping[str, object],
+    place: Interface,
+) -> bytes:
+    via = named.get("via")
+    gateway = b"" if via is None else blob(_RTA_GATEWAY, ipaddress.ip_address(str(via)).packed)
+    family, scope = (2 if network.version == 4 else 10), _UNIVERSE if gateway or network.version == 6 else _LINK_SCOPE
+    assert program.definition.spec is not None
+    kind, encap = _encap(program, headroom=whole(program, "headroom", named=named, default=0, limit=256))
+    return b"".join(
+        [
+            _RTMSG.pack(family, network.prefixlen, 0, 0, _MAIN_TABLE, _STATIC, scope, _UNICAST, 0),
+            blob(_RTA_DST, network.network_address.packed),
+            number(_RTA_OIF, place.index),
+            gateway,
+            blob(_RTA_ENCAP_TYPE, struct.pack("=H", kind)),
+            nest(_RTA_ENCAP, *encap),
+        ]
+    )
+
+
+def _encap(program: Program, *, headroom: int) -> tuple[int, list[bytes]]:
+    assert program.definition.spec is not None
+    hook = program.definition.spec.prefix
+    prog = (number(_PROG_FD, _MARK), text(_PROG_NAME, program.name))
+    if hook == "lwt_seg6local":
+        return _ENCAP_SEG6_LOCAL, [number(_SEG6_ACTION, _ACTION_END_BPF), nest(_SEG6_BPF, *prog)]
+    return _ENCAP_BPF, [nest(_HOOKS[hook], *prog), *([number(_HEADROOM, headroom)] if headroom else [])]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pytest_ebpf.errors import HarnessError, PlanError, UsageError
+from pytest_ebpf.errors import HarnessError, PlanError, ProgramRejected, UsageError
 from pytest_ebpf.live.asked import Asked
 from pytest_ebpf.live.cache import LoadCache
 from pytest_ebpf.live.session import Session, Target
@@ -16,8 +16,10 @@ from pytest_ebpf.live.session import Session, Target
 if TYPE_CHECKING:
     from pytest_ebpf.agent.ops import Leak
     from pytest_ebpf.btf.parse import Btf
+    from pytest_ebpf.live.attached import Attached
     from pytest_ebpf.live.cgroup import Cgroup
     from pytest_ebpf.live.inventory import Inventory
+    from pytest_ebpf.live.links import Link
     from pytest_ebpf.live.loaded import Loaded
     from pytest_ebpf.live.rejects import Rejects
     from pytest_ebpf.live.sockets import Process, Socket
@@ -25,8 +27,9 @@ if TYPE_CHECKING:
     from pytest_ebpf.obj.object import ObjectFile
     from pytest_ebpf.plan.feature_base import Answer
     from pytest_ebpf.plan.options import LoadOptions
+    from pytest_ebpf.verifier.expect import Wanted
 
-__all__ = ["Bpf", "Source"]
+__all__ = ["Bpf", "Source", "find_object"]
 
 Source: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
 _PIN_ATTEMPTS = 5
@@ -36,7 +39,8 @@ class Bpf:
     """Loads objects into one kernel, for as long as its scope lasts.
 
     ``directories``: where a relative path is looked for, first match wins. ``cache`` keeps parsed objects and plans for
-    the process. ``on_load`` hears of everything that was loaded.
+    the process. ``on_load`` hears of everything that was loaded, ``on_reject`` of what was refused and the name of its
+    object.
     """
 
     def __init__(
@@ -47,11 +51,13 @@ class Bpf:
         directories: Sequence[Path] = (),
         cache: LoadCache | None = None,
         on_load: Callable[[Loaded], None] = lambda loaded: None,
+        on_reject: Callable[[ProgramRejected, str], None] = lambda error, name: None,
     ) -> None:
         self.session = Session(target, name=name)
         self._directories = tuple(directories)
         self._cache = cache or LoadCache()
         self._on_load = on_load
+        self._on_reject = on_reject
 
     def load(
         self,
@@ -99,14 +105,22 @@ class Bpf:
 
         return Spec(self._object(path), load=self._load)
 
-    def rejects(self, pattern: str = "", *, errno: str | int | None = None) -> Rejects:
+    def rejects(
+        self,
+        *patterns: str | Wanted,
+        errno: str | int | None = None,
+        cls: str | None = None,
+        not_: str | Sequence[str] = (),
+    ) -> Rejects:
         """Expect a rejection inside the ``with`` block.
 
-        ``pattern``: literal text that a line of the verifier log holds, with ``{{regex}}`` holes. ``errno``: "EACCES".
+        ``patterns``: texts that the verifier log holds, in this order, with ``{{regex}}`` holes; ``absent("…")`` must
+        not come between two of them, ``next_line("…")`` has to follow at once. ``not_``: what must be nowhere.
+        ``errno``: "EACCES". ``cls``: the class of the rejection, the same on every kernel ("null-deref").
         """
         from pytest_ebpf.live.rejects import Rejects
 
-        return Rejects(pattern, errno=errno)
+        return Rejects(patterns, errno=errno, cls=cls, not_=not_)
 
     def feature(self, name: str) -> Answer:
         """What a probe of this kernel says about a feature: "ringbuf", "fentry", "helper:bpf_loop", ..."""
@@ -163,6 +177,27 @@ class Bpf:
 
         return open_process(self.session, pid)
 
+    def pinned_link(self, path: str) -> Link:
+        """A link that is pinned (by ``link.pin()``, or by somebody else): ``update``, ``unpin`` or ``detach`` it.
+
+        ``KernelCallError`` when nothing is pinned there, ``UsageError`` when it is no link.
+        """
+        from pytest_ebpf.live.pins import open_link
+
+        return open_link(self.session, path)
+
+    def attached(self, **place: object) -> tuple[Attached, ...]:
+        """What is attached somewhere, by whomever, in the order in which it runs. The place is one of
+
+        - ``interface``, with ``direction`` for one of the two: XDP, TCX, clsact filters, netkit (and ``netns``)
+        - ``cgroup``; ``effective=True``: what runs for its members, that of the groups above included
+        - ``netns``: sk_lookup programs and the flow dissector
+        - ``map``: programs on a sockmap or sockhash; ``device``: on an infrared receiver
+        """
+        from pytest_ebpf.live.attached import find_attached
+
+        return find_attached(self.session, place)
+
     @property
     def loaded(self) -> Inventory:
         """What is in the kernel, from whomever: ``.programs()``, ``.maps()``, ``.links()``, ``.btfs()``, and by id."""
@@ -192,11 +227,7 @@ class Bpf:
 
     def find(self, path: str | os.PathLike[str]) -> Path:
         """Where a relative path leads: next to the test, then ``bpf_object_dirs``, then the working directory."""
-        given = Path(path)
-        for directory in () if given.is_absolute() else self._directories:
-            if (directory / given).exists():
-                return directory / given
-        return self._directories[0] / given if self._directories and not given.exists() else given
+        return find_object(path, self._directories)
 
     def close(self) -> tuple[Leak, ...]:
         """Detach and unload everything; what outlives it comes back."""
@@ -244,7 +275,21 @@ class Bpf:
         for problem in plan.problems:
             if problem.name in options.only:
                 raise problem.error
-        return run_plan(self.session, plan)
+        try:
+            return run_plan(self.session, plan)
+        except ProgramRejected as error:
+            self._on_reject(error, obj.name)
+            raise
 
     def __repr__(self) -> str:
         return f"<Bpf on {self.session.target.name}>"
+
+
+def find_object(path: str | os.PathLike[str], directories: Sequence[Path]) -> Path:
+    """Where a relative path leads: into the first of ``directories`` that has it, else the working directory. For a
+    file that is nowhere, where it is expected first."""
+    given = Path(path)
+    for directory in () if given.is_absolute() else directories:
+        if (directory / given).exists():
+            return directory / given
+    return directories[0] / given if directories and not given.exists() else given

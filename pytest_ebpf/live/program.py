@@ -137,6 +137,16 @@ class Program:
         return self._session.target.described.release
 
     @property
+    def machine(self) -> str:
+        """``uname -m`` of where it is loaded."""
+        return self._session.target.described.machine
+
+    @property
+    def loaded_insns(self) -> int:
+        """Of how many instructions it consists, with its subprograms, as it was handed to the kernel."""
+        return len(self._again.op.insns) // 8 if self._again is not None else 0
+
+    @property
     def time_scale(self) -> float:
         """How much longer things take on this kernel than on real hardware."""
         return self._session.target.time_scale
@@ -210,7 +220,8 @@ class Program:
         """Attach it. What it needs beyond its section name is given by name:
 
         - xdp: ``interface`` (name or ifindex), ``mode`` ("skb", "native" or "offload"; default: the kernel's choice)
-        - tc: ``interface``, ``direction`` ("ingress" or "egress", unless the section says)
+        - tc: ``interface``, ``direction`` ("ingress" or "egress", unless the section says), ``before`` or ``after``;
+          or ``priority``, ``handle``, ``protocol``, ``classid`` of a clsact filter. netkit: ``interface``
         - tracepoint: ``event`` ("sched/sched_process_exec"), ``cookie``; raw tracepoint: ``event``
         - kprobe, kretprobe: ``function``, ``offset``, ``cookie``; fentry, fexit, tp_btf, LSM: nothing
         - kprobe.multi, kprobe.session: ``function`` (a name, a pattern or a list), ``cookies``
@@ -219,8 +230,13 @@ class Program:
         - perf_event: ``event`` ("cpu-clock", "raw:0x1a8"), ``period`` or ``frequency``, ``pid``, ``cpu``, ``inherit``
         - iterators: ``map``, ``pid`` or ``tid``; the link has ``read()`` and ``text()``
         - netfilter: ``family``, ``hook``, ``priority``, ``defrag``; sk_skb, sk_msg: ``map``
-        - cgroup types: ``cgroup`` (from ``bpf.cgroup()``)
-        - sk_lookup, flow_dissector: ``netns`` (default: that of the test)
+        - cgroup types: ``cgroup`` (from ``bpf.cgroup()``), ``mode``, ``before`` or ``after``
+        - socket filters and sk_reuseport: ``socket`` (from ``bpf.socket()``), ``reuseport``
+        - lwt: ``route``, ``interface``, ``via``, ``headroom``; lirc: ``device``; freplace: ``target``, ``function``
+        - sk_lookup, flow_dissector: ``netns`` (default: that of the test), which all with ``interface`` take too
+
+        ``way`` asks for a link or for what older kernels have ("link", "netlink", "tcx", "clsact", "attach"); by
+        default it is the newest that the kernel knows. docs/attaching.md has the whole table.
 
         ``UsageError`` names an argument that is missing or unknown. The link ends with the test, or with ``detach()``.
         """

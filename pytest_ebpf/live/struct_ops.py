@@ -42,15 +42,20 @@ class StructOps:
     def attach(self) -> Link:
         """Register it, through a link where the object asks for one (``.struct_ops.link``, Linux 6.4) and else by the
         update of the map alone. A table with a link can be attached again after ``detach()``, another cannot."""
+        self.fill()
+        if self._planned.by_link:
+            handle = self._session.make(LinkCreate(self.handle, _ATTACH_TYPE))
+            return Link(self._session, program=self, where=self.kernel_type, way="struct_ops link", handles=(handle,))
+        return Link(self._session, program=self, where=self.kernel_type, way="struct_ops map", undo=self._unregister)
+
+    def fill(self) -> None:
+        """Write the table into its map, which registers one without a link; one with a link is only ready then. Twice
+        is harmless for the latter."""
         register = MapSet(self.handle, _KEY, self._planned.value, fds=self._programs)
         answer = self._session.attempt(register, Done)
         filled_before = isinstance(answer, Failed) and answer.errno == errno.EBUSY and self._planned.by_link
         if not filled_before:
             self._session.checked(register, answer, kind=Done)
-        if self._planned.by_link:
-            handle = self._session.make(LinkCreate(self.handle, _ATTACH_TYPE))
-            return Link(self._session, program=self, where=self.kernel_type, way="struct_ops link", handles=(handle,))
-        return Link(self._session, program=self, where=self.kernel_type, way="struct_ops map", undo=self._unregister)
 
     def _unregister(self) -> None:
         self._session.attempt(MapDelete(self.handle, _KEY), Done)

@@ -15,6 +15,7 @@ from pytest_ebpf.agent.ops import (
     Op,
     ProgLoaded,
     ProgQuery,
+    Queried,
     RawTracepointOpen,
     ReadFile,
     Ref,
@@ -88,7 +89,7 @@ def _tcx_ops(facts: Facts) -> list[Op]:
 
 def _tcx_read(results: Sequence[Result], facts: Facts) -> Answer:
     asked = "tcx: asking what is attached to lo"
-    if isinstance(results[0], Data):
+    if isinstance(results[0], Queried):
         return Answer(True, f"{asked}: works", "6.6")
     return refused(results[0], facts, words=f"{asked}: {said(results[0])}", since="6.6")
 

@@ -56,6 +56,7 @@ from pytest_ebpf.agent.ops import (
     ProgLoaded,
     ProgQuery,
     ProgRun,
+    Queried,
     Ran,
     RawTracepointOpen,
     ReadFile,
@@ -128,15 +129,16 @@ def test_cgroup_link_sees_the_packets_of_its_members(kernel: Kernel, run: Run) -
 def test_cgroup_attachment_without_a_link(kernel: Kernel, run: Run) -> None:
     group = f"{cgroup_root(kernel)}/{unique('attach')}"
     counts, prog = counters(run, CGROUP_SKB, expected_attach_type=EGRESS)
-    id = struct.pack("=I", check(run(program(returning(1)))[0], ProgLoaded).id)
+    id = check(run(program(returning(1)))[0], ProgLoaded).id
     results = run(MakeDir(group), ProgAttach(prog, Ref(0), EGRESS), ProgQuery(Ref(0), EGRESS))
     group_fd = check(results[0], Made).handle
-    queried = check(results[2], Data).data
-    assert len(queried) == 4
+    (queried,) = check(results[2], Queried).progs
     assert queried < id  # the counting program is the older one
     run(Spawn(PING, cgroup=group))
     assert counter(run, counts) == 1
-    assert run(ProgDetach(prog, group_fd, EGRESS), ProgQuery(group_fd, EGRESS)) == [Done(), Data(b"")]
+    done, queried_again = run(ProgDetach(prog, group_fd, EGRESS), ProgQuery(group_fd, EGRESS))
+    assert done == Done()
+    assert check(queried_again, Queried).progs == ()
     run(Spawn(PING, cgroup=group))
     assert counter(run, counts) == 1
 

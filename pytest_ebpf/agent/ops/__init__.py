@@ -87,6 +87,7 @@ from pytest_ebpf.agent.ops.maps import (
     MemWrite,
     RingProduce,
 )
+from pytest_ebpf.agent.ops.packets import PacketDrain, PacketOpen, PacketSend
 from pytest_ebpf.agent.ops.process import (
     ProcessRead,
     ProcessSignal,
@@ -209,6 +210,9 @@ __all__ = [
     "ObjUnpin",
     "Op",
     "OpenFile",
+    "PacketDrain",
+    "PacketOpen",
+    "PacketSend",
     "PerfAttach",
     "PerfDrain",
     "PerfEventOpen",
@@ -357,6 +361,9 @@ Op = Union[
     ProcessRead,
     ProcessWrite,
     ProcessSignal,
+    PacketOpen,
+    PacketSend,
+    PacketDrain,
     ScopeOpen,
     ScopeClose,
     SocketOpen,

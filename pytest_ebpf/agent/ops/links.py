@@ -11,6 +11,7 @@ __all__ = [
     "LinkCreate",
     "LinkDetach",
     "LinkUpdate",
+    "ObjUnpin",
     "PerfAttach",
     "PerfEventOpen",
     "PointerAt",
@@ -79,13 +80,17 @@ class LinkDetach:
 
 @dataclass(frozen=True, slots=True)
 class ProgAttach:
-    """BPF_PROG_ATTACH -> Done."""
+    """BPF_PROG_ATTACH -> Done. ``replace``: the program whose place it takes (BPF_F_REPLACE in ``flags``).
+    ``relative``: the id that BPF_F_BEFORE and BPF_F_AFTER are about, of a program or, with
+    BPF_F_LINK, of a link (BPF_F_ID)."""
 
     prog: Obj
     target: Obj | int
     attach_type: int
     flags: int = 0
     netns: Obj | None = None
+    replace: Obj | None = None
+    relative: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +105,19 @@ class ProgDetach:
 
 @dataclass(frozen=True, slots=True)
 class ProgQuery:
-    """BPF_PROG_QUERY -> Data: the attached program ids as native u32."""
+    """BPF_PROG_QUERY -> Queried."""
 
     target: Obj | int
     attach_type: int
     flags: int = 0
     netns: Obj | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjUnpin:
+    """Remove a pin -> Done. Refused for a path that is no pin."""
+
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +133,8 @@ class RawTracepointOpen:
 @dataclass(frozen=True, slots=True)
 class PerfEventOpen:
     """perf_event_open(2) -> Made. A text ``config1`` is passed as a pointer (kprobe function, uprobe path).
-    ``bits``: the u64 of one-bit options behind read_format (2 inherit, 1024 sample_period is a frequency in Hz)."""
+    ``bits``: the u64 of one-bit options behind read_format (2 inherit, 1024 sample_period is a frequency in Hz).
+    ``breakpoint``: bp_type, how memory is accessed (1 read, 2 written, 4 executed)."""
 
     type: int
     config: int = 0
@@ -133,6 +146,7 @@ class PerfEventOpen:
     flags: int = 0
     site: str = ""
     bits: int = 0
+    breakpoint: int = 0
 
 
 @dataclass(frozen=True, slots=True)

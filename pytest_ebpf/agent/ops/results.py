@@ -73,6 +73,12 @@ class Entries:
     key_stride: int
     value_stride: int
 
+    def pairs(self) -> Iterator[tuple[bytes, bytes]]:
+        """Key and value of each."""
+        key, value = self.key_stride, self.value_stride
+        for index in range(self.count):
+            yield self.keys[index * key : (index + 1) * key], self.values[index * value : (index + 1) * value]
+
 
 @dataclass(frozen=True, slots=True)
 class ProgLoaded:
