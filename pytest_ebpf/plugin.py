@@ -14,16 +14,20 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_ebpf.fixtures.baseline import BpfBaseline
     from pytest_ebpf.fixtures.features import BpfFeatures
     from pytest_ebpf.fixtures.machines import BpfDmesg, BpfKernel, BpfTrace, SharedBpf
+    from pytest_ebpf.fixtures.matrix_fixture import BpfMatrix
     from pytest_ebpf.live.loader import Bpf
     from pytest_ebpf.live.vm import BpfVm
 
 __all__ = [
     "bpf",
+    "bpf_baseline",
     "bpf_dmesg",
     "bpf_features",
     "bpf_kernel",
+    "bpf_matrix",
     "bpf_shared",
     "bpf_trace",
     "bpf_vm",
@@ -46,6 +50,8 @@ _MARKERS = (
     'bpf_kernel(spec): run on the kernels of the matrix that fit, such as bpf_kernel(">=5.15,<6.12")',
     "bpf_feature(name, ...): skip where a probe finds that the kernel lacks it, fail where the kernel is new enough: "
     'bpf_feature("ringbuf", "kfunc:bpf_dynptr_from_skb")',
+    "bpf_budget(insns=, states=, stack=, limit=, growth=, prog=, ...): what verifying the programs of the test may "
+    'cost, such as bpf_budget(insns={"6.1": 4000, "*": 3000}, growth="5%")',
 )
 
 
@@ -82,6 +88,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--bpf-mirror", metavar="URL", help="package archive for kernels. Default: the system's own")
     group.addoption("--bpf-offline", action="store_true", help="use only kernels that are in the cache")
+    group.addoption(
+        "--bpf-stats", metavar="FILE", help="write the figures of all programs loaded, as the CSV of veristat"
+    )
+    group.addoption("--bpf-compare", metavar="FILE", help="compare them with a CSV file of veristat or of --bpf-stats")
+    group.addoption(
+        "--bpf-update",
+        choices=("new", "changed", "all"),
+        help="store baselines: those that are missing (new), those that differ (changed), or both",
+    )
+    parser.addini("bpf_baseline_dir", "the directory of baselines, beside each test file", default="")
     group.addoption("--bpf-no-matrix", action="store_true", help="do not print the matrix at the end")
     group.addoption(
         "--bpf-smoke",
@@ -101,6 +117,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers."""
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
+    if config.getoption("bpf_stats") or config.getoption("bpf_compare"):
+        from pytest_ebpf.fixtures.figures import check_options
+
+        check_options(config)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -140,13 +160,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         begin_test(item)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_call(item: pytest.Item) -> None:
-    """A feature that the kernel should have and lacks fails the test."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """A feature that the kernel should have and lacks fails the test, and so does a program beyond its budget."""
     if item.get_closest_marker("bpf_feature"):
         from pytest_ebpf.fixtures.features import fail_if_lost
 
         fail_if_lost(item)
+    yield
+    if item.get_closest_marker("bpf_budget"):
+        from pytest_ebpf.fixtures.budget import fail_if_over
+
+        fail_if_over(item)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -182,7 +207,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
-    """The matrix."""
+    """The matrix, figures, baselines."""
     reports = [
         report for category in terminalreporter.stats.values() for report in category if hasattr(report, "bpf_record")
     ]
@@ -190,6 +215,10 @@ def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pyte
         from pytest_ebpf.fixtures.summary import write_matrix
 
         write_matrix(terminalreporter, reports=reports, config=config)
+    if reports:
+        from pytest_ebpf.fixtures.summary import write_rest
+
+        write_rest(terminalreporter, reports=reports, config=config)
 
 
 def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, right: object) -> list[str] | None:
@@ -255,3 +284,19 @@ def bpf_dmesg(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator
     from pytest_ebpf.fixtures.machines import open_dmesg
 
     yield from open_dmesg(bpf_kernel, request=request)
+
+
+@pytest.fixture
+def bpf_baseline(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> BpfBaseline:
+    """What the verifier said when it was stored beside the test: ``.check(obj)``, ``prog.log == bpf_baseline``."""
+    from pytest_ebpf.fixtures.baseline import BpfBaseline
+
+    return BpfBaseline(bpf_kernel, request=request)
+
+
+@pytest.fixture
+def bpf_matrix(request: pytest.FixtureRequest) -> BpfMatrix:
+    """All kernels of the run in one test: ``bpf_matrix.verify("x.bpf.o")``, whose value has the assertions."""
+    from pytest_ebpf.fixtures.matrix_fixture import BpfMatrix
+
+    return BpfMatrix(request)

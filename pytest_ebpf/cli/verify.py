@@ -78,8 +78,8 @@ def _fail(error: Exception, status: int) -> None:
 
 def _gather(request: Request) -> Verdicts:
     from pytest_ebpf.cli.verify_setup import open_kernels
-    from pytest_ebpf.live.cache import LoadCache
     from pytest_ebpf.fixtures.matrix import gather
+    from pytest_ebpf.live.cache import LoadCache
 
     with open_kernels(request) as kernels:
         return gather(

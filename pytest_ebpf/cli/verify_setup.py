@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
@@ -50,11 +49,11 @@ class Request:
 
 def read_request(paths: Sequence[str], kernels: str, *, options: Mapping[str, Any]) -> Request:
     """``UsageError`` or ``ObjectError`` for what cannot be: a file that is not there, a kernel that nobody knows."""
-    from pytest_ebpf.fixtures.matrix import permutations
+    from pytest_ebpf.fixtures.matrix import check_globals, permutations
 
     objects, problems = _read_objects(paths)
     settings = parse_settings(options["settings"])
-    _check_settings(settings, objects)
+    check_globals(settings, objects, what="-G")
     return Request(
         objects=tuple(objects),
         kernels=read_kernels(kernels),
@@ -135,15 +134,6 @@ def _values(text: str) -> list[Any]:
         return [int(text, 0)]
     except ValueError:
         return [text]
-
-
-def _check_settings(settings: Mapping[str, object], objects: Sequence[ObjectFile]) -> None:
-    names = sorted({variable.name for obj in objects for section in obj.data for variable in section.variables})
-    for name in settings:
-        if name not in names:
-            close = get_close_matches(name, names, n=1)
-            near = f"Did you mean {close[0]!r}? " if close else ""
-            raise UsageError(f"-G {name}: no object has such a variable", hint=f"{near}There are: {', '.join(names)}.")
 
 
 def _per_program(verdicts: Verdicts) -> dict[tuple[str, str], list[str]]:

@@ -27,12 +27,13 @@ from pytest_ebpf.verifier.log import SourceLine, VerifierStats
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.cache import LoadCache
+    from pytest_ebpf.live.program import Program
     from pytest_ebpf.obj.object import LineInfo, ObjectFile, ProgramDef
     from pytest_ebpf.plan.load_plan import LoadOptions, Plan
     from pytest_ebpf.plan.planned import PlannedProgram
     from pytest_ebpf.verifier.veristat_csv import Value
 
-__all__ = ["ProgramVerdict", "Wanted", "verify_object"]
+__all__ = ["ProgramVerdict", "Wanted", "verdict_of", "verdict_of_rejection", "verify_object"]
 
 _STATS, _TRACE = 4, 2
 # perf event array, cgroup storages, storages of sockets, inodes, tasks, cgroups, struct_ops: sized by the kernel or us
@@ -70,6 +71,7 @@ class ProgramVerdict:
     config: tuple[tuple[str, Any], ...] = ()
     log: str = field(default="", repr=False)
     lines: tuple[LineCost, ...] = field(default=(), repr=False)
+    line_info: tuple[LineInfo, ...] = field(default=(), repr=False)
 
     @property
     def accepted(self) -> bool:
@@ -152,6 +154,39 @@ def verify_object(
         return tuple(blank.error(program, error) for program in obj.programs)
     finally:
         _close(session)
+
+
+def verdict_of(program: Program) -> ProgramVerdict:
+    """The verdict on a program that is loaded, without the name of the kernel."""
+    blank = _Blank(program.object_name, "", program.release, config=())
+    figures = program.figures
+    return blank.verdict(
+        program.definition,
+        "accepted",
+        stats=program.stats,
+        size=program.loaded_insns,
+        jited=figures.get("jited", 0),
+        line_info=tuple(program.line_info),
+    )
+
+
+def verdict_of_rejection(error: ProgramRejected, *, name: str) -> ProgramVerdict:
+    """The verdict on a program of the object file ``name`` that a load was refused for."""
+    class_id, kind = _classified(error)
+    return ProgramVerdict(
+        object=name,
+        program=error.program,
+        section="",
+        kernel="",
+        verdict="rejected",
+        errno=error.errno_name,
+        class_id=class_id,
+        kind=kind,
+        message=_reason(error),
+        source_line=error.source_line,
+        stats=error.log.stats,
+        log=error.log.text,
+    )
 
 
 def _close(session: Session) -> None:
@@ -266,7 +301,7 @@ def _accepted(planned: PlannedProgram, result: ProgLoaded, *, blank: _Blank, siz
         stats = replace(stats, insns=result.verified_insns)
     lines = _lines(text, planned.line_info, level=result.log_level)
     known = {"stats": stats, "size": size, "jited": result.jited_len, "log": text, "lines": lines}
-    return blank.verdict(planned.definition, "accepted", **known)
+    return blank.verdict(planned.definition, "accepted", line_info=planned.line_info, **known)
 
 
 def _rejected(
@@ -286,6 +321,7 @@ def _rejected(
         stats=error.log.stats,
         size=len(op.insns) // 8,
         log=error.log.text,
+        line_info=planned.line_info,
         lines=_lines(error.log.text, planned.line_info, level=result.log_level),
     )
 

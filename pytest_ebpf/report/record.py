@@ -24,12 +24,14 @@ EVERY_KERNEL = "*"  # the kernel of a record about a test that could not be give
 
 
 class ProgramRecord(TypedDict):
-    """A program that a test loaded. Counts are the verifier's; -1 stands for "this kernel did not say"."""
+    """A program that a test loaded, or tried to. Counts are the verifier's; -1 stands for "this kernel did not say".
+    ``row``: all figures, as ``verifier.veristat_csv`` has them, without the kernel."""
 
     name: str
     insns: int
     states: int
     stack: int
+    row: NotRequired[dict[str, str | int]]
 
 
 class KernelRecord(TypedDict):
@@ -48,7 +50,8 @@ class RunRecord(TypedDict):
     """``test`` is the node id without the kernel; ``outcome`` passed, failed, error, skipped, xfailed or xpassed.
 
     ``reason`` says why it was skipped, or in a word why it failed ("guest lost"). ``line`` is the 0-based line of the
-    test in its file, for ordering."""
+    test in its file, for ordering. ``baselines``: the files of baselines that it looked at, and what happened to them
+    ("used", "new", "changed")."""
 
     test: str
     kernel: str
@@ -57,6 +60,7 @@ class RunRecord(TypedDict):
     line: int
     programs: list[ProgramRecord]
     machine: NotRequired[KernelRecord]
+    baselines: NotRequired[dict[str, str]]
 
 
 _RANK: Mapping[str, int] = MappingProxyType(
