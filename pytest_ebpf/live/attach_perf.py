@@ -1,81 +1,93 @@
-"""Attaching to perf events: clocks, counters of the processor and of the kernel, raw events."""
+"""Attaching to perf events: clocks, counters of the processor and of the kernel, caches, breakpoints, tracepoints, any
+event source that sysfs lists. What their names mean is in ``live.perf_events``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
+import errno
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Close, Done, Failed, Handle, LinkCreate, Made, PerfAttach, PerfEventOpen
-from pytest_ebpf.errors import KernelCallError, UsageError
+from pytest_ebpf.errors import EbpfError, KernelCallError, PlanError, UsageError, errno_name
+from pytest_ebpf.live.binaries import check_pid
 from pytest_ebpf.live.links import Link
+from pytest_ebpf.live.perf_events import CACHE, HARDWARE, RAW, online_cpus, perf_event
 from pytest_ebpf.live.session import Session
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.program import Program
 
-__all__ = ["PERF_EVENTS", "attach_perf_event", "on_perf_event"]
+__all__ = ["attach_perf_event", "join_links", "on_perf_event"]
 
 _BPF_PERF_EVENT = 41  # enum bpf_attach_type
 _INHERIT, _IS_FREQUENCY = 1 << 1, 1 << 10  # bits of struct perf_event_attr
-_HARDWARE, _SOFTWARE, _TRACEPOINT, _RAW = 0, 1, 2, 4  # enum perf_type_id
-
-# Names as perf(1) has them -> type and config: enum perf_hw_id, enum perf_sw_ids (include/uapi/linux/perf_event.h).
-PERF_EVENTS: Mapping[str, tuple[int, int]] = MappingProxyType(
-    {
-        "cpu-cycles": (_HARDWARE, 0),
-        "instructions": (_HARDWARE, 1),
-        "cache-references": (_HARDWARE, 2),
-        "cache-misses": (_HARDWARE, 3),
-        "branch-instructions": (_HARDWARE, 4),
-        "branch-misses": (_HARDWARE, 5),
-        "bus-cycles": (_HARDWARE, 6),
-        "stalled-cycles-frontend": (_HARDWARE, 7),
-        "stalled-cycles-backend": (_HARDWARE, 8),
-        "ref-cycles": (_HARDWARE, 9),
-        "cpu-clock": (_SOFTWARE, 0),
-        "task-clock": (_SOFTWARE, 1),
-        "page-faults": (_SOFTWARE, 2),
-        "context-switches": (_SOFTWARE, 3),
-        "cpu-migrations": (_SOFTWARE, 4),
-        "minor-faults": (_SOFTWARE, 5),
-        "major-faults": (_SOFTWARE, 6),
-    }
-)
 
 
 def attach_perf_event(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
-    """On ``event``: a name of ``PERF_EVENTS``, "raw:0x…", "tracepoint:ID" or a pair (type, config).
+    """On ``event``: a name of ``PERF_EVENTS`` ("cpu-clock", "L1-dcache-load-misses"), "raw:0x1a8",
+    "tracepoint:sched/sched_switch", "breakpoint:0xffff…:w4", "pmu/event/" or a pair (type, config).
 
     ``period``: every so many events, or ``frequency``: so many times a second. ``pid`` and ``cpu``: of one process, on
-    one processor; without both, on each processor.
+    one processor; without both, on each processor. ``inherit``: its children too.
     """
-    kind, config = _event(program, given=named["event"])
-    period, bits = _policy(program, named=named)
-    pid, cpu = _number(program, "pid", named=named), _number(program, "cpu", named=named)
+    event = perf_event(session, program, given=named["event"])
+    period, bits = _policy(program, named=named, counted=event.counted)
+    pid, cpu = check_pid(session, program, given=named.get("pid")), _number(program, "cpu", named=named)
     bits |= _INHERIT if named.get("inherit") else 0
-    everywhere = range(session.target.described.cpus) if pid is None and cpu is None else (-1 if cpu is None else cpu,)
-    op = [
-        PerfEventOpen(kind, config, pid=-1 if pid is None else pid, cpu=one, sample_period=period, bits=bits)
+    everywhere = online_cpus(session) if pid is None and cpu is None else (-1 if cpu is None else cpu,)
+    where = str(named["event"])
+    ops = [
+        PerfEventOpen(
+            event.type,
+            event.config,
+            config1=event.config1,
+            config2=event.config2,
+            pid=-1 if pid is None else pid,
+            cpu=one,
+            sample_period=period,
+            bits=bits,
+            breakpoint=event.breakpoint,
+        )
         for one in everywhere
     ]
-    links: list[Link] = []
+    if len(ops) > 1:
+        where = f"{where} on {len(ops)} processors"
+    made = (on_perf_event(session, program, event=_open(session, program, op=op), where=where) for op in ops)
+    return join_links(session, program, links=made, where=where)
+
+
+def _open(session: Session, program: Program, *, op: PerfEventOpen) -> Handle:
     try:
-        for each in op:
-            links.append(on_perf_event(session, program, event=session.make(each), where=str(named["event"])))
-    except KernelCallError:
+        return session.make(op)
+    except KernelCallError as error:
+        absent = (errno.ENOENT, errno.EOPNOTSUPP, errno.ENODEV, errno.EINVAL)
+        if op.type in (HARDWARE, CACHE, RAW) and error.errno in absent:
+            raise PlanError(
+                f"{program.name}: this processor does not count this event ({errno_name(error.errno)})",
+                feature="perf:hardware",
+                hint="Emulated processors and most virtual ones have no counters: use a software event (cpu-clock).",
+            ) from error
+        raise
+
+
+def join_links(session: Session, program: Program, *, links: Iterable[Link], where: str) -> Link:
+    """Several attachments as one; those made are undone when the next one fails."""
+    made: list[Link] = []
+    try:
         for link in links:
+            made.append(link)
+    except EbpfError:
+        for link in reversed(made):
             link.detach()
         raise
-    if len(links) == 1:
-        return links[0]
-    where = f"{named['event']} on {len(links)} processors"
+    if len(made) == 1:
+        return made[0]
 
     def undo() -> None:
-        for link in links:
+        for link in reversed(made):
             link.detach()
 
-    return Link(session, program=program, where=where, way=links[0].way, undo=undo)
+    return Link(session, program=program, where=where, way=made[0].way, undo=undo)
 
 
 def on_perf_event(session: Session, program: Program, *, event: Handle, where: str, cookie: int = 0) -> Link:
@@ -95,28 +107,11 @@ def on_perf_event(session: Session, program: Program, *, event: Handle, where: s
     return Link(session, program=program, where=where, way="perf event", handles=(event,))
 
 
-def _event(program: Program, *, given: object) -> tuple[int, int]:
-    if isinstance(given, tuple) and len(given) == 2 and all(isinstance(part, int) for part in given):
-        return given
-    if isinstance(given, str):
-        if given in PERF_EVENTS:
-            return PERF_EVENTS[given]
-        kind, colon, number = given.partition(":")
-        if colon and kind in ("raw", "tracepoint"):
-            try:
-                return (_RAW if kind == "raw" else _TRACEPOINT), int(number, 0)
-            except ValueError:
-                pass
-    from difflib import get_close_matches
-
-    close = get_close_matches(str(given), PERF_EVENTS, n=3)
-    known = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(PERF_EVENTS)}"
-    raise UsageError(f"{program.name}: event= is no event: {given!r}", hint=known)
-
-
-def _policy(program: Program, *, named: Mapping[str, object]) -> tuple[int, int]:
-    """(sample_period, bits)."""
+def _policy(program: Program, *, named: Mapping[str, object], counted: bool) -> tuple[int, int]:
+    """(sample_period, bits). An event that is ``counted`` one by one needs no saying."""
     period, frequency = _number(program, "period", named=named), _number(program, "frequency", named=named)
+    if period is None and frequency is None and counted:
+        return 1, 0
     if (period is None) == (frequency is None):
         raise UsageError(f"{program.name}: attach() needs either period= (events) or frequency= (times a second)")
     return (period, 0) if period is not None else (frequency or 0, _IS_FREQUENCY)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -12,7 +15,7 @@ from pytest_ebpf.errors import ObjectError
 if TYPE_CHECKING:
     from elftools.elf.elffile import ELFFile
 
-__all__ = ["find_library", "find_symbol"]
+__all__ = ["find_library", "find_symbol", "function_places", "functions_by_place", "match_symbols", "place_in_file"]
 
 _FUNC, _GNU_IFUNC = 2, 10  # STT_*
 _CACHE_MAGIC = b"glibc-ld.so.cache1.1"
@@ -21,23 +24,66 @@ _CACHE_ENTRY = struct.Struct("=iIIIQ")  # flags, key, value, osversion, hwcap
 
 
 def find_symbol(data: bytes, symbol: str, *, path: str) -> int:
-    """The place in the file (bytes) of a function of an ELF file, versions such as ``@@GLIBC_2.34`` left out.
+    """The place in the file (bytes) of a function of an ELF file. A version may be named (``memcpy@GLIBC_2.14``).
 
     ``ObjectError``: no ELF file, or it has no such function; the names most like it are in the hint.
     """
-    from elftools.common.exceptions import ELFError
+    return function_places(data, (symbol,), path=path)[0]
+
+
+def function_places(data: bytes, symbols: Sequence[str], *, path: str) -> tuple[int, ...]:
+    """``find_symbol`` of several, the file being read once."""
+    with _readable(path):
+        file = _elf(data)
+        functions = _functions(file, data)
+        named = [_versioned(file, data, symbol=each) if "@" in each else functions.get(each) for each in symbols]
+        if None not in named:
+            return tuple(place_in_file(file, each) for each in named if each is not None)
+    missing = symbols[named.index(None)]
+    close = get_close_matches(missing, functions, n=3, cutoff=0.7)
+    hint = f"did you mean {' or '.join(close)}?" if close else "it may be stripped: give offset= instead of symbol="
+    raise ObjectError(f"it has no function {missing!r}", path=path, hint=hint)
+
+
+def match_symbols(data: bytes, pattern: str, *, path: str) -> tuple[str, ...]:
+    """The functions of an ELF file whose names fit a pattern ("SSL_*"), one name per place. ``ObjectError``: none."""
+    with _readable(path):
+        functions = _functions(_elf(data), data)
+    by_place = {place: name for name, place in functions.items() if fnmatchcase(name, pattern)}
+    if not by_place:
+        close = get_close_matches(pattern.strip("*?"), functions, n=3, cutoff=0.6)
+        hint = f"it has {', '.join(close)}" if close else ""
+        raise ObjectError(f"no function of it matches {pattern!r}", path=path, hint=hint)
+    return tuple(sorted(by_place.values()))
+
+
+def functions_by_place(data: bytes, *, path: str) -> list[tuple[int, str]]:
+    """(place in the file, name) of every function, in order. ``ObjectError``: no ELF file."""
+    with _readable(path):
+        file = _elf(data)
+        segments = [(one["p_vaddr"], one["p_filesz"], one["p_offset"]) for one in file.iter_segments("PT_LOAD")]
+        return sorted(
+            (address - begin + offset, name)
+            for name, address in _functions(file, data).items()
+            for begin, size, offset in segments
+            if begin <= address < begin + size
+        )
+
+
+def _elf(data: bytes) -> ELFFile:
     from elftools.elf.elffile import ELFFile
 
+    return ELFFile(BytesIO(data))
+
+
+@contextmanager
+def _readable(path: str) -> Iterator[None]:
+    from elftools.common.exceptions import ELFError
+
     try:
-        file = ELFFile(BytesIO(data))
-        functions = _functions(file, data)
-        if symbol in functions:
-            return _in_file(file, functions[symbol])
+        yield
     except (ELFError, struct.error, ValueError, KeyError) as error:
         raise ObjectError(f"it is no program or library: {error}", path=path) from error
-    close = get_close_matches(symbol, functions, n=3, cutoff=0.7)
-    hint = f"did you mean {' or '.join(close)}?" if close else "it may be stripped: give offset= instead of symbol="
-    raise ObjectError(f"it has no function {symbol!r}", path=path, hint=hint)
 
 
 def find_library(cache: bytes, name: str, *, wide: bool = True) -> str:
@@ -75,6 +121,27 @@ def _functions(file: ELFFile, data: bytes) -> dict[str, int]:
     return found
 
 
+def _versioned(file: ELFFile, data: bytes, *, symbol: str) -> int | None:
+    """The address of ``name@VERSION`` (or ``name@@VERSION``), None for none: .gnu.version says which version each
+    dynamic symbol has, .gnu.version_d what the versions are called."""
+    from elftools.elf.gnuversions import GNUVerDefSection, GNUVerSymSection
+    from elftools.elf.sections import SymbolTableSection
+
+    name, _, wanted = symbol.partition("@")
+    wanted = wanted.lstrip("@")
+    numbers = next((each for each in file.iter_sections() if isinstance(each, GNUVerSymSection)), None)
+    known = next((each for each in file.iter_sections() if isinstance(each, GNUVerDefSection)), None)
+    symbols = file.get_section_by_name(".dynsym")
+    if numbers is None or known is None or not isinstance(symbols, SymbolTableSection):
+        return None
+    index = {each["vd_ndx"]: next(names).name for each, names in known.iter_versions()}
+    for place, each in enumerate(symbols.iter_symbols()):
+        number = numbers.get_symbol(place)["ndx"]
+        if each.name == name and isinstance(number, int) and index.get(number & 0x7FFF) == wanted and each["st_shndx"]:
+            return int(each["st_value"])
+    return None
+
+
 def _symbol(values: tuple[int, ...], width: int) -> tuple[int, int, int, int]:
     """(name, info, section, value) of an Elf64_Sym or Elf32_Sym."""
     if width == 64:
@@ -82,7 +149,7 @@ def _symbol(values: tuple[int, ...], width: int) -> tuple[int, int, int, int]:
     return values[0], values[3], values[5], values[1]
 
 
-def _in_file(file: ELFFile, address: int) -> int:
+def place_in_file(file: ELFFile, address: int) -> int:
     """Where the loaded segment that holds an address has it in the file."""
     for segment in file.iter_segments("PT_LOAD"):
         begin = segment["p_vaddr"]

@@ -7,10 +7,25 @@ from collections.abc import Iterator
 import pytest
 from vm_guests import Boot, images, start
 
+from pytest_ebpf.fixtures.axis import Problem, kernel_of_item
 from pytest_ebpf.kernels.remote import RemoteKernel
 from pytest_ebpf.vm.config import BootConfig
 from pytest_ebpf.vm.images import KernelImage
 from pytest_ebpf.vm.machine import Machine
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where no kernels are named, tests of attaching run on the host alone: those that ask for another kernel are left
+    to the run that names some (ci/program_types.py)."""
+    if config.getoption("bpf_kernels"):
+        return
+    away = [item for item in items if item.path.name.startswith("test_attach_") and _runs_nowhere(item)]
+    config.hook.pytest_deselected(items=away)
+    items[:] = [item for item in items if item not in away]
+
+
+def _runs_nowhere(item: pytest.Item) -> bool:
+    return isinstance(kernel_of_item(item), Problem)
 
 
 @pytest.fixture(scope="session")

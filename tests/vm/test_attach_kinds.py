@@ -10,6 +10,8 @@ import pytest
 
 from pytest_ebpf import Bpf, ObjectError, UsageError
 
+pytestmark = pytest.mark.slow
+
 BUILT = Path(__file__).parents[1] / "data" / "attach" / "built"
 # Calls getppid() of the C library as often as it is told; the second form says its pid first.
 CALLS = "import ctypes, sys; c = ctypes.CDLL('libc.so.6')\nfor _ in range(int(sys.argv[1])): c.getppid()"
@@ -29,6 +31,7 @@ def python(bpf_vm: Any, code: str, *args: str) -> Any:
     return done
 
 
+@pytest.mark.attach_kind("iter")
 def test_iterator_over_tasks(bpf: Bpf) -> None:
     with bpf.load(BUILT / "iterators.bpf.o")["each_task"].attach() as link:
         lines = [tuple(map(int, line.split())) for line in link.text().splitlines()]
@@ -38,6 +41,7 @@ def test_iterator_over_tasks(bpf: Bpf) -> None:
 
 
 @pytest.mark.bpf_kernel(">=6.1")
+@pytest.mark.attach_kind("iter", option="of a process or thread")
 def test_iterator_over_one_task(bpf: Bpf) -> None:
     program = bpf.load(BUILT / "iterators.bpf.o", only=["each_task"])["each_task"]
     threads = program.attach(pid=2).text().splitlines()
@@ -48,6 +52,7 @@ def test_iterator_over_one_task(bpf: Bpf) -> None:
         program.attach(pid=2, tid=2)
 
 
+@pytest.mark.attach_kind("iter", option="of a map's elements")
 def test_iterator_over_a_map(bpf: Bpf) -> None:
     obj = bpf.load(BUILT / "iterators.bpf.o")
     obj.maps["counts"][3] = 77
@@ -58,6 +63,8 @@ def test_iterator_over_a_map(bpf: Bpf) -> None:
         obj["each_element"].attach(map="counts")
 
 
+@pytest.mark.attach_kind("uprobe")
+@pytest.mark.attach_kind("uretprobe")
 def test_uprobe_and_uretprobe(bpf: Bpf, bpf_vm: Any) -> None:
     obj = bpf.load(BUILT / "uprobes.bpf.o", only=["entered", "returned"])
     for name in ("entered", "returned"):
@@ -92,6 +99,7 @@ def test_uprobe_on_nothing_says_what_there_is(bpf: Bpf) -> None:
 
 
 @pytest.mark.bpf_kernel(">=5.15")
+@pytest.mark.attach_kind("uprobe", option="cookie")
 def test_uprobe_cookie(bpf: Bpf, bpf_vm: Any) -> None:
     obj = bpf.load(BUILT / "uprobes.bpf.o", only=["with_cookie"])
     with obj["with_cookie"].attach(binary="libc.so.6", symbol="getppid", cookie=1 << 40):
@@ -100,6 +108,7 @@ def test_uprobe_cookie(bpf: Bpf, bpf_vm: Any) -> None:
 
 
 @pytest.mark.bpf_kernel(">=6.6")
+@pytest.mark.attach_kind("uprobe.multi")
 def test_uprobe_multi(bpf: Bpf, bpf_vm: Any) -> None:
     obj = bpf.load(BUILT / "uprobes.bpf.o", only=["many", "many_returned"])
     obj["many"].attach(binary="libc.so.6", symbol=["getppid", "getpgid"], cookies=[11, 12])
@@ -114,6 +123,7 @@ def test_uprobe_multi(bpf: Bpf, bpf_vm: Any) -> None:
 
 @pytest.mark.bpf_kernel(">=5.18")
 @pytest.mark.bpf_feature("config:CONFIG_FPROBE")
+@pytest.mark.attach_kind("kprobe.multi")
 def test_kprobe_multi(bpf: Bpf, bpf_vm: Any) -> None:
     obj = bpf.load(BUILT / "kprobes.bpf.o", only=["entered", "returned"])
     obj["entered"].attach(function=["vfs_read", "vfs_write"], cookies=[5, 6])
@@ -126,6 +136,7 @@ def test_kprobe_multi(bpf: Bpf, bpf_vm: Any) -> None:
         obj["entered"].attach(function="no_such_thing_*")
 
 
+@pytest.mark.attach_kind("perf_event", option="software, by frequency")
 def test_perf_event_of_every_processor(bpf: Bpf, bpf_vm: Any) -> None:
     obj = bpf.load(BUILT / "perf_events.bpf.o")
     with obj["sampled"].attach(event="cpu-clock", frequency=1000):
@@ -136,6 +147,7 @@ def test_perf_event_of_every_processor(bpf: Bpf, bpf_vm: Any) -> None:
     assert obj.maps["counts"][0] == seen
 
 
+@pytest.mark.attach_kind("perf_event", option="software, by period")
 def test_perf_event_by_period(bpf: Bpf, bpf_vm: Any) -> None:
     obj = bpf.load(BUILT / "perf_events.bpf.o")
     with obj["sampled"].attach(event="context-switches", period=1):

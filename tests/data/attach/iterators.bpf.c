@@ -49,3 +49,43 @@ int each_element(struct bpf_iter__bpf_map_elem *ctx)
 	bpf_seq_write(ctx->meta->seq, value, sizeof(*value));
 	return 0;
 }
+
+/* Writes a record of 8 bytes for each object, whatever it is: the section is changed when it is loaded. */
+SEC("?iter/task")
+int each_object(u64 *ctx)
+{
+	struct bpf_iter_meta *meta = (void *)ctx[0];
+	u64 one = 1;
+
+	if (ctx[1])
+		bpf_seq_write(meta->seq, &one, sizeof(one));
+	return 0;
+}
+
+struct bpf_iter__cgroup {
+	struct bpf_iter_meta *meta;
+	struct cgroup *cgroup;
+} __attribute__((preserve_access_index));
+
+struct kernfs_node {
+	u64 id;
+} __attribute__((preserve_access_index));
+
+struct cgroup {
+	struct kernfs_node *kn;
+	int level;
+} __attribute__((preserve_access_index));
+
+SEC("?iter/cgroup")
+int each_group(struct bpf_iter__cgroup *ctx)
+{
+	struct cgroup *group = ctx->cgroup;
+	u64 record[2];
+
+	if (!group)
+		return 0;
+	record[0] = group->level;
+	record[1] = group->kn->id;
+	bpf_seq_write(ctx->meta->seq, record, sizeof(record));
+	return 0;
+}

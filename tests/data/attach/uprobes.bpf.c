@@ -37,3 +37,17 @@ int many_returned(void *ctx)
 	count(4);
 	return 0;
 }
+
+SEC("uprobe.session")
+int both_ends(void *ctx)
+{
+	count(5);
+	return 0;
+}
+
+SEC("uprobe.s")
+int sleeping(void *ctx)
+{
+	count(0);
+	return 0;
+}
