@@ -18,18 +18,19 @@ _MOST_SHOWN = 20
 
 def map_differences(map: Map, expected: Mapping[object, object]) -> list[str]:
     """One line per element that differs; empty when map and dict hold the same. One round trip."""
-    wanted = {map.raw_key(key): (key, value) for key, value in expected.items()}
+    codec = map.codec
+    wanted = {codec.key(key): (key, value) for key, value in expected.items()}
     lines: list[str] = []
-    for key, value in map.raw_items():
-        shown = map.show_key(key)
+    for key, value in map.dump().pairs():
+        shown = codec.show_key(key)
         if key not in wanted:
             if not (map.kind.indexed and not any(value)):  # arrays are full of zeros that nobody lists
-                lines.append(f"  {shown}: {map.show_value(value)!r} is there, nothing was expected")
+                lines.append(f"  {shown}: {codec.read(value)!r} is there, nothing was expected")
             continue
         _, expected_value = wanted.pop(key)
         if isinstance(expected_value, bytes) and expected_value == value:
             continue
-        lines += (f"  {shown}{line}" for line in value_differences(map.show_value(value), expected_value))
+        lines += (f"  {shown}{line}" for line in value_differences(codec.read(value), expected_value))
     lines += (f"  {key!r}: is missing, expected {value!r}" for key, value in wanted.values())
     return lines
 

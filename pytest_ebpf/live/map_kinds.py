@@ -14,15 +14,18 @@ __all__ = ["MAP_KINDS", "MapKind", "kind_of"]
 
 @dataclass(frozen=True, slots=True)
 class MapKind:
-    """``access`` is how user space reads it: keyed, fifo (queue, stack, bloom filter), ring, perf or none.
+    """``access`` is how user space reads it: keyed, storage (keyed by objects, which nobody can list), fifo (queue,
+    stack), bloom, ring, perf, produce (a ring that user space fills) or none.
 
-    ``holds`` names what its values are: data, prog, map or other (an object that only the kernel can read back).
-    ``indexed``: keys are 0 to max_entries - 1, all always present."""
+    ``holds`` names what its values are: data, prog, map, device, cpu, socket, cgroup or event (of the last three the
+    kernel tells a number at most). ``keyed_by``: the objects that are keys: socket, task, inode or cgroup. ``indexed``:
+    keys are 0 to max_entries - 1, all always present."""
 
     number: int
     name: str
     access: str = "keyed"
     holds: str = "data"
+    keyed_by: str = ""
     indexed: bool = False
     per_cpu: bool = False
     lpm: bool = False
@@ -35,35 +38,35 @@ MAP_KINDS: Mapping[int, MapKind] = MappingProxyType(
             MapKind(1, "hash"),
             MapKind(2, "array", indexed=True),
             MapKind(3, "prog_array", holds="prog", indexed=True),
-            MapKind(4, "perf_event_array", access="perf", holds="other", indexed=True),
+            MapKind(4, "perf_event_array", access="perf", holds="event", indexed=True),
             MapKind(5, "percpu_hash", per_cpu=True),
             MapKind(6, "percpu_array", indexed=True, per_cpu=True),
             MapKind(7, "stack_trace"),
-            MapKind(8, "cgroup_array", holds="other", indexed=True),
+            MapKind(8, "cgroup_array", holds="cgroup", indexed=True),
             MapKind(9, "lru_hash"),
             MapKind(10, "lru_percpu_hash", per_cpu=True),
             MapKind(11, "lpm_trie", lpm=True),
             MapKind(12, "array_of_maps", holds="map", indexed=True),
             MapKind(13, "hash_of_maps", holds="map"),
-            MapKind(14, "devmap", indexed=True),
-            MapKind(15, "sockmap", holds="other", indexed=True),
-            MapKind(16, "cpumap", indexed=True),
-            MapKind(17, "xskmap", holds="other", indexed=True),
-            MapKind(18, "sockhash", holds="other"),
-            MapKind(19, "cgroup_storage"),
-            MapKind(20, "reuseport_sockarray", holds="other", indexed=True),
-            MapKind(21, "percpu_cgroup_storage", per_cpu=True),
+            MapKind(14, "devmap", holds="device", indexed=True),
+            MapKind(15, "sockmap", holds="socket", indexed=True),
+            MapKind(16, "cpumap", holds="cpu", indexed=True),
+            MapKind(17, "xskmap", holds="socket", indexed=True),
+            MapKind(18, "sockhash", holds="socket"),
+            MapKind(19, "cgroup_storage", keyed_by="cgroup"),
+            MapKind(20, "reuseport_sockarray", holds="socket", indexed=True),
+            MapKind(21, "percpu_cgroup_storage", keyed_by="cgroup", per_cpu=True),
             MapKind(22, "queue", access="fifo"),
             MapKind(23, "stack", access="fifo"),
-            MapKind(24, "sk_storage"),
-            MapKind(25, "devmap_hash"),
+            MapKind(24, "sk_storage", access="storage", keyed_by="socket"),
+            MapKind(25, "devmap_hash", holds="device"),
             MapKind(26, "struct_ops", indexed=True),
             MapKind(27, "ringbuf", access="ring"),
-            MapKind(28, "inode_storage"),
-            MapKind(29, "task_storage"),
-            MapKind(30, "bloom_filter", access="fifo"),
-            MapKind(31, "user_ringbuf", access="none"),
-            MapKind(32, "cgrp_storage"),
+            MapKind(28, "inode_storage", access="storage", keyed_by="inode"),
+            MapKind(29, "task_storage", access="storage", keyed_by="task"),
+            MapKind(30, "bloom_filter", access="bloom"),
+            MapKind(31, "user_ringbuf", access="produce"),
+            MapKind(32, "cgrp_storage", access="storage", keyed_by="cgroup"),
             MapKind(33, "arena", access="none"),
             MapKind(34, "insn_array", indexed=True),
             MapKind(35, "rhash"),

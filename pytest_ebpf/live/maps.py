@@ -3,49 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_ebpf.agent.ops import (
+    Close,
     Done,
     Entries,
     Failed,
     Handle,
+    Made,
     MapDelete,
     MapDeleteMany,
     MapDump,
+    MapFreeze,
     MapGet,
     MapPop,
     MapSet,
     MapTakeMany,
     MapUpdate,
-    ObjById,
+    Obj,
+    Op,
+    Ref,
     Region,
+    Result,
+    Try,
     Value,
 )
 from pytest_ebpf.errors import UsageError
+from pytest_ebpf.live.map_codec import MapCodec
 from pytest_ebpf.live.map_kinds import MapKind, kind_of
 from pytest_ebpf.live.session import Session
-from pytest_ebpf.live.values import Shape, StructKey, add_values, encode_lpm, hashable
+from pytest_ebpf.live.values import add_values, uncollected
 
 if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
+    from pytest_ebpf.live.cpu_values import CpuValues
     from pytest_ebpf.live.follow import Following
     from pytest_ebpf.live.kernel_info import MapInfo
+    from pytest_ebpf.live.map_memory import MapMemory
     from pytest_ebpf.live.program import Program
+    from pytest_ebpf.live.stacks import StackTrace
     from pytest_ebpf.live.streams import EventStream
     from pytest_ebpf.obj.object import MapDef, Variable
 
 __all__ = ["Map"]
 
 _ENOENT = 2
-
-
-@dataclass(frozen=True, slots=True)
-class _Codec:
-    key: Shape
-    value: Shape
+_MANY = 1 << 14  # lookups in one round trip
+_NOTHING: Any = object()
 
 
 class Map:
@@ -53,7 +59,8 @@ class Map:
 
     ``m[key]``, ``m[key] = value``, ``del m[key]``, ``key in m``, ``len(m)``, ``m.items()`` and comparing with a dict
     work as on a dict, one round trip each. Keys and values are ints, dicts or bytes as their type says; per-CPU values
-    are lists with one entry per possible processor; LPM keys may be written ``"192.0.2.0/24"``.
+    are lists with one entry per possible processor; LPM keys may be written ``"192.0.2.0/24"``; keys of storages are
+    sockets, process ids, paths and cgroups.
     """
 
     def __init__(
@@ -71,11 +78,14 @@ class Map:
         self.handle = handle
         self._btf = btf
         self._programs = programs or dict
-        order = session.target.described.byteorder
-        name = definition.name
-        self._codec = _Codec(
-            Shape(f"key of map {name!r}", definition.key_size, order, btf, definition.key_type),
-            Shape(f"value of map {name!r}", definition.value_size, order, btf, definition.value_type, variables),
+        self.codec = MapCodec(
+            session,
+            definition=definition,
+            handle=handle,
+            btf=btf,
+            variables=variables,
+            programs=self._programs,
+            inner=self._inner,
         )
 
     @property
@@ -98,85 +108,122 @@ class Map:
 
     # -- one element
 
-    def __getitem__(self, key: object) -> object:
-        raw = self._key(key)
-        data = self._session.one(MapGet(self.handle, raw), Value).data
+    def __getitem__(self, key: object) -> Any:
+        data = self._look(key)
         if data is None:
             raise KeyError(f"{key!r} is not in map {self.name!r}")
-        return self._read(data)
+        return self.codec.read(data)
 
-    def get(self, key: object, default: object = None) -> object:
-        """``m[key]``, or ``default`` when the key is absent."""
-        data = self._session.one(MapGet(self.handle, self._key(key)), Value).data
-        return default if data is None else self._read(data)
+    def get(self, key: object, default: object = None, *, flags: int = 0) -> Any:
+        """``m[key]``, or ``default`` when the key is absent. ``flags``: 4 reads under the value's bpf_spin_lock."""
+        data = self._look(key, flags=flags)
+        return default if data is None else self.codec.read(data)
+
+    def get_many(self, keys: Iterable[object], default: object = None) -> list[Any]:
+        """``get`` of each, thousands in one round trip."""
+        ops = [Try(MapGet(self.handle, self._raw_key(key))) for key in keys]
+        found: list[Any] = []
+        for start in range(0, len(ops), _MANY):
+            part = ops[start : start + _MANY]
+            for op, result in zip(part, self._session.run(part), strict=True):
+                data = self._session.checked(op.op, result, kind=Value).data
+                found.append(default if data is None else self.codec.read(data))
+        return found
 
     def __setitem__(self, key: object, value: object) -> None:
         self.update(key, value)
 
     def update(self, key: object, value: object, *, flags: int = 0) -> None:
-        """``m[key] = value`` with the kernel's flags: 1 only if absent (BPF_NOEXIST), 2 only if present (BPF_EXIST)."""
-        self._session.one(MapSet(self.handle, self._key(key), self._value(value), flags=flags), Done)
+        """``m[key] = value`` with the kernel's flags: 1 only if absent (BPF_NOEXIST), 2 only if present (BPF_EXIST), 4
+        under the value's bpf_spin_lock (BPF_F_LOCK)."""
+        self._keys_needed()
+        stored = self.codec.store(value)
+        op, result = self._with(key, lambda raw: MapSet(self.handle, raw, stored.value, flags=flags, fds=stored.fds))
+        self._session.checked(op, result, kind=Done)
 
     def __delitem__(self, key: object) -> None:
-        op = MapDelete(self.handle, self._key(key))
-        result = self._session.attempt(op, Done)
-        if isinstance(result, Failed):
-            if result.errno == _ENOENT:
-                raise KeyError(f"{key!r} is not in map {self.name!r}")
-            self._session.checked(op, result, kind=Done)
+        op, result = self._with(key, lambda raw: MapDelete(self.handle, raw))
+        if isinstance(result, Failed) and result.errno == _ENOENT:
+            raise KeyError(f"{key!r} is not in map {self.name!r}")
+        self._session.checked(op, result, kind=Done)
 
     def __contains__(self, key: object) -> bool:
+        if self.kind.access == "bloom":
+            op = MapGet(self.handle, self.codec.bytes_of(key))
+            return self._session.one(op, Value).data is not None
         try:
-            raw = self._key(key)
+            return self._look(key) is not None
         except (TypeError, ValueError):
             return False
-        return self._session.one(MapGet(self.handle, raw), Value).data is not None
 
-    def sum(self, key: object) -> object:
+    def pop(self, key: object = _NOTHING, default: object = _NOTHING) -> Any:
+        """Take the next value off a queue or stack (``LookupError`` when it is empty), or the value of a key out of a
+        hash in one step: what programs do meanwhile is before or after (Linux 5.14; ``KeyError`` when it is absent and
+        there is no ``default``)."""
+        if key is _NOTHING:
+            self._need_fifo("pop")
+            return self._next(self._session.one(MapPop(self.handle), Value).data)
+        data = self._session.one(MapPop(self.handle, self._raw_key(key)), Value).data
+        if data is None and default is _NOTHING:
+            raise KeyError(f"{key!r} is not in map {self.name!r}")
+        return default if data is None else self.codec.read(data)
+
+    def sum(self, key: object) -> Any:
         """The value of all processors added up, structs field by field; on a map that is not per-CPU, the value."""
         value = self[key]
         return add_values(value) if self.kind.per_cpu and isinstance(value, list) else value
 
+    def on_cpu(self, cpu: int) -> CpuValues:
+        """The values of one processor of a per-CPU map: ``m.on_cpu(1)[key]``, and to be set."""
+        from pytest_ebpf.live.cpu_values import CpuValues
+
+        if not self.kind.per_cpu:
+            self._cannot("it has one value for all processors")
+        return CpuValues(self._session, map=self, codec=self.codec, cpu=cpu)
+
     # -- all of them
 
-    def items(self) -> list[tuple[object, object]]:
+    def items(self) -> list[tuple[Any, Any]]:
         """(key, value) of every entry, in the kernel's order. Struct keys can be dict keys."""
-        dump = self.dump()
-        return list(zip(self._keys_of(dump), self._values_of(dump), strict=True))
+        return self._pairs(self.dump())
 
-    def keys(self) -> list[object]:
+    def keys(self) -> list[Any]:
         """The key of every entry."""
-        return self._keys_of(self.dump())
+        with uncollected():
+            return self.codec.keys_of(self.dump())
 
-    def values(self) -> list[object]:
+    def values(self) -> list[Any]:
         """The value of every entry."""
-        return self._values_of(self.dump())
+        with uncollected():
+            return self.codec.values_of(self.dump())
 
     def dump(self) -> Entries:
         """Every entry as it came from the kernel: all keys in one piece of bytes, all values in another, each
         ``key_stride`` and ``value_stride`` bytes long."""
+        if self.kind.access == "storage":
+            self._cannot("which objects have an entry cannot be listed; look an object up")
         if self.kind.access != "keyed":
             self._cannot("it has no entries to list")
         return self._session.one(MapDump(self.handle), Entries)
 
-    def __iter__(self) -> Iterator[object]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self.keys())
 
-    def update_many(self, entries: Mapping[object, object], *, flags: int = 0) -> None:
+    def update_many(self, entries: Mapping[Any, Any], *, flags: int = 0) -> None:
         """Store every entry of ``entries``, in one round trip. ``KernelCallError`` says how many were stored."""
-        pairs = [(self._key(key), self._plain(value)) for key, value in entries.items()]
-        keys, values = b"".join(key for key, _ in pairs), b"".join(value for _, value in pairs)
-        self._session.one(MapUpdate(self.handle, keys, values, len(pairs), flags=flags), Done)
+        keys = [self._raw_key(key) for key in entries]
+        values = [self.codec.bytes_of(value) for value in entries.values()]
+        op = MapUpdate(self.handle, b"".join(keys), b"".join(values), len(keys), flags=flags)
+        self._session.one(op, Done)
 
     def delete_many(self, keys: Iterable[object]) -> None:
         """Delete these keys, in one round trip. ``KernelCallError`` at the first that is absent."""
-        raw = [self._key(key) for key in keys]
+        raw = [self._raw_key(key) for key in keys]
         self._session.one(MapDeleteMany(self.handle, b"".join(raw), len(raw)), Done)
 
-    def take_all(self) -> list[tuple[object, object]]:
+    def take_all(self) -> list[tuple[Any, Any]]:
         """Every entry, taken out of a hash: what programs count meanwhile is in this answer or in the next."""
-        taken = self._session.one(MapTakeMany(self.handle), Entries)
-        return list(zip(self._keys_of(taken), self._values_of(taken), strict=True))
+        return self._pairs(self._session.one(MapTakeMany(self.handle), Entries))
 
     def __len__(self) -> int:
         if self.kind.indexed:
@@ -184,12 +231,14 @@ class Map:
         return self.dump().count
 
     def clear(self) -> None:
-        """Delete every entry; elements of arrays become zero."""
-        for key, value in list(self.raw_items()):
-            if self.kind.indexed and self.kind.holds == "data":
-                self._session.one(MapSet(self.handle, key, bytes(len(value))), Done)
-            else:
-                self._session.attempt(MapDelete(self.handle, key), Done)
+        """Delete every entry, and empty a queue or stack; elements of arrays become zero. Two round trips."""
+        from pytest_ebpf.live.map_clear import clear_map
+
+        clear_map(self._session, self)
+
+    def freeze(self) -> None:
+        """Let nothing outside of BPF programs change it any more."""
+        self._session.one(MapFreeze(self.handle), Done)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Map):
@@ -202,22 +251,43 @@ class Map:
 
     __hash__ = None  # type: ignore[assignment]  # equal to dicts, and changing
 
-    # -- queues, stacks, bloom filters
+    # -- queues, stacks, bloom filters, memory, stack traces
 
-    def push(self, value: object) -> None:
-        """Put a value on a queue or stack, or into a bloom filter."""
-        self._need("fifo", "push")
-        self._session.one(MapSet(self.handle, b"", self._codec.value.encode(value)), Done)
+    def push(self, value: object, *, flags: int = 0) -> None:
+        """Put a value on a queue or stack (``flags`` 2, BPF_EXIST: the oldest makes room), or into a bloom filter."""
+        if self.kind.access != "bloom":
+            self._need_fifo("push")
+        self._session.one(MapSet(self.handle, b"", self.codec.bytes_of(value), flags=flags), Done)
 
-    def pop(self) -> object:
-        """Take the next value off a queue or stack. ``LookupError`` when it is empty."""
-        self._need("fifo", "pop")
-        return self._next(self._session.one(MapPop(self.handle), Value).data)
-
-    def peek(self) -> object:
+    def peek(self) -> Any:
         """The next value of a queue or stack, left where it is. ``LookupError`` when it is empty."""
-        self._need("fifo", "peek")
+        self._need_fifo("peek")
         return self._next(self._session.one(MapGet(self.handle, b""), Value).data)
+
+    def produce(self, *records: object, type: str | None = None) -> None:
+        """Put records into a user ring buffer: bytes, or values of the struct that ``type`` names (else of the one that
+        is named like the map). ``KernelCallError`` (ENOSPC) says how many there was room for."""
+        if self.kind.access != "produce":
+            self._cannot("records are put into user ring buffers")
+        from pytest_ebpf.live.producing import produce
+
+        produce(self._session, self.handle, records=records, definition=self.definition, btf=self._btf, type=type)
+
+    @property
+    def memory(self) -> MapMemory:
+        """The memory that an array with BPF_F_MMAPABLE, or an arena, shares: ``m.memory[0:8]``, and to be set."""
+        from pytest_ebpf.live.map_memory import MapMemory
+
+        return MapMemory(self._session, map=self)
+
+    def stack(self, id: int, *, pid: int | None = None) -> StackTrace:
+        """The stack trace that bpf_get_stackid() called ``id``, by symbols. Frames of user space have names when the
+        process ``pid`` still runs."""
+        if self.kind.name != "stack_trace":
+            self._cannot("it holds no stack traces")
+        from pytest_ebpf.live.stacks import read_stack
+
+        return read_stack(self._session, self, id=id, pid=pid)
 
     # -- events
 
@@ -268,109 +338,52 @@ class Map:
 
         return EventStream(self._session, handle=self.handle, definition=self.definition, btf=self._btf)
 
-    def _key(self, key: object) -> bytes:
-        if self.kind.access != "keyed" and self.definition.type != 4:
+    def _pairs(self, dump: Entries) -> list[tuple[Any, Any]]:
+        with uncollected():
+            return list(zip(self.codec.keys_of(dump), self.codec.values_of(dump), strict=True))
+
+    def _look(self, key: object, *, flags: int = 0) -> bytes | None:
+        op, result = self._with(key, lambda raw: MapGet(self.handle, raw, flags))
+        return self._session.checked(op, result, kind=Value).data
+
+    def _with(self, key: object, make: Callable[[bytes | Obj], Op]) -> tuple[Op, Result]:
+        """What an op on a key answers. An object that the key only names is open meanwhile."""
+        self._keys_needed()
+        opening = self.codec.opening(key)
+        if opening is None:
+            op = make(self.codec.key(key))
+            return op, self._session.run([op])[0]
+        op = make(Ref(0))
+        opened, result, *_ = self._session.run([opening, Try(op), Close(Ref(0))])
+        self._session.checked(opening, opened, kind=Made)
+        return op, result
+
+    def _keys_needed(self) -> None:
+        if self.kind.access not in ("keyed", "storage", "perf"):
             self._cannot("it has no keys")
-        if self.kind.lpm and (isinstance(key, str) or hasattr(key, "prefixlen")):
-            order = self._codec.key.byteorder
-            raw = encode_lpm(str(key), size=self.definition.key_size, byteorder=order)
-            if raw is not None:
-                return raw
-        return self._codec.key.encode(key)
 
-    def _keys_of(self, dump: Entries) -> list[object]:
-        keys, stride = self._codec.key.decode_many(dump.keys, dump.key_stride), dump.key_stride
-        starts = range(0, len(dump.keys), stride)
-        if keys and isinstance(keys[0], dict):
-            structs = cast("list[dict[str, object]]", keys)  # all of one type
-            raw = dump.keys
-            return [StructKey(key, raw=raw[at : at + stride]) for key, at in zip(structs, starts, strict=True)]
-        if keys and isinstance(keys[0], list):
-            return [hashable(key, raw=b"") for key in keys]
-        return keys
-
-    def _values_of(self, dump: Entries) -> list[object]:
-        if self.kind.holds in ("prog", "map"):
-            stride = dump.value_stride
-            return [self._read(dump.values[at : at + stride]) for at in range(0, len(dump.values), stride)]
-        if not self.kind.per_cpu:
-            return self._codec.value.decode_many(dump.values, dump.value_stride)
-        each = _stride(self.definition.value_size)
-        flat, cpus = self._codec.value.decode_many(dump.values, each), dump.value_stride // each
-        return [flat[at : at + cpus] for at in range(0, len(flat), cpus)]
-
-    def _key_out(self, raw: bytes) -> object:
-        return hashable(self._codec.key.decode(raw), raw=raw)
-
-    # What comparing with a dict needs: keys are compared as bytes, so every way to write a key is the same key.
-    raw_key = _key
-    show_key = _key_out
-
-    def _value(self, value: object) -> bytes | Handle:
-        handle = getattr(value, "handle", None)
-        if isinstance(handle, Handle):
-            return handle
-        if self.kind.holds in ("prog", "map"):
-            raise TypeError(f"map {self.name!r} holds {self.kind.holds}s: give it a {self.kind.holds}, not {value!r}")
-        if not self.kind.per_cpu:
-            return self._codec.value.encode(value)
-        return self._per_cpu(value)
-
-    raw_value = _value
-
-    def _plain(self, value: object) -> bytes:
-        raw = self._value(value)
+    def _raw_key(self, key: object) -> bytes:
+        """A key among many, which have to be bytes."""
+        self._keys_needed()
+        raw = self.codec.key(key)
         if isinstance(raw, bytes):
             return raw
-        self._cannot("objects are stored one at a time")
+        self._cannot("its keys are objects, which go one at a time")
 
-    def _per_cpu(self, value: object) -> bytes:
-        """One value for each processor: a list says which, anything else is the same for all."""
-        cpus = self._session.target.described.cpus
-        values = value if isinstance(value, list) else [value] * cpus
-        if len(values) != cpus:
-            raise ValueError(f"map {self.name!r} has a value per processor: need {cpus}, got {len(values)}")
-        stride = _stride(self.definition.value_size)
-        return b"".join(self._codec.value.encode(item).ljust(stride, b"\0") for item in values)
-
-    def show_value(self, data: bytes) -> object:
-        """A value that was read as bytes, typed."""
-        return self._read(data)
-
-    def _read(self, data: bytes) -> object:
-        if self.kind.per_cpu:
-            stride = _stride(self.definition.value_size)
-            return [self._codec.value.decode(data[at : at + stride]) for at in range(0, len(data), stride)]
-        if self.kind.holds == "prog":
-            number = int.from_bytes(data[:4], "big" if self._codec.value.byteorder == "big" else "little")
-            return self._programs().get(number, number)
-        if self.kind.holds == "map":
-            return self._inner(data)
-        return self._codec.value.decode(data)
-
-    def _inner(self, data: bytes) -> object:
-        """The map that a map-in-map holds, as a ``Map``: the kernel answers with its id."""
-        number = int.from_bytes(data[:4], "big" if self._codec.value.byteorder == "big" else "little")
-        inner = self.definition.inner
-        if inner is None:
-            return number
-        handle = self._session.make(ObjById("map", number))
-        return Map(self._session, definition=inner, handle=handle, btf=self._btf, programs=self._programs)
-
-    def raw_items(self) -> Iterator[tuple[bytes, bytes]]:
-        """(key, value) of every entry as bytes."""
-        dump = self.dump()
-        for index in range(dump.count):
-            key = dump.keys[index * dump.key_stride : (index + 1) * dump.key_stride]
-            yield key, dump.values[index * dump.value_stride : (index + 1) * dump.value_stride]
+    def _inner(self, handle: Handle) -> Map:
+        """A map that this map of maps holds."""
+        assert self.definition.inner is not None
+        return Map(
+            self._session, definition=self.definition.inner, handle=handle, btf=self._btf, programs=self._programs
+        )
 
     def _next(self, data: bytes | None) -> object:
         if data is None:
             raise LookupError(f"{self.kind.name} {self.name!r} is empty")
-        return self._codec.value.decode(data)
+        return self.codec.plain.decode(data)
 
-    def _need(self, access: str, method: str) -> None:
-        if self.kind.access != access:
+    def _need_fifo(self, method: str) -> None:
+        if self.kind.access != "fifo":
             self._cannot(f"{method}() is for queues and stacks")
 
     def _cannot(self, why: str) -> NoReturn:
@@ -378,7 +391,3 @@ class Map:
 
     def __repr__(self) -> str:
         return f"<Map {self.name} ({self.kind.name})>"
-
-
-def _stride(value_size: int) -> int:
-    return (value_size + 7) // 8 * 8

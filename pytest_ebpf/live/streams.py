@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Handle, PerfDrain, Records, Region, RingDrain
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
     from pytest_ebpf.obj.object import MapDef
 
-__all__ = ["EventStream", "record_type"]
+__all__ = ["EventStream", "named_type", "record_type", "type_named_like"]
 
 _PERF_EVENT_ARRAY = 4
 _MOST_SHOWN = 8
@@ -141,16 +141,31 @@ def record_type(btf: Btf, *, size: int, definition: MapDef, wanted: str | None) 
     ``UsageError`` for a name that is not in the BTF.
     """
     if wanted is not None:
-        found = _named(btf, wanted)
-        if not found:
-            raise UsageError(f"the object has no type {wanted!r}", hint=f"Its structs: {', '.join(_structs(btf))}.")
-        return found
-    stem = definition.name.removesuffix("s")
-    for found in (_value_type(btf, definition), *(_named(btf, name) for name in (definition.name, stem, f"{stem}_t"))):
-        if found and _fits(btf, found, got=size):
+        return named_type(btf, wanted)
+    for found in _likely(btf, definition):
+        if _fits(btf, found, got=size):
             return found
     same = [type_id for type_id in _structs(btf).values() if btf.size(type_id) == size]
     return same[0] if len(same) == 1 else 0
+
+
+def named_type(btf: Btf, name: str) -> int:
+    """A type by its name, "struct event" or "event". ``UsageError``: there is none."""
+    found = _named(btf, name)
+    if not found:
+        raise UsageError(f"the object has no type {name!r}", hint=f"Its structs: {', '.join(_structs(btf))}.")
+    return found
+
+
+def type_named_like(btf: Btf, definition: MapDef) -> int:
+    """The type of a map's records by the map's own words, 0 when it has none."""
+    return next(_likely(btf, definition), 0)
+
+
+def _likely(btf: Btf, definition: MapDef) -> Iterator[int]:
+    stem = definition.name.removesuffix("s")
+    named = (_named(btf, name) for name in (definition.name, stem, f"{stem}_t"))
+    yield from filter(None, (_value_type(btf, definition), *named))
 
 
 def _value_type(btf: Btf, definition: MapDef) -> int:
