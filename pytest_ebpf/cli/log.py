@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.verifier.log import VerifierLog
     from pytest_ebpf.verifier.unwrap import Found
 
-__all__ = ["log"]
+__all__ = ["explain", "log"]
 
 _WINDOW = 8 << 20  # bytes; of a longer file the end is read, where the error is
 _CHUNK = 1 << 20
@@ -83,7 +83,7 @@ def _explained(name: str, found: Found) -> tuple[dict[str, Any], str]:
         "file": name,
         "program": found.program,
         "verdict": "rejected" if explanation is not None or found.refused else "accepted",
-        **_reason(explanation),
+        **_reason(explanation, at=parsed.error_insn),
         "message": parsed.error,
         "stats": _stats(parsed),
     }
@@ -97,7 +97,7 @@ def _explained(name: str, found: Found) -> tuple[dict[str, Any], str]:
     return row, render_explanation(explanation, width=_width()) if explanation is not None else ""
 
 
-def _reason(explanation: Explanation | None) -> dict[str, Any]:
+def _reason(explanation: Explanation | None, *, at: int | None) -> dict[str, Any]:
     if explanation is None:
         return dict.fromkeys(("class", "kind", "headline", "source_line", "insn"))
     rejection = explanation.rejection
@@ -106,7 +106,7 @@ def _reason(explanation: Explanation | None) -> dict[str, Any]:
         "kind": rejection.kind,
         "headline": rejection.headline,
         "source_line": str(explanation.source) if explanation.source is not None else None,
-        "insn": explanation.insn.index if explanation.insn is not None else None,
+        "insn": explanation.insn.index if explanation.insn is not None else at,
     }
 
 

@@ -120,9 +120,8 @@ def _base(path: Path, at: int, *, register: int) -> str:
     """What a load reads from: "the context", or the register where nothing more is known."""
     if register == 10:
         return "the stack"
-    places = [path[at]] if path[at].operands.writes != register else []
-    places += [path[at - 1]] if at and path.depth(at - 1) == path.depth(at) else []
-    known = next((found for found in (step.after(f"R{register}") for step in places) if found is not None), None)
+    own = path[at].after(f"R{register}") if path[at].operands.writes != register else None
+    known = own or path.known(f"R{register}", before=at)
     return f"{type_words(known)} " if known is not None and known.type else f"R{register}"
 
 

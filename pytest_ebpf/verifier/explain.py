@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_ebpf.verifier.causes import Cause, branches_since, origin_of
 from pytest_ebpf.verifier.classify import Rejection, classify
@@ -13,15 +13,22 @@ from pytest_ebpf.verifier.log import Diagnosis, LineInfoLike, SourceLine, Verifi
 from pytest_ebpf.verifier.path import Path, failing_path
 from pytest_ebpf.verifier.state import Register
 from pytest_ebpf.verifier.trace import Instruction, Trace, parse_trace
+from pytest_ebpf.verifier.words import describe
 
 __all__ = ["Explanation", "Happened", "explain"]
 
 _REGISTER = re.compile(r"\bR(\d+)\b")
+_ARGUMENT = re.compile(r"\b(?:arg#|trusted arg)(\d)\b")  # counted from 0; "arg #2" is by kernel, so not used
+_PROVEN = re.compile(r"\bR(\d+)\(id=\d+,off=-?\d+,r=(\d+)\)")
 # Classes where what matters is a section or an object opened by a call, not the value of a register.
 _OPENERS = {
     "lock": re.compile(r"call \S*(?:lock|preempt_disable|irq_save|rcu_read)"),
     "object-state": re.compile(r"call \S*(?:dynptr|iter_|irq_save)"),
 }
+# Calls after which pointers are numbers: to what they release, and into a packet that may have moved.
+_MOVES = re.compile(
+    r"submit|discard|release|_put|destroy|drop|adjust|pull_data|change_|store_bytes|push|pop|csum|clone"
+)
 _NEAR = 2  # lines of source and instructions shown around the one at fault
 
 
@@ -95,6 +102,7 @@ def _failing_step(path: Path, log: VerifierLog) -> int:
 def _wanted(path: Path, rejection: Rejection, *, last: int) -> list[int]:
     """The registers that matter, by number: those that the message names, else those that the instruction reads."""
     named = [int(number) for number in _REGISTER.findall(rejection.message)]
+    named += [int(number) + 1 for number in _ARGUMENT.findall(rejection.message)]
     step = path[last]
     reads = list(step.operands.reads)
     if step.insn.text == "exit":
@@ -108,36 +116,28 @@ def _registers(path: Path, rejection: Rejection, *, last: int) -> Iterator[Regis
     wanted = _wanted(path, rejection, last=last)
     step = path[last]
     for number in dict.fromkeys((*wanted, *step.operands.reads)):
-        found = _state_before(path, f"R{number}", last=last)
+        found = path.known(f"R{number}", before=last)
         if found is not None:
-            yield found
+            yield _corrected(found, rejection)
         elif rejection.class_id == "uninit-read":
             yield Register(f"R{number}", "", "")
     slot = step.operands.slot
     if slot is not None and slot[0] == 10:
-        found = _state_before(path, f"fp{slot[1] - slot[1] % 8 if slot[1] % 8 else slot[1]}", last=last)
+        found = path.known(f"fp{slot[1] - slot[1] % 8}", before=last)
         if found is not None:
             yield found
 
 
-def _state_before(path: Path, name: str, *, last: int) -> Register | None:
-    """The register as the log shows it last before a step, unless it was written since (5.10 prints states rarely)."""
-    depth = path.depth(last)
-    number = int(name[1:]) if name[0] == "R" else -1
-    passed = 1 <= number <= 5
-    for at in range(last - 1, max(-1, last - 2000), -1):
-        if path.depth(at) > depth:
-            continue
-        if path.depth(at) < depth and not passed:
-            return None
-        step = path[at]
-        found = step.after(name)
-        if found is not None:
-            return found
-        operands = step.operands
-        if path.depth(at) < depth or operands.writes == number or (operands.clobbers and 0 < number <= 5):
-            break
-    return path[last].after(name) if number >= 0 and path[last].operands.writes != number else None
+def _corrected(register: Register, rejection: Rejection) -> Register:
+    """The register as the message has it, where that is newer than what was printed: the trace shows only registers
+    that an instruction names, and others change with them."""
+    proven = _PROVEN.search(rejection.message)
+    if proven is not None and register.name == f"R{proven[1]}" and register.type == "pkt":
+        others = tuple((name, value) for name, value in register.attributes if name != "r")
+        return replace(register, attributes=(*others, ("r", proven[2])))
+    if rejection.rule_id == "scalar-deref" and register.name == rejection.field("reg") and register.type != "scalar":
+        return Register(register.name, "scalar", "", attributes=(("lost", describe(register)),))
+    return register
 
 
 def _causes(path: Path, rejection: Rejection, *, last: int) -> list[Cause]:
@@ -148,10 +148,12 @@ def _causes(path: Path, rejection: Rejection, *, last: int) -> list[Cause]:
             began += origin_of(path, register, before=last)
         began += [cause for cause in _operand_origins(path, began) if cause.position not in {b.position for b in began}]
     if not began:
-        return branches_since(path, max(0, last - 64), before=last)[-8:]
+        return _once(branches_since(path, max(0, last - 64), before=last)[-8:])
     start = min(cause.position for cause in began)
     steps = {cause.position: cause for cause in branches_since(path, start, before=last)}
     steps |= {cause.position: cause for cause in began if cause.position != last}
+    if rejection.rule_id == "scalar-deref":
+        steps |= {cause.position: cause for cause in _lost(path, rejection, last=last)}
     return _once([steps[position] for position in sorted(steps)])
 
 
@@ -164,6 +166,19 @@ def _operand_origins(path: Path, began: list[Cause]) -> list[Cause]:
             for register in operands.reads[1:]:
                 found += origin_of(path, register, before=cause.position)
     return found
+
+
+def _lost(path: Path, rejection: Rejection, *, last: int) -> list[Cause]:
+    """The call that made a number of a pointer: what it points to was released, or the packet moved."""
+    name = rejection.field("reg")
+    known = path.known(name, before=last)
+    if known is None or known.type == "scalar":
+        return []
+    for position in range(last - 1, -1, -1):
+        text = path.text(position)
+        if text.startswith("call ") and (_MOVES.search(text) or text.startswith("call pc")):
+            return [Cause(position, path[position].insn, "update", f"{name} is no pointer after this call")]
+    return []
 
 
 def _openings(path: Path, rejection: Rejection, *, last: int) -> list[Cause]:

@@ -16,12 +16,12 @@ from pytest_ebpf.verifier.operands import Operands, read_operands
 from pytest_ebpf.verifier.state import Register, parse_state
 from pytest_ebpf.verifier.trace import Instruction, Trace, read_instruction
 
-__all__ = ["Path", "Step", "failing_path"]
+__all__ = ["Path", "Step", "Walk", "failing_path"]
 
 _FROM = re.compile(r"from (\d+) to (\d+)")
 _INDEX = re.compile(r"(\d+): ?(.*)", re.DOTALL)
 _TARGET = re.compile(r"goto (?:pc)?([-+]\d+)")
-_ENDS = frozenset((Kind.BRANCH, Kind.PRUNED))
+_FAR = 2000  # steps back to look for a state
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,9 @@ class Step:
 class Path:
     """The steps in order. ``complete`` says whether the beginning is there (a log may have lost its head)."""
 
-    def __init__(self, trace: Trace, at: list[int], *, depths: list[int], extras: dict[int, list[int]]) -> None:
+    def __init__(self, walk: Walk) -> None:
+        trace, at, depths, extras = walk.trace, walk.at, walk.depths, walk.extras
+        self._entry = walk.entry
         self.trace = trace
         self._at = at
         self._depths = depths
@@ -85,6 +87,31 @@ class Path:
         line = self.trace.lines[self._at[position]]
         return line[line.find(") ") + 2 :]
 
+    def known(self, name: str, *, before: int) -> Register | None:
+        """The register or slot as the log shows it last before a step, unless it was written since (5.10 prints
+        states rarely). None where nothing says."""
+        depth = self._depths[before]
+        number = int(name[1:]) if name[0] == "R" else -1
+        for at in range(before - 1, max(-1, before - _FAR), -1):
+            if self._depths[at] > depth:
+                continue
+            if self._depths[at] < depth and not 1 <= number <= 5:
+                return None
+            step = self[at]
+            found = step.after(name)
+            if found is not None:
+                return found
+            operands = step.operands
+            if self._depths[at] < depth or operands.writes == number or (operands.clobbers and 0 < number <= 5):
+                return None
+        return self._shown(name, number, at=before)
+
+    def _shown(self, name: str, number: int, *, at: int) -> Register | None:
+        """From the instruction's own state, if it leaves the register alone, or from the state at the beginning."""
+        own = self[at].after(name) if number >= 0 and self[at].operands.writes != number else None
+        first = parse_state(_state_text(self.trace.lines[self._entry])).get(name) if self._entry >= 0 else None
+        return own or (first if at < _FAR else None)
+
     def find_last(self, index: int, *, before: int | None = None) -> int:
         """The position of the last step at that instruction, -1 when there is none."""
         for position in range((len(self._at) if before is None else before) - 1, -1, -1):
@@ -101,7 +128,7 @@ def _state_text(line: str) -> str:
 
 def failing_path(trace: Trace) -> Path:
     """The path of the log's last state. For an accepted program that is the path walked last."""
-    walk = _Walk(trace)
+    walk = Walk(trace)
     handlers = {
         Kind.INSN: walk.insn,
         Kind.STATE: walk.state,
@@ -114,10 +141,10 @@ def failing_path(trace: Trace) -> Path:
         handler = handlers.get(kind)  # type: ignore[call-overload]
         if handler is not None:
             handler(number, trace.lines[number])
-    return Path(trace, walk.at, depths=walk.depths, extras=walk.extras)
+    return Path(walk)
 
 
-class _Walk:
+class Walk:
     """Follows the verifier through the log."""
 
     def __init__(self, trace: Trace) -> None:
@@ -130,6 +157,7 @@ class _Walk:
         self._keys: list[tuple[int, int]] = []  # of every step: its index, and where it may jump to or -1
         self._depth = 0
         self._ended = False
+        self.entry = -1  # the line with the state at the beginning
 
     def insn(self, number: int, line: str) -> None:
         index = int(line.partition(":")[0])
@@ -155,6 +183,8 @@ class _Walk:
             self._resume(int(found[1]))
         if self.at:
             self.extras.setdefault(self.at[-1], []).append(number)
+        else:
+            self.entry = number
 
     def branch(self, number: int, line: str) -> None:
         found = _FROM.match(line)

@@ -10,11 +10,34 @@ __all__ = ["CALL_RULES"]
 _REG = r"(?P<reg>R\d+)"
 _ARG = r"(?P<arg>arg ?#?\d+|R\d+|Arg#\d+)"
 
+# Helpers that only sleepable programs ever had.
+_SLEEPABLE = r"(?:copy_from_user\w*|ima_inode_hash|ima_file_hash|sys_close|kallsyms_lookup_name)"
+# Helpers that every type of program may call in some release (kernel/bpf/helpers.c: bpf_base_func_proto() of 6.12; of
+# 6.18: get_current_comm, get_current_uid_gid): where one is refused, the kernel is older than that.
+_FOR_ALL = (
+    "cgrp_storage_delete|cgrp_storage_get|dynptr_data|dynptr_from_mem|dynptr_read|dynptr_write|for_each_map_elem"
+    "|get_current_ancestor_cgroup_id|get_current_cgroup_id|get_current_comm|get_current_pid_tgid|get_current_task"
+    "|get_current_task_btf|get_current_uid_gid|get_ns_current_pid_tgid|get_numa_node_id|get_prandom_u32"
+    "|get_smp_processor_id|jiffies64|kptr_xchg|ktime_get_boot_ns|ktime_get_ns|ktime_get_tai_ns|loop"
+    "|map_lookup_percpu_elem|map_peek_elem|map_pop_elem|map_push_elem|per_cpu_ptr|probe_read_kernel"
+    "|probe_read_kernel_str|probe_read_user|probe_read_user_str|ringbuf_discard|ringbuf_discard_dynptr|ringbuf_output"
+    "|ringbuf_query|ringbuf_reserve|ringbuf_reserve_dynptr|ringbuf_submit|ringbuf_submit_dynptr|snprintf|snprintf_btf"
+    "|spin_lock|spin_unlock|strncmp|strtol|strtoul|tail_call|task_pt_regs|this_cpu_ptr|timer_cancel|timer_init"
+    "|timer_set_callback|timer_start|trace_printk|trace_vprintk|user_ringbuf_drain"
+)
+
 CALL_RULES: tuple[Rule, ...] = (
+    Rule(
+        "release-type",
+        "bad-release",
+        rf"{_REG} type=(?P<what>(?!\w*or_null)\S*) expected=(?:mem|alloc_mem|ringbuf_mem)$",
+        "{reg} holds {what}, not the record that was reserved: it was released before, or never acquired",
+        wordings="mem in 5.10, alloc_mem in 6.1, ringbuf_mem since",
+    ),
     Rule(
         "arg-type",
         "helper-arg",
-        rf"{_REG} type=(?P<what>(?!\w*or_null)\S*) expected=(?P<want>.*)",
+        rf"{_REG} type=(?P<what>(?!\w*or_null)\S*) expected=(?!(?:mem|alloc_mem|ringbuf_mem)$)(?P<want>.*)",
         "{reg} holds {what}, the helper takes: {want}",
         wordings="names of types differ per kernel (inv: scalar since 5.18)",
     ),
@@ -230,16 +253,22 @@ CALL_RULES: tuple[Rule, ...] = (
     Rule(
         "helper-sleepable-old",
         "sleepable",
-        r"unknown func (?P<func>bpf_(?:copy_from_user\w*|ima_inode_hash|ima_file_hash|sys_close"
-        r"|kallsyms_lookup_name))#",
+        rf"unknown func (?P<func>bpf_{_SLEEPABLE})#",
         "{func} is only for sleepable programs",
         wordings="up to 6.6; later: might sleep in a non-sleepable prog",
     ),
     Rule(
+        "helper-later",
+        "unknown-func",
+        rf"(?:unknown func|program of this type cannot use helper) (?P<func>bpf_(?:{_FOR_ALL}))#",
+        "this kernel gives {func} to other types of programs only; later ones give it to all",
+        kind="feature-missing",
+    ),
+    Rule(
         "helper-not-here",
         "unknown-func",
-        r"(?:unknown func|program of this type cannot use helper) (?P<func>(?!bpf_copy_from_user|bpf_ima_|bpf_sys_close"
-        r"|bpf_kallsyms)\S+)#\d+|program of this type cannot use helper (?P<func2>bpf_(?:copy|ima|sys|kallsyms)\S+)#",
+        rf"(?:unknown func (?!bpf_{_SLEEPABLE}#)|program of this type cannot use helper )"
+        rf"(?P<func>(?!bpf_(?:{_FOR_ALL})#)\S+)#\d+",
         "this type of program may not call {func}",
         wordings="unknown func up to 6.6, program of this type cannot use helper since 6.8",
     ),

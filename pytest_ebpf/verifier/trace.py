@@ -17,7 +17,16 @@ from pytest_ebpf.verifier.lines import Kind, kinds_of, source_of
 from pytest_ebpf.verifier.log import SourceLine
 from pytest_ebpf.verifier.state import State, parse_state
 
-__all__ = ["Branch", "Instruction", "Instructions", "PrecisionMark", "Subprogram", "Trace", "parse_trace"]
+__all__ = [
+    "Branch",
+    "Instruction",
+    "Instructions",
+    "PrecisionMark",
+    "Subprogram",
+    "Trace",
+    "parse_trace",
+    "read_instruction",
+]
 
 _INSN = re.compile(r"(\d+): \(([0-9a-f]{2})\) ([^;]*?)(?: *; ?(.*))?\r?$", re.DOTALL)
 _GLUED = re.compile(r" (?=\d+: (?:frame\d+: ?)?(?:R\d|fp-|refs=))")

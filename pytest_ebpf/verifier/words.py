@@ -114,6 +114,8 @@ def _int(text: str | None) -> int | None:
 def _number(register: Register) -> str:
     if register.constant is not None:
         return f"the number {register.constant}"
+    if lost := register.attribute("lost"):
+        return f"a number; it was {lost}"
     low, high = _range(dict(register.attributes))
     if low is None and high is None:
         return "a number nothing is known about"
