@@ -29,10 +29,12 @@ _FIGURES = ("insns", "states", "stack")
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What is kept of a load. ``facts``: names and texts in order (verdict, errno, class, kind, message, at, insns,
-    states, stack). ``lines``: the trace by source line, empty where there was none."""
+    states, stack). ``lines``: the trace by source line, empty where there was none. ``where``: the fact "at" with its
+    line number, which is not compared."""
 
     facts: tuple[tuple[str, str], ...]
     lines: tuple[NormalLine, ...] = field(default=(), repr=False)
+    where: str = field(default="", compare=False)
 
     def fact(self, name: str) -> str:
         """A fact, "" when it is not there."""
@@ -105,7 +107,7 @@ def _body(snapshot: Snapshot) -> Iterator[str]:
         yield f"{name}: {value}".rstrip()
     for line in snapshot.lines:
         place = f"in {line.file}: {line.text}" if line.text else "of no known line"
-        yield f"@ {line.walked} insn{'' if line.walked == 1 else 's'} {place}"
+        yield f"@ {line.walked} {'insn' if line.walked == 1 else 'insns'} {place}"
         yield from (f"    {insn}" for insn in line.insns)
 
 
@@ -167,7 +169,8 @@ def _facts(old: Snapshot, new: Snapshot, names: Iterable[str]) -> Iterator[str]:
     for name in names:
         before, after = old.fact(name), new.fact(name)
         if before != after:
-            yield f"  {name}: {before or '-'} -> {after or '-'}"
+            shown = new.where if name == "at" and new.where else after
+            yield f"  {name}: {before or '-'} -> {shown or '-'}"
 
 
 def _line_differences(old: Sequence[NormalLine], new: Sequence[NormalLine], *, states: bool) -> Iterator[str]:
@@ -180,10 +183,14 @@ def _line_differences(old: Sequence[NormalLine], new: Sequence[NormalLine], *, s
             continue
         for line in old[i1:i2]:
             yield f"  - {line.place}"
-            yield f"        gone; {line.walked} instructions were walked in it"
+            yield f"        gone; {_insns(line.walked)} walked in the baseline"
         for line in new[j1:j2]:
             yield f"  + {line.place}"
-            yield f"        new; {line.walked} instructions walked"
+            yield f"        new; {_insns(line.walked)} walked"
+
+
+def _insns(count: int) -> str:
+    return "1 instruction" if count == 1 else f"{count} instructions"
 
 
 def _name(line: NormalLine) -> tuple[str, str]:
@@ -193,7 +200,7 @@ def _name(line: NormalLine) -> tuple[str, str]:
 def _one_line(before: NormalLine, after: NormalLine, *, states: bool) -> Iterator[str]:
     found: list[str] = []
     if before.walked != after.walked:
-        found.append(f"        {after.walked} instructions walked, {before.walked} in the baseline")
+        found.append(f"        {_insns(after.walked)} walked, {before.walked} in the baseline")
     if states and before.insns != after.insns:
         matcher = SequenceMatcher(None, before.insns, after.insns, autojunk=False)
         for kind, i1, i2, j1, j2 in matcher.get_opcodes():
