@@ -5,7 +5,7 @@ machine. The format string comes in pieces: text as it is; before a value, how i
 aya-log-common (0.1.14, 0.1.15, 0.2.0, 0.3.0) and aya-log (what each kind of value looks like).
 
 Since aya-log-ebpf 0.2.0 the map is a ring buffer and a record starts with its length as u16; what follows is padding.
-Before, it was a perf event array, no length, and header fields counted from 1.
+Before, it was a perf event array, no length, header fields counted from 1, and the number of arguments had 8 bytes.
 """
 
 from __future__ import annotations
@@ -149,8 +149,8 @@ def _fields(data: bytes, *, start: int, order: str) -> Iterator[tuple[int, bytes
 def _header_value(name: str, value: bytes, *, order: str) -> object:
     if name == "level":
         return _LEVEL_NAMES[_checked(value[0] - 1, count=len(LOG_LEVELS)) + 1]
-    if name in ("line", "args"):
-        return struct.unpack(f"{order}I", value)[0]
+    if name in ("line", "args"):  # the number of arguments was a usize before 0.2
+        return struct.unpack(order + ("Q" if name == "args" and len(value) == 8 else "I"), value)[0]
     return value.decode()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -28,6 +29,7 @@ __all__ = ["data_kind", "fix_datasecs", "read_data"]
 
 _NOT_DATA = frozenset(("license", "version", ".maps", ".eh_frame", ".kconfig", ".ksyms"))
 _R_ABS32 = (3, 4)
+_ANONYMOUS = re.compile(r"anon\.[0-9a-f]{32}\.[0-9]+")  # LLVM's names for what has none: constants of rustc
 _ARENA = ".addr_space.1"  # what clang calls the section of variables with __arena
 
 
@@ -96,7 +98,7 @@ def _variables(section: Section, *, symbols: list[Symbol], types: dict[str, int]
             is_weak=symbol.bind == STB_WEAK,
         )
         for symbol in sorted(symbols, key=lambda symbol: (symbol.value, symbol.name))
-        if symbol.value + symbol.size <= section.size
+        if symbol.value + symbol.size <= section.size and not _ANONYMOUS.fullmatch(symbol.name)
     )
 
 

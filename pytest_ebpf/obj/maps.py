@@ -79,7 +79,10 @@ def read_maps(elf: Elf, *, btf: Btf | None, targets: Targets) -> tuple[tuple[Map
     if section is None or not section.size:
         return (), ()
     if btf is None:
-        hint = "compile with -g (and keep the .BTF section when stripping: llvm-strip -g)"
+        hint = (
+            "compile with -g (and keep the .BTF section when stripping: llvm-strip -g); "
+            "Rust: -C debuginfo=2 -C link-arg=--btf"
+        )
         raise ObjectError(
             "maps are defined in BTF, and the object has none", path=elf.name, section=MAPS_SECTION, hint=hint
         )

@@ -47,7 +47,7 @@ def rust_object(maps: dict[str, tuple[str, tuple[int, ...]]]) -> bytes:
     elf.section("license", b"Dual MIT/GPL\0")
     helper = elf.symbol("_RNvCs3pA2cfMvKKz_7globals6helper", text, size=16, type=FUNC, bind=LOCAL)
     elf.symbol("memcpy", text, value=16, size=16, type=FUNC, hidden=True)
-    anonymous = elf.symbol("anon.20e0.0", constants, size=8, bind=LOCAL)
+    anonymous = elf.symbol("anon.20e0fdb8eacafd7958bd614ee0eb895a.0", constants, size=8, bind=LOCAL)
     section = elf.section("maps", _definitions(maps), flags=ALLOC | WRITE)
     elf.symbol("", section, type=NOTYPE, bind=LOCAL)
     elf.symbol("globals", xdp, size=56, type=FUNC)

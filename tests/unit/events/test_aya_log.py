@@ -41,7 +41,7 @@ def record(
 ) -> bytes:
     values = (b"target", bytes([level]), b"module", b"a.rs", struct.pack(f"{order}I", 7))
     header = b"".join(field(first + tag, value, order=order) for tag, value in enumerate(values))
-    header += field(first + 5, struct.pack(f"{order}I", len(arguments)), order=order)
+    header += field(first + 5, struct.pack(f"{order}Q" if first else f"{order}I", len(arguments)), order=order)
     body = header + b"".join(field(tags[kind], value, order=order) for kind, value in arguments)
     if first:
         return body
@@ -68,6 +68,15 @@ def test_numbers_are_shown_as_their_hints_say() -> None:
     assert (found["target"], found["file"], found["line"]) == ("xdp_log", "src/bin/xdp_log.rs", 21)
     assert found["message"] == "len 64 proto 800 seen 1 ip 127.0.0.1"
     assert found["args"] == (64, 0x800, 1, "127.0.0.1")
+
+
+def test_a_record_as_a_program_of_aya_log_ebpf_0_1_wrote_it() -> None:
+    raw = bytes.fromhex(
+        "0103006c6f6702010003030300 6c6f67040e007372632f62696e2f6c6f672e72730504001000000006080004000000"
+        "00000000140a007061636b6574206f662000010001080400460000001406002062797465730000"
+    )
+    found = parse_aya_record(raw, from_perf=True)
+    assert (found["level"], found["line"], found["message"], found["args"]) == ("info", 16, "packet of 70 bytes", (70,))
 
 
 def test_padding_is_no_part_of_it() -> None:

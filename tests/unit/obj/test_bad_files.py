@@ -115,7 +115,8 @@ def test_maps_without_btf() -> None:
     error = error_of(elf.build())
     assert str(error).splitlines() == [
         "prog.o[.maps]: maps are defined in BTF, and the object has none",
-        "compile with -g (and keep the .BTF section when stripping: llvm-strip -g)",
+        "compile with -g (and keep the .BTF section when stripping: llvm-strip -g); "
+        "Rust: -C debuginfo=2 -C link-arg=--btf",
     ]
 
 

@@ -31,6 +31,8 @@ def test_the_parts_of_an_object() -> None:
     assert obj.problems == ()
     assert [program.name for program in obj.programs] == ["globals"]
     assert {section.name for section in obj.data} == {".rodata", ".rodata.cst8"}
+    # constants that the compiler made are no variables
+    assert [variable.name for section in obj.data for variable in section.variables] == ["LIMIT"]
     assert obj.license == "Dual MIT/GPL"
     assert [reloc.kind for reloc in obj.programs[0].relocs] == ["call", "data", "data"]
 
