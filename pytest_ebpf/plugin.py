@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pytest_ebpf.fixtures.machines import BpfDmesg, BpfKernel, BpfTrace, SharedBpf
     from pytest_ebpf.fixtures.matrix_fixture import BpfMatrix
     from pytest_ebpf.live.loader import Bpf
+    from pytest_ebpf.live.netns import Netns
+    from pytest_ebpf.live.veth import Veth
     from pytest_ebpf.live.vm import BpfVm
 
 __all__ = [
@@ -27,9 +29,11 @@ __all__ = [
     "bpf_dmesg",
     "bpf_features",
     "bpf_kernel",
+    "bpf_netns",
     "bpf_matrix",
     "bpf_shared",
     "bpf_trace",
+    "bpf_veth",
     "bpf_vm",
     "pytest_addhooks",
     "pytest_addoption",
@@ -300,3 +304,19 @@ def bpf_matrix(request: pytest.FixtureRequest) -> BpfMatrix:
     from pytest_ebpf.fixtures.matrix_fixture import BpfMatrix
 
     return BpfMatrix(request)
+
+
+@pytest.fixture
+def bpf_netns(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator[Netns]:
+    """A network namespace of the test's own: ``.veth()``, ``.route()``, ``.run()``, ``.listen()``, ``.connect()``."""
+    from pytest_ebpf.fixtures.networks import open_netns
+
+    yield from open_netns(bpf_kernel, request=request)
+
+
+@pytest.fixture
+def bpf_veth(bpf_netns: Netns) -> Veth:
+    """A pair of interfaces in two namespaces: ``.send(packet)``, ``.sniff()``, ``.echo()``, ends ``.a`` and ``.b``."""
+    from pytest_ebpf.fixtures.networks import open_veth
+
+    return open_veth(bpf_netns)

@@ -11,13 +11,7 @@ from pytest_ebpf.agent.ops import (
     Handle,
     In,
     Op,
-    PerfDrain,
-    ProcessRead,
-    ProcessWrite,
     Result,
-    RingDrain,
-    Spawn,
-    TraceDrain,
     Try,
 )
 from pytest_ebpf.agent.wire import Alive, Codec, Decoder, Hello, Message, Reply, Request, WireError
@@ -56,10 +50,7 @@ def needed_seconds(ops: Sequence[Op]) -> float:
         inner = op
         while isinstance(inner, Try | In):
             inner = inner.op
-        if isinstance(inner, Spawn):
-            total += inner.timeout
-        elif isinstance(inner, RingDrain | PerfDrain | TraceDrain | ProcessRead | ProcessWrite):
-            total += inner.timeout_ms / 1000
+        total += getattr(inner, "timeout", 0.0) + getattr(inner, "timeout_ms", 0) / 1000
     return total
 
 
