@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_ebpf import TCP, UDP, XDP, Eth, IP
+from pytest_ebpf import IP, TCP, UDP, XDP, Eth
 
 QUERY = Eth() / IP(src="192.0.2.7") / UDP(dport=53)
 
