@@ -19,26 +19,30 @@ if TYPE_CHECKING:
 __all__ = ["GlobalSection", "Globals"]
 
 _KEY = bytes(4)
+_MMAPABLE = 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
 class GlobalSection:
-    """A data section and the map that holds it: all of one value, or the beginning of an arena."""
+    """A data section and the map (with its flags) that holds it: all of one value, or the beginning of an arena."""
 
     section: DataSection
     handle: Handle
+    flags: int = 0
 
     @property
-    def in_arena(self) -> bool:
+    def is_memory(self) -> bool:
         """Whether the variables are in memory that user space shares."""
-        return self.section.kind == "arena"
+        return self.section.kind == "arena" or bool(self.flags & _MMAPABLE)
 
 
 class Globals:
     """``obj.globals["name"]`` reads a variable and ``obj.globals["name"] = value`` sets it, typed by BTF.
 
-    Setting writes the whole section back: a program that changes another variable of it in that instant loses the
-    change. Constants (``.rodata``) can only be set when the object is loaded: ``bpf.load(path, globals={...})``.
+    Setting touches nothing but the variable. (A section without a variable that other files can see, all ``static``, is
+    no shared memory, and is written back as a whole: a program that changes another variable of it in that instant
+    loses the change.) Constants (``.rodata``) can only be set when the object is loaded:
+    ``bpf.load(path, globals={...})``.
     """
 
     def __init__(self, session: Session, *, sections: tuple[GlobalSection, ...], btf: Btf | None) -> None:
@@ -60,7 +64,7 @@ class Globals:
                 hint=f"Set it when loading: bpf.load(path, globals={{{name!r}: {value!r}}}).",
             )
         raw = self._shape(variable).encode(value)
-        if section.in_arena:
+        if section.is_memory:
             self._session.one(MemWrite(section.handle, variable.offset, raw), Done)
             return
         data = bytearray(self._read(section))
@@ -89,7 +93,7 @@ class Globals:
         return found
 
     def _read(self, section: GlobalSection) -> bytes:
-        if section.in_arena:
+        if section.is_memory:
             return self._session.one(MemRead(section.handle, 0, section.section.size), Data).data
         data = self._session.one(MapGet(section.handle, _KEY), Value).data
         assert data is not None  # an array always has its element

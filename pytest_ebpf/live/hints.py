@@ -30,8 +30,15 @@ ELEMENT_HINTS: tuple[Hint, ...] = (
     Hint("MapDelete", (errno.EINVAL,), "Elements of array maps cannot be deleted: set them to zero."),
     Hint("MapDelete", (errno.EPERM,), "The map is frozen or read-only for user space."),
     Hint("MapGet", (errno.EPERM,), "The map is write-only for user space (BPF_F_WRONLY)."),
-    Hint("MapGet", (524,), "This map type has no lookup from user space; use its own access (events(), push/pop)."),
-    Hint("MapDump", (524,), "This map type cannot be walked from user space."),
+    Hint(
+        "MapGet",
+        (524, errno.EOPNOTSUPP),
+        "This map type has no lookup from user space; use its own access (events(), push/pop).",
+    ),
+    Hint("MapDump", (524, errno.EOPNOTSUPP), "This map type cannot be walked from user space."),
+    Hint("MapPop", (524,), "Hashes give one entry away since Linux 5.14, and all of them (take_all()) since 5.6."),
+    Hint("MapTakeMany", (524, errno.EINVAL), "Hashes can be emptied in one step since Linux 5.6; other maps cannot."),
+    Hint("RingProduce", (errno.ENOSPC,), "The ring is full until a program drains it, or a record is larger than it."),
     # net/bpf/test_run.c
     Hint(
         "ProgRun",

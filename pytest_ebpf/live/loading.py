@@ -146,7 +146,11 @@ class _Assembly:
         plan = self._plan
         why_not = {problem.name: str(problem.error) for problem in plan.problems}
         why_not |= dict.fromkeys(plan.skipped, "it is switched off; name it in only=")
-        sections = [GlobalSection(planned.data.section, self._handle(planned)) for planned in plan.maps if planned.data]
+        sections = [
+            GlobalSection(planned.data.section, self._handle(planned), planned.definition.flags)
+            for planned in plan.maps
+            if planned.data
+        ]
         arena = arena_of(plan.obj)
         if arena is not None:
             sections += [GlobalSection(arena, self._handle(m)) for m in plan.maps if m.definition.type == _ARENA]

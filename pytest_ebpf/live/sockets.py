@@ -41,8 +41,16 @@ from pytest_ebpf.live.session import Session
 
 __all__ = ["Process", "Socket", "netns_handle", "open_process", "open_socket"]
 
+_AF_XDP, _SOL_XDP, _XDP_RX_RING = 44, 283, 2  # linux/if_xdp.h
+_RING = 64  # packets: Linux 7.3 lets a socket without a ring into no XSKMAP
 _FAMILIES: Mapping[str, int] = MappingProxyType(
-    {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6, "unix": socket.AF_UNIX, "packet": socket.AF_PACKET}
+    {
+        "ipv4": socket.AF_INET,
+        "ipv6": socket.AF_INET6,
+        "unix": socket.AF_UNIX,
+        "packet": socket.AF_PACKET,
+        "xdp": _AF_XDP,
+    }
 )
 _KINDS: Mapping[str, int] = MappingProxyType(
     {
@@ -53,6 +61,7 @@ _KINDS: Mapping[str, int] = MappingProxyType(
         "seqpacket": socket.SOCK_SEQPACKET,
         "raw": socket.SOCK_RAW,
         "packet": socket.SOCK_RAW,
+        "xdp": socket.SOCK_RAW,
     }
 )
 _ETH_P_ALL = 0x0003
@@ -226,6 +235,8 @@ def open_socket(
     opened = Socket(session, handle=made, words=f"{kind} {family or ''}".strip(), family=plain.family)
     if plain.type == socket.SOCK_STREAM and plain.family != socket.AF_UNIX:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, value=1)
+    if plain.family == _AF_XDP:
+        opened.setsockopt(_SOL_XDP, _XDP_RX_RING, value=_RING)
     if reuse_port:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, value=1)
     return opened
@@ -234,7 +245,7 @@ def open_socket(
 def _kind(kind: str, *, family: str, protocol: int) -> _Kind:
     if kind not in _KINDS:
         raise UsageError(*_choice("a socket is", kind, known=_KINDS))
-    default = "packet" if kind == "packet" else "unix" if kind in ("stream", "dgram", "seqpacket") else "ipv4"
+    default = kind if kind in ("packet", "xdp") else "unix" if kind in ("stream", "dgram", "seqpacket") else "ipv4"
     if (family or default) not in _FAMILIES:
         raise UsageError(*_choice("family= is", family, known=_FAMILIES))
     number = _FAMILIES[family or default]

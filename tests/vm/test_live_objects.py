@@ -22,7 +22,7 @@ def test_map_in_map(bpf: Bpf) -> None:
     assert inner[1]["weight"] == 7
     inner[2] = {"weight": 8}
     assert dns[2]["weight"] == 8
-    with pytest.raises(TypeError, match="holds maps: give it a map"):
+    with pytest.raises(TypeError, match="takes a map, not"):
         services[1] = 5
 
 
