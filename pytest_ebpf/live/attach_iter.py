@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from errno import EBADF
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import FdAt, LinkCreate, PointerAt
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.btf.types import Kind, Struct
+from pytest_ebpf.errors import KernelCallError, PlanError, UsageError
 from pytest_ebpf.live.attach_cgroup import cgroup_target
 from pytest_ebpf.live.links import Link
 from pytest_ebpf.live.maps import Map
@@ -40,7 +42,29 @@ def attach_iter(session: Session, program: Program, *, named: Mapping[str, objec
     if info:
         pointer = PointerAt(0, info, fds=fds)
         op = LinkCreate(program.handle, _TRACE_ITER, extra=_INFO.pack(0, len(info)), pointers=(pointer,))
-    return Link(session, program=program, where=where, way="iter link", handles=(session.make(op),))
+    try:
+        handle = session.make(op)
+    except KernelCallError as error:
+        if error.errno == EBADF and named.get("map") is None:
+            error.hint = (
+                f"An iterator over {program.definition.spec.target} has to be told of which map: attach(map=...)."
+            )
+        raise
+    return Link(session, program=program, where=where, way="iter link", handles=(handle,))
+
+
+def _check_known(session: Session, program: Program, *, given: str, member: str) -> None:
+    """A kernel that does not know a parameter may look at everything instead of refusing, so it is asked before."""
+    btf = session.target.facts().btf
+    unions = [btf.type(found) for found in btf.find("bpf_iter_link_info", Kind.UNION)] if btf is not None else []
+    if any(each.name == member for union in unions if isinstance(union, Struct) for each in union.members):
+        return
+    raise PlanError(
+        f"{program.name}: iterators of this kernel take no {given}=",
+        feature=f"iter:{member}",
+        since="6.1",
+        hint='Mark the test @pytest.mark.bpf_kernel(">=6.1"), or look for it in what the iterator over all says.',
+    )
 
 
 def _info(session: Session, program: Program, *, named: Mapping[str, object]) -> tuple[bytes, tuple[FdAt, ...]]:
@@ -56,11 +80,14 @@ def _info(session: Session, program: Program, *, named: Mapping[str, object]) ->
             raise UsageError(f"{program.name}: map= is a loaded map, such as obj.maps['counts'], not {table!r}")
         return bytes(4), (FdAt(0, table.handle),)
     if group is not None:
+        _check_known(session, program, given="cgroup", member="cgroup")
         target, _ = cgroup_target(session, program, group=group)
         return _CGROUP.pack(_order(program, given=named.get("order")), 0, 0), (FdAt(4, target),)
     for name, value in (("pid", pid), ("tid", tid)):
         if value is not None and (not isinstance(value, int) or value <= 0):
             raise UsageError(f"{program.name}: {name}= is a number above 0, not {value!r}")
+    if given:
+        _check_known(session, program, given=given[0], member="task")
     return (_TASK.pack(tid or 0, pid or 0, 0), ()) if given else (b"", ())
 
 
