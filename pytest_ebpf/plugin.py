@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.live.netns import Netns
     from pytest_ebpf.live.veth import Veth
     from pytest_ebpf.live.vm import BpfVm
+    from pytest_ebpf.live.wire_path import BpfPath
 
 __all__ = [
     "bpf",
@@ -30,6 +31,7 @@ __all__ = [
     "bpf_features",
     "bpf_kernel",
     "bpf_netns",
+    "bpf_path",
     "bpf_matrix",
     "bpf_shared",
     "bpf_trace",
@@ -320,3 +322,11 @@ def bpf_veth(bpf_netns: Netns) -> Veth:
     from pytest_ebpf.fixtures.networks import open_veth
 
     return open_veth(bpf_netns)
+
+
+@pytest.fixture(params=["test_run", "wire"])
+def bpf_path(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator[BpfPath]:
+    """The test runs twice, by test runs and on a wire: ``.run(prog, packet)`` says what becomes of the packet."""
+    from pytest_ebpf.fixtures.networks import open_path
+
+    yield from open_path(bpf_kernel, request=request)
