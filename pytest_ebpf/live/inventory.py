@@ -11,10 +11,12 @@ from pytest_ebpf.live.kernel_info import BtfInfo, LinkInfo, MapInfo, ProgInfo
 from pytest_ebpf.live.session import Session
 
 if TYPE_CHECKING:
+    from pytest_ebpf.agent.ops import Handle
     from pytest_ebpf.btf.parse import Btf
     from pytest_ebpf.btf.value_type import TypeTable
+    from pytest_ebpf.live.maps import Map
 
-__all__ = ["Inventory", "KernelBtf", "KernelLink", "KernelMap", "KernelProgram", "xlated_of"]
+__all__ = ["Inventory", "KernelBtf", "KernelLink", "KernelMap", "KernelProgram", "opened_map", "xlated_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,12 @@ class KernelMap:
         """The types of its keys and values, None when it was made without."""
         return introspect.ask_btf(self._session, self.info.btf_id) if self.info.btf_id else None
 
+    def open(self) -> Map:
+        """The map itself, to read and to change, until the end of the test: of another process's objects, too."""
+        from pytest_ebpf.agent.ops import ObjById
+
+        return opened_map(self._session, self.info, handle=self._session.make(ObjById("map", self.id)))
+
 
 @dataclass(frozen=True, slots=True)
 class KernelLink:
@@ -125,6 +133,24 @@ class KernelBtf:
         from pytest_ebpf.btf.value_type import TypeTable
 
         return TypeTable(self.btf, name=self.name or f"BTF object {self.id}")
+
+
+def opened_map(session: Session, info: MapInfo, *, handle: Handle) -> Map:
+    """A map that no object file defined: typed by its BTF, where the kernel was given one."""
+    from pytest_ebpf.live.maps import Map
+    from pytest_ebpf.obj.object import MapDef
+
+    definition = MapDef(
+        info.name,
+        info.type_number,
+        key_size=info.key_size,
+        value_size=info.value_size,
+        max_entries=info.max_entries,
+        key_type=info.btf_key_type_id or 0,
+        value_type=info.btf_value_type_id or 0,
+    )
+    btf = introspect.ask_btf(session, info.btf_id) if info.btf_id else None
+    return Map(session, definition=definition, handle=handle, btf=btf)
 
 
 class Inventory:

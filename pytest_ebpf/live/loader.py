@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.live.inventory import Inventory
     from pytest_ebpf.live.links import Link
     from pytest_ebpf.live.loaded import Loaded
+    from pytest_ebpf.live.maps import Map
     from pytest_ebpf.live.rejects import Rejects
     from pytest_ebpf.live.sockets import Process, Socket
     from pytest_ebpf.live.spec import Spec
@@ -185,6 +186,13 @@ class Bpf:
         from pytest_ebpf.live.pins import open_link
 
         return open_link(self.session, path)
+
+    def pinned_map(self, path: str) -> Map:
+        """A map that is pinned, by whomever. ``KernelCallError`` when nothing is pinned there, ``UsageError`` when it
+        is no map."""
+        from pytest_ebpf.live.pins import open_map
+
+        return open_map(self.session, path)
 
     def attached(self, **place: object) -> tuple[Attached, ...]:
         """What is attached somewhere, by whomever, in the order in which it runs. The place is one of

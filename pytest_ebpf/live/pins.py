@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Done, Handle, Made, Mount, ObjGet, ObjPin, ObjUnpin
 from pytest_ebpf.errors import KernelCallError, UsageError
 from pytest_ebpf.live.links import Link
 from pytest_ebpf.live.session import Session
 
-__all__ = ["open_link", "open_pinned", "pin", "pin_path", "unpin"]
+if TYPE_CHECKING:
+    from pytest_ebpf.live.maps import Map
+
+__all__ = ["open_link", "open_map", "open_pinned", "pin", "pin_path", "unpin"]
 
 _BPFFS = "/sys/fs/bpf"
 
@@ -32,7 +36,7 @@ def pin(session: Session, handle: Handle, *, path: str, keep: bool = False) -> s
         session.one(ObjPin(handle, whole), Done)
     except KernelCallError as error:
         words = {
-            errno.EEXIST: f"{whole} is there already: open it with bpf.pinned_link, or remove it.",
+            errno.EEXIST: f"{whole} is there already: open it with bpf.pinned_link or bpf.pinned_map, or remove it.",
             errno.EPERM: f"{whole} is not in a bpf file system; /sys/fs/bpf is one.",
             errno.ENOENT: nearest_paths(session, whole),
         }
@@ -89,3 +93,12 @@ def open_link(session: Session, path: str) -> Link:
         handles=(handle,),
     )
     return link.pinned_at(pin_path(path))
+
+
+def open_map(session: Session, path: str) -> Map:
+    """See ``Bpf.pinned_map``."""
+    from pytest_ebpf.live.introspect import ask_info
+    from pytest_ebpf.live.inventory import opened_map
+
+    handle = open_pinned(session, path, kind="map")
+    return opened_map(session, ask_info(session, "map", asked=handle), handle=handle)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.live.kernel_info import ProgInfo
     from pytest_ebpf.live.links import Link
     from pytest_ebpf.live.maps import Map
+    from pytest_ebpf.live.prog_streams import ProgStream
     from pytest_ebpf.live.trace import Reload
     from pytest_ebpf.obj.object import LineInfo, ObjectFile, ProgramDef
     from pytest_ebpf.verifier.cost import LineCost
@@ -180,6 +181,20 @@ class Program:
 
         return ask_run_stats(self._session, self.handle)
 
+    @property
+    def stdout(self) -> ProgStream:
+        """What it writes with ``bpf_stream_printk(BPF_STDOUT, ...)``: ``prog.stdout.read()`` (Linux 6.17)."""
+        from pytest_ebpf.live.prog_streams import ProgStream
+
+        return ProgStream(self._session, program=self.handle, number=1)
+
+    @property
+    def stderr(self) -> ProgStream:
+        """As ``stdout``, what it writes to BPF_STDERR, and what the kernel has to report of it."""
+        from pytest_ebpf.live.prog_streams import ProgStream
+
+        return ProgStream(self._session, program=self.handle, number=2)
+
     def run(
         self,
         data: object = b"",
@@ -243,6 +258,14 @@ class Program:
         from pytest_ebpf.live.attach import attach_program
 
         return attach_program(self._session, self, named=named)
+
+    def pin(self, path: str, *, keep: bool = False) -> Program:
+        """Pin it at a path of the bpf file system (a bare name: in /sys/fs/bpf), until the end of the test unless
+        ``keep``. Returns the program itself."""
+        from pytest_ebpf.live.pins import pin
+
+        pin(self._session, self.handle, path=path, keep=keep)
+        return self
 
     @property
     def btf(self) -> Btf | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ebpf import XDP, Bpf, UsageError
+from pytest_ebpf import XDP, Bpf, KernelCallError, UsageError
 from pytest_ebpf.events.aya_log import LOG_LEVELS, render_aya_record
 
 BUILT = Path(__file__).parents[1] / "objects" / "built"
@@ -66,3 +66,32 @@ def test_definitions_of_28_bytes(bpf: Bpf) -> None:
     obj.maps["OTHER"].update_many({1: 10, 2: 20})
     assert obj.maps["OTHER"] == {1: 10, 2: 20}
     assert obj.maps["OTHER"].definition.legacy
+
+
+# -- objects that somebody else loaded: an Aya program started beside the test, say
+
+
+def test_messages_of_a_program_that_others_loaded(bpf: Bpf) -> None:
+    """What ``EbpfLogger::init_from_id`` does: from the id of a program to its AYA_LOGS map."""
+    obj = bpf.load(LOGS)
+    program = bpf.loaded.program(obj["log_len"].id)
+    logs = next(each for each in program.maps if each.name == "AYA_LOGS").open()
+    obj["log_len"].run(bytes(64))
+    assert logs.expect({"message": "len 64 ip 127.0.0.1"}, timeout=0.1)
+
+
+def test_a_map_by_its_id_and_by_its_pin(bpf: Bpf) -> None:
+    obj = bpf.load(LOGS, maps={"OTHER": {"pin": "/sys/fs/bpf/aya-other", "contents": {7: 70}}})
+    pinned = bpf.pinned_map("aya-other")
+    pinned[8] = 80
+    assert bpf.loaded.map(obj.maps["OTHER"].info.id).open() == {7: 70, 8: 80}
+    with pytest.raises(UsageError, match="is a map, not a link"):
+        bpf.pinned_link("aya-other")
+
+
+def test_a_pinned_program(bpf: Bpf) -> None:
+    program = bpf.load(LOGS)["log_len"].pin("aya-prog")
+    with pytest.raises(UsageError, match="is a prog, not a map"):
+        bpf.pinned_map("aya-prog")
+    with pytest.raises(KernelCallError, match="is there already"):
+        program.pin("aya-prog")
