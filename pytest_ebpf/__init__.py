@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         diff_packets,
         parse_packet,
     )
+    from pytest_ebpf.verifier.expect import absent, next_line
 
 __all__ = [
     "ARP",
@@ -87,8 +88,10 @@ __all__ = [
     "RunResult",
     "UsageError",
     "User",
+    "absent",
     "assert_packet",
     "diff_packets",
+    "next_line",
     "parse_packet",
 ]
 
@@ -111,6 +114,7 @@ _HOMES = MappingProxyType(
         "pytest_ebpf.packets": (
             "ARP ICMP IP TCP UDP VLAN Eth ICMPv6 IPv6 Packet Pad Raw assert_packet diff_packets parse_packet"
         ),
+        "pytest_ebpf.verifier.expect": "absent next_line",
     }
 )
 

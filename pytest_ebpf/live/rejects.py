@@ -12,6 +12,7 @@ from pytest_ebpf.errors import ProgramRejected, UsageError, errno_name
 if TYPE_CHECKING:
     from pytest_ebpf.agent.ops import ProgRejected
     from pytest_ebpf.obj.object import LineInfo
+    from pytest_ebpf.verifier.expect import Wanted
 
 __all__ = ["Rejects", "rejection"]
 
@@ -19,9 +20,20 @@ __all__ = ["Rejects", "rejection"]
 class Rejects:
     """``with bpf.rejects(pattern, errno="EACCES") as r: bpf.load(...)``; afterwards ``r.value`` is the rejection."""
 
-    def __init__(self, pattern: str, *, errno: str | int | None) -> None:
-        self.pattern = pattern
+    def __init__(
+        self,
+        patterns: Sequence[str | Wanted],
+        *,
+        errno: str | int | None = None,
+        cls: str | None = None,
+        not_: str | Sequence[str] = (),
+    ) -> None:
+        from pytest_ebpf.verifier.expect import expected
+
+        self._patterns = expected(patterns)
+        self._not = not_
         self._errno = errno_name(errno) if isinstance(errno, int) else errno
+        self._cls = _known_class(cls) if cls is not None else None
         self._value: ProgramRejected | None = None
 
     @property
@@ -38,7 +50,7 @@ class Rejects:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         if error is None:
-            raise AssertionError(f"the kernel accepted what should be rejected with {self.pattern!r}")
+            raise AssertionError(f"the kernel accepted what should be rejected{self._wanted()}")
         if not isinstance(error, ProgramRejected):
             return False
         self._value = error
@@ -46,13 +58,37 @@ class Rejects:
         return True
 
     def _check(self, error: ProgramRejected) -> None:
-        from pytest_ebpf.verifier.expect import Miss, match
+        from pytest_ebpf.verifier.expect import require
 
         if self._errno is not None and error.errno_name != self._errno:
             raise AssertionError(f"rejected with {error.errno_name}, expected {self._errno}: {error}") from None
-        found = match(error.log.text or error.message, self.pattern)
-        if isinstance(found, Miss):
-            raise AssertionError(f"{error.program} was rejected for another reason: {found}") from None
+        text = error.log.text if error.log.text.strip() else error.message
+        checked = require(text, self._patterns, not_=self._not, what="verifier log")
+        if not checked.ok:
+            raise AssertionError(f"{error.program} was rejected for another reason: {checked}") from None
+        found = error.log.rejection
+        if self._cls is not None and (found is None or found.class_id != self._cls):
+            what = f"{found.class_id!r} ({found.headline})" if found is not None else "unknown"
+            raise AssertionError(f"rejected as {what}, expected class {self._cls!r}: {error}") from None
+
+    def _wanted(self) -> str:
+        first = next((one.pattern for one in self._patterns if not one.absent), "")
+        what = [repr(first)] if first else []
+        what += [f"class {self._cls!r}"] if self._cls else []
+        what += [self._errno] if self._errno else []
+        return f" with {', '.join(what)}" if what else ""
+
+
+def _known_class(cls: str) -> str:
+    from difflib import get_close_matches
+
+    from pytest_ebpf.verifier.classes import CLASSES
+
+    if cls in CLASSES:
+        return cls
+    close = get_close_matches(cls, CLASSES, n=1)
+    hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(CLASSES)}."
+    raise UsageError(f"there is no class of rejections {cls!r}", hint=hint)
 
 
 def rejection(

@@ -124,7 +124,8 @@ class MapPlanner:
         return path, self.batch.add(Try(ObjPin(ref, path, undo=True))).index
 
     def _fill_arena(self) -> None:
-        """Global variables in an arena begin at its first byte."""
+        """Global variables in an arena begin at its first byte. Zeros are written too: that takes their pages, which
+        the program would be handed by bpf_arena_alloc_pages() otherwise."""
         section = arena_of(self.obj)
         if section is None:
             return
@@ -132,5 +133,5 @@ class MapPlanner:
         if len(arenas) != 1:
             raise PlanError(f"{self.obj.name} has variables in an arena, and {len(arenas)} arenas to put them into")
         self.maps[section.name] = replace(arenas[0], name=section.name)
-        if arenas[0].op >= 0 and any(section.data):
+        if arenas[0].op >= 0 and section.data:
             self.batch.add(MemWrite(arenas[0].handle, 0, section.data))

@@ -30,6 +30,7 @@ __all__ = [
     "expected",
     "match",
     "next_line",
+    "require",
 ]
 
 _MOST_SHOWN = 3
@@ -145,6 +146,16 @@ def expected(patterns: Sequence[object]) -> tuple[Wanted, ...]:
 def check(text: str, wanted: Sequence[Wanted], *, what: str = "log") -> Checked:
     """Hold expectations against a text. ``UsageError`` for a pattern that is none."""
     return Checked(_Search(text, wanted).rows(), what)
+
+
+def require(text: str, patterns: Sequence[object], *, not_: str | Sequence[str] = (), what: str = "log") -> Checked:
+    """As ``check``, for what a test author wrote; each text of ``not_`` must be nowhere. ``UsageError`` as
+    ``expected``."""
+    nowhere = (not_,) if isinstance(not_, str) else tuple(not_)
+    rows = check(text, expected(patterns)).rows
+    for one in expected([absent(pattern) for pattern in nowhere]):
+        rows += check(text, [one]).rows
+    return Checked(rows, what)
 
 
 def match(text: str, pattern: str) -> Match | Miss:

@@ -134,6 +134,19 @@ class VerifierLog:
 
         return explain(self)
 
+    def expect(self, *patterns: str | expect.Wanted, not_: str | Sequence[str] = ()) -> expect.Checked:
+        """Have the log hold ``patterns`` in this order: text with ``{{regex}}`` holes, ``absent("…")`` between two of
+        them, ``next_line("…")`` right behind one. ``not_``: what must be nowhere in it.
+
+        ``AssertionError`` with a table of what matched, what was expected and what was there instead; else the table.
+        """
+        checked = expect.require(self.text, patterns, not_=not_, what="verifier log")
+        if not checked.ok:
+            bare = not self.log_level & 3 and not self.rejected
+            hint = "\nThis log has statistics alone: load with log_level=2 for the trace." if bare else ""
+            raise AssertionError(f"{checked}{hint}")
+        return checked
+
     def has(self, pattern: str) -> bool:
         """Whether a line matches ``pattern``: literal text with ``{{regex}}`` holes."""
         return isinstance(expect.match(self.text, pattern), expect.Match)

@@ -31,21 +31,23 @@ _CLASS = re.compile(r"\[:(\w+):\]")
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
     """A pattern as a regular expression. Raises UsageError for a hole that is not one, or is left open."""
-    parts: list[str] = []
-    loose: list[str] = []  # the kernel does not group holes, so one may open what another closes
-    end = 0
-    for hole in HOLE.finditer(pattern):
-        before, regex = re.escape(pattern[end : hole.start()]), _lines(hole[1])
-        parts += [before, f"(?:{regex})"]
-        loose += [before, regex]
-        end = hole.end()
-    rest = pattern[end:]
+    holes = list(HOLE.finditer(pattern))
+    rest = pattern[holes[-1].end() :] if holes else pattern
     if "{{" in rest:
         raise UsageError(f"pattern {pattern!r}: '{{{{' is never closed", hint="write a hole as {{regex}}")
-    try:
-        return re.compile("".join([*parts, re.escape(rest)]), re.MULTILINE)
-    except re.error:
-        return _loose("".join([*loose, re.escape(rest)]), pattern=pattern)
+    errors = [error for hole in holes if (error := _error(_lines(hole[1])))]
+    parts: list[str] = []
+    end = 0
+    for hole in holes:
+        regex = _lines(hole[1])
+        # The kernel's parser does not group holes, so one may open what another closes.
+        parts += [re.escape(pattern[end : hole.start()]), regex if errors else f"(?:{regex})"]
+        end = hole.end()
+    joined = "".join([*parts, re.escape(rest)])
+    if errors and _error(joined):
+        wrong = next(hole[0] for hole in holes if _error(_lines(hole[1])))
+        raise UsageError(f"pattern {pattern!r}: {wrong} is not a regular expression: {errors[0]}")
+    return re.compile(joined, re.MULTILINE)
 
 
 def literal_of(pattern: str) -> str:
@@ -53,16 +55,12 @@ def literal_of(pattern: str) -> str:
     return HOLE.sub("", pattern)
 
 
-def _loose(regex: str, *, pattern: str) -> re.Pattern[str]:
+def _error(regex: str) -> re.error | None:
     try:
-        return re.compile(regex, re.MULTILINE)
+        re.compile(regex)
     except re.error as error:
-        for hole in HOLE.finditer(pattern):
-            try:
-                re.compile(_lines(hole[1]))
-            except re.error as own:
-                raise UsageError(f"pattern {pattern!r}: {hole[0]} is not a regular expression: {own}") from None
-        raise UsageError(f"pattern {pattern!r}: its holes make no regular expression: {error}") from None
+        return error
+    return None
 
 
 def _lines(regex: str) -> str:
