@@ -54,6 +54,7 @@ __all__ = [
 ]
 
 _ERRNO = struct.Struct("=i")
+_SHORTEST = 0.001  # seconds
 _FAMILIES: dict[int, str] = {
     socket.AF_INET: "IPv4",
     socket.AF_INET6: "IPv6",
@@ -145,7 +146,7 @@ def socket_connect(op: SocketConnect, batch: Batch) -> Result:
     """Connect, within a time."""
     sock = _socket(batch, op.socket)
     address = _to_python(sock, op.address)
-    sock.settimeout(op.timeout)
+    _patient(sock, op.timeout)
     try:
         sock.connect(address)
     except TimeoutError as error:
@@ -156,7 +157,7 @@ def socket_connect(op: SocketConnect, batch: Batch) -> Result:
 def socket_accept(op: SocketAccept, batch: Batch) -> Result:
     """The next connection, waited for."""
     sock = _socket(batch, op.socket)
-    sock.settimeout(op.timeout)
+    _patient(sock, op.timeout)
     try:
         made, _ = sock.accept()
     except TimeoutError as error:
@@ -167,7 +168,7 @@ def socket_accept(op: SocketAccept, batch: Batch) -> Result:
 def socket_send(op: SocketSend, batch: Batch) -> Result:
     """All of it."""
     sock = _socket(batch, op.socket)
-    sock.settimeout(op.timeout)
+    _patient(sock, op.timeout)
     try:
         if op.to is not None:
             sock.sendto(op.data, op.flags, _to_python(sock, op.to))
@@ -181,12 +182,17 @@ def socket_send(op: SocketSend, batch: Batch) -> Result:
 def socket_receive(op: SocketReceive, batch: Batch) -> Result:
     """The next datagram, or what a stream has; waited for. No bytes: a stream is at its end."""
     sock = _socket(batch, op.socket)
-    sock.settimeout(op.timeout)
+    _patient(sock, op.timeout)
     try:
         data, sender = sock.recvfrom(op.limit, op.flags)
     except TimeoutError as error:
         return _late(op, error, words=f"nothing arrived within {op.timeout:g} s")
     return Received(data, _from_python(sock, sender))
+
+
+def _patient(sock: socket.socket, timeout: float) -> None:
+    """Wait no longer than that. Python takes 0 for "do not wait and say EAGAIN"."""
+    sock.settimeout(max(timeout, _SHORTEST))
 
 
 def _late(op: object, error: TimeoutError, *, words: str) -> Failed:

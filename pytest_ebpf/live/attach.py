@@ -181,7 +181,7 @@ _CALLED = frozenset({"syscall"})
 # What becomes the value of a map instead: prefix -> how.
 _IN_MAPS: Mapping[str, str] = {
     f"{kind}/{map}": f"it runs for what is sent to an entry of a {map} that has it: "
-    f'obj.maps["m"][0] = {{{field}, "bpf_prog": program}}'
+    f'obj.maps["m"][0] = {{{field}, "program": program}}'
     for kind in ("xdp", "xdp.frags")
     for map, field in (("devmap", '"ifindex": 3'), ("cpumap", '"qsize": 192'))
 }

@@ -49,7 +49,8 @@ def attach_netfilter(session: Session, program: Program, *, named: Mapping[str, 
 
 
 def attach_sockmap(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
-    """To every socket that is in the map ``map``, or comes into it later: by a link (Linux 6.10), else without."""
+    """To every socket that comes into the map ``map`` from now on (those in it keep what they came in with): by a link
+    (Linux 6.10), else without."""
     table = named["map"]
     if not isinstance(table, Map) or table.kind.name not in ("sockmap", "sockhash"):
         raise UsageError(f"{program.name}: map= is a loaded sockmap or sockhash, not {table!r}")

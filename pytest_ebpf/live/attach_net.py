@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -93,22 +93,26 @@ def attach_lwt(session: Session, program: Program, *, named: Mapping[str, object
     assert program.definition.spec is not None
     place = find_interface(session, named["interface"], netns=named.get("netns"))
     network = _network(program, named["route"])
-    route = _route(program, network, named=named, place=place)
+    route, encap = _route(program, network, named=named, place=place), _encap(program, named)
+    current = [program.handle]
 
-    def put(prog: Handle, *, flags: int) -> Netlink:
-        return netlink_op(request(_RTM_NEWROUTE, route, flags=flags), netns=place.netns, fds={_MARK: prog})
+    def ask(kind: int, prog: Handle, *, flags: int = 0) -> Netlink:
+        # The kernel tells the programs of routes apart by name alone (bpf_encap_cmp): no two may have the same.
+        message = request(kind, route + encap(f"{program.name} {prog.serial}"), flags=flags)
+        return netlink_op(message, netns=place.netns, fds={_MARK: prog})
 
     def undo() -> None:
-        session.attempt(netlink_op(request(_RTM_DELROUTE, route), netns=place.netns, fds={_MARK: program.handle}), Data)
+        session.attempt(ask(_RTM_DELROUTE, current[0]), Data)
 
-    op = put(program.handle, flags=CREATE | EXCL)
+    op = ask(_RTM_NEWROUTE, program.handle, flags=CREATE | EXCL)
     made = session.attempt(op, Data)
     if isinstance(made, Failed) and made.errno == errno.EEXIST:
         raise UsageError(f"{program.name}: there is a route to {network} already", hint="Remove it, or take another.")
     session.checked(op, made, kind=Data)
 
     def swap(new: Handle, old: Handle) -> None:
-        session.one(put(new, flags=CREATE | REPLACE), Data)
+        session.one(ask(_RTM_NEWROUTE, new, flags=CREATE | REPLACE), Data)
+        current[0] = new
 
     return Link(
         session,
@@ -137,24 +141,29 @@ def _route(
     via = named.get("via")
     gateway = b"" if via is None else blob(_RTA_GATEWAY, ipaddress.ip_address(str(via)).packed)
     family, scope = (2 if network.version == 4 else 10), _UNIVERSE if gateway or network.version == 6 else _LINK_SCOPE
-    assert program.definition.spec is not None
-    kind, encap = _encap(program, headroom=whole(program, "headroom", named=named, default=0, limit=256))
     return b"".join(
         [
             _RTMSG.pack(family, network.prefixlen, 0, 0, _MAIN_TABLE, _STATIC, scope, _UNICAST, 0),
             blob(_RTA_DST, network.network_address.packed),
             number(_RTA_OIF, place.index),
             gateway,
-            blob(_RTA_ENCAP_TYPE, struct.pack("=H", kind)),
-            nest(_RTA_ENCAP, *encap),
         ]
     )
 
 
-def _encap(program: Program, *, headroom: int) -> tuple[int, list[bytes]]:
+def _encap(program: Program, named: Mapping[str, object]) -> Callable[[str], bytes]:
+    """What makes a route one of a program, by the name the kernel is to know it by."""
     assert program.definition.spec is not None
-    hook = program.definition.spec.prefix
-    prog = (number(_PROG_FD, _MARK), text(_PROG_NAME, program.name))
-    if hook == "lwt_seg6local":
-        return _ENCAP_SEG6_LOCAL, [number(_SEG6_ACTION, _ACTION_END_BPF), nest(_SEG6_BPF, *prog)]
-    return _ENCAP_BPF, [nest(_HOOKS[hook], *prog), *([number(_HEADROOM, headroom)] if headroom else [])]
+    hook, headroom = program.definition.spec.prefix, whole(program, "headroom", named=named, default=0, limit=256)
+
+    def encap(name: str) -> bytes:
+        prog = (number(_PROG_FD, _MARK), text(_PROG_NAME, name))
+        if hook == "lwt_seg6local":
+            return _typed(_ENCAP_SEG6_LOCAL, number(_SEG6_ACTION, _ACTION_END_BPF), nest(_SEG6_BPF, *prog))
+        return _typed(_ENCAP_BPF, nest(_HOOKS[hook], *prog), number(_HEADROOM, headroom) if headroom else b"")
+
+    return encap
+
+
+def _typed(kind: int, *parts: bytes) -> bytes:
+    return blob(_RTA_ENCAP_TYPE, struct.pack("=H", kind)) + nest(_RTA_ENCAP, *parts)

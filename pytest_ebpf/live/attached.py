@@ -34,8 +34,8 @@ _BY_DIRECTION = {
     "ingress": ("TCX_INGRESS", "NETKIT_PRIMARY"),
     "egress": ("TCX_EGRESS", "NETKIT_PEER"),
 }
-# A kernel or a place that does not know an attach type.
-_UNKNOWN = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENXIO, errno.EACCES, errno.ENODEV, 524)
+# A kernel or a place that does not know an attach type; EBUSY: of a sockmap, where another excludes it.
+_UNKNOWN = (errno.EINVAL, errno.EBUSY, errno.EOPNOTSUPP, errno.ENXIO, errno.EACCES, errno.ENODEV, 524)
 _PLACES = ("interface", "cgroup", "netns", "map", "device")
 _MORE = {"interface": ("direction", "netns"), "cgroup": ("effective",)}
 

@@ -46,7 +46,7 @@ _TCA_KIND, _TCA_OPTIONS = 1, 2
 _BPF_CLASSID, _BPF_FD, _BPF_NAME, _BPF_FLAGS, _BPF_ID = 3, 6, 7, 8, 11
 _ACT_DIRECT = 1  # TCA_BPF_FLAG_ACT_DIRECT: the program's return value is the verdict
 _MATCHALL_ACT = 2
-_ACT_KIND, _ACT_OPTIONS, _ACT_BPF_PARMS, _ACT_BPF_FD, _ACT_BPF_NAME, _ACT_BPF_ID = 1, 2, 2, 5, 6, 8
+_ACT_KIND, _ACT_OPTIONS, _ACT_BPF_PARMS, _ACT_BPF_FD, _ACT_BPF_NAME, _ACT_BPF_ID = 1, 2, 2, 5, 6, 9
 _ACT_PIPE = struct.pack("=IIiii", 0, 0, 3, 0, 0)  # struct tc_act_bpf: the program's return value decides
 _FIRST_PRIORITY = 0xC000  # what the kernel itself would start from
 _TRIES = 64

@@ -1,0 +1,376 @@
+"""Programs on interfaces, routes and network namespaces: each sees packets, and what it says happens to them."""
+
+from __future__ import annotations
+
+import struct
+import time
+from typing import Any
+
+import pytest
+from attach_events import BUILT
+from network_events import FRAME, LOST, arrives, ip, namespace
+
+from pytest_ebpf import Bpf, KernelCallError, PlanError, UsageError
+from pytest_ebpf.agent.ops import Data, Handle
+from pytest_ebpf.live.interfaces import find_interface
+from pytest_ebpf.live.rtnl import CREATE, EXCL, blob, nest, netlink_op, number, request, text
+
+OBJECT = BUILT / "network.bpf.o"
+
+
+@pytest.fixture
+def netns(bpf: Bpf) -> Handle:
+    return namespace(bpf)
+
+
+@pytest.fixture
+def pair(bpf: Bpf, bpf_vm: Any, netns: Handle) -> Handle:
+    """A second namespace: 10.7.0.1 on near (in ``netns``) and 10.7.0.2 on far (in it)."""
+    far = namespace(bpf)
+    ip(bpf_vm, netns, "link add near type veth peer name far")
+    message_move(bpf, netns, far)
+    ip(bpf_vm, netns, "addr add 10.7.0.1/24 dev near")
+    ip(bpf_vm, netns, "link set near up")
+    ip(bpf_vm, far, "addr add 10.7.0.2/24 dev far")
+    ip(bpf_vm, far, "link set far up")
+    return far
+
+
+def netkit_request(name: str, peer: str) -> bytes:
+    """A pair in mode L2, which iproute2 of Debian 12 cannot make (include/uapi/linux/if_link.h)."""
+    nothing = struct.pack("=BxHiII", 0, 0, 0, 0, 0)
+    data = nest(2, blob(1, nothing + text(3, peer)), number(5, 0))  # IFLA_INFO_DATA: PEER_INFO, MODE
+    return request(16, nothing + text(3, name) + nest(18, text(1, "netkit"), data), flags=CREATE | EXCL)
+
+
+def message_move(bpf: Bpf, netns: Handle, far: Handle) -> None:
+    """``ip link set far netns``, to a namespace that has no name."""
+    index = find_interface(bpf.session, "far", netns=netns).index
+    body = struct.pack("=BxHiII", 0, 0, index, 0, 0) + number(28, 0x5EBF5EBF)  # IFLA_NET_NS_FD
+    bpf.session.one(netlink_op(request(19, body), netns=netns, fds={0x5EBF5EBF: far}), Data)
+
+
+@pytest.mark.attach_kind("xdp")
+@pytest.mark.parametrize("way", ["link", "netlink"])
+def test_xdp(bpf: Bpf, netns: Handle, way: str) -> None:
+    obj = bpf.load(OBJECT, only=["xdp_pass", "xdp_drop"])
+    with obj["xdp_drop"].attach(interface="lo", mode="skb", netns=netns, way=way) as link:
+        assert not arrives(bpf, netns)
+        assert obj.maps["counts"][1] == 1
+        assert link.way == f"xdp {way}"
+        (found,) = bpf.attached(interface="lo", netns=netns)
+        assert (found.hook, found.prog_id, found.detail) == ("xdp", obj["xdp_drop"].id, "mode skb")
+        link.update(obj["xdp_pass"])
+        assert arrives(bpf, netns)
+        with pytest.raises(KernelCallError) as error:
+            obj["xdp_drop"].attach(interface="lo", mode="skb", netns=netns, way=way)
+        assert "program 'xdp_pass'" in str(error.value.hint)
+    assert bpf.attached(interface="lo", netns=netns) == ()
+    assert arrives(bpf, netns)
+    assert obj.maps["counts"][0] > 0
+
+
+@pytest.mark.attach_kind("xdp", option="native")
+def test_xdp_of_the_driver(bpf: Bpf, netns: Handle, pair: Handle) -> None:
+    obj = bpf.load(OBJECT, only=["xdp_drop"])
+    there = bpf.socket("udp", netns=pair).bind("10.7.0.2")
+    here = bpf.socket("udp", netns=netns)
+    here.send_to(b"w", there)  # so that the address is resolved
+    assert there.recv() == b"w"
+    with obj["xdp_drop"].attach(interface="far", mode="native", netns=pair):
+        here.send_to(b"x", there)
+        assert there.silent(within=LOST)
+        assert bpf.attached(interface="far", netns=pair)[0].detail == "native"
+    here.send_to(b"y", there)
+    assert there.recv() == b"y"
+    with pytest.raises(KernelCallError) as error:
+        obj["xdp_drop"].attach(interface="lo", mode="native", netns=netns)
+    assert "no XDP of its own" in str(error.value.hint)
+
+
+@pytest.mark.attach_kind("xdp/devmap")
+def test_xdp_at_the_end_of_a_redirect(bpf: Bpf, netns: Handle, pair: Handle) -> None:
+    obj = bpf.load(OBJECT, only=["to_device", "on_device"])
+    index = find_interface(bpf.session, "far", netns=pair).index
+    obj.maps["devices"][0] = {"ifindex": index, "program": obj["on_device"]}
+    there = bpf.socket("udp", netns=pair).bind("10.7.0.2")
+    bpf.socket("udp", netns=netns).send_to(b"w", there)
+    assert there.recv() == b"w"
+    with obj["to_device"].attach(interface="far", mode="native", netns=pair):
+        bpf.socket("udp", netns=netns).send_to(b"x", there)
+        assert there.silent(within=LOST)
+    assert obj.maps["counts"][2] > 0
+    assert obj.maps["counts"][3] > 0
+    with pytest.raises(UsageError, match="entry of a devmap"):
+        obj["on_device"].attach(interface="far")
+
+
+@pytest.mark.attach_kind("xdp/cpumap")
+def test_xdp_on_another_processor(bpf: Bpf, netns: Handle, pair: Handle) -> None:
+    obj = bpf.load(OBJECT, only=["to_processor", "on_processor"])
+    obj.maps["processors"][0] = {"qsize": 192, "program": obj["on_processor"]}
+    there = bpf.socket("udp", netns=pair).bind("10.7.0.2")
+    with obj["to_processor"].attach(interface="far", mode="native", netns=pair):
+        bpf.socket("udp", netns=netns).send_to(b"x", there)
+        assert there.silent(within=LOST)
+    assert obj.maps["counts"][2] > 0
+    assert obj.maps["counts"][4] > 0
+
+
+@pytest.mark.attach_kind("tc")
+@pytest.mark.parametrize("way", ["clsact", pytest.param("tcx", marks=pytest.mark.bpf_kernel(">=6.6"))])
+def test_tc(bpf: Bpf, netns: Handle, way: str) -> None:
+    obj = bpf.load(OBJECT, only=["tc_one", "tc_two", "tc_shot"])
+    with obj["tc_one"].attach(interface="lo", direction="ingress", netns=netns, way=way) as link:
+        assert arrives(bpf, netns)
+        assert obj.maps["counts"][1] == 1
+        assert link.way == {"clsact": "clsact filter", "tcx": "tcx link"}[way]
+        link.update(obj["tc_two"])
+        assert arrives(bpf, netns)
+        assert (obj.maps["counts"][1], obj.maps["counts"][2]) == (1, 1)
+        with obj["tc_shot"].attach(interface="lo", netns=netns, way=way):
+            assert not arrives(bpf, netns)
+            hooks = [found.hook for found in bpf.attached(interface="lo", netns=netns)]
+            assert hooks == {"clsact": ["clsact ingress", "clsact egress"], "tcx": ["tcx_ingress", "tcx_egress"]}[way]
+        assert arrives(bpf, netns)
+    assert bpf.attached(interface="lo", netns=netns) == ()
+
+
+@pytest.mark.attach_kind("tc", option="the way that the kernel has")
+def test_tc_by_the_way_that_the_kernel_has(bpf: Bpf, netns: Handle) -> None:
+    obj = bpf.load(OBJECT, only=["tc_shot"])
+    with obj["tc_shot"].attach(interface="lo", netns=netns) as link:
+        assert link.way == ("tcx link" if bpf.has("attach:tcx") else "clsact filter")
+        assert not arrives(bpf, netns)
+
+
+@pytest.mark.attach_kind("tc", option="priorities")
+def test_filters_in_the_order_of_their_priorities(bpf: Bpf, netns: Handle) -> None:
+    obj = bpf.load(OBJECT, only=["tc_one", "tc_two", "tc_three"])
+    for name, priority in (("tc_one", 30), ("tc_two", 10), ("tc_three", 20)):
+        obj[name].attach(interface="lo", direction="egress", netns=netns, priority=priority)
+    assert arrives(bpf, netns)
+    assert obj.globals["trail"] == 231
+    found = bpf.attached(interface="lo", netns=netns, direction="egress")
+    assert [each.detail for each in found] == ["priority 10", "priority 20", "priority 30"]
+    with pytest.raises(KernelCallError) as error:
+        obj["tc_two"].attach(interface="lo", direction="egress", netns=netns, priority=10)
+    assert error.value.errno == 17
+
+
+@pytest.mark.attach_kind("tc", option="handle, protocol, class")
+def test_a_filter_for_one_protocol(bpf: Bpf, netns: Handle) -> None:
+    obj = bpf.load(OBJECT, only=["tc_shot"])
+    options = {"priority": 5, "handle": 7, "protocol": "ipv6", "classid": 0x10001}
+    with obj["tc_shot"].attach(interface="lo", netns=netns, **options):
+        assert arrives(bpf, netns)
+        assert not arrives(bpf, netns, family="ipv6")
+    with pytest.raises(UsageError, match="protocol= is one of all, ip, ipv6, arp"):
+        obj["tc_shot"].attach(interface="lo", netns=netns, protocol="ipv5")
+    with pytest.raises(UsageError, match="priority is for clsact filters"):
+        obj["tc_shot"].attach(interface="lo", netns=netns, priority=5, way="tcx")
+
+
+def test_a_filter_outlives_the_one_whose_qdisc_it_uses(bpf: Bpf, netns: Handle) -> None:
+    obj = bpf.load(OBJECT, only=["tc_one", "tc_shot"])
+    first = obj["tc_one"].attach(interface="lo", direction="egress", netns=netns, way="clsact")
+    obj["tc_shot"].attach(interface="lo", netns=netns, way="clsact")
+    first.detach()
+    assert not arrives(bpf, netns)
+
+
+@pytest.mark.attach_kind("tcx/egress", option="before and after")
+@pytest.mark.bpf_kernel(">=6.6")
+def test_tcx_programs_in_the_order_asked_for(bpf: Bpf, netns: Handle) -> None:
+    obj = bpf.load(OBJECT, only=["tc_one", "tc_two", "tc_three"])
+    place = {"interface": "lo", "direction": "egress", "netns": netns}
+    two = obj["tc_two"].attach(**place)
+    obj["tc_three"].attach(**place, before=two)
+    with obj["tc_one"].attach(**place, before="all"):
+        assert arrives(bpf, netns)
+        assert obj.globals["trail"] == 132
+        found = bpf.attached(interface="lo", netns=netns)
+        assert [each.prog_id for each in found] == [obj[name].id for name in ("tc_one", "tc_three", "tc_two")]
+        assert found[2].link_id == two.info.id
+    obj.globals["trail"] = 0
+    obj["tc_one"].attach(**place, after=obj["tc_three"])
+    assert arrives(bpf, netns)
+    assert obj.globals["trail"] == 312
+    with pytest.raises(UsageError, match="exclude each other"):
+        obj["tc_one"].attach(**place, after="all", before="all")
+    with pytest.raises(UsageError, match="before= is a program or link"):
+        obj["tc_one"].attach(**place, before="tc_two")
+
+
+@pytest.mark.bpf_kernel("<6.6")
+def test_order_without_tcx_says_what_there_is(bpf: Bpf, netns: Handle) -> None:
+    program = bpf.load(OBJECT, only=["tc_shot"])["tc_shot"]
+    with pytest.raises(PlanError, match=r"came with Linux 6\.6") as error:
+        program.attach(interface="lo", netns=netns, before="all")
+    assert "priority=" in error.value.hint
+
+
+@pytest.mark.attach_kind("action")
+@pytest.mark.bpf_feature("config:CONFIG_NET_ACT_BPF")
+@pytest.mark.bpf_feature("config:CONFIG_NET_CLS_MATCHALL")
+def test_an_action(bpf: Bpf, netns: Handle) -> None:
+    obj = bpf.load(OBJECT, only=["tc_action"])
+    with obj["tc_action"].attach(interface="lo", direction="egress", netns=netns):
+        assert not arrives(bpf, netns)
+        assert obj.maps["counts"][5] > 0
+        assert [each.name for each in bpf.attached(interface="lo", netns=netns)] == ["tc_action"]
+    assert arrives(bpf, netns)
+
+
+@pytest.mark.attach_kind("netkit/primary")
+@pytest.mark.attach_kind("netkit/peer")
+@pytest.mark.bpf_kernel(">=6.7")
+@pytest.mark.bpf_feature("config:CONFIG_NETKIT")
+def test_netkit(bpf: Bpf, bpf_vm: Any, netns: Handle) -> None:
+    obj = bpf.load(OBJECT, only=["netkit_primary", "netkit_peer", "tc_one"])
+    bpf.session.one(netlink_op(netkit_request("nk", "nkpeer"), netns=netns), Data)
+    for name, address in (("nk", "10.8.0.1/24"), ("nkpeer", "10.8.0.2/24")):
+        ip(bpf_vm, netns, f"addr add {address} dev {name}")
+        ip(bpf_vm, netns, f"link set {name} up")
+    obj["netkit_primary"].attach(interface="nk", netns=netns)
+    with obj["netkit_peer"].attach(interface="nk", netns=netns) as link:
+        for name in ("nk", "nkpeer"):
+            sender = bpf.socket("packet", netns=netns).bind(name)
+            sender.send(b"\xff" * 6 + bytes(6) + b"\x88\xb5" + bytes(46))
+        assert obj.maps["counts"][6] > 0
+        assert obj.maps["counts"][7] > 0
+        hooks = {each.hook for each in bpf.attached(interface="nk", netns=netns)}
+        assert hooks == {"netkit_primary", "netkit_peer"}
+        assert link.way == "netkit link"
+    with pytest.raises(UsageError, match="no netkit device"):
+        obj["netkit_peer"].attach(interface="lo", netns=netns)
+
+
+@pytest.mark.attach_kind("lwt_out")
+@pytest.mark.attach_kind("lwt_xmit")
+@pytest.mark.parametrize("kind", ["out", "xmit"])
+def test_a_route_out(bpf: Bpf, netns: Handle, pair: Handle, kind: str) -> None:
+    obj = bpf.load(OBJECT, only=[f"route_{kind}"])
+    here = bpf.socket("udp", netns=netns)
+    slot = {"out": 2, "xmit": 3}[kind]
+    with obj[f"route_{kind}"].attach(route="10.9.0.0/24", interface="near", netns=netns) as link:
+        assert (link.way, link.where) == ("route", "route 10.9.0.0/24 dev near")
+        with pytest.raises(KernelCallError):
+            here.send_to(b"x", "10.9.0.1", port=9)
+        assert obj.maps["counts"][slot] == 1
+        with pytest.raises(UsageError, match="there is a route"):
+            obj[f"route_{kind}"].attach(route="10.9.0.0/24", interface="near", netns=netns)
+    with pytest.raises(KernelCallError, match="ENETUNREACH"):
+        here.send_to(b"x", "10.9.0.1", port=9)
+    with pytest.raises(UsageError, match="route= is a destination"):
+        obj[f"route_{kind}"].attach(route="10.9.0.1/24", interface="near", netns=netns)
+
+
+@pytest.mark.attach_kind("lwt_xmit", option="update, next hop, headroom")
+def test_a_route_is_given_another_program(bpf: Bpf, netns: Handle, pair: Handle) -> None:
+    obj = bpf.load(OBJECT, only=["route_xmit", "route_xmit_pass"])
+    there = bpf.socket("udp", netns=pair).bind("10.7.0.2")
+    place = {"route": "10.9.0.0/24", "interface": "near", "via": "10.7.0.2", "headroom": 14, "netns": netns}
+    with obj["route_xmit_pass"].attach(**place) as link:
+        here = bpf.socket("udp", netns=netns)
+        here.send_to(b"x", "10.9.0.1", port=there.port)
+        assert obj.maps["counts"][4] == 1
+        link.update(obj["route_xmit"])
+        with pytest.raises(KernelCallError):
+            bpf.socket("udp", netns=netns).send_to(b"x", "10.9.0.1", port=9)
+    assert (obj.maps["counts"][3], obj.maps["counts"][4]) == (1, 1)
+
+
+@pytest.mark.attach_kind("lwt_in")
+def test_a_route_in(bpf: Bpf, bpf_vm: Any, netns: Handle, pair: Handle) -> None:
+    obj = bpf.load(OBJECT, only=["route_in"])
+    bpf_vm.run(["/bin/sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"], netns=pair, check=True)
+    ip(bpf_vm, netns, "route add 10.9.0.0/24 via 10.7.0.2")
+    with obj["route_in"].attach(route="10.9.0.0/24", interface="lo", netns=pair):
+        bpf.socket("udp", netns=netns).send_to(b"x", "10.9.0.1", port=9)
+        settled(lambda: obj.maps["counts"][1] > 0)
+
+
+@pytest.mark.attach_kind("lwt_seg6local")
+@pytest.mark.bpf_feature("config:CONFIG_IPV6_SEG6_BPF")
+def test_a_segment_of_ipv6(bpf: Bpf, bpf_vm: Any, netns: Handle, pair: Handle) -> None:
+    obj = bpf.load(OBJECT, only=["route_seg6local"])
+    ip(bpf_vm, netns, "addr add fd07::1/64 dev near nodad")
+    ip(bpf_vm, pair, "addr add fd07::2/64 dev far nodad")
+    for name in ("all", "far"):
+        for switch in ("forwarding", "seg6_enabled"):
+            path = f"/proc/sys/net/ipv6/conf/{name}/{switch}"
+            bpf_vm.run(["/bin/sh", "-c", f"echo 1 > {path}"], netns=pair, check=True)
+    ip(bpf_vm, netns, "-6 route add fd09::/64 encap seg6 mode encap segs fd0a::1,fd0b::1 dev near via fd07::2")
+    ip(bpf_vm, netns, "-6 route add fd0a::/64 via fd07::2")
+    with obj["route_seg6local"].attach(route="fd0a::1/128", interface="far", netns=pair) as link:
+        here = bpf.socket("udp", family="ipv6", netns=netns)
+
+        def seen() -> bool:  # the first ones may be lost while the addresses are new
+            here.send_to(b"x", "fd09::1", port=9)
+            return bool(obj.maps["counts"][5])
+
+        settled(seen)
+        assert link.way == "route"
+
+
+@pytest.mark.attach_kind("flow_dissector")
+@pytest.mark.parametrize("way", ["link", "attach"])
+def test_flow_dissector(bpf: Bpf, netns: Handle, way: str) -> None:
+    obj = bpf.load(OBJECT, only=["dissect"])
+    sender = bpf.socket("packet", netns=netns).bind("lo")
+    with obj["dissect"].attach(netns=netns, way=way) as link:
+        sender.send(FRAME)
+        assert obj.maps["counts"][6] > 0
+        assert [each.hook for each in bpf.attached(netns=netns)] == ["flow_dissector"]
+        assert link.way == {"link": "netns link", "attach": "flow dissector without link"}[way]
+    seen = obj.maps["counts"][6]
+    sender.send(FRAME)
+    assert obj.maps["counts"][6] == seen
+    assert bpf.attached(netns=netns) == ()
+
+
+@pytest.mark.attach_kind("lirc_mode2")
+@pytest.mark.bpf_feature("prog:lirc_mode2")
+def test_infrared(bpf: Bpf, bpf_vm: Any) -> None:
+    obj = bpf.load(OBJECT, only=["infrared"])
+    if bpf_vm.run(["/sbin/modprobe", "rc-loopback"]).returncode:
+        with pytest.raises(KernelCallError) as error:
+            obj["infrared"].attach(device="/dev/lirc0")
+        assert "rc-loopback" in str(error.value.hint)
+        pytest.skip("no infrared receiver: this kernel has no module rc-loopback")
+    send = "import struct; open('/dev/lirc0', 'wb', 0).write(struct.pack('=3I', 900, 500, 900))"
+    with obj["infrared"].attach(device="/dev/lirc0") as link:
+        assert [each.name for each in bpf.attached(device="/dev/lirc0")] == ["infrared"]
+        bpf_vm.run(["/usr/bin/env", "python3", "-c", send], check=True)
+        settled(lambda: obj.maps["counts"][7] > 0)
+        assert link.way == "lirc device"
+    assert bpf.attached(device="/dev/lirc0") == ()
+
+
+def test_places_that_do_not_exist(bpf: Bpf, netns: Handle) -> None:
+    program = bpf.load(OBJECT, only=["xdp_pass"])["xdp_pass"]
+    with pytest.raises(UsageError, match="no network interface 'loo'") as error:
+        program.attach(interface="loo")
+    assert "did you mean lo?" in error.value.hint
+    with pytest.raises(UsageError, match="no network interface 'eth7' in that namespace") as error:
+        program.attach(interface="eth7", netns=netns)
+    assert "There is: lo." in error.value.hint
+    with pytest.raises(UsageError, match=r"mode= is one of skb, .*did you mean native"):
+        program.attach(interface="lo", mode="nativ")
+    with pytest.raises(UsageError, match="netns= is a network namespace"):
+        program.attach(interface="lo", netns=7)
+    with pytest.raises(UsageError, match=r"attach\(\) takes no direction"):
+        program.attach(interface="lo", direction="ingress")
+    with pytest.raises(UsageError, match=r"attached\(\) takes no direction= with cgroup="):
+        bpf.attached(cgroup="/sys/fs/cgroup", direction="ingress")
+    with pytest.raises(UsageError, match="has to be told where"):
+        bpf.attached()
+
+
+def settled(question: Any, *, within: float = 5.0) -> None:
+    """What happens a moment later, in another thread of the kernel."""
+    deadline = time.monotonic() + within
+    while not question():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
