@@ -94,16 +94,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--bpf-mirror", metavar="URL", help="package archive for kernels. Default: the system's own")
     group.addoption("--bpf-offline", action="store_true", help="use only kernels that are in the cache")
-    group.addoption(
-        "--bpf-stats", metavar="FILE", help="write the figures of all programs loaded, as the CSV of veristat"
-    )
-    group.addoption("--bpf-compare", metavar="FILE", help="compare them with a CSV file of veristat or of --bpf-stats")
-    group.addoption(
-        "--bpf-update",
-        choices=("new", "changed", "all"),
-        help="store baselines: those that are missing (new), those that differ (changed), or both",
-    )
-    parser.addini("bpf_baseline_dir", "the directory of baselines, beside each test file", default="")
     group.addoption("--bpf-no-matrix", action="store_true", help="do not print the matrix at the end")
     group.addoption(
         "--bpf-smoke",
@@ -117,6 +107,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "bpf_reduced_kernels", "kernels built without features that their release has", type="args", default=[]
     )
     parser.addini("bpf_mirror", "package archive for kernels, as for --bpf-mirror", default="")
+    _add_verifier_options(parser)
+
+
+def _add_verifier_options(parser: pytest.Parser) -> None:
+    """What to do with what verification says and costs."""
+    group = parser.getgroup("ebpf", "eBPF")
+    group.addoption(
+        "--bpf-stats", metavar="FILE", help="write the figures of all programs loaded, as the CSV of veristat"
+    )
+    group.addoption("--bpf-compare", metavar="FILE", help="compare them with a CSV file of veristat or of --bpf-stats")
+    group.addoption(
+        "--bpf-update",
+        choices=("new", "changed", "all"),
+        help="store baselines: those that are missing (new), those that differ (changed), or both",
+    )
+    parser.addini("bpf_baseline_dir", "the directory of baselines, beside each test file", default="")
 
 
 def pytest_configure(config: pytest.Config) -> None:

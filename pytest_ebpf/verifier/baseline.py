@@ -152,11 +152,11 @@ def _block(lines: Sequence[str], *, where: tuple[str, int]) -> Block:
 def differences(old: Snapshot, new: Snapshot, *, level: str = "log") -> list[str]:
     """How ``new`` differs from what is stored, most telling first; empty when it does not. ``level``: of LEVELS."""
     depth = LEVELS.index(level)
-    found = [*_facts(old, new, _VERDICT)]
+    found = [*_facts(old, new, names=_VERDICT)]
     if new.fact("verdict") == "rejected" and (found or depth > 0):
-        found += _facts(old, new, ("message",))
+        found += _facts(old, new, names=("message",))
     if depth >= LEVELS.index("figures"):
-        found += _facts(old, new, _FIGURES)
+        found += _facts(old, new, names=_FIGURES)
     if depth >= LEVELS.index("lines") and old.lines:
         lines = list(_line_differences(old.lines, new.lines, states=level == "log"))
         if len(lines) > _MOST:
@@ -165,7 +165,7 @@ def differences(old: Snapshot, new: Snapshot, *, level: str = "log") -> list[str
     return found
 
 
-def _facts(old: Snapshot, new: Snapshot, names: Iterable[str]) -> Iterator[str]:
+def _facts(old: Snapshot, new: Snapshot, *, names: Iterable[str]) -> Iterator[str]:
     for name in names:
         before, after = old.fact(name), new.fact(name)
         if before != after:
