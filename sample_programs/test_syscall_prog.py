@@ -2,7 +2,7 @@
 
 import pytest
 
-pytestmark = pytest.mark.bpf_kernel(">=5.14")
+pytestmark = [pytest.mark.bpf_kernel(">=5.14"), pytest.mark.attach_kind("syscall")]
 
 
 @pytest.mark.parametrize(("base", "exponent", "result"), [(2, 10, 1024), (7, 0, 1), (0, 3, 0), (10, 9, 10**9)])
