@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Diagnosis", "LineInfoLike", "SourceLine", "VerifierLog", "VerifierStats", "locate", "parse_log"]
 
 _TAIL = 65536  # bytes; the error, its instruction and the statistics are at the end, however long the trace is
+_LAST = 300  # lines at the end among which the error and the statistics are, a line per function in 7.3
+_FIGURES = 20_000  # characters at the end where those are
 _CUT = 4096  # bytes; shorter texts are never the head of a log that did not fit its buffer
 _MOST_MESSAGES = 4
 _DIAGNOSIS = "\nVerification failed: "
@@ -140,7 +142,7 @@ class VerifierLog:
 
         ``AssertionError`` with a table of what matched, what was expected and what was there instead; else the table.
         """
-        checked = expect.require(self.text, patterns, not_=not_, what="verifier log")
+        checked = expect.require(self.text, patterns, not_=not_)
         if not checked.ok:
             bare = not self.log_level & 3 and not self.rejected
             hint = "\nThis log has statistics alone: load with log_level=2 for the trace." if bare else ""
@@ -157,13 +159,14 @@ def parse_log(text: str, *, log_level: int = 0) -> VerifierLog:
 
     Only the end of a long log is looked at, so the cost does not grow with it.
     """
-    text = text.split("\0", 1)[0]
+    end = text.find("\0")
+    text = text if end < 0 else text[:end]
     tail = _tail(text)
     diagnosis, after = _diagnosis(tail)
     body = _body(tail)
     messages = _messages(body) + after
-    notes = tuple(line for line in body if is_note(line))
-    stats = _stats(tail)
+    notes = tuple(line for line in body if "arg#" in line and is_note(line))
+    stats = _stats(tail[-_FIGURES:])
     failed = bool(messages or notes or diagnosis) or stats.insns is None
     return VerifierLog(
         text=text,
@@ -200,17 +203,22 @@ def _body(tail: str) -> list[str]:
     report = tail.rfind(_DIAGNOSIS)
     if report >= 0:
         tail = tail[:report]
-    lines = []
-    for line in tail.splitlines():
-        glued = PROCESSED.search(line)
-        if glued and glued.start() and not is_trace(line):
-            line = line[: glued.start()]
-        lines.append(line.rstrip())
-    if len(tail) > _CUT and not tail.endswith("\n") and not PROCESSED.search(tail):
+    lines = tail.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    lines[-_LAST:] = [_unglued(line) for line in lines[-_LAST:]]
+    if lines and len(tail) > _CUT and not tail.endswith("\n") and not PROCESSED.search(tail):
         lines.pop()  # before 6.4 a log that outgrew its buffer ends anywhere
     while lines and (not lines[-1] or is_statistic(lines[-1])):
         lines.pop()
     return lines
+
+
+def _unglued(line: str) -> str:
+    glued = PROCESSED.search(line)
+    if glued and glued.start() and not is_trace(line):
+        line = line[: glued.start()]
+    return line.rstrip()
 
 
 def _messages(body: list[str]) -> tuple[str, ...]:

@@ -13,11 +13,15 @@ from pytest_ebpf.verifier.rules_state import STATE_RULES
 
 __all__ = ["RULES", "find_rule", "matches"]
 
+# Characters of a line that are looked at; the kernel formats messages in 1024 (BPF_VERIFIER_TMP_LOG_SIZE).
+_LONGEST = 1024
+
 RULES: tuple[Rule, ...] = MEMORY_RULES + CALL_RULES + STATE_RULES + PROGRAM_RULES
 
 
 def matches(line: str) -> Iterator[tuple[Rule, re.Match[str]]]:
     """Every rule that one message line matches; the tests hold that it is at most one."""
+    line = line[:_LONGEST]
     for rule in RULES:
         found = re.match(rule.pattern, line)
         if found is not None:

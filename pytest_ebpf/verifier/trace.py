@@ -35,6 +35,7 @@ _BRANCH = re.compile(r"from (\d+) to (\d+)( \(speculative execution\))?:(.*)")
 _MARK = re.compile(r"(?:mark_precise: frame(\d+): )?regs=(\S*) stack=(\S*) before (\d+): ")
 _SUBPROG = re.compile(r"func#(\d+) @(\d+)")
 _REPORT = "Verification failed: "
+_MOST_MESSAGES = 1000  # a log has a handful; what has more is no log, and no rule is tried on the rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +191,10 @@ class Trace:
         """Lines that neither a shape nor a rule knows. They are kept; here they are to be counted and looked at."""
         from pytest_ebpf.verifier.rules import matches
 
-        messages = (self.lines[at] for at in self.at(Kind.MESSAGE, Kind.QUOTE))
-        return tuple(
-            line for line in messages if next(matches(line.strip()), None) is None and "processed " not in line
-        )
+        messages = [self.lines[at] for at in self.at(Kind.MESSAGE, Kind.QUOTE)]
+        looked_at, rest = messages[:_MOST_MESSAGES], messages[_MOST_MESSAGES:]
+        known = (next(matches(line.strip()), None) is not None or "processed " in line for line in looked_at)
+        return (*(line for line, told in zip(looked_at, known, strict=True) if not told), *rest)
 
     def source_at(self, line: int) -> SourceLine | None:
         """The source line in force at a line of the log."""
