@@ -20,7 +20,7 @@ __all__ = ["Diagnosis", "LineInfoLike", "SourceLine", "VerifierLog", "VerifierSt
 
 _TAIL = 65536  # bytes; the error, its instruction and the statistics are at the end, however long the trace is
 _LAST = 300  # lines at the end among which the error and the statistics are, a line per function in 7.3
-_FIGURES = 20_000  # characters at the end where those are
+_FIGURES = 2000  # characters at the end where those are, if the time (level 4) does not lead them
 _CUT = 4096  # bytes; shorter texts are never the head of a log that did not fit its buffer
 _MOST_MESSAGES = 4
 _DIAGNOSIS = "\nVerification failed: "
@@ -166,7 +166,7 @@ def parse_log(text: str, *, log_level: int = 0) -> VerifierLog:
     body = _body(tail)
     messages = _messages(body) + after
     notes = tuple(line for line in body if "arg#" in line and is_note(line))
-    stats = _stats(tail[-_FIGURES:])
+    stats = _stats(_figures(tail))
     failed = bool(messages or notes or diagnosis) or stats.insns is None
     return VerifierLog(
         text=text,
@@ -198,6 +198,12 @@ def _tail(text: str) -> str:
     return text[text.find("\n", len(text) - _TAIL) + 1 :]
 
 
+def _figures(tail: str) -> str:
+    """The statistics at the end: from the time on, which leads them at level 4 (a line per function in 7.3)."""
+    start = tail.rfind("verification time ")
+    return tail[start:] if start >= 0 else tail[-_FIGURES:]
+
+
 def _body(tail: str) -> list[str]:
     """The lines before the statistics and before 7.3's report; a message glued to ``processed`` is cut off it."""
     report = tail.rfind(_DIAGNOSIS)
@@ -215,7 +221,7 @@ def _body(tail: str) -> list[str]:
 
 
 def _unglued(line: str) -> str:
-    glued = PROCESSED.search(line)
+    glued = PROCESSED.search(line) if "processed " in line else None
     if glued and glued.start() and not is_trace(line):
         line = line[: glued.start()]
     return line.rstrip()
