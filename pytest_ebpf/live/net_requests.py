@@ -58,9 +58,8 @@ class Device:
     def check(self) -> Device:
         """Itself; ``UsageError`` says what no device can have."""
         if not 0 < len(self.name.encode()) <= _NAME_SIZE or set(self.name) & set("/: \t\n") or self.name in (".", ".."):
-            raise UsageError(
-                f"{self.name!r} cannot name an interface: 1 to {_NAME_SIZE} characters, no slash, colon, space"
-            )
+            rule = f"A name has 1 to {_NAME_SIZE} characters, without slash, colon and space."
+            raise UsageError(f"{self.name!r} cannot name an interface", hint=rule)
         if self.mtu and self.mtu not in _MTU:
             raise UsageError(f"mtu={self.mtu} is not between {_MTU[0]} and {_MTU[-1]}")
         if self.queues and self.queues not in _QUEUES:
