@@ -11,6 +11,7 @@ from pytest_ebpf.agent.batch import Batch
 from pytest_ebpf.agent.facts import possible_cpus
 from pytest_ebpf.agent.handles import Entry, MapShape, Refused
 from pytest_ebpf.agent.info import map_shape, object_name
+from pytest_ebpf.agent.netns import inside
 from pytest_ebpf.agent.ops import (
     Done,
     InodeOf,
@@ -179,7 +180,8 @@ def map_set(op: MapSet, batch: Batch) -> Result:
         target.held.add(entry.handle.serial)
     if len(value) != _width(shape, op.flags):
         raise Refused(_wrong_value(entry, shape, got=len(value)))
-    bpf(Cmd.MAP_UPDATE_ELEM, elem_attr(entry.fd, address_of(key), value=address_of(value), flags=op.flags))
+    attr = elem_attr(entry.fd, address_of(key), value=address_of(value), flags=op.flags)
+    inside(batch, op.netns, call=lambda: bpf(Cmd.MAP_UPDATE_ELEM, attr))
     return Done()
 
 

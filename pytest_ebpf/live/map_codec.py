@@ -51,6 +51,7 @@ class Stored:
 
     value: bytes | Handle
     fds: tuple[FdAt, ...] = ()
+    netns: Handle | None = None
 
 
 def handle_of(thing: object) -> Handle | None:
@@ -165,21 +166,25 @@ class MapCodec:
         return Stored(self.bytes_of(value))
 
     def _with_program(self, value: object) -> Stored:
-        """Of a devmap or cpumap: a number, or {"ifindex": 2, "program": prog} ("qsize" for a cpumap)."""
+        """Of a devmap or cpumap: a number, or {"ifindex": 2, "program": prog} ("qsize" for a cpumap). An interface of
+        the test may stand for its ifindex: that counts in its own namespace."""
         first, size = _FIRST[self.kind.holds], self._definition.value_size
-        if isinstance(value, int):
+        if not isinstance(value, Mapping | bytes):
             value = {first: value}
         if not isinstance(value, Mapping) or not value.keys() <= {first, "program"}:
             return Stored(self.plain.encode(value))
-        number = Shape(first, _PROGRAM_AT, self._order).encode(value.get(first, 0))
+        device = value.get(first, 0)
+        index = getattr(device, "index", None)
+        number = Shape(first, _PROGRAM_AT, self._order).encode(index if isinstance(index, int) else device)
+        netns = handle_of(getattr(device, "netns", None))
         program = value.get("program")
         if program is None:
-            return Stored(number.ljust(size, b"\0"))
+            return Stored(number.ljust(size, b"\0"), netns=netns)
         handle = handle_of(program)
         if handle is None or size < _WITH_PROGRAM:
             why = f"not {program!r}" if handle is None else f"and values of {_WITH_PROGRAM} bytes (it has {size})"
             raise TypeError(f"map {self._definition.name!r}: program= takes a loaded program, {why}")
-        return Stored(number.ljust(size, b"\0"), (FdAt(_PROGRAM_AT, handle),))
+        return Stored(number.ljust(size, b"\0"), (FdAt(_PROGRAM_AT, handle),), netns)
 
     def bytes_of(self, value: object) -> bytes:
         """A value that needs no fd of an object. ``UsageError`` for one that does."""

@@ -138,7 +138,10 @@ class Map:
         under the value's bpf_spin_lock (BPF_F_LOCK)."""
         self._keys_needed()
         stored = self.codec.store(value)
-        op, result = self._with(key, lambda raw: MapSet(self.handle, raw, stored.value, flags=flags, fds=stored.fds))
+        op, result = self._with(
+            key,
+            lambda raw: MapSet(self.handle, raw, stored.value, flags=flags, fds=stored.fds, netns=stored.netns),
+        )
         self._session.checked(op, result, kind=Done)
 
     def __delitem__(self, key: object) -> None:

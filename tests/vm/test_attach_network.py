@@ -90,12 +90,15 @@ def test_xdp_of_the_driver(bpf: Bpf, netns: Handle, pair: Handle) -> None:
 
 @pytest.mark.attach_kind("xdp/devmap")
 def test_xdp_at_the_end_of_a_redirect(bpf: Bpf, netns: Handle, pair: Handle) -> None:
-    obj = bpf.load(OBJECT, only=["to_device", "on_device"])
-    index = find_interface(bpf.session, "far", netns=pair).index
-    obj.maps["devices"][0] = {"ifindex": index, "program": obj["on_device"]}
+    obj = bpf.load(OBJECT, only=["to_device", "on_device", "xdp_pass"])
+    obj.maps["devices"][0] = {
+        "ifindex": find_interface(bpf.session, "far", netns=pair),
+        "program": obj["on_device"],
+    }
     there = bpf.socket("udp", netns=pair).bind("10.7.0.2")
     bpf.socket("udp", netns=netns).send_to(b"w", there)
     assert there.recv() == b"w"
+    obj["xdp_pass"].attach(interface="near", mode="native", netns=netns)  # a veth takes frames of XDP if its peer does
     with obj["to_device"].attach(interface="far", mode="native", netns=pair):
         bpf.socket("udp", netns=netns).send_to(b"x", there)
         assert there.silent(within=LOST)
@@ -234,9 +237,10 @@ def test_netkit(bpf: Bpf, bpf_vm: Any, netns: Handle) -> None:
         ip(bpf_vm, netns, f"link set {name} up")
     obj["netkit_primary"].attach(interface="nk", netns=netns)
     with obj["netkit_peer"].attach(interface="nk", netns=netns) as link:
-        for name in ("nk", "nkpeer"):
-            sender = bpf.socket("packet", netns=netns).bind(name)
-            sender.send(b"\xff" * 6 + bytes(6) + b"\x88\xb5" + bytes(46))
+        frame = b"\xff" * 6 + bytes(6) + b"\x88\xb5" + bytes(46)
+        bpf.socket("packet", netns=netns).bind("nk").send(frame)
+        with pytest.raises(KernelCallError, match="ENOBUFS"):
+            bpf.socket("packet", netns=netns).bind("nkpeer").send(frame)
         assert obj.maps["counts"][6] > 0
         assert obj.maps["counts"][7] > 0
         hooks = {each.hook for each in bpf.attached(interface="nk", netns=netns)}

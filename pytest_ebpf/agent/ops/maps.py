@@ -73,13 +73,15 @@ class MapGet:
 @dataclass(frozen=True, slots=True)
 class MapSet:
     """BPF_MAP_UPDATE_ELEM -> Done. An ``Obj`` as value stores that object's fd (prog arrays, map-in-map); ``fds`` puts
-    fds into a value of bytes (the programs of a struct_ops map). ``key`` as for ``MapGet``."""
+    fds into a value of bytes (the programs of a struct_ops map). ``key`` as for ``MapGet``. ``netns``: where an ifindex
+    in the value is one (devmaps look it up in the network namespace of the caller)."""
 
     map: Obj
     key: bytes | Obj
     value: bytes | Obj
     flags: int = 0
     fds: tuple[FdAt, ...] = ()
+    netns: Obj | None = None
 
 
 @dataclass(frozen=True, slots=True)

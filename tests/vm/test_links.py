@@ -1,0 +1,166 @@
+"""Links in the hands of a test: detached, updated, pinned, let go, taken over, a thousand times."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from attach_events import BUILT
+from network_events import arrives, namespace
+
+from pytest_ebpf import Bpf, KernelCallError, Program, UsageError
+from pytest_ebpf.agent.ops import Data, Handle, ListDir
+
+NETWORK, CGROUPS = BUILT / "network.bpf.o", BUILT / "cgroups.bpf.o"
+
+
+@pytest.fixture
+def netns(bpf: Bpf) -> Handle:
+    return namespace(bpf)
+
+
+def unique(prefix: str) -> str:
+    return f"{prefix}-{os.getpid()}-{os.urandom(4).hex()}"
+
+
+def test_with_detaches_and_twice_is_harmless(bpf: Bpf, netns: Handle) -> None:
+    obj = bpf.load(NETWORK, only=["xdp_drop", "xdp_pass"])
+    with obj["xdp_drop"].attach(interface="lo", mode="skb", netns=netns) as link:
+        assert not arrives(bpf, netns)
+    assert arrives(bpf, netns)
+    link.detach()
+    assert not link.attached
+    with pytest.raises(UsageError, match="cannot be updated: it is detached"):
+        link.update(obj["xdp_pass"])
+    with pytest.raises(UsageError, match="cannot be pinned: it is detached"):
+        link.pin("x")
+
+
+def test_a_pinned_link_is_taken_over(bpf: Bpf, netns: Handle) -> None:
+    obj = bpf.load(NETWORK, only=["xdp_drop", "xdp_pass"])
+    name = unique("link")
+    link = obj["xdp_drop"].attach(interface="lo", mode="skb", netns=netns).pin(name)
+    assert link.pins == (f"/sys/fs/bpf/{name}",)
+    with pytest.raises(KernelCallError) as error:
+        link.pin(name)
+    assert "is there already" in str(error.value.hint)
+    number = link.info.id
+    link.release()
+    assert not arrives(bpf, netns)
+    taken = bpf.pinned_link(name)
+    assert (taken.info.id, taken.way, taken.program.name) == (number, "xdp link", "xdp_drop")
+    taken.update(obj["xdp_pass"])
+    assert arrives(bpf, netns)
+    taken.update(obj["xdp_drop"])
+    taken.detach()
+    assert arrives(bpf, netns)
+    with pytest.raises(KernelCallError) as error:
+        bpf.pinned_link(name)
+    assert "Nothing is pinned at" in str(error.value.hint)
+
+
+def test_a_link_outlives_its_pin(bpf: Bpf, netns: Handle) -> None:
+    obj = bpf.load(NETWORK, only=["xdp_drop"])
+    name = unique("link")
+    with obj["xdp_drop"].attach(interface="lo", mode="skb", netns=netns).pin(name) as link:
+        link.unpin()
+        assert link.pins == ()
+        assert not arrives(bpf, netns)
+        link.pin(f"/sys/fs/bpf/{name}")
+        assert bpf.pinned_link(name).info.id == link.info.id
+
+
+def test_what_is_no_link_object_says_so(bpf: Bpf) -> None:
+    obj = bpf.load(CGROUPS, only=["step1"])
+    link = obj["step1"].attach(cgroup=bpf.cgroup(), way="attach")
+    assert not link.is_object
+    with pytest.raises(UsageError, match="which cannot be pinned"):
+        link.pin(unique("link"))
+    with pytest.raises(UsageError, match="which is no link object"):
+        _ = link.info
+
+
+def test_pins_elsewhere(bpf: Bpf, netns: Handle) -> None:
+    link = bpf.load(NETWORK, only=["xdp_drop"])["xdp_drop"].attach(interface="lo", mode="skb", netns=netns)
+    with pytest.raises(KernelCallError) as error:
+        link.pin("/run/x")
+    assert "not in a bpf file system" in str(error.value.hint)
+    with pytest.raises(KernelCallError) as error:
+        link.pin("no/such/directory")
+    assert "/sys/fs/bpf is there" in str(error.value.hint)
+    with pytest.raises(UsageError, match="names no pin"):
+        link.pin("")
+
+
+def test_update_to_a_program_of_another_type(bpf: Bpf, netns: Handle) -> None:
+    obj = bpf.load(NETWORK, only=["xdp_drop", "tc_one"])
+    with obj["xdp_drop"].attach(interface="lo", mode="skb", netns=netns) as link:
+        with pytest.raises(KernelCallError) as error:
+            link.update(obj["tc_one"])
+        assert error.value.hint
+        assert link.program.name == "xdp_drop"
+        with pytest.raises(UsageError, match=r"update\(\) takes a loaded program"):
+            link.update("xdp_pass")  # type: ignore[arg-type]
+
+
+CYCLES = 1000
+SLOW = pytest.mark.slow  # the kernel waits for a grace period at every detaching
+
+
+def left(bpf: Bpf, *names: Program) -> tuple[int, list[int]]:
+    """Open files of the process that makes the system calls, and links of the programs."""
+    files = bpf.session.one(ListDir("/proc/self/fd"), Data).data.count(b"\0")
+    own = {program.id for program in names}
+    return files, [link.id for link in bpf.loaded.links() if link.info.prog_id in own]
+
+
+def again_and_again(bpf: Bpf, program: Program, **options: Any) -> None:
+    """Attach and detach; nothing of it stays."""
+    program.attach(**options).detach()  # opens what is kept: a socket for netlink
+    before = left(bpf, program)
+    for _ in range(CYCLES):
+        with program.attach(**options):
+            pass
+    assert left(bpf, program) == before
+    assert before[1] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        pytest.param("xdp_pass", {"mode": "skb", "way": "link"}, id="xdp link", marks=SLOW),
+        pytest.param("xdp_pass", {"mode": "skb", "way": "netlink"}, id="xdp netlink", marks=SLOW),
+        pytest.param("tc_three", {"way": "clsact"}, id="clsact"),
+        pytest.param("tc_three", {"way": "tcx"}, id="tcx", marks=[SLOW, pytest.mark.bpf_kernel(">=6.6")]),
+        pytest.param("route_xmit", {"route": "10.9.0.0/24"}, id="route"),
+    ],
+)
+def test_a_thousand_times_on_an_interface(bpf: Bpf, netns: Handle, name: str, options: dict[str, Any]) -> None:
+    program = bpf.load(NETWORK, only=[name])[name]
+    again_and_again(bpf, program, interface="lo", netns=netns, **options)
+    assert bpf.attached(interface="lo", netns=netns) == ()
+
+
+@pytest.mark.parametrize("way", ["link", "attach"])
+def test_a_thousand_times_on_a_namespace(bpf: Bpf, netns: Handle, way: str) -> None:
+    again_and_again(bpf, bpf.load(NETWORK, only=["dissect"])["dissect"], netns=netns, way=way)
+    assert bpf.attached(netns=netns) == ()
+
+
+@pytest.mark.parametrize("way", ["link", "attach"])
+def test_a_thousand_times_on_a_group(bpf: Bpf, way: str) -> None:
+    group = bpf.cgroup()
+    again_and_again(bpf, bpf.load(CGROUPS, only=["step1"])["step1"], cgroup=group, way=way)
+    assert bpf.attached(cgroup=group) == ()
+
+
+@pytest.mark.parametrize("way", ["attach", pytest.param("link", marks=pytest.mark.bpf_kernel(">=6.10"))])
+def test_a_thousand_times_on_a_map(bpf: Bpf, way: str) -> None:
+    obj = bpf.load(BUILT / "sockets.bpf.o", only=["sending"])
+    again_and_again(bpf, obj["sending"], map=obj.maps["sockets"], way=way)
+
+
+def test_a_thousand_times_on_a_socket(bpf: Bpf) -> None:
+    obj = bpf.load(BUILT / "on_sockets.bpf.o", only=["let_in"])
+    again_and_again(bpf, obj["let_in"], socket=bpf.socket("udp").bind())
