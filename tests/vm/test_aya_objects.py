@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_ebpf import XDP, Bpf, KernelCallError, UsageError
+from pytest_ebpf.agent.uapi import BPF_F_TEST_XDP_LIVE_FRAMES
 from pytest_ebpf.events.aya_log import LOG_LEVELS, render_aya_record
 
 BUILT = Path(__file__).parents[1] / "objects" / "built"
@@ -95,3 +96,13 @@ def test_a_pinned_program(bpf: Bpf) -> None:
         bpf.pinned_map("aya-prog")
     with pytest.raises(KernelCallError, match="is there already"):
         program.pin("aya-prog")
+
+
+# -- frames that go on into the network, as with ``TestRunAttrs::xdp_live_frames``
+
+
+@pytest.mark.bpf_kernel(">=5.18")
+def test_live_frames(bpf: Bpf) -> None:
+    obj = bpf.load(LOGS)
+    obj["log_len"].run(bytes(64), repeat=8, flags=BPF_F_TEST_XDP_LIVE_FRAMES, batch_size=4)
+    assert [record["args"][0] for record in obj.aya_logs.events()] == [64] * 8
