@@ -18,8 +18,13 @@ from pytest_ebpf.agent.ops import Done, Leak, Result, WatchAround
 __all__ = ["leftovers", "mark_scope", "namespaces", "watch_around"]
 
 _MARK = "PYTEST_EBPF_SCOPE"
+_MARK_AT_START = f"{_MARK}=".encode()
 _PATIENCE = 1.0  # seconds for a killed process to go
 _CGROUPS = "/sys/fs/cgroup"
+# What the kernel adds by itself: a file system when it is looked at, devices when a module is loaded.
+_AUTOMOUNTS = ("/sys/kernel/debug/", "/proc/sys/fs/binfmt_misc")
+_TUNNELS = ("tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6tnl0", "sit0", "ip6gre0", "ip6_vti0")
+_FALLBACKS = frozenset((*_TUNNELS, "dummy0", "bond0", "ifb0", "ifb1", "teql0"))
 _KINDS = MappingProxyType({"dir": "cgroup"})  # kind of a handle -> kind of what is around
 
 
@@ -60,11 +65,13 @@ def watch_around(op: WatchAround, batch: Batch) -> Result:
 def _around() -> Iterator[tuple[str, str]]:
     """(kind, name) of what commands can add to a machine."""
     for line in read_text("/proc/self/mountinfo").splitlines():
-        yield "mount", line.split(" ")[4]
+        place = line.split(" ")[4]
+        if not place.startswith(_AUTOMOUNTS):
+            yield "mount", place
     for kind, folder in (("interface", "/sys/class/net"), ("netns", "/run/netns"), ("cgroup", _CGROUPS)):
         with contextlib.suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
-                if kind != "cgroup" or entry.is_dir():
+                if entry.name not in _FALLBACKS and (kind != "cgroup" or entry.is_dir()):
                     yield kind, entry.path if kind == "cgroup" else entry.name
 
 
@@ -79,7 +86,7 @@ def leftovers(table: Table, scope: Entry, *, spaces: dict[str, Entry]) -> list[L
     if isinstance(scope.state, _Watched):
         leaks += _end_strays(_token(table, scope.handle.serial))
     if spaces:
-        leaks += _occupied(spaces)
+        leaks += _occupied(table, spaces)
     if isinstance(scope.state, _Watched) and scope.state.before is not None:
         leaks += _added(table, scope.state.before)
     return leaks
@@ -98,13 +105,16 @@ def _end_strays(token: str) -> list[Leak]:
 
 
 def _marked(token: str) -> list[int]:
-    wanted = f"{_MARK}={token}".encode()
-    found = []
-    for pid in _pids():
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
-            if pid != os.getpid() and wanted in file.read().split(b"\0"):
-                found.append(pid)
-    return found
+    return [pid for pid in _pids() if _mark_of(pid) == token and pid != os.getpid()]
+
+
+def _mark_of(pid: int) -> str:
+    """The scope that a process was started in, "" for none of ours."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+        for line in file.read().split(b"\0"):
+            if line.startswith(_MARK_AT_START):
+                return line[len(_MARK_AT_START) :].decode(errors="replace")
+    return ""
 
 
 def _pids() -> list[int]:
@@ -115,11 +125,13 @@ def _name(pid: int) -> str:
     return read_text(f"/proc/{pid}/comm").strip()
 
 
-def _occupied(spaces: dict[str, Entry]) -> Iterator[Leak]:
+def _occupied(table: Table, spaces: dict[str, Entry]) -> Iterator[Leak]:
+    """But for processes of scopes that are still open: they end with those."""
+    open_scopes = {_token(table, entry.handle.serial) for entry in table if entry.kind == "scope"}
     for pid in _pids():
         with contextlib.suppress(OSError):
             entry = spaces.get(os.readlink(f"/proc/{pid}/ns/net"))
-            if entry is not None:
+            if entry is not None and _mark_of(pid) not in open_scopes:
                 words = f"process {pid} ({_name(pid)}), which is in it"
                 yield Leak("netns", entry.handle.name, pid, entry.site, words)
 

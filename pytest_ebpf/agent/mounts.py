@@ -18,6 +18,7 @@ __all__ = ["mount_ns", "run_inside"]
 
 T = TypeVar("T")
 _MS_REC, _MS_PRIVATE = 1 << 14, 1 << 18
+_PLACES = ("mount", "dir", "path")  # what is undone by a path, which means something there only
 
 
 def mount_ns(op: MountNs, batch: Batch) -> Result:
@@ -39,7 +40,7 @@ def run_inside(op: In, batch: Batch, *, run: Callable[[Op, Batch], Result]) -> R
     before = {entry.handle.serial for entry in batch.table}
     result = _enter(space.fd, call=lambda: run(op.op, batch))
     for entry in batch.table:
-        if entry.handle.serial not in before:
+        if entry.handle.serial not in before and entry.kind in _PLACES:
             entry.closers[:] = [partial(_undo, space, closer) for closer in entry.closers]
     return result
 

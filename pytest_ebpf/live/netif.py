@@ -22,7 +22,7 @@ __all__ = ["Capture", "NetInterface", "Wanted"]
 
 Wanted = Callable[[Packet], bool] | str | None
 _NEWLINK, _IFINFO_SIZE = 16, 16
-_IFLA_MTU, _IFLA_QDISC = 4, 6
+_IFLA_ADDRESS, _IFLA_MTU, _IFLA_QDISC = 1, 4, 6
 _PATIENCE = 2.0  # seconds for an interface to begin to send
 _SHORTEST = 14
 
@@ -86,13 +86,18 @@ class NetInterface:
     It records what arrives from the moment it is made, so that ``sniff`` sees what was sent before it is called.
     """
 
-    def __init__(self, netns: Netns, *, name: str, index: int, mac: bytes) -> None:
+    def __init__(self, netns: Netns, *, name: str, index: int, mac: bytes = b"") -> None:
         self.netns = netns
         self.name = name
         self.index = index
         self.mac = ":".join(f"{byte:02x}" for byte in mac)
         self.addresses: tuple[str, ...] = ()
         self._capture: Capture | None = None
+
+    def look(self) -> NetInterface:
+        """Take its MAC address from the kernel. Returns itself."""
+        self.mac = ":".join(f"{byte:02x}" for byte in self._asked().get(_IFLA_ADDRESS, b""))
+        return self
 
     @property
     def ip(self) -> str:

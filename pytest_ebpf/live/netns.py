@@ -103,7 +103,7 @@ class Netns:
     def interface(self, name: str) -> NetInterface:
         """An interface of the namespace by name. ``UsageError`` names those that there are."""
         place = find_interface(self.session, name, netns=self)
-        return NetInterface(self, name=name, index=place.index, mac=bytes(6))
+        return NetInterface(self, name=name, index=place.index).look()
 
     @property
     def interfaces(self) -> list[str]:

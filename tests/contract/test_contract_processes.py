@@ -202,11 +202,20 @@ def test_processes_that_left_their_group_end_with_the_scope(kernel: Kernel, run:
 def test_a_namespace_that_somebody_is_still_in_is_a_leak(kernel: Kernel, run: Run) -> None:
     scope = made(kernel.run([ScopeOpen("inner")])[0])
     space = made(kernel.run([NetNs(site="test_x.py:1")], scope=scope)[0])
-    process = made(run(Start(Spawn(("/bin/sleep", "100"), netns=space)))[0])
+    unknown = ("/usr/bin/env", "-i", *sh("setsid /bin/sleep 100 >/dev/null 2>&1 & echo $!"))
+    pid = int(check(run(Spawn(unknown, netns=space))[0], Exited).stdout)
     (leak,) = check(kernel.run([ScopeClose(scope)])[0], ScopeClosed).leaks
-    assert (leak.kind, leak.site) == ("netns", "test_x.py:1")
-    assert "(sleep)" in leak.held_by
-    run(Close(process))
+    assert (leak.kind, leak.id, leak.site) == ("netns", pid, "test_x.py:1")
+    assert f"process {pid} (" in leak.held_by
+    run(Spawn(sh(f"kill {pid}")))
+
+
+def test_a_process_of_a_scope_that_is_open_holds_no_namespace(kernel: Kernel, run: Run) -> None:
+    """It ends with its own scope, whichever of the two closes first."""
+    scope = made(kernel.run([ScopeOpen("inner")])[0])
+    space = made(kernel.run([NetNs()], scope=scope)[0])
+    run(Start(Spawn(("/bin/sleep", "100"), netns=space)))
+    assert kernel.run([ScopeClose(scope)]) == [ScopeClosed(())]
 
 
 def test_what_commands_mount_and_leave_is_a_leak(kernel: Kernel, run: Run) -> None:

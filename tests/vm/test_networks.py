@@ -71,7 +71,8 @@ def test_mtu_queues_and_names(bpf_netns: Any) -> None:
     assert queues
     assert "numtxqueues 4 numrxqueues 4" in bpf_netns.run(["ip", "-d", "link", "show", "left"], check=True).text
     assert bpf_netns.interfaces == ["lo", "left"]
-    assert bpf_netns.interface("left").index == pair.a.index
+    found = bpf_netns.interface("left")
+    assert (found.index, found.mac) == (pair.a.index, pair.a.mac)
     pair.delete()
     assert (bpf_netns.interfaces, pair.b.netns.interfaces) == (["lo"], ["lo"])
 
