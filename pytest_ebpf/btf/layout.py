@@ -55,14 +55,23 @@ def strip(btf: Btf, type_id: int) -> int:
     for _ in range(MAX_DEPTH):
         type_id = btf.resolve(type_id)
         found = btf.type(type_id)
-        if isinstance(found, Struct) and found.name and _WRAPPER.fullmatch(found.name):
-            inner = next((one.type for one in found.members if btf.size(one.type) == found.size), 0)
-        else:
-            inner = found.type if isinstance(found, Var) else 0
+        inner = found.type if isinstance(found, Var) else _wrapped(btf, type_id)
         if not inner:
             break
         type_id = inner
     return type_id
+
+
+def _wrapped(btf: Btf, type_id: int) -> int:
+    """What a wrapper of Rust's has in it, 0 for anything else. Worked out once: any number of fields may have it."""
+    found = btf.type(type_id)
+    if not isinstance(found, Struct) or not _WRAPPER.fullmatch(found.name):
+        return 0
+    key = ("wrapped", type_id)
+    if key not in btf.memo:
+        btf.memo[key] = next((one.type for one in found.members if btf.size(one.type) == found.size), 0)
+    inner: int = btf.memo[key]
+    return inner
 
 
 def scalar(btf: Btf, type_id: int) -> Scalar | None:

@@ -17,9 +17,10 @@ from pytest_ebpf.btf.types import Array, Kind, Struct, Var
 
 __all__ = ["plain_name", "rust_map_types"]
 
+_LONGEST = 512  # letters of a name that is taken apart; also how deep its brackets can be
 _ESCAPE = re.compile(r"_(20|26|28|29|2A|2C|3A|3B|3C|3E|5B|5D)_")
 _GENERIC = re.compile(r"(?P<name>\w+)<(?P<arguments>.*)>")
-_FIXED = re.compile(r"\[(?P<element>.+); (?P<count>[0-9]+)\]")
+_FIXED = re.compile(r"\[(?P<element>.+); (?P<count>[0-9]{1,9})\]")
 # Map of aya-ebpf -> (what its key is, its value): a number is that argument of the type, a name a type.
 _MAPS: Mapping[str, tuple[int | str, int | str]] = MappingProxyType(
     {
@@ -45,7 +46,8 @@ def rust_map_types(btf: Btf, name: str, *, sizes: tuple[int, int]) -> tuple[int,
     for variable in btf.find(name, Kind.VAR):
         found = btf.type(variable)
         struct = btf.type(found.type) if isinstance(found, Var) else None
-        match = _GENERIC.fullmatch(plain_name(struct.name)) if isinstance(struct, Struct) else None
+        short = isinstance(struct, Struct) and len(struct.name) <= _LONGEST
+        match = _GENERIC.fullmatch(plain_name(struct.name)) if short and isinstance(struct, Struct) else None
         if match and match["name"] in _MAPS:
             arguments = list(_split(match["arguments"]))
             words = [arguments[of] if isinstance(of, int) else of for of in _MAPS[match["name"]] if _has(arguments, of)]
@@ -76,11 +78,16 @@ def _find(btf: Btf, word: str, *, size: int) -> int:
     if fixed:
         count = int(fixed["count"])
         element = _find(btf, fixed["element"], size=size // count) if count and not size % count else 0
-        return next((at for at, one in btf if element and _is_array(one, of=element, count=count)), 0)
+        return _arrays(btf).get((element, count), 0) if element else 0
     last = word.rpartition("::")[2] if "<" not in word else ""
     found = [at for kind in _NAMED for at in btf.find(last, kind) if last and btf.size(at) == size]
     return found[0] if len(found) == 1 else 0
 
 
-def _is_array(found: object, *, of: int, count: int) -> bool:
-    return isinstance(found, Array) and found.type == of and found.nelems == count
+def _arrays(btf: Btf) -> dict[tuple[int, int], int]:
+    """(type of its elements, how many) -> id, of all arrays."""
+    if "arrays" not in btf.memo:
+        arrays = [(at, one) for at, one in btf if isinstance(one, Array)]
+        btf.memo["arrays"] = {(one.type, one.nelems): at for at, one in reversed(arrays)}
+    found: dict[tuple[int, int], int] = btf.memo["arrays"]
+    return found

@@ -58,6 +58,12 @@ def test_definitions_have_pinning_as_their_last_number() -> None:
         ("HashMap<u32>", (HASH, 4, 8), ("", "")),
         ("RingBuf", (27, 0, 0), ("", "")),
         ("Other<u32, u64>", (HASH, 4, 8), ("", "")),
+        # what no compiler writes
+        ("HashMap<u32, " + "[" * 150 + "u8" + "; 1]" * 150 + ">", (HASH, 4, 1), ("", "")),
+        ("HashMap<u32, [u8; " + "9" * 5000 + "]>", (HASH, 4, 8), ("", "")),
+        ("HashMap<u32, [u8; 0]>", (HASH, 4, 8), ("", "")),
+        ("HashMap<<<u32, u64>", (HASH, 4, 8), ("", "")),
+        ("HashMap<>", (HASH, 4, 8), ("", "")),
     ],
 )
 def test_maps_have_the_types_that_the_name_of_theirs_says(
