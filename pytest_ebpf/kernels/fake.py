@@ -42,6 +42,9 @@ _MADE_KINDS: dict[type[Any], str] = {
     o.ObjGet: "map",
     o.ObjById: "map",
     o.EnableStats: "stats",
+    o.SocketOpen: "socket",
+    o.SocketAccept: "socket",
+    o.PidFd: "pidfd",
 }
 _REAL: dict[type[Any], Callable[[Any, Batch], o.Result]] = {
     o.ScopeOpen: scope_open,

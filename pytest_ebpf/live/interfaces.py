@@ -60,11 +60,11 @@ def _index(session: Session, name: str, *, netns: Handle | None) -> int:
 
 
 def all_interfaces(session: Session, *, netns: Handle | None) -> dict[str, int]:
-    """Name -> ifindex."""
+    """Name -> ifindex; none where the kernel does not say."""
     message = request(_RTM_GETLINK, _IFINFO.pack(0, 0, 0, 0, 0), flags=DUMP)
-    answer = session.one(netlink_op(message, netns=netns), Data)
+    answer = session.attempt(netlink_op(message, netns=netns), Data)
     found: dict[str, int] = {}
-    for kind, body in messages(answer.data):
+    for kind, body in messages(answer.data) if isinstance(answer, Data) else ():
         if kind == _RTM_NEWLINK:
             name = attributes(body[_IFINFO.size :]).get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
             found[name] = _IFINFO.unpack_from(body)[2]

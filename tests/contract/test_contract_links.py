@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,6 +48,7 @@ from pytest_ebpf.agent.ops import (
     NetNs,
     ObjGet,
     ObjPin,
+    ObjUnpin,
     PerfAttach,
     PerfEventOpen,
     PointerAt,
@@ -210,6 +212,15 @@ def test_pins_outlive_handles(run: Run, bpffs: str) -> None:
     assert check(results[3], Made).handle.kind == "map"
     assert check(results[3], Made).handle.name == "kept"
     assert results[4] == Value(bytes(8))
+
+
+def test_a_pin_is_removed_and_nothing_else(run: Run, bpffs: str) -> None:
+    path = f"{bpffs}/short"
+    assert run(MapCreate(2, 4, 8, 1), ObjPin(Ref(0), path), ObjUnpin(path))[1:] == [Done(), Done()]
+    for no_pin, number in ((path, errno.ENOENT), ("/proc/self/status", errno.EPERM)):
+        (refused,) = run(ObjUnpin(no_pin))
+        assert isinstance(refused, Failed)
+        assert refused.errno in (number, errno.EACCES, errno.EINVAL)
 
 
 def test_pinned_programs_come_back_as_programs(run: Run, bpffs: str) -> None:

@@ -14,14 +14,19 @@ from pytest_ebpf.agent.ops import (
     Data,
     Done,
     Failed,
+    Handle,
     LinkCreate,
+    Made,
     MapCreate,
     Mount,
     Netlink,
     PerfAttach,
     PerfEventOpen,
+    ProgAttach,
+    ProgDetach,
     ProgLoad,
     ProgLoaded,
+    ProgQuery,
     RawTracepointOpen,
     ReadFile,
     Try,
@@ -36,6 +41,7 @@ from pytest_ebpf.obj.section_table import ROWS
 from pytest_ebpf.obj.sections import parse_section
 
 Make = Callable[..., tuple[Program, Session]]
+NO_LINKS = {LinkCreate: Failed("LinkCreate", errno.EINVAL, "invalid")}
 FILES = {
     "/sys/class/net/lo/ifindex": b"1\n",
     "/sys/kernel/tracing/trace_clock": b"[local]",
@@ -106,7 +112,7 @@ def test_a_link_ends_with_its_block(make: Make) -> None:
     [
         ("xdp", {}, r"p is a xdp program in section 'xdp': attach\(\) needs interface="),
         ("xdp", {"interface": "lo", "speed": 1}, r"attach\(\) takes no speed; it takes interface, mode"),
-        ("xdp", {"interface": "lo", "mode": "fast"}, "mode= is skb, native or offload, not 'fast'"),
+        ("xdp", {"interface": "lo", "mode": "fast"}, "mode= is one of skb, generic, .*, not 'fast'"),
         ("xdp", {"interface": "eth7"}, "kernel fake has no network interface 'eth7'"),
         ("xdp", {"interfac": "lo"}, r"takes no interfac \(did you mean interface\?\)"),
         ("kprobe/x", {"cookie": "y"}, "cookie= is a number of 64 bits without sign, not 'y'"),
@@ -126,7 +132,7 @@ def test_a_link_ends_with_its_block(make: Make) -> None:
         ("netfilter", {"family": "ipv4", "hook": "input", "priority": "x"}, "priority= is a number, not 'x'"),
         ("sk_msg", {"map": 1}, "map= is a loaded sockmap or sockhash, not 1"),
         ("tc", {"interface": "lo"}, r"attach\(\) needs direction="),
-        ("tc", {"interface": "lo", "direction": "up"}, "direction= is ingress or egress, not 'up'"),
+        ("tc", {"interface": "lo", "direction": "up"}, "direction= is one of ingress, egress, not 'up'"),
         ("kprobe", {}, r"attach\(\) needs function="),
         ("tracepoint", {"event": "sched_switch"}, "event= is 'category/name'"),
         ("cgroup/connect4", {}, r"attach\(\) needs cgroup="),
@@ -153,24 +159,81 @@ def test_tc_takes_tcx_where_there_is_one(make: Make) -> None:
 
 def test_tc_falls_back_to_clsact(make: Make) -> None:
     program, session = make(
-        "classifier", {LinkCreate: Failed("LinkCreate", errno.EINVAL, "invalid"), Netlink: Data(b"")}
+        "classifier", {**NO_LINKS, ProgQuery: Failed("ProgQuery", errno.EINVAL, "invalid"), Netlink: Data(b"")}
     )
     link = program.attach(interface="lo", direction="ingress")
     assert link.way == "clsact filter"
     qdisc, filter_ = sent(session, Netlink)
+    assert b"bpf\0" in filter_.request
     assert b"clsact" in qdisc.request
     (place,) = filter_.fds
     assert place.target == program.handle
     session.close()  # takes filter and qdisc off again
-    assert len(sent(session, Netlink)) == 4
+    # the filter; whether others hang on the qdisc, in two directions; the qdisc, and again with the session
+    assert [op.request[4] for op in sent(session, Netlink)[2:]] == [45, 46, 46, 37, 37]
     assert not link.attached
 
 
 def test_a_qdisc_that_was_there_stays(make: Make) -> None:
     answers = [Failed("Netlink", errno.EEXIST, "exists"), Data(b""), Data(b"")]
-    program, session = make("tc", {LinkCreate: Failed("LinkCreate", errno.EINVAL, ""), Netlink: answers})
+    program, session = make(
+        "tc", {**NO_LINKS, ProgQuery: Failed("ProgQuery", errno.EINVAL, "invalid"), Netlink: answers}
+    )
     program.attach(interface="lo", direction="ingress").detach()
     assert len(sent(session, Netlink)) == 3
+
+
+def test_xdp_falls_back_to_netlink(make: Make) -> None:
+    """Linux 5.4: no XDP links."""
+    program, session = make("xdp", {**NO_LINKS, Netlink: Data(b"")})
+    link = program.attach(interface="lo", mode="generic")
+    assert link.way == "xdp netlink"
+    assert not link.is_object
+    other, _ = make("xdp")
+    with pytest.raises(KernelCallError, match="earlier life"):
+        link.update(other)
+    link.detach()
+    put, _, off = sent(session, Netlink)
+    assert [place.target for place in put.fds + off.fds] == [program.handle, program.handle]
+
+
+def test_xdp_that_is_refused_for_another_reason_is_an_error(make: Make) -> None:
+    answers = [Failed("LinkCreate", errno.EINVAL, "too large"), Made(Handle(9, "b", "link"))]
+    program, session = make("xdp", {LinkCreate: answers})
+    with pytest.raises(KernelCallError, match="EINVAL"):
+        program.attach(interface="lo")
+    assert sent(session, Netlink) == []
+
+
+@pytest.mark.parametrize(
+    ("named", "flags"), [({}, [2]), ({"mode": "single"}, [0]), ({"mode": "override"}, [1]), ({"way": "attach"}, [2])]
+)
+def test_cgroup_without_links(make: Make, named: dict[str, object], flags: list[int]) -> None:
+    """Linux 5.4, or when asked for."""
+    program, session = make("cgroup/connect4", {**NO_LINKS, ProgAttach: Done(), ProgDetach: Done()})
+    link = program.attach(cgroup="/sys/fs/cgroup/x", **named)
+    assert link.way == "cgroup without link"
+    assert [op.flags for op in sent(session, ProgAttach)] == flags
+    link.update(program)
+    replaced = sent(session, ProgAttach)[-1]
+    assert (replaced.flags, replaced.replace) == ((6, program.handle) if flags == [2] else (flags[0], None))
+    session.close()
+    assert len(sent(session, ProgDetach)) == 1
+
+
+def test_where_a_program_goes_among_others(make: Make) -> None:
+    program, session = make("tcx/egress")
+    program.attach(interface="lo", before="all")
+    program.attach(interface="lo", after=program)
+    first, second = sent(session, LinkCreate)
+    assert (first.flags, second.flags) == (1 << 3, 1 << 4 | 1 << 5)
+    assert second.extra[:4] == program.id.to_bytes(4, "little")
+
+
+def test_what_goes_into_a_map_says_so(make: Make) -> None:
+    program, _ = make("xdp/devmap")
+    with pytest.raises(UsageError, match=r'entry of a devmap that has it: obj.maps\["m"\]\[0\] = {"ifindex": 3'):
+        program.attach(interface="lo")
 
 
 def test_a_taken_tcx_is_an_error_not_a_fallback(make: Make) -> None:
