@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import Any
 
 import pytest
@@ -102,6 +103,36 @@ def test_update_to_a_program_of_another_type(bpf: Bpf, netns: Handle) -> None:
         assert link.program.name == "xdp_drop"
         with pytest.raises(UsageError, match=r"update\(\) takes a loaded program"):
             link.update("xdp_pass")  # type: ignore[arg-type]
+
+
+def talk(bpf: Bpf) -> None:
+    """Send 50 kB over a connection that asks for the congestion control."""
+    server = bpf.socket("tcp").bind().listen()
+    client = bpf.socket("tcp").setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, value=b"pe_fixed")
+    peer = client.connect(server) and server.accept()
+    for _ in range(5):
+        client.send(bytes(10_000))
+        received = 0
+        while received < 10_000:
+            received += len(peer.recv())
+
+
+@pytest.mark.attach_kind("struct_ops", option="update")
+@pytest.mark.bpf_kernel(">=6.4")
+@pytest.mark.bpf_feature("btf")
+def test_a_table_takes_the_place_of_another(bpf: Bpf) -> None:
+    obj = bpf.load(BUILT / "congestion.bpf.o")
+    with obj.struct_ops["first"].attach() as link:
+        talk(bpf)
+        assert (obj.globals["largest"], obj.globals["acknowledged_by_second"]) == (4, 0)
+        link.update(obj.struct_ops["second"])
+        before = obj.globals["acknowledged"]
+        talk(bpf)
+        assert obj.globals["acknowledged_by_second"] > 0
+        assert obj.globals["acknowledged"] == before
+        assert link.program is obj.struct_ops["second"]
+    with pytest.raises(KernelCallError, match="ENOENT"):
+        talk(bpf)
 
 
 CYCLES = 1000
