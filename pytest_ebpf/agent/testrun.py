@@ -31,12 +31,12 @@ _CTX_ONLY = frozenset({ProgType.SYSCALL, ProgType.RAW_TRACEPOINT, ProgType.RAW_T
 class _Scratch:
     """The attribute and the buffers, kept from run to run."""
 
-    __slots__ = ("_bpf", "attr", "ctx", "data", "source", "words")
+    __slots__ = ("attr", "bpf", "ctx", "data", "source", "words")
 
     def __init__(self) -> None:
         self.attr = Memory(_ATTR.size)
         self.words = self.attr.view.cast("I")
-        self._bpf = bpf_prepared(Cmd.PROG_TEST_RUN, self.attr)
+        self.bpf = bpf_prepared(Cmd.PROG_TEST_RUN, self.attr)
         self.ctx = Memory(_CTX_ROOM)
         self.data = Memory(2 * _ROOM)
         self.source = Memory(_ROOM)
@@ -44,16 +44,17 @@ class _Scratch:
     def call(self) -> int:
         """The call, again when a signal interrupted it, at last with signals held back. Older kernels look for signals
         only after the run, so there an interrupted program has run once more than asked for. 0 or -errno."""
-        return 0 if self._bpf() >= 0 else self._again()
+        return 0 if self.bpf() >= 0 else self.again()
 
-    def _again(self) -> int:
+    def again(self) -> int:
+        """After a call that failed: the same as ``call``."""
         for _ in range(_RETRIES):
             if (errno := last_errno()) != EINTR:
                 return -errno
-            if self._bpf() >= 0:
+            if self.bpf() >= 0:
                 return 0
         with signals_held_back():
-            return 0 if self._bpf() >= 0 else -last_errno()
+            return 0 if self.bpf() >= 0 else -last_errno()
 
     def input(self, data: bytes) -> int:
         """The address of ``data``, copied in; 0 for none."""
@@ -205,15 +206,17 @@ def prog_run_many(op: ProgRunMany, batch: Batch) -> Result:
         attr.view, 0, entry.fd, 0, 0, room, source.address, out.address, 1, 0, len(op.ctx), 0,
         address_of(op.ctx), 0, op.flags, 0, 0,
     )  # fmt: skip
-    words, call, source_view, out_view = scratch.words, scratch.call, source.view, out.view
+    words, call, source_view, out_view = scratch.words, scratch.bpf, source.view, out.view
     retvals: list[int] = []
     packets: list[bytes] = []
     durations: list[int] = []
+    length = 0
     for packet in op.data:
-        words[_DATA_SIZE_IN] = length = len(packet)
+        if len(packet) != length:
+            words[_DATA_SIZE_IN] = length = len(packet)
         words[_DATA_SIZE_OUT] = room
         source_view[:length] = packet
-        if result := call():
+        if call() < 0 and (result := scratch.again()):
             return _failed("ProgRunMany", entry, result=result, where=f", packet {len(retvals)}")
         retvals.append(words[_RETVAL])
         packets.append(bytes(out_view[: words[_DATA_SIZE_OUT]]))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from itertools import accumulate, pairwise
 from operator import attrgetter
 from struct import Struct
 from typing import Any, get_args
@@ -110,6 +111,13 @@ class _Blobs:
         self.parts.append(data)
         return place
 
+    def add_all(self, many: tuple[bytes, ...]) -> list[Any]:
+        lengths = list(map(len, many))
+        place = [self.size, lengths]
+        self.size += sum(lengths)
+        self.parts += many
+        return place
+
 
 class _Shape:
     """How the values of one class are written and read."""
@@ -175,13 +183,15 @@ def _many_bytes(field: list[Any], blobs: memoryview) -> tuple[bytes, ...]:
 
 
 def _pieces(offset: int, lengths: list[Any], *, blobs: memoryview) -> list[bytes]:
-    pieces = []
-    for length in lengths:
-        if type(length) is not int or length < 0 or offset < 0 or offset + length > len(blobs):
-            raise WireError(f"no place in {len(blobs)} bytes: {offset}, {str(length)[:60]}")
-        pieces.append(bytes(blobs[offset : offset + length]))
-        offset += length
-    return pieces
+    if offset < 0 or (lengths and (set(map(type, lengths)) != {int} or min(lengths) < 0)):
+        raise WireError(f"no places of bytes: {offset}, {str(lengths)[:60]}")
+    total = sum(lengths)
+    if offset + total > len(blobs):
+        raise WireError(f"no place in {len(blobs)} bytes: {offset}, {str(lengths)[:60]}")
+    data = bytes(blobs[offset : offset + total])
+    if total and len(set(lengths)) == 1:  # as packets and records often are
+        return [piece for (piece,) in Struct(f"{lengths[0]}s").iter_unpack(data)]
+    return [data[start:end] for start, end in pairwise(accumulate(lengths, initial=0))]
 
 
 class Codec:
@@ -244,9 +254,11 @@ class Codec:
             self._written[kind] = self._shape(kind.__name__)
             return self._written[kind].row(value, blobs, write=self._write)
         if kind is tuple:
-            if value and all(type(item) is bytes for item in value):
-                offset = blobs.size
-                return [offset, [blobs.add(item)[1] for item in value]]
+            kinds = set(map(type, value))
+            if kinds == {bytes}:
+                return blobs.add_all(value)
+            if kinds <= _AS_IS:
+                return list(value)
             return [self._write(item, blobs) for item in value]
         return value
 
@@ -295,10 +307,13 @@ class Codec:
         parts = [inner.removesuffix(", ...")] if inner.endswith(", ...") else inner.split(", ")
         length = 0 if len(parts) == 1 else len(parts)
         each = [self.readers(part) for part in parts]
+        plain = {kind for kind, reader in each[0].items() if reader is None}
 
         def read(items: list[Any], blobs: memoryview) -> tuple[Any, ...]:
             if length and len(items) != length:
                 raise WireError(f"expected {length} items, got {len(items)}")
+            if not length and set(map(type, items)) <= plain:
+                return tuple(items)
             values = []
             for index, item in enumerate(items):
                 readers = each[index if length else 0]
