@@ -93,15 +93,23 @@ def leftovers(table: Table, scope: Entry, *, spaces: dict[str, Entry]) -> list[L
 
 
 def _end_strays(token: str) -> list[Leak]:
+    """A process that is being killed has no environment any more before it is gone."""
     deadline = time.monotonic() + _PATIENCE
-    while strays := _marked(token):
+    killed: set[int] = set()
+    while strays := [*_marked(token), *filter(_lives, killed)]:
         if time.monotonic() > deadline:
-            return [Leak("process", _name(pid), pid, "", "itself: SIGKILL did not end it") for pid in strays]
+            return [Leak("process", _name(pid), pid, "", "itself: SIGKILL did not end it") for pid in {*strays}]
         for pid in strays:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
+        killed.update(strays)
         time.sleep(0.005)
     return []
+
+
+def _lives(pid: int) -> bool:
+    state = read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return bool(state) and state[0] not in ("Z", "X")
 
 
 def _marked(token: str) -> list[int]:

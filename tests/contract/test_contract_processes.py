@@ -202,7 +202,7 @@ def test_processes_that_left_their_group_end_with_the_scope(kernel: Kernel, run:
 def test_a_namespace_that_somebody_is_still_in_is_a_leak(kernel: Kernel, run: Run) -> None:
     scope = made(kernel.run([ScopeOpen("inner")])[0])
     space = made(kernel.run([NetNs(site="test_x.py:1")], scope=scope)[0])
-    unknown = ("/usr/bin/env", "-i", *sh("setsid /bin/sleep 100 >/dev/null 2>&1 & echo $!"))
+    unknown = ("/usr/bin/env", "-i", *sh("setsid /bin/sleep 100 >/dev/null 2>&1 & echo $!; sleep 0.5"))
     pid = int(check(run(Spawn(unknown, netns=space))[0], Exited).stdout)
     (leak,) = check(kernel.run([ScopeClose(scope)])[0], ScopeClosed).leaks
     assert (leak.kind, leak.id, leak.site) == ("netns", pid, "test_x.py:1")
