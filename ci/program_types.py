@@ -114,7 +114,7 @@ def cell(lines: Sequence[Line], *, tests: dict[str, tuple[str, ...]], notes: Not
         return "works" + (", in part" + notes.refer([*reasons, *more]) if reasons or more else "")
     if reasons:
         return "not here" + notes.refer(reasons)
-    return f"needs Linux {releases[0]}" if releases else "older way" if absent else "not run"
+    return f"needs Linux {releases[0]}" if releases else "older way" if any(absent) else "not run"
 
 
 def escaped(text: str) -> str:

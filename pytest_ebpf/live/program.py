@@ -237,13 +237,14 @@ class Program:
         - xdp: ``interface`` (name or ifindex), ``mode`` ("skb", "native" or "offload"; default: the kernel's choice)
         - tc: ``interface``, ``direction`` ("ingress" or "egress", unless the section says), ``before`` or ``after``;
           or ``priority``, ``handle``, ``protocol``, ``classid`` of a clsact filter. netkit: ``interface``
-        - tracepoint: ``event`` ("sched/sched_process_exec"), ``cookie``; raw tracepoint: ``event``
-        - kprobe, kretprobe: ``function``, ``offset``, ``cookie``; fentry, fexit, tp_btf, LSM: nothing
-        - kprobe.multi, kprobe.session: ``function`` (a name, a pattern or a list), ``cookies``
+        - tracepoint: ``event`` ("sched/sched_process_exec"), ``cookie``; raw tracepoint: ``event``, ``cookie``
+        - kprobe, kretprobe: ``function``, ``offset``, ``cookie``; fentry, fexit, fsession, tp_btf, LSM: ``cookie``
+        - kprobe.multi, kprobe.session, fentry.multi: ``function`` (a name, a pattern or a list), ``cookies``
         - uprobe, uretprobe: ``binary``, ``symbol`` and/or ``offset``, ``pid``, ``cookie``
-        - uprobe.multi, uprobe.session: ``binary``, ``symbol`` (one or a list), ``cookies``, ``pid``
+        - uprobe.multi, uprobe.session: ``binary``, ``symbol`` (a name, a pattern or a list), ``cookies``, ``pid``
+        - usdt: ``binary``, ``provider``, ``name``, ``pid``, ``cookie``
         - perf_event: ``event`` ("cpu-clock", "raw:0x1a8"), ``period`` or ``frequency``, ``pid``, ``cpu``, ``inherit``
-        - iterators: ``map``, ``pid`` or ``tid``; the link has ``read()`` and ``text()``
+        - iterators: ``map``, ``cgroup`` and ``order``, ``pid`` or ``tid``; the link has ``read()`` and ``text()``
         - netfilter: ``family``, ``hook``, ``priority``, ``defrag``; sk_skb, sk_msg: ``map``
         - cgroup types: ``cgroup`` (from ``bpf.cgroup()``), ``mode``, ``before`` or ``after``
         - socket filters and sk_reuseport: ``socket`` (from ``bpf.socket()``), ``reuseport``
@@ -251,7 +252,8 @@ class Program:
         - sk_lookup, flow_dissector: ``netns`` (default: that of the test), which all with ``interface`` take too
 
         ``way`` asks for a link or for what older kernels have ("link", "netlink", "tcx", "clsact", "attach"); by
-        default it is the newest that the kernel knows. docs/attaching.md has the whole table.
+        default it is the newest that the kernel knows. docs/attaching.md and docs/attaching-tracing.md
+        have the whole tables.
 
         ``UsageError`` names an argument that is missing or unknown. The link ends with the test, or with ``detach()``.
         """

@@ -1,11 +1,12 @@
 """Attaching and detaching again and again leaves nothing behind, whatever is attached to whatever.
 
-Each kind is attached and detached 20 times, and 1,000 times in the test marked slow. Then there is no program, map,
+Each kind is attached and detached 20 times, and 1,000 times where PYTEST_EBPF_LONG is set. Then there is no program, map,
 link, queueing discipline, mount, pin or open file that was not there before. Runs on the host unless kernels are named.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -172,6 +173,7 @@ def test_twenty_times(bpf: Bpf, bpf_vm: Any, case: Case) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("PYTEST_EBPF_LONG" not in os.environ, reason="seconds to minutes a kind: set PYTEST_EBPF_LONG=1")
 @pytest.mark.parametrize("case", CASES)
 def test_a_thousand_times(bpf: Bpf, bpf_vm: Any, case: Case) -> None:
     cycle(bpf, bpf_vm, case, times=1000)
