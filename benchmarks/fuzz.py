@@ -33,6 +33,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/writers")]
 from every_kind import every_kind  # noqa: E402  # from the path just added
 from fuzz_cases import TooSlowError, btf_case, object_case, target_case  # noqa: E402
 from plan_facts import facts  # noqa: E402
+from rust_object import rust_object  # noqa: E402
 from sample_object import sample  # noqa: E402
 
 from pytest_ebpf.btf.parse import Btf, parse_btf  # noqa: E402
@@ -198,6 +199,7 @@ def _sample(name: str) -> bytes:
 
 def _objects(folders: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
     yield from (("writer, little endian", sample("little")), ("writer, big endian", sample("big")))
+    yield "writer, Rust", rust_object({"M": ("HashMap<u32, [u8; 32]>", (1, 4, 32, 16))})
     for folder in (str(ROOT / "sample_programs/built"), *folders):
         for path in sorted(path for path in Path(folder).rglob("*") if path.suffix in (".o", ".elf")):
             yield path.name, path.read_bytes()
