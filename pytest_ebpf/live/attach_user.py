@@ -30,11 +30,11 @@ _TARGET = re.compile(r"(?P<binary>.+):(?P<symbol>[^:+]+?)(?:\+(?P<offset>0x[0-9a
 def read_user_target(target: str) -> Mapping[str, object]:
     """What ``uprobe/binary:symbol+offset`` says, as arguments. A lone number is an offset in the file."""
     found = _TARGET.match(target)
-    if found is None:
-        return {"binary": target}
-    binary = found["binary"]
+    binary = found["binary"] if found else target
     if "/" in binary and not binary.startswith("/"):
         binary = f"/{binary}"  # aya-ebpf leaves out the first slash of a path; a kernel has no folder that it is in
+    if found is None:
+        return {"binary": binary}
     given: dict[str, object] = {"binary": binary}
     if re.fullmatch(r"0x[0-9a-fA-F]+|[0-9]+", found["symbol"]):
         return given | {"offset": int(found["symbol"], 0)}

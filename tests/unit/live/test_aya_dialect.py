@@ -16,7 +16,12 @@ RING = 27
 
 @pytest.mark.parametrize(
     ("target", "binary"),
-    [("bin/bash:readline", "/bin/bash"), ("/bin/bash:readline", "/bin/bash"), ("libc.so.6:malloc", "libc.so.6")],
+    [
+        ("bin/bash:readline", "/bin/bash"),
+        ("bin/bash", "/bin/bash"),
+        ("/bin/bash:readline", "/bin/bash"),
+        ("libc.so.6:malloc", "libc.so.6"),
+    ],
 )
 def test_paths_of_uprobes_lack_their_first_slash(target: str, binary: str) -> None:
     """``#[uprobe(path = "/bin/bash", function = "readline")]`` gives ``uprobe/bin/bash:readline``."""
