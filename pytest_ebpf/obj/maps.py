@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any
 
 from pytest_ebpf.btf.parse import Btf
@@ -129,12 +130,23 @@ def _definition(btf: Btf, type_id: int, *, name: str, is_inner: bool = False) ->
             if is_inner:
                 raise _BadMapError("maps nest two levels deep, not more")
             inner, slots_at = _inner(btf, member, name=name), member.bit_offset // 8
+        else:
+            raise _BadMapError(_unknown(member.name))
     if not fields.get("type"):
         raise _BadMapError("it has no __uint(type, …)")
     if slots_at >= 0:
         fields.setdefault("value_size", 4)  # an fd, whatever it holds
     _add_sizes(btf, fields)
     return _Declared(MapDef(name=name, inner=inner, section=MAPS_SECTION, **fields), slots_at)
+
+
+def _unknown(field: str) -> str:
+    """libbpf refuses such a map as well: a misspelt field would quietly be left at 0."""
+    fields = (*_NUMBERS, "key", "value", "values")
+    close = get_close_matches(field, fields, n=1)
+    return f"there is no field {field!r}; " + (
+        f"did you mean {close[0]}?" if close else f"it may have {', '.join(fields)}"
+    )
 
 
 def _number(btf: Btf, member: Member) -> int:

@@ -85,11 +85,13 @@ def test_ulong_fields_are_enums() -> None:
     assert maps.parse().map("arena").map_extra == 1 << 44
 
 
-def test_fields_nobody_knows_are_left_alone() -> None:
+def test_a_field_that_nobody_knows_costs_its_map_alone() -> None:
     maps = Maps()
     maps.add("m", {"type": HASH, "brand_new_field": 7}, key=maps.u32, value=maps.u32)
+    maps.add("other", {"type": HASH, "max_entries": 1}, key=maps.u32, value=maps.u32)
     obj = maps.parse()
-    assert (obj.map("m").key_size, obj.problems) == (4, ())
+    assert [found.name for found in obj.maps] == ["other"]
+    assert [(problem.symbol, "'brand_new_field'" in problem.message) for problem in obj.problems] == [("m", True)]
 
 
 def test_map_in_map_with_initial_slots() -> None:
@@ -150,6 +152,11 @@ def wrong_slot(maps: Maps) -> None:
 @pytest.mark.parametrize(
     ("make", "says"),
     [
+        (
+            lambda m: m.add("m", {"type": HASH, "max_entires": 1}),
+            "there is no field 'max_entires'; did you mean max_entries?",
+        ),
+        (lambda m: m.add("m", {"type": HASH, "zebra": 1}), "there is no field 'zebra'; it may have type, max_entries"),
         (lambda m: m.add("m", {"max_entries": 1}), "it has no __uint(type, …)"),
         (lambda m: m.add("m", {"type": HASH, "key_size": 8}, key=m.u32), "key_size is 8, but its type takes 4 bytes"),
         (lambda m: m.add("m", {"type": HASH}, value=m.btf.fwd("later")), "has no size"),
