@@ -149,4 +149,4 @@ def _added(table: Table, before: frozenset[tuple[str, str]]) -> Iterator[Leak]:
     ours = {(_KINDS.get(entry.kind, entry.kind), entry.handle.name) for entry in table}
     ours |= {("mount", f"/run/netns/{name}") for kind, name in ours if kind == "netns"}
     for kind, name in sorted(frozenset(_around()) - before - ours):
-        yield Leak(kind, name, 0, "", "nobody: a command of the test made it")
+        yield Leak(kind, name, 0, "")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pytest_ebpf.agent.ops import EnableStats, Failed, Made
+from pytest_ebpf.agent.ops import EnableStats, Failed, Handle, LinkCreate, Made, ProgLoad, ProgLoaded
 from pytest_ebpf.errors import UsageError
 from pytest_ebpf.live.buffers import as_bytes
 from pytest_ebpf.live.retvals import TC, XDP, render_retval
@@ -25,6 +25,8 @@ __all__ = ["PATHS", "BpfPath", "PathResult"]
 
 PATHS = ("test_run", "wire")
 _SCHED_CLS, _XDP = 3, 6  # enum bpf_prog_type
+_ATTACH_XDP, _NATIVE = 37, 1 << 2  # enum bpf_attach_type, XDP_FLAGS_DRV_MODE
+_PASS = bytes.fromhex("b7000000020000009500000000000000")  # mov64 r0, XDP_PASS; exit
 _GRACE = 0.02  # seconds from the end of a program to its packet's arrival, at most
 _STEP = 0.005
 _VLANS = (0x8100, 0x88A8)
@@ -86,7 +88,7 @@ class BpfPath:
         self.name = name
         self.mode = mode
         self._netns = netns
-        self._links: list[tuple[Program, Link]] = []
+        self._attached: list[_Attached] = []
         self._behind: dict[int, Capture] = {}
 
     def on(self, name: str) -> BpfPath:
@@ -124,8 +126,8 @@ class BpfPath:
 
     def close(self) -> None:
         """Take the program off."""
-        while self._links:
-            self._links.pop()[1].detach()
+        while self._attached:
+            self._attached.pop().link.detach()
 
     def _sent(self, program: Program, frame: bytes, *, timeout: float) -> PathResult:
         self._attach(program)
@@ -153,7 +155,7 @@ class BpfPath:
                 ran_at = now
             if now > deadline:
                 raise AssertionError(
-                    f"the packet did not reach {program.name} at {self._links[-1][1].where} within {timeout:g} s"
+                    f"the packet did not reach {program.name} at {self._attached[-1].link.where} within {timeout:g} s"
                 )
 
     def _places(self, program: Program, frame: bytes) -> tuple[_Place, ...]:
@@ -176,17 +178,32 @@ class BpfPath:
         return self._behind[kind]
 
     def _attach(self, program: Program) -> None:
-        if self._links and self._links[-1][0] is program and self._links[-1][1].attached:
-            return
+        for last in self._attached:
+            if last.program is program and last.mode == self.mode and last.link.attached:
+                return
         self.close()
         _ = self._counting
         if program.type_number == _XDP:
+            if self.mode == "native":
+                _ = self._receivers
             link = program.attach(interface=self.veth.b, mode=self.mode)
         elif _is_egress(program):
             link = program.attach(interface=self.veth.a, direction="egress")
         else:
             link = program.attach(interface=self.veth.b, direction="ingress")
-        self._links.append((program, link))
+        self._attached.append(_Attached(program, self.mode, link))
+
+    @cached_property
+    def _receivers(self) -> list[Handle]:
+        """Programs that pass everything, where packets come out: veth takes frames from another device's XDP only where
+        it has a program too (veth_xdp_xmit in drivers/net/veth.c)."""
+        session = self.veth.a.netns.session
+        loaded = session.one(ProgLoad(type=_XDP, insns=_PASS, license="GPL", name="pass", log_level=0), ProgLoaded)
+        ends = (self.veth.a, self._beside.b)
+        return [
+            session.make(LinkCreate(loaded.handle, _ATTACH_XDP, end.index, _NATIVE, netns=end.netns.handle))
+            for end in ends
+        ]
 
     @cached_property
     def _counting(self) -> bool:
@@ -198,6 +215,12 @@ class BpfPath:
 
     def __repr__(self) -> str:
         return f"<BpfPath {self.name}>"
+
+
+class _Attached(NamedTuple):
+    program: Program
+    mode: str
+    link: Link
 
 
 class _Place(NamedTuple):

@@ -247,10 +247,12 @@ def test_paths_agree(bpf: Any, bpf_path: Any) -> None:
 
 def test_a_native_path(bpf: Any, bpf_path: Any) -> None:
     obj = bpf.load(VERDICTS)
-    for verdict in (XDP.PASS, XDP.DROP):
-        obj.globals["verdict"] = verdict
-        bpf_path.mode = "native"
-        assert bpf_path.run(obj["any_xdp"], PACKET).verdict == verdict
+    obj.globals["target"] = bpf_path.out.index
+    for mode in ("native", "skb", "native"):
+        bpf_path.mode = mode
+        for verdict in (XDP.PASS, XDP.DROP, XDP.TX, XDP.REDIRECT):
+            obj.globals["verdict"] = verdict
+            assert bpf_path.run(obj["any_xdp"], PACKET).verdict == verdict
 
 
 def test_what_has_no_path(bpf: Any, bpf_path: Any) -> None:
