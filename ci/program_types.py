@@ -166,6 +166,7 @@ def place(row: tuple[str, str]) -> tuple[int, str, str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", type=Path, help="render this record instead of running the tests")
+    parser.add_argument("--check", action="store_true", help="leave the page as it is")
     parser.add_argument("--kernels", default=KERNELS)
     parser.add_argument("arguments", nargs="*", help="for pytest, after --")
     asked = parser.parse_args()
@@ -175,7 +176,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "record"
         status = run_tests(record, kernels=asked.kernels, arguments=asked.arguments)
-        if record.exists():
+        if record.exists() and not asked.check:
             PAGE.write_text(render(read_record(record)))
     return status
 

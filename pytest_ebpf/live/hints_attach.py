@@ -31,7 +31,17 @@ _LINKS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "FLOW_DISSECTOR": ("netns_link", "Links on network namespaces"),
         "LSM_CGROUP": ("lsm_cgroup", "LSM programs on cgroups"),
         "SK_MSG_VERDICT": ("sockmap_link", "Links on socket maps"),
+        "SK_SKB_STREAM_PARSER": ("sockmap_link", "Links on socket maps"),
+        "SK_SKB_STREAM_VERDICT": ("sockmap_link", "Links on socket maps"),
+        "SK_SKB_VERDICT": ("sockmap_link", "Links on socket maps"),
         "TRACE_ITER": ("iter", "Iterators"),
+    }
+)
+_INSTEAD: Mapping[str, str] = MappingProxyType(
+    {
+        "kprobe_multi": "attach a kprobe to each function",
+        "kprobe_session": "use a kprobe and a kretprobe",
+        "uprobe_session": "use a uprobe and a uretprobe",
     }
 )
 _UNKNOWN = (errno.EINVAL, errno.EOPNOTSUPP, 524, errno.E2BIG)
@@ -46,7 +56,9 @@ def lacks_attach_type(case: Case, number: int) -> str:
     """What ``lacks`` says of this attach type (enum bpf_attach_type), "" where there is no probe of its own."""
     name = ATTACH_TYPES[number] if number < len(ATTACH_TYPES) else ""
     known = ("cgroup_link", "Links on cgroups") if name.startswith("CGROUP_") else _LINKS.get(name)
-    return lacks(case, feature=f"attach:{known[0]}", what=known[1]) if known else ""
+    if not known:
+        return ""
+    return lacks(case, feature=f"attach:{known[0]}", what=known[1], instead=_INSTEAD.get(known[0], ""))
 
 
 def _no_trampoline(case: Case) -> str:

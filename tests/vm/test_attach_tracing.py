@@ -407,6 +407,22 @@ def test_attached_again_after_a_detach(bpf: Bpf) -> None:
         program.attach().detach()
 
 
+@pytest.mark.bpf_kernel("<6.10")
+@pytest.mark.bpf_feature("kprobe")
+def test_links_that_an_older_kernel_does_not_know(bpf: Bpf) -> None:
+    """Since when there are such, what this kernel is, and what to use instead."""
+    program, _ = load(bpf, "kprobe_both_ends")
+    with pytest.raises(KernelCallError) as error:
+        program.attach()
+    for words in ("kprobe.session links came with Linux 6.10", "this kernel is", "a kprobe and a kretprobe"):
+        assert words in error.value.hint
+    many, _ = load(bpf, "kretprobe_many")
+    with pytest.raises(KernelCallError) as refused:
+        many.attach(function=TARGET)
+    assert "kprobe.multi links" in refused.value.hint
+    assert "kprobe to each function" in refused.value.hint
+
+
 @pytest.mark.bpf_kernel("<5.15")
 @pytest.mark.bpf_feature("fentry")
 def test_an_old_kernel_says_since_when_there_are_cookies(bpf: Bpf) -> None:

@@ -1,7 +1,8 @@
 """Attaching and detaching again and again leaves nothing behind, whatever is attached to whatever.
 
-Each kind is attached and detached 20 times, and 1,000 times where PYTEST_EBPF_LONG is set. Then there is no program, map,
-link, queueing discipline, mount, pin or open file that was not there before. Runs on the host unless kernels are named.
+Each kind is attached and detached 20 times, and 1,000 times where PYTEST_EBPF_LONG is set. Then there is no program,
+map, link, queueing discipline, mount, pin or open file that was not there before. Runs on the host unless kernels are
+named.
 """
 
 from __future__ import annotations
