@@ -112,7 +112,7 @@ def _kind(error: EbpfError) -> str:
     """The class of the error, or "causeless": an errno is no cause."""
     reasons = [error.hint]
     if isinstance(error, ProgramRejected):
-        reasons.append(error.log.error)
+        reasons += [error.log.error, *error.log.notes]
     elif isinstance(error, KernelCallError):
         reasons.append(error.log)
     elif not isinstance(error, HarnessError):
