@@ -25,7 +25,7 @@ from pytest_ebpf.agent.ops import (
 )
 from pytest_ebpf.errors import PlanError, ProgramRejected
 from pytest_ebpf.obj.insn import PSEUDO_CALL
-from pytest_ebpf.verifier.expect import check
+from pytest_ebpf.verifier.expect import check, check_log
 from pytest_ebpf.verifier.tag_spec import ANY_VALUE
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.obj.insn import Insn
     from pytest_ebpf.obj.object import ObjectFile
     from pytest_ebpf.plan.load_plan import Plan
-    from pytest_ebpf.verifier.expect import Wanted
+    from pytest_ebpf.verifier.expect import Checked, Wanted
     from pytest_ebpf.verifier.tag_spec import Expectation, TestSpec
 
 __all__ = ["ExpectationFailed", "NotApplicable", "Trial", "try_program"]
@@ -181,7 +181,7 @@ def _load(session: Session, trial: Trial, *, cache: LoadCache) -> Loaded | None:
             _fail(trial, f"the auxiliary program {error.program} was rejected: {error}", log=error.log.text)
         if not expectation.rejected:
             _fail(trial, f"expected to load, but rejected: {error}", log=error.log.text)
-        _check_log(trial, error.log.text)
+        _check_log(trial, error.log.text, silent=str(error))
         return None
     log = loaded[trial.spec.program].log.text
     if expectation.rejected:
@@ -243,14 +243,21 @@ def _is_unpriv_map(op: Op) -> bool:
     return not (op.type in _SEEDED and op.flags & _ZERO_SEED)
 
 
-def _check_log(trial: Trial, log: str) -> None:
-    _compare(trial, log, wanted=trial.expectation.messages, what="verifier log")
+def _check_log(trial: Trial, log: str, *, silent: str = "") -> None:
+    """``silent``: the kernel's refusal, which is all there is when it wrote nothing."""
+    checked = check_log(log, trial.expectation.messages)
+    if not checked.ok and not log.strip() and silent:
+        raise ExpectationFailed(f"{silent}\n{checked}") from None
+    _require(trial, checked, text=log)
 
 
 def _compare(trial: Trial, text: str, *, wanted: Sequence[Wanted], what: str) -> None:
-    checked = check(text, wanted, what=what)
+    _require(trial, check(text, wanted, what=what), text=text)
+
+
+def _require(trial: Trial, checked: Checked, *, text: str) -> None:
     if not checked.ok:
-        raise ExpectationFailed(str(checked), sections=((f"{what}: {trial.spec.program}", text),))
+        raise ExpectationFailed(str(checked), sections=((f"{checked.what}: {trial.spec.program}", text),))
 
 
 def _fail(trial: Trial, message: str, *, log: str) -> NoReturn:

@@ -63,7 +63,7 @@ class Rejects:
         if self._errno is not None and error.errno_name != self._errno:
             raise AssertionError(f"rejected with {error.errno_name}, expected {self._errno}: {error}") from None
         text = error.log.text if error.log.text.strip() else error.message
-        checked = require(text, self._patterns, not_=self._not, what="verifier log")
+        checked = require(text, self._patterns, not_=self._not)
         if not checked.ok:
             raise AssertionError(f"{error.program} was rejected for another reason: {checked}") from None
         found = error.log.rejection

@@ -19,6 +19,7 @@ from pytest_ebpf.agent.ops import (
     Ref,
     Result,
     Try,
+    Unprivileged,
 )
 from pytest_ebpf.live.session import Session
 
@@ -60,7 +61,9 @@ class Reload:
     which source line an instruction is of."""
 
     def __init__(self, op: Op, results: Sequence[Result], *, line_info: Sequence[LineInfo]) -> None:
-        self._op = op.op if isinstance(op, Try) else op
+        while isinstance(op, Try | Unprivileged):
+            op = op.op
+        self._op = op
         self._results = results
         self.line_info = tuple(line_info)
 

@@ -79,6 +79,17 @@ def test_nearest_line_is_told_as_too_early() -> None:
     assert "nearest, but not below the expectation above" in said
 
 
+def test_liveness_marks_are_no_matter_where_the_kernel_has_none() -> None:
+    old, new = "5: (b7) r0 = 1 ; R0_w=1 fp-8_w=0\n", "5: (b7) r0 = 1 ; R0=1 fp-8=0\n"
+    for text in (old, new):
+        assert require(text, ["r0 = 1", "R0_w=1", "fp-8_w=0"]).ok
+        assert parse_log(text, log_level=2).expect("R0_w=1 fp-8_w=0").ok
+    with pytest.raises(AssertionError, match="EXPECTED"):
+        parse_log(old, log_level=2).expect("R0=1")
+    with pytest.raises(AssertionError, match='"R0_w=2"'):
+        parse_log(new, log_level=2).expect("R0_w=2")
+
+
 def test_log_expect() -> None:
     log = parse_log(LOG, log_level=2)
     assert [row.number for row in log.expect("invalid access", next_line("R1 offset")).rows] == [3, 4]
