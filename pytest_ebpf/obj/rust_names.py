@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from pytest_ebpf.btf.parse import Btf
-from pytest_ebpf.btf.types import Array, Kind, Struct, Var
+from pytest_ebpf.btf.types import Array, Enum, Float, Int, Kind, Struct, Var
 
 __all__ = ["plain_name", "rust_map_types"]
 
@@ -32,7 +32,7 @@ _MAPS: Mapping[str, tuple[int | str, int | str]] = MappingProxyType(
         "PerCpuArray": ("u32", 0),
     }
 )
-_NAMED = (Kind.INT, Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.FLOAT)
+_NAMED = (Int, Struct, Enum, Float)
 
 
 def plain_name(name: str) -> str:
@@ -80,7 +80,7 @@ def _find(btf: Btf, word: str, *, size: int) -> int:
         element = _find(btf, fixed["element"], size=size // count) if count and not size % count else 0
         return _arrays(btf).get((element, count), 0) if element else 0
     last = word.rpartition("::")[2] if "<" not in word else ""
-    found = [at for kind in _NAMED for at in btf.find(last, kind) if last and btf.size(at) == size]
+    found = [at for at in btf.find(last) if last and isinstance(btf.type(at), _NAMED) and btf.size(at) == size]
     return found[0] if len(found) == 1 else 0
 
 
