@@ -11,7 +11,7 @@ from pytest_ebpf.live.runs import PacketRuns, RunInput, RunResult, plan_many, pl
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.testrun import type_name
 from pytest_ebpf.live.values import Shape
-from pytest_ebpf.verifier.log import VerifierLog, VerifierStats, parse_log
+from pytest_ebpf.verifier.log import VerifierLog, VerifierStats, parse_log, parse_stats
 
 if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
@@ -82,7 +82,7 @@ class Program:
     @cached_property
     def stats(self) -> VerifierStats:
         """What verification cost; ``insns`` is the kernel's own count also where there is no log."""
-        stats = self.log.stats
+        stats = parse_stats(self._loaded.log.decode(errors="replace"))
         if stats.insns is None and self._loaded.verified_insns:
             from dataclasses import replace
 
