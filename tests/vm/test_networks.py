@@ -42,6 +42,8 @@ def test_sniffing_for_some(bpf_veth: Any) -> None:
         assert len(seen.take(count=COPIES)) == COPIES
         assert seen.lost == 0
     assert len(bpf_veth.sniff(count=COPIES)) == COPIES
+    bpf_veth.send(*[PACKET] * 2000)
+    assert bpf_veth.b.capture().frames(count=2000) == [bytes(PACKET)] * 2000
 
 
 def test_what_cannot_be_sniffed_or_sent(bpf_veth: Any) -> None:
