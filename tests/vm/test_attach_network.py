@@ -206,6 +206,14 @@ def test_tcx_programs_in_the_order_asked_for(bpf: Bpf, netns: Handle) -> None:
 
 
 @pytest.mark.bpf_kernel("<6.6")
+def test_tcx_asked_for_where_there_is_none(bpf: Bpf, netns: Handle) -> None:
+    program = bpf.load(OBJECT, only=["tc_shot"])["tc_shot"]
+    with pytest.raises(KernelCallError) as error:
+        program.attach(interface="lo", netns=netns, way="tcx")
+    assert "TCX links came with Linux 6.6; this kernel is" in error.value.hint
+
+
+@pytest.mark.bpf_kernel("<6.6")
 def test_order_without_tcx_says_what_there_is(bpf: Bpf, netns: Handle) -> None:
     program = bpf.load(OBJECT, only=["tc_shot"])["tc_shot"]
     with pytest.raises(PlanError, match=r"came with Linux 6\.6") as error:

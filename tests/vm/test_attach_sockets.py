@@ -142,6 +142,14 @@ def test_a_role_given_when_attached(bpf: Bpf, way: str) -> None:
         obj["any_role"].attach(map=table, role="parser")
 
 
+@pytest.mark.bpf_kernel("<6.10")
+def test_a_link_asked_for_where_there_is_none(bpf: Bpf) -> None:
+    obj = bpf.load(OBJECT, only=["any_role"])
+    with pytest.raises(KernelCallError) as error:
+        obj["any_role"].attach(map=obj.maps["listening"], way="link")
+    assert "Links on socket maps came with Linux 6.10; this kernel is" in error.value.hint
+
+
 @pytest.mark.attach_kind("sk_msg", option="link and update")
 @pytest.mark.parametrize("way", ["attach", pytest.param("link", marks=pytest.mark.bpf_kernel(">=6.10"))])
 def test_what_is_sent_is_judged(bpf: Bpf, way: str) -> None:
