@@ -34,7 +34,7 @@ def test_examples_are_python(code: str) -> None:
 def test_examples_that_are_tests_pass(code: str, pytester: pytest.Pytester) -> None:
     pytester.makeini(f"[pytest]\nbpf_object_dirs = {ROOT / 'sample_programs/built'}")
     pytester.makepyfile(code if "import pytest\n" in code else f"import pytest\n{code}")
-    outcomes = pytester.runpytest("--bpf-kernels=host").parseoutcomes()
+    outcomes = pytester.runpytest("--bpf-kernels=host", "--bpf-update=new").parseoutcomes()
     expected = code.count("def test_") + len(re.findall(r"def test_.*\bbpf_path\b", code))  # which runs a test twice
     assert outcomes.get("passed", 0) + outcomes.get("skipped", 0) == expected, outcomes
     assert outcomes.get("passed", 0) > 0, "an example that is skipped shows nothing"
