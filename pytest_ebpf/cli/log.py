@@ -42,7 +42,8 @@ def explain(files: tuple[BinaryIO, ...], as_json: bool) -> None:
         click.get_current_context().color = False
     rows: list[dict[str, Any]] = []
     for file in files:
-        name = "-" if file.name == "<stdin>" else file.name
+        name = getattr(file, "name", "<stdin>")
+        name = "-" if name == "<stdin>" else name
         text = _read_end(file)
         for found in unwrap(text):
             row, words = _explained(name, found)

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from pytest_ebpf.verifier.classes import CLASSES
 from pytest_ebpf.verifier.log import VerifierLog
-from pytest_ebpf.verifier.rules import find_rule
+from pytest_ebpf.verifier.rule import Rule
+from pytest_ebpf.verifier.rules import RULES, find_rule
 
 __all__ = ["Rejection", "classify"]
+
+_NEAR = 20_000  # characters before the end of the log in which a register's last state is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ def classify(log: VerifierLog) -> Rejection | None:
     found = find_rule(messages)
     if found is None:
         return _without_rule(log, messages)
-    rule, match = found
+    rule, match = _refined(log, rule=found[0]), found[1]
     fields = {name: text for name, text in match.groupdict().items() if text is not None}
     cls = CLASSES[rule.cls]
     return Rejection(
@@ -57,6 +60,17 @@ def classify(log: VerifierLog) -> Rejection | None:
         fields=tuple(fields.items()),
         advice=rule.advice or cls.advice,
     )
+
+
+def _refined(log: VerifierLog, *, rule: Rule) -> Rule:
+    """Since 7.1 "outside of the allowed memory range" is said of packets too; where that is all that is said, the
+    register's last state in the trace tells what it points to."""
+    if rule.id != "outside-range" or not log.messages:
+        return rule
+    register = log.messages[0].partition(" ")[0]
+    states = re.findall(rf"\b{register}(?:_\w+)?=(\w+)", log.text[-_NEAR:])
+    packet = bool(states) and states[-1].startswith("pkt")
+    return next(one for one in RULES if one.id == "packet-outside") if packet else rule
 
 
 def _fill(headline: str, fields: dict[str, str]) -> str:

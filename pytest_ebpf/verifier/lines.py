@@ -70,7 +70,7 @@ _SUBPROG = (
 )
 _LIVENESS = (
     r"Live regs before insn:| +(?:\d+ +)?\d+: [0-9.]{10} \(|SCC (?:enter|exit|backedge)"
-    r"|\(\d+\) (?:frame \d|live stack)|\(\d+\) .*live stack"
+    r"|\([\d,]+\) (?:frame \d|live stack)"
 )
 _ANALYSIS = r"topo_order\[|subprog#\d+[: ]|stack use/def| +\d+: \([0-9a-f]{2}\) | +(?:use|def|at|call):"
 _STATISTIC = (

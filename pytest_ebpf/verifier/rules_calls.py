@@ -50,7 +50,7 @@ CALL_RULES: tuple[Rule, ...] = (
     Rule(
         "arg-kfunc-type",
         "helper-arg",
-        rf"kernel function (?P<func>\S+) args?#\d+ (?P<what>.*)|{_ARG} pointer type .* must point to .*"
+        rf"kernel function (?P<func>\S+) (?:args?#\d+|R\d+) (?P<what>.*)|{_ARG} pointer type .* must point to .*"
         rf"|{_ARG.replace('arg>', 'arg2>')} (?:expected|expects) pointer to (?P<want>(?!func|stack or|an iterator"
         rf"|allocated).*)"
         r"|(?:arg#\d+|R\d+) is \S+ expected .* or socket|(?:arg#\d+|R\d+) has type .*, expected .*",

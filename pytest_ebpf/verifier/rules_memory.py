@@ -86,12 +86,19 @@ MEMORY_RULES: tuple[Rule, ...] = (
     Rule(
         "struct-access",
         "bad-pointer",
-        r"access beyond (?:struct|the end of member) (?P<what>.*)|cannot access ptr member (?P<what2>.*)"
+        r"access beyond (?:struct|the end of member) (?P<what>.*)"
         r"|(?:Type '|struct )\S+ (?:is not a struct|doesn't have field at offset).*|field \S+ doesn't have size.*"
         r"|FWD .*|direct access to \S+ is disallowed",
         "the access does not fit the type of the kernel object",
         advice="The types the program was built with differ from this kernel's: read with BPF_CORE_READ(), guard with "
         "bpf_core_field_exists().",
+    ),
+    Rule(
+        "struct-member",
+        "bad-pointer",
+        r"cannot access ptr member (?P<what>.*)",
+        "the access does not fit the type of the kernel object: {what}",
+        second=True,
     ),
     Rule(
         "release-offset",
@@ -244,7 +251,7 @@ MEMORY_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "mem-field",
-        "memory-bounds",
+        "bad-pointer",
         rf"{_REG} invalid (?!mem access)(?P<what>\S+) access off=(?P<off>-?\d+) size=(?P<size>\d+)",
         "{size} bytes at offset {off} of {reg} ({what}) may not be accessed",
     ),

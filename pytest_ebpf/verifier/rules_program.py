@@ -87,7 +87,7 @@ PROGRAM_RULES: tuple[Rule, ...] = (
     Rule(
         "jump-out",
         "bad-code",
-        r"jump out of range from insn (?P<at>\d+) to (?P<to>\d+)|jump into the middle of ldimm64|invalid insn idx"
+        r"jump out of range from insn (?P<at>\d+) to (?P<to>-?\d+)|jump into the middle of ldimm64|invalid insn idx"
         r"|indirect jump out of range|.*jump table",
         "a jump leads out of its function, or into the middle of an instruction",
     ),

@@ -191,7 +191,7 @@ class Trace:
         """Lines that neither a shape nor a rule knows. They are kept; here they are to be counted and looked at."""
         from pytest_ebpf.verifier.rules import matches
 
-        messages = [self.lines[at] for at in self.at(Kind.MESSAGE, Kind.QUOTE)]
+        messages = [self.lines[at] for at in self.at(Kind.MESSAGE)]
         looked_at, rest = messages[:_MOST_MESSAGES], messages[_MOST_MESSAGES:]
         known = (next(matches(line.strip()), None) is not None or "processed " in line for line in looked_at)
         return (*(line for line, told in zip(looked_at, known, strict=True) if not told), *rest)
