@@ -15,7 +15,15 @@ from pytest_ebpf.errors import ObjectError
 if TYPE_CHECKING:
     from elftools.elf.elffile import ELFFile
 
-__all__ = ["find_library", "find_symbol", "function_places", "functions_by_place", "match_symbols", "place_in_file"]
+__all__ = [
+    "find_library",
+    "find_symbol",
+    "function_places",
+    "functions_by_place",
+    "match_symbols",
+    "place_in_file",
+    "readable_elf",
+]
 
 _FUNC, _GNU_IFUNC = 2, 10  # STT_*
 _CACHE_MAGIC = b"glibc-ld.so.cache1.1"
@@ -33,7 +41,7 @@ def find_symbol(data: bytes, symbol: str, *, path: str) -> int:
 
 def function_places(data: bytes, symbols: Sequence[str], *, path: str) -> tuple[int, ...]:
     """``find_symbol`` of several, the file being read once."""
-    with _readable(path):
+    with readable_elf(path):
         file = _elf(data)
         functions = _functions(file, data)
         named = [_versioned(file, data, symbol=each) if "@" in each else functions.get(each) for each in symbols]
@@ -47,7 +55,7 @@ def function_places(data: bytes, symbols: Sequence[str], *, path: str) -> tuple[
 
 def match_symbols(data: bytes, pattern: str, *, path: str) -> tuple[str, ...]:
     """The functions of an ELF file whose names fit a pattern ("SSL_*"), one name per place. ``ObjectError``: none."""
-    with _readable(path):
+    with readable_elf(path):
         functions = _functions(_elf(data), data)
     by_place = {place: name for name, place in functions.items() if fnmatchcase(name, pattern)}
     if not by_place:
@@ -59,7 +67,7 @@ def match_symbols(data: bytes, pattern: str, *, path: str) -> tuple[str, ...]:
 
 def functions_by_place(data: bytes, *, path: str) -> list[tuple[int, str]]:
     """(place in the file, name) of every function, in order. ``ObjectError``: no ELF file."""
-    with _readable(path):
+    with readable_elf(path):
         file = _elf(data)
         segments = [(one["p_vaddr"], one["p_filesz"], one["p_offset"]) for one in file.iter_segments("PT_LOAD")]
         return sorted(
@@ -77,13 +85,14 @@ def _elf(data: bytes) -> ELFFile:
 
 
 @contextmanager
-def _readable(path: str) -> Iterator[None]:
-    from elftools.common.exceptions import ELFError
-
+def readable_elf(path: str, *, what: str = "it is no program or library", section: str = "") -> Iterator[None]:
+    """``ObjectError`` with ``what`` for whatever goes wrong in reading an ELF file."""
     try:
         yield
-    except (ELFError, struct.error, ValueError, KeyError) as error:
-        raise ObjectError(f"it is no program or library: {error}", path=path) from error
+    except ObjectError:
+        raise
+    except Exception as error:  # pyelftools trusts what it reads: damaged files end in errors of many types
+        raise ObjectError(f"{what}: {error or type(error).__name__}", path=path, section=section) from error
 
 
 def find_library(cache: bytes, name: str, *, wide: bool = True) -> str:

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.errors import ObjectError
-from pytest_ebpf.obj.executables import place_in_file
+from pytest_ebpf.obj.executables import place_in_file, readable_elf
 
 if TYPE_CHECKING:
     from elftools.elf.elffile import ELFFile
@@ -61,10 +61,9 @@ class UsdtProbe:
 
 def read_usdt(data: bytes, *, path: str) -> tuple[UsdtProbe, ...]:
     """Every probe of an ELF file; () for one that has none. ``ObjectError``: it is no ELF file, or is damaged."""
-    from elftools.common.exceptions import ELFError
     from elftools.elf.elffile import ELFFile
 
-    try:
+    with readable_elf(path, what="its USDT probes cannot be read", section=".note.stapsdt"):
         file = ELFFile(BytesIO(data))
         section = file.get_section_by_name(".note.stapsdt")
         if section is None:
@@ -72,8 +71,6 @@ def read_usdt(data: bytes, *, path: str) -> tuple[UsdtProbe, ...]:
         base = file.get_section_by_name(".stapsdt.base")
         moved = base["sh_addr"] if base is not None else 0
         return tuple(_probe(file, desc, moved=moved) for desc in _notes(section.data(), path=path))
-    except (ELFError, struct.error, ValueError, KeyError) as error:
-        raise ObjectError(f"its USDT probes cannot be read: {error}", path=path, section=".note.stapsdt") from error
 
 
 def _notes(data: bytes, *, path: str) -> Iterator[bytes]:
