@@ -62,6 +62,7 @@ def test_other_objects_in_a_tree_do_nothing(pytester: pytest.Pytester, objects: 
     objects("config", "reject_packet_bounds")
     (pytester.path / "text.bpf.o").write_text("comment:test_expect_success")
     (pytester.path / "empty.o").write_bytes(b"")
+    (pytester.path / "nothing_in_here").mkdir()
     (pytester.path / "x86.o").write_bytes(b"\x7fELF\x02\x01\x01" + bytes(9) + b"\1\0\x3e\0" + b"comment:test_retval=1")
     result = pytester.runpytest("--collect-only", "-q")
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
@@ -214,3 +215,29 @@ def test_the_unprivileged_load_is_skipped_where_there_is_none(pytester: pytest.P
     result.assert_outcomes(passed=int(allowed), skipped=int(not allowed), deselected=6)
     if not allowed:
         result.stdout.fnmatch_lines(["SKIPPED*unprivileged users load no programs*"])
+
+
+@pytest.mark.slow
+def test_guests(pytester: pytest.Pytester, objects: Objects, tagged: Callable[[str], Path]) -> None:
+    """A guest lets the unprivileged load, and is put back; a newer one has streams. Each has its own items."""
+    objects("verifier_expectations")
+    tagged("tags_streams")
+    pytester.makepyfile(
+        test_after="""
+        def test_the_switch_is_back(bpf_vm):
+            assert bpf_vm.read_file("/proc/sys/kernel/unprivileged_bpf_disabled").strip() == b"2"
+        """
+    )
+    result = pytester.runpytest_subprocess("--bpf-kernels=6.1,7.2", "-v")
+    result.stdout.fnmatch_lines_random(
+        [
+            "*returns_an_address @unpriv[[]6.1] PASSED*",
+            "*has_the_tai_clock[[]7.2] PASSED*",
+            "*spins_until_stopped[[]7.2] PASSED*",
+            "*says_nothing[[]7.2] FAILED*",
+            "*says_nothing: the stream 1 (output) is not what was expected (0 of 1 expectations met):",
+            "*test_the_switch_is_back[[]6.1] PASSED*",
+            "*test_the_switch_is_back[[]7.2] PASSED*",
+        ]
+    )
+    result.assert_outcomes(passed=15, failed=1, skipped=1)  # no kernel here is old enough for one program
