@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import struct
+import warnings
 from collections.abc import Callable
 
 from pytest_ebpf.agent.batch import Batch
@@ -93,7 +94,9 @@ def _in_cgroup(path: str, make: Callable[[], socket.socket]) -> socket.socket:
     procs = os.open(f"{path}/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
     ours, theirs = socket.socketpair()
     try:
-        pid = os.fork()
+        with warnings.catch_warnings():  # that other threads hold locks: the child takes none
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
         if pid == 0:
             _make_and_send(procs, make, to=theirs)
         theirs.close()

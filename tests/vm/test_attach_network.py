@@ -88,6 +88,25 @@ def test_xdp_of_the_driver(bpf: Bpf, netns: Handle, pair: Handle) -> None:
     assert "no XDP of its own" in str(error.value.hint)
 
 
+@pytest.mark.attach_kind("xdp.frags")
+@pytest.mark.bpf_kernel(">=5.18")
+def test_xdp_of_packets_larger_than_a_page(bpf: Bpf, bpf_vm: Any, netns: Handle, pair: Handle) -> None:
+    obj = bpf.load(OBJECT, only=["xdp_drop", "xdp_frags"])
+    for end, name in ((netns, "near"), (pair, "far")):
+        ip(bpf_vm, end, f"link set {name} mtu 9000")
+    there = bpf.socket("udp", netns=pair).bind("10.7.0.2")
+    here = bpf.socket("udp", netns=netns)
+    here.send_to(b"w", there)
+    assert there.recv() == b"w"
+    with pytest.raises(KernelCallError) as error:
+        obj["xdp_drop"].attach(interface="far", mode="native", netns=pair)
+    assert 'SEC("xdp.frags")' in error.value.hint
+    with obj["xdp_frags"].attach(interface="far", mode="native", netns=pair):
+        here.send_to(bytes(8000), there)
+        assert there.silent(within=LOST)
+        assert obj.maps["counts"][5] > 0
+
+
 @pytest.mark.attach_kind("xdp/devmap")
 def test_xdp_at_the_end_of_a_redirect(bpf: Bpf, netns: Handle, pair: Handle) -> None:
     obj = bpf.load(OBJECT, only=["to_device", "on_device", "xdp_pass"])
@@ -231,6 +250,45 @@ def test_an_action(bpf: Bpf, netns: Handle) -> None:
         assert obj.maps["counts"][5] > 0
         assert [each.name for each in bpf.attached(interface="lo", netns=netns)] == ["tc_action"]
     assert arrives(bpf, netns)
+
+
+NETFILTER = BUILT / "netfilter.bpf.o"
+
+
+@pytest.mark.attach_kind("netfilter", option="namespace, hooks, priorities")
+@pytest.mark.bpf_feature("attach:netfilter_link")
+@pytest.mark.bpf_kernel(">=6.4")
+def test_netfilter_in_a_namespace(bpf: Bpf, netns: Handle) -> None:
+    obj = bpf.load(NETFILTER)
+    with obj["dropped"].attach(family="ipv6", hook="input", netns=netns, priority=10) as link:
+        assert arrives(bpf, netns)
+        assert not arrives(bpf, netns, family="ipv6")
+        with obj["seen"].attach(family="ipv6", hook="input", netns=netns, priority=5):
+            assert not arrives(bpf, netns, family="ipv6")
+            assert obj.maps["counts"][0] > 0
+        seen = obj.maps["counts"][0]
+        with obj["seen"].attach(family="ipv6", hook="input", netns=netns, priority=15):
+            assert not arrives(bpf, netns, family="ipv6")
+            assert obj.maps["counts"][0] == seen
+        assert (link.way, link.where) == ("netfilter link", "ipv6 input")
+    assert arrives(bpf, netns, family="ipv6")
+    with pytest.raises(UsageError, match=r"hook= is one of prerouting.*did you mean input"):
+        obj["seen"].attach(family="ipv6", hook="inptu", netns=netns)
+
+
+@pytest.mark.attach_kind("netfilter", option="defrag")
+@pytest.mark.bpf_feature("attach:netfilter_link")
+@pytest.mark.bpf_kernel(">=6.6")
+def test_netfilter_sees_fragments_or_the_whole(bpf: Bpf, bpf_vm: Any, netns: Handle) -> None:
+    obj = bpf.load(NETFILTER, only=["seen"])
+    ip(bpf_vm, netns, "link set lo mtu 1500")
+    there, here = bpf.socket("udp", netns=netns).bind(), bpf.socket("udp", netns=netns)
+    for defrag, packets in ((False, 4), (True, 1)):
+        before = obj.maps["counts"][0]
+        with obj["seen"].attach(family="ipv4", hook="prerouting", netns=netns, defrag=defrag):
+            here.send_to(bytes(5000), there)
+            assert there.recv() == bytes(5000)
+            assert obj.maps["counts"][0] - before == packets
 
 
 @pytest.mark.attach_kind("netkit/primary")

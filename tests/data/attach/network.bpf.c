@@ -56,6 +56,13 @@ int to_processor(struct xdp_md *ctx)
 	return bpf_redirect_map(&processors, 0, 0);
 }
 
+SEC("xdp.frags")
+int xdp_frags(struct xdp_md *ctx)
+{
+	count(5);
+	return XDP_DROP;
+}
+
 SEC("xdp/devmap")
 int on_device(struct xdp_md *ctx)
 {
