@@ -20,7 +20,7 @@ _HELD, _BROKEN, _USAGE, _NO_KERNEL = range(4)  # exit statuses
 
 
 @click.command("verify", epilog="Exit status: 0 the policy holds, 1 it does not, 2 wrong usage, 3 no such kernel ran.")
-@click.argument("objects", nargs=-1, required=True, metavar="OBJ…")
+@click.argument("objects", nargs=-1, metavar="OBJ…")
 @click.option("-k", "--kernels", default="", metavar="SPEC,…", help="host (the default), 6.1, newest, ./bzImage, …")
 @click.option("-e", "--emit", default="", metavar="SPEC", help="Print these columns, a line per program and kernel.")
 @click.option(
@@ -33,7 +33,7 @@ _HELD, _BROKEN, _USAGE, _NO_KERNEL = range(4)  # exit statuses
     "-G", "--set-global", "settings", multiple=True, metavar="VAR=A,B", help="Every value; every combination."
 )
 @click.option(
-    "--lines", type=click.IntRange(1), is_flag=False, flag_value=10, metavar="[N]", help="The N dearest lines."
+    "--lines", is_flag=False, flag_value="10", metavar="[=N]", help="The N source lines that cost most (default 10)."
 )
 @click.option(
     "--policy",
@@ -47,7 +47,7 @@ _HELD, _BROKEN, _USAGE, _NO_KERNEL = range(4)  # exit statuses
 @click.option("--accel", type=click.Choice(["auto", "kvm", "tcg"]), default="auto", help="How guests run.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Where kernels are kept.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing of the progress.")
-def verify(objects: tuple[str, ...], kernels: str, **options: object) -> None:
+def verify(objects: tuple[str, ...], kernels: str, lines: str | None, **options: object) -> None:
     """Load every program of the object files on every kernel, and print verdict and instructions walked.
 
     Nothing is attached or run, and nothing stays loaded. Programs that are switched off (SEC("?xdp")) are loaded too.
@@ -57,7 +57,7 @@ def verify(objects: tuple[str, ...], kernels: str, **options: object) -> None:
 
     given = kernels or os.environ.get("PYTEST_EBPF_KERNELS", "") or "host"
     try:
-        request = read_request(objects, given, options=options)
+        request = read_request(*_lines_or_object(objects, lines), kernels=given, options=options)
         verdicts = _gather(request)
     except (UsageError, ObjectError) as error:
         _fail(error, _USAGE)
@@ -69,6 +69,15 @@ def verify(objects: tuple[str, ...], kernels: str, **options: object) -> None:
     if request.problems:
         sys.exit(_USAGE)
     sys.exit(_HELD if request.policy(verdicts) else _BROKEN)
+
+
+def _lines_or_object(objects: tuple[str, ...], lines: str | None) -> tuple[tuple[str, ...], int]:
+    """``--lines x.bpf.o``: the word behind the option is no number of lines, but an object."""
+    if lines is not None and not lines.isdigit():
+        objects, lines = (lines, *objects), "10"
+    if not objects:
+        raise click.UsageError("Missing argument 'OBJ…': name object files")
+    return objects, int(lines or 0)
 
 
 def _fail(error: Exception, status: int) -> None:

@@ -116,7 +116,7 @@ def show(verdicts: Verdicts, request: Request) -> None:
         order = list(dict.fromkeys(_program(verdict) for _, verdict in chosen))
         rows = [v.row() for program in order for v in verdicts if _program(v) == program and program in shown]
         _print(render_table(rows, kernels=verdicts.kernels, width=width, glyphs=glyphs))
-        _print(render_why(rows, kernels=verdicts.oldest_first, glyphs=glyphs))
+        _print(render_why(rows, kernels=verdicts.oldest_first, glyphs=glyphs, width=width * sys.stdout.isatty()))
         _print_counts(verdicts)
     if request.most_lines:
         _show_lines([verdict for _, verdict in chosen], most=request.most_lines, width=width)

@@ -47,7 +47,7 @@ class Request:
     quiet: bool
 
 
-def read_request(paths: Sequence[str], kernels: str, *, options: Mapping[str, Any]) -> Request:
+def read_request(paths: Sequence[str], lines: int, *, kernels: str, options: Mapping[str, Any]) -> Request:
     """``UsageError`` or ``ObjectError`` for what cannot be: a file that is not there, a kernel that nobody knows."""
     from pytest_ebpf.fixtures.matrix import check_globals, permutations
 
@@ -64,7 +64,7 @@ def read_request(paths: Sequence[str], kernels: str, *, options: Mapping[str, An
         most=options["most"] or 0,
         form="json" if options["as_json"] else options["form"],
         globals=tuple(permutations(settings)),
-        most_lines=options["lines"] or 0,
+        most_lines=lines,
         policy=POLICIES[options["policy"]],
         accel=options["accel"],
         cache=options["cache"],

@@ -20,6 +20,7 @@ from pytest_ebpf.errors import (
 from pytest_ebpf.live.hints import hint_for
 from pytest_ebpf.live.rejects import rejection
 from pytest_ebpf.live.session import Session, Target
+from pytest_ebpf.live.stand_in import stand_ins
 from pytest_ebpf.live.trace import TRACE_ROOM
 from pytest_ebpf.obj.sections import attach_type_name, prog_type_name
 from pytest_ebpf.verifier.cost import LineCost, line_costs
@@ -211,7 +212,8 @@ def _traced(op: Any) -> Any:
 
 
 def _options(obj: ObjectFile, wanted: Wanted) -> LoadOptions:
-    """Everything is loaded, nothing is pinned, and what the object's user space would size gets the least."""
+    """Everything is loaded, nothing is pinned, and what the object's user space would size gets the least. Programs
+    that extend others are loaded by themselves."""
     from pytest_ebpf.plan.load_plan import LoadOptions
 
     maps: dict[str, Any] = {}
@@ -225,7 +227,7 @@ def _options(obj: ObjectFile, wanted: Wanted) -> LoadOptions:
             maps[definition.name] = fields
     names = tuple(dict.fromkeys(program.name for program in obj.programs))
     level = _STATS | (_TRACE if wanted.lines else 0)
-    return LoadOptions(globals=dict(wanted.globals), maps=maps, only=names, log_level=level)
+    return LoadOptions(globals=dict(wanted.globals), maps=maps, only=names, log_level=level, programs=stand_ins(obj))
 
 
 @dataclass(frozen=True, slots=True)

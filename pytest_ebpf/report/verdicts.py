@@ -92,9 +92,9 @@ def _cut(text: str, *, width: int, glyphs: Glyphs) -> str:
     return text[: width - 1 - tail] + glyphs.cut + text[len(text) - tail :]
 
 
-def render_why(rows: Sequence[Row], *, kernels: Sequence[str], glyphs: Glyphs = UNICODE) -> list[Line]:
+def render_why(rows: Sequence[Row], *, kernels: Sequence[str], glyphs: Glyphs = UNICODE, width: int = 0) -> list[Line]:
     """For each program that is not accepted everywhere: where, and the reason of the first kernel that refuses it (and
-    of others that refuse it for another). ``kernels``: oldest first."""
+    of others that refuse it for another). ``kernels``: oldest first. ``width``: where to wrap, 0 for nowhere."""
     programs: dict[tuple[str, str], dict[str, Row]] = {}
     for row in rows:
         programs.setdefault(_key(row), {})[str(row["kernel"])] = row
@@ -104,7 +104,18 @@ def render_why(rows: Sequence[Row], *, kernels: Sequence[str], glyphs: Glyphs = 
         if refused:
             accepted = [kernel for kernel in kernels if kernel in found and kernel not in refused]
             lines += _reasons(f"{file}: {label}", found, refused=refused, accepted=accepted, glyphs=glyphs)
-    return lines
+    return [part for line in lines for part in _wrapped(line, width=width)]
+
+
+def _wrapped(line: Line, *, width: int) -> list[Line]:
+    """A line of one piece, between words, with its indent."""
+    import textwrap
+
+    text, style = line[0]
+    if not width or len(line) > 1 or len(text) <= width:
+        return [line]
+    indent = text[: len(text) - len(text.lstrip())] + _INDENT
+    return [((part, style),) for part in textwrap.wrap(text, width, subsequent_indent=indent, drop_whitespace=True)]
 
 
 def _reasons(
