@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import EAGAIN, EPERM
 from functools import partial
+from typing import Any
 
 from pytest_ebpf.agent.uapi import SYSCALLS
 
@@ -85,15 +86,16 @@ def _fail() -> OSError:
 
 
 class Memory:
-    """Zeroed memory whose address the kernel may be given. From 1 MiB on the pages come when first touched."""
+    """Zeroed memory whose address the kernel may be given. From 1 MiB on the pages come when first touched. A slice of
+    ``array`` is bytes, at half the cost of ``bytes(view[...])``."""
 
-    __slots__ = ("_array", "address", "size", "view")
+    __slots__ = ("address", "array", "size", "view")
 
     def __init__(self, size: int) -> None:
         kind = ctypes.c_char * max(size, 1)
-        self._array = kind() if size < _BIG else kind.from_buffer(mmap.mmap(-1, size, flags=_PRIVATE))
-        self.address = ctypes.addressof(self._array)
-        self.view = memoryview(self._array).cast("B")
+        self.array: Any = kind() if size < _BIG else kind.from_buffer(mmap.mmap(-1, size, flags=_PRIVATE))
+        self.address = ctypes.addressof(self.array)
+        self.view = memoryview(self.array).cast("B")
         self.size = size
 
     def text(self) -> bytes:

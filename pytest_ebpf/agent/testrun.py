@@ -81,7 +81,7 @@ class _Plain:
     """As ``_Scratch``, for the most frequent run: one packet and nothing else. Only what differs from packet to packet
     is written to the attribute."""
 
-    __slots__ = ("_attr", "_bpf", "_data", "_source", "_source_view", "_view", "_words")
+    __slots__ = ("_array", "_attr", "_bpf", "_data", "_fd", "_source", "_source_view", "_words")
 
     def __init__(self) -> None:
         self._attr, self._source, self._data = Memory(_ATTR.size), Memory(_ROOM), Memory(2 * _ROOM)
@@ -90,25 +90,27 @@ class _Plain:
         )
         self._words = self._attr.view.cast("I")
         self._bpf = bpf_prepared(Cmd.PROG_TEST_RUN, self._attr)
-        self._source_view, self._view = self._source.view, self._data.view
+        self._source_view, self._array = self._source.view, self._data.array
+        self._fd = 0
 
     def run(self, fd: int, data: bytes) -> Ran | None:
         """What came of it; None when the call failed, whose errno is ``last_errno()``."""
         words = self._words
-        words[0] = fd
+        if fd != self._fd:
+            words[0] = self._fd = fd
         words[_DATA_SIZE_IN] = size = len(data)
         words[_DATA_SIZE_OUT] = size + _ROOM
         self._source_view[:size] = data
         if self._bpf() < 0:
             return None
-        return Ran(words[_RETVAL], bytes(self._view[: words[_DATA_SIZE_OUT]]), b"", words[_DURATION])
+        return Ran(words[_RETVAL], self._array[: words[_DATA_SIZE_OUT]], b"", words[_DURATION])
 
 
 def _plain(batch: Batch) -> _Plain:
-    plain = batch.table.cache.get("plain_run")
-    if not isinstance(plain, _Plain):
-        plain = batch.table.cache["plain_run"] = _Plain()
-    return plain
+    cache = batch.table.cache
+    if "plain_run" not in cache:
+        cache["plain_run"] = _Plain()
+    return cache["plain_run"]  # type: ignore[return-value]  # nobody else uses this key
 
 
 def _scratch(batch: Batch) -> _Scratch:
@@ -130,7 +132,7 @@ def _type(entry: Entry) -> int:
 def prog_run(op: ProgRun, batch: Batch) -> Result:
     """One call."""
     entry = batch.entry(op.prog)
-    type = _type(entry)
+    type = entry.state if isinstance(entry.state, int) else _type(entry)
     plain = op.repeat == 1 and op.data_out_size is None and 0 < len(op.data) <= _ROOM
     if plain and not (op.ctx or op.flags or op.ctx_out_size or op.cpu or op.batch_size) and type not in _CTX_ONLY:
         ran = _plain(batch).run(entry.fd, op.data)
@@ -206,7 +208,7 @@ def prog_run_many(op: ProgRunMany, batch: Batch) -> Result:
         attr.view, 0, entry.fd, 0, 0, room, source.address, out.address, 1, 0, len(op.ctx), 0,
         address_of(op.ctx), 0, op.flags, 0, 0,
     )  # fmt: skip
-    words, call, source_view, out_view = scratch.words, scratch.bpf, source.view, out.view
+    words, call, source_view, array = scratch.words, scratch.bpf, source.view, out.array
     retvals: list[int] = []
     packets: list[bytes] = []
     durations: list[int] = []
@@ -219,6 +221,6 @@ def prog_run_many(op: ProgRunMany, batch: Batch) -> Result:
         if call() < 0 and (result := scratch.again()):
             return _failed("ProgRunMany", entry, result=result, where=f", packet {len(retvals)}")
         retvals.append(words[_RETVAL])
-        packets.append(bytes(out_view[: words[_DATA_SIZE_OUT]]))
+        packets.append(array[: words[_DATA_SIZE_OUT]])
         durations.append(words[_DURATION])
     return RanMany(tuple(retvals), tuple(packets), tuple(durations))

@@ -80,7 +80,7 @@ class Session:
     def one(self, op: Op, kind: type[R], *, timeout: float | None = None) -> R:
         """Run one op; a failure becomes ``KernelCallError`` with a hint where there is one."""
         result = self.run([op], timeout=timeout)[0]
-        return self.checked(op, result, kind=kind)
+        return result if isinstance(result, kind) else self.checked(op, result, kind=kind)
 
     def make(self, op: Op) -> Handle:
         """Run one op that makes an object."""
