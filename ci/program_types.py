@@ -97,14 +97,15 @@ def first_release(needs: Iterable[str]) -> str:
     return found[1] if found else ""
 
 
-def cell(lines: Sequence[Line], *, tests: dict[str, tuple[str, ...]], notes: Notes) -> str:
+def cell(lines: Sequence[Line], *, release: str, tests: dict[str, tuple[str, ...]], notes: Notes) -> str:
     """``lines``: of one row on one kernel; ``tests``: all tests of the row and the releases they ask for."""
     by_outcome = defaultdict(list)
     for line in lines:
         if not too_old(line):
             by_outcome[line.outcome].append(line)
     there = {line.test for line in lines if not too_old(line)}
-    absent = [needs for test, needs in tests.items() if test not in there]
+    missing = [needs for test, needs in tests.items() if test not in there]
+    absent = [needs for needs in missing if not is_fit(release, needs=needs)]
     if by_outcome["failed"]:
         return "**fails**" + notes.refer(f"`{line.test}`: {line.reason}" for line in by_outcome["failed"])
     reasons = [escaped(line.reason) for line in by_outcome["skipped"]]
@@ -114,7 +115,14 @@ def cell(lines: Sequence[Line], *, tests: dict[str, tuple[str, ...]], notes: Not
         return "works" + (", in part" + notes.refer([*reasons, *more]) if reasons or more else "")
     if reasons:
         return "not here" + notes.refer(reasons)
-    return f"needs Linux {releases[0]}" if releases else "older way" if any(absent) else "not run"
+    return f"needs Linux {releases[0]}" if releases else "older way" if absent else "not run"
+
+
+def is_fit(release: str, *, needs: Iterable[str]) -> bool:
+    """Whether a test would have run on this kernel, but for being left out of the run."""
+    from pytest_ebpf.fixtures.axis import fits
+
+    return all(fits(release.partition("-")[0].partition("+")[0], each) for each in needs)
 
 
 def escaped(text: str) -> str:
@@ -135,7 +143,12 @@ def render(lines: Sequence[Line]) -> str:
     ]
     for row in sorted(tests, key=place):
         cells = [
-            cell([line for line in lines if line.row == row and line.kernel == kernel], tests=tests[row], notes=notes)
+            cell(
+                [line for line in lines if line.row == row and line.kernel == kernel],
+                release=release.get(kernel, ""),
+                tests=tests[row],
+                notes=notes,
+            )
             for kernel in kernels
         ]
         name = f"`{row[0]}`" + (f", {row[1]}" if row[1] else "")

@@ -162,6 +162,7 @@ def test_perf_event_by_period(bpf: Bpf, bpf_vm: Any) -> None:
 
 @pytest.mark.bpf_kernel(">=6.4")
 @pytest.mark.bpf_feature("config:CONFIG_NETFILTER_BPF_LINK")
+@pytest.mark.attach_kind("netfilter")
 def test_netfilter(bpf: Bpf, bpf_vm: Any) -> None:
     obj = bpf.load(BUILT / "netfilter.bpf.o")
     with obj["seen"].attach(family="ipv4", hook="output"):
@@ -176,6 +177,7 @@ def test_netfilter(bpf: Bpf, bpf_vm: Any) -> None:
         obj["seen"].attach(family="ipv4", hook="out")
 
 
+@pytest.mark.attach_kind("sk_msg")
 def test_sk_msg_on_a_sockmap(bpf: Bpf) -> None:
     obj = bpf.load(BUILT / "sockets.bpf.o", only=["established", "sending", "refusing"])
     group = bpf.cgroup()
@@ -193,6 +195,7 @@ def test_sk_msg_on_a_sockmap(bpf: Bpf) -> None:
 
 
 @pytest.mark.bpf_kernel(">=5.13")
+@pytest.mark.attach_kind("sk_skb/verdict")
 def test_sk_skb_on_a_sockmap(bpf: Bpf) -> None:
     obj = bpf.load(BUILT / "sockets.bpf.o", only=["established", "receiving"])
     group = bpf.cgroup()

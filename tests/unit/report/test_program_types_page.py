@@ -50,7 +50,7 @@ def test_each_outcome_has_its_words(page: Any) -> None:
     assert "5.10 (5.10.0)" in text
     assert "6.1 (6.1.0)" in text
     assert row(text, "kprobe")[1:] == ["works", "works", "[a](../tests/vm/test_a.py)"]
-    assert row(text, "iter")[1:3] == ["needs Linux 5.8", "works"]
+    assert row(text, "iter")[1:3] == ["needs Linux 5.15", "works"]
     assert row(text, "lsm")[1:3] == ["not here <sup>2</sup>", "**fails** <sup>3</sup>"]
     assert row(text, "tcx")[1:3] == ["needs Linux 6.1", "works"]
     assert row(text, "xdp")[1:3] == ["works", "older way"]
