@@ -36,6 +36,7 @@ __all__ = ["Session", "Target", "calling_line", "signed_by"]
 
 R = TypeVar("R")
 _PACKAGE = str(Path(__file__).parent.parent)
+_AROUND = (Try, In)  # ops that hold another
 
 
 class Target(Protocol):
@@ -127,8 +128,8 @@ def signed_by(ops: Sequence[Op], site: str) -> list[Op]:
 
 def _unsigned(op: Op) -> bool:
     """Whether it makes an object and does not say for whom."""
-    while isinstance(op, Try | In):
-        op = op.op
+    while type(op) in _AROUND:
+        op = op.op  # type: ignore[union-attr]
     return getattr(op, "site", None) == ""
 
 
