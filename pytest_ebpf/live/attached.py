@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Failed, Handle, OpenFile, ProgQuery, Queried, Result, Try
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import PlanError, UsageError
 from pytest_ebpf.live.clsact import PARENTS, filters_on
 from pytest_ebpf.live.interfaces import Interface, find_interface
 from pytest_ebpf.live.nearby import program_name, xdp_on
@@ -120,6 +120,14 @@ def _on_map(session: Session, place: Mapping[str, object]) -> list[Attached]:
     handle = getattr(place["map"], "handle", None)
     if not isinstance(handle, Handle):
         raise UsageError(f"map= is a loaded sockmap or sockhash, not {place['map']!r}")
+    asked = session.attempt(ProgQuery(handle, _SOCKMAP[-1]), Queried)
+    if isinstance(asked, Failed) and asked.errno == errno.EINVAL:  # 748cd5729ac7
+        raise PlanError(
+            f"what is attached to map {getattr(place['map'], 'name', '')!r} cannot be asked: {asked.text}",
+            feature="query of maps of sockets",
+            since="5.18",
+            hint="The map has to be a sockmap or sockhash, and the kernel Linux 5.18 or newer.",
+        )
     return _asked(session, handle, types=_SOCKMAP)
 
 
