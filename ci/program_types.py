@@ -1,7 +1,8 @@
 """Run the tests of every attach kind on the host and on guests, and write what became of them to docs/program-types.md.
 
 ci/program_types.py                       host, 5.10, 6.1, 6.12 and the newest kernel
-ci/program_types.py --record FILE         render a record that a run has written (pytest --attach-record FILE)
+ci/program_types.py --record FILE…        render records that runs have written (pytest -p attach_record
+                                          --attach-record FILE, with tests/writers in PYTHONPATH)
 ci/program_types.py -- -k usdt            arguments for pytest
 """
 
@@ -178,13 +179,13 @@ def place(row: tuple[str, str]) -> tuple[int, str, str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--record", type=Path, help="render this record instead of running the tests")
+    parser.add_argument("--record", type=Path, nargs="+", help="render these records instead of running the tests")
     parser.add_argument("--check", action="store_true", help="leave the page as it is")
     parser.add_argument("--kernels", default=KERNELS)
     parser.add_argument("arguments", nargs="*", help="for pytest, after --")
     asked = parser.parse_args()
     if asked.record:
-        PAGE.write_text(render(read_record(asked.record)))
+        PAGE.write_text(render([line for file in asked.record for line in read_record(file)]))
         return 0
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "record"
