@@ -98,9 +98,15 @@ CALL_RULES: tuple[Rule, ...] = (
     Rule(
         "arg-memory",
         "helper-arg",
-        r"(?:arg#\d+ arg#\d+|R\d+ R\d+|\S+ and \S+) memory, len pair leads to invalid memory access"
-        r"|(?:arg#\d+|R\d+) reference type\(.*\) (?:size cannot be determined|.*)|R\d+ rdonly/rdwr_buf_size",
+        r"\S+ (?:and )?\S+ memory, len pair leads to invalid memory access",
         "the memory and the length given for it do not fit",
+        second=True,
+    ),
+    Rule(
+        "arg-size-unknown",
+        "helper-arg",
+        r"(?:arg#\d+|R\d+) reference type\(.*\) (?:size cannot be determined|.*)|R\d+ rdonly/rdwr_buf_size",
+        "the size of what an argument points to is not known",
     ),
     Rule(
         "arg-unsupported",
@@ -145,7 +151,8 @@ CALL_RULES: tuple[Rule, ...] = (
         "field-place",
         "special-field",
         rf"{_REG} doesn't have constant offset\. |off -?\d+ doesn't point to 'struct bpf_|\S+ not found at offset="
-        r"|\S+ has to be at (?:a|the) constant offset|off=\d+ doesn't point to kptr|off=\d+ kptr isn't referenced"
+        r"|(?!dynptr|iter)\S+ has to be at (?:a|the) constant offset|off=\d+ doesn't point to kptr"
+        r"|off=\d+ kptr isn't referenced"
         r"|R\d+ has no valid kptr|(?:arg#\d+|R\d+) offset=\d+, but expected|operation on \S+ expects (?:arg#\d+|R\d+)",
         "the argument does not point to the special field",
     ),

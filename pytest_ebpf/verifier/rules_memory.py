@@ -359,7 +359,8 @@ MEMORY_RULES: tuple[Rule, ...] = (
     Rule(
         "kernel-write",
         "rdonly-write",
-        r"only read (?:is supported|from (?P<what>\S+) is supported)|Writes through BTF pointers are not allowed",
+        r"only read (?:is supported|from (?P<what>\S+) is supported)|no write support to \S+"
+        r"|Writes through BTF pointers are not allowed",
         "a store into a structure of the kernel, which a program may only read",
     ),
     Rule(

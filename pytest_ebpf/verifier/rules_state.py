@@ -80,7 +80,7 @@ STATE_RULES: tuple[Rule, ...] = (
         r"|Dynptr has to be an uninitialized|cannot pass pointer to const bpf_dynptr|potential write to dynptr"
         r"|(?:arg#\d+|R\d+) expected pointer to stack or const struct bpf_dynptr"
         r"|.*must be an? (?:un)?initialized dynptr"
-        r"|cannot pass in \S+ at an offset",
+        r"|cannot pass in \S+ at an offset|(?:dynptr|iter)\S* has to be at (?:a|the) constant offset",
         "the dynptr is not in the state that this call needs",
         wordings="arguments counted from 1 up to 6.12.0, from 0 later (also in stable releases), as R3 since 7.2",
     ),

@@ -11,7 +11,7 @@ from pytest_ebpf.verifier.classes import CLASSES, KINDS
 from pytest_ebpf.verifier.classify import Rejection
 from pytest_ebpf.verifier.explain import explain
 from pytest_ebpf.verifier.log import parse_log
-from pytest_ebpf.verifier.rules import RULES, matches
+from pytest_ebpf.verifier.rules import RULES, find_rule, matches
 
 LOGS = all_logs()
 REJECTED = {name: rejection for name, text in LOGS.items() if (rejection := parse_log(text).rejection) is not None}
@@ -84,6 +84,26 @@ def test_no_verdict_only_where_there_is_none() -> None:
     for name, rejection in REJECTED.items():
         if rejection.class_id == "no-verdict":
             assert not LOGS[name] or "processed" not in LOGS[name]
+
+
+def messages() -> list[tuple[str, str, str]]:
+    """Rules, the kernels that were seen to say it ("source": only in sources), and what they say."""
+    rows = (DATA / "verifier-messages.tsv").read_text().splitlines()
+    return [tuple(row.split("\t")) for row in rows]  # type: ignore[misc]
+
+
+def test_every_rule_has_messages_of_kernels() -> None:
+    """Each wording is found by its own rule and by no other."""
+    rows = messages()
+    assert {rule for rule, _, _ in rows} == {rule.id for rule in RULES}
+    assert len({rule for rule, kernels, _ in rows if kernels != "source"}) >= 100
+    for rule, _, text in rows:
+        lines = text.split(" || ")
+        found = find_rule(lines)
+        assert found is not None, text
+        assert found[0].id == rule
+        assert all(len(list(matches(line))) == 1 for line in lines), text
+        assert len({one.id for line in lines for one, _ in matches(line) if not one.second}) <= 1, text
 
 
 def test_every_rule_is_well_formed() -> None:
