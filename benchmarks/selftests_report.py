@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -130,13 +131,17 @@ def render_report(items: Sequence[Item], *, tests: str) -> str:
         mine = [item for item in items if item.kernel == kernel]
         count = Counter(item.outcome for item in mine)
         lines.append(
-            f"| {kernel} | {len(mine)} | {count['passed']} | {count['failed'] + count['error']} | {count['skipped']} "
+            f"| {_label(kernel)} | {len(mine)} | {count['passed']} | {count['failed'] + count['error']} | {count['skipped']} "
             f"| {sum(map(needs_module, mine))} | **{share(items, kernel):.1%}** |"
         )
     for kernel in _kernels(items):
-        lines += ["", f"## {kernel}: every item that did not pass", ""]
+        lines += ["", f"## {_label(kernel)}: every item that did not pass", ""]
         lines += _listed([item for item in items if item.kernel == kernel and item.outcome != "passed"])
     return "\n".join(lines) + "\n"
+
+
+def _label(kernel: str) -> str:
+    return f"host (Linux {os.uname().release.partition('-')[0]})" if kernel == "host" else kernel
 
 
 def _listed(items: Sequence[Item]) -> list[str]:
