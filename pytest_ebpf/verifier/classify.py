@@ -12,6 +12,7 @@ from pytest_ebpf.verifier.rules import RULES, find_rule
 
 __all__ = ["Rejection", "classify"]
 
+_OF_PACKETS_TOO = ("outside-range", "index-negative", "index-unbounded")
 _NEAR = 20_000  # characters before the end of the log in which a register's last state is looked for
 
 
@@ -63,12 +64,12 @@ def classify(log: VerifierLog) -> Rejection | None:
 
 
 def _refined(log: VerifierLog, *, rule: Rule) -> Rule:
-    """Since 7.1 "outside of the allowed memory range" is said of packets too; where that is all that is said, the
+    """Since 7.1 the words about offsets into memory are said of packets too; where that is all that is said, the
     register's last state in the trace tells what it points to."""
-    if rule.id != "outside-range" or not log.messages:
+    if rule.id not in _OF_PACKETS_TOO or not log.messages:
         return rule
     register = log.messages[0].partition(" ")[0]
-    states = re.findall(rf"\b{register}(?:_\w+)?=(\w+)", log.text[-_NEAR:])
+    states = re.findall(rf"\b{re.escape(register)}(?:_\w+)?=(\w+)", log.text[-_NEAR:])
     packet = bool(states) and states[-1].startswith("pkt")
     return next(one for one in RULES if one.id == "packet-outside") if packet else rule
 

@@ -91,9 +91,9 @@ CALL_RULES: tuple[Rule, ...] = (
     Rule(
         "size-zero",
         "helper-arg",
-        r"(?:R\d+ )?invalid zero-sized read",
+        r"(?:R\d+ )?invalid zero-sized read|invalid access to map value, value_size=\d+ off=-?\d+ size=0$",
         "the length may be 0, which this helper does not take",
-        wordings="with the register and its bounds since 6.8",
+        wordings="up to 6.1 an invalid access of size 0; with the register and its bounds since 6.8",
     ),
     Rule(
         "arg-memory",

@@ -189,7 +189,7 @@ MEMORY_RULES: tuple[Rule, ...] = (
     Rule(
         "map-value",
         "memory-bounds",
-        r"invalid access to map value, value_size=(?P<room>\d+) off=(?P<off>-?\d+) size=(?P<size>\d+)",
+        r"invalid access to map value, value_size=(?P<room>\d+) off=(?P<off>-?\d+) size=(?P<size>[1-9]\d*)",
         "{size} bytes at offset {off} of a map value are accessed, which has {room} bytes",
     ),
     Rule(

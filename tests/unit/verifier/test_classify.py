@@ -148,3 +148,12 @@ def test_an_unknown_message_is_shown_whole() -> None:
 def test_disguises(message: str, class_id: str, kind: str) -> None:
     found = classified(message)
     assert (found.class_id, found.kind) == (class_id, kind)
+
+
+def test_packets_in_the_words_of_map_values() -> None:
+    """7.1 and later; the trace tells what the register points to."""
+    state = "5: (0f) r1 += r2                      ; R1=pkt(id=1,r=0,smin=-4) R2=scalar()\n6: (71) r0 = *(u8 *)(r1 +0)"
+    message = "R1 min value is negative, either use unsigned index or do a if (index >=0) check."
+    assert classified(state, message).class_id == "packet-bounds"
+    assert classified(state.replace("pkt(id=1,r=0", "map_value(map=m,vs=8"), message).class_id == "memory-bounds"
+    assert classified(message).class_id == "memory-bounds"
