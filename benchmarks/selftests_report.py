@@ -131,8 +131,8 @@ def render_report(items: Sequence[Item], *, tests: str) -> str:
         mine = [item for item in items if item.kernel == kernel]
         count = Counter(item.outcome for item in mine)
         lines.append(
-            f"| {_label(kernel)} | {len(mine)} | {count['passed']} | {count['failed'] + count['error']} | {count['skipped']} "
-            f"| {sum(map(needs_module, mine))} | **{share(items, kernel):.1%}** |"
+            f"| {_label(kernel)} | {len(mine)} | {count['passed']} | {count['failed'] + count['error']} "
+            f"| {count['skipped']} | {sum(map(needs_module, mine))} | **{share(items, kernel):.1%}** |"
         )
     for kernel in _kernels(items):
         lines += ["", f"## {_label(kernel)}: every item that did not pass", ""]
