@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from pytest_ebpf.verifier.explain import Explanation
     from pytest_ebpf.verifier.trace import Instructions, Trace
 
-__all__ = ["Diagnosis", "LineInfoLike", "SourceLine", "VerifierLog", "VerifierStats", "locate", "parse_log", "parse_stats"]
+__all__ = [
+    "Diagnosis",
+    "LineInfoLike",
+    "SourceLine",
+    "VerifierLog",
+    "VerifierStats",
+    "locate",
+    "parse_log",
+    "parse_stats",
+]
 
 _TAIL = 65536  # bytes; the error, its instruction and the statistics are at the end, however long the trace is
 _LAST = 300  # lines at the end among which the error and the statistics are, a line per function in 7.3
