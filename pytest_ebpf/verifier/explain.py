@@ -25,6 +25,16 @@ _OPENERS = {
     "lock": re.compile(r"call \S*(?:lock|preempt_disable|irq_save|rcu_read)"),
     "object-state": re.compile(r"call \S*(?:dynptr|iter_|irq_save)"),
 }
+# Rules whose message names the type of the register.
+_TELL_TYPES = (
+    "null-deref",
+    "null-arith",
+    "null-arg-type",
+    "scalar-deref",
+    "mem-access",
+    "arg-type",
+    "pointer-kind-arith",
+)
 # Calls after which pointers are numbers: to what they release, and into a packet that may have moved.
 _MOVES = re.compile(
     r"submit|discard|release|_put|destroy|drop|adjust|pull_data|change_|store_bytes|push|pop|csum|clone"
@@ -116,7 +126,7 @@ def _registers(path: Path, rejection: Rejection, *, last: int) -> Iterator[Regis
     wanted = _wanted(path, rejection, last=last)
     step = path[last]
     for number in dict.fromkeys((*wanted, *step.operands.reads)):
-        found = path.known(f"R{number}", before=last)
+        found = path.known(f"R{number}", before=last) or _told(f"R{number}", rejection)
         if found is not None:
             yield _corrected(found, rejection)
         elif rejection.class_id == "uninit-read":
@@ -126,6 +136,17 @@ def _registers(path: Path, rejection: Rejection, *, last: int) -> Iterator[Regis
         found = path.known(f"fp{slot[1] - slot[1] % 8}", before=last)
         if found is not None:
             yield found
+
+
+def _told(name: str, rejection: Rejection) -> Register | None:
+    """What the message alone says of a register: 5.10 and 5.15 print next to no states at level 1."""
+    proven = _PROVEN.search(rejection.message)
+    if proven is not None and name == f"R{proven[1]}":
+        return Register(name, "pkt", proven[0], attributes=(("r", proven[2]),))
+    kind = rejection.field("what")
+    if name != rejection.field("reg") or rejection.rule_id not in _TELL_TYPES or not kind:
+        return None
+    return Register(name, "scalar" if kind == "inv" else kind, kind)
 
 
 def _corrected(register: Register, rejection: Rejection) -> Register:

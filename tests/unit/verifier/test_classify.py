@@ -157,3 +157,14 @@ def test_packets_in_the_words_of_map_values() -> None:
     assert classified(state, message).class_id == "packet-bounds"
     assert classified(state.replace("pkt(id=1,r=0", "map_value(map=m,vs=8"), message).class_id == "memory-bounds"
     assert classified(message).class_id == "memory-bounds"
+
+
+@pytest.mark.parametrize(
+    ("name", "register", "kind"),
+    [("cbase-5.10/pkt_short_check.l1", "R2", "pkt"), ("cbase-5.10/null_deref.l1", "R0", "map_value_or_null")],
+)
+def test_registers_where_no_state_is_printed(name: str, register: str, kind: str) -> None:
+    """5.10 at level 1: the message is all there is."""
+    found = explain(parse_log(LOGS[name]))
+    assert found is not None
+    assert [(one.name, one.type) for one in found.registers][:1] == [(register, kind)]

@@ -6,7 +6,7 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from verifier_logs import all_logs
 
@@ -30,6 +30,7 @@ def test_blocks_are_the_log() -> None:
     assert "".join(block.render() for block in blocks).encode(errors="surrogateescape") == data
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(1, 7))
 def test_any_bytes(data: bytes, size: int) -> None:
     blocks = read_blocks(pieces(data, size=size))

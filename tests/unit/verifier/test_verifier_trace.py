@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from verifier_logs import all_logs
 
@@ -32,10 +32,11 @@ def test_nothing_is_dropped() -> None:
             assert trace.unknown == (), name
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=200), st.sampled_from(sorted(LOGS)), st.data())
 def test_any_text_is_kept(noise: str, name: str, data: st.DataObject) -> None:
     """Cut anywhere, with anything in between."""
-    text = LOGS[name][:5000]
+    text = LOGS[name][:2000]
     at = data.draw(st.integers(0, len(text)))
     for damaged in (noise, text[:at] + noise + text[at:], text[at:], text[:at]):
         trace = parse_trace(damaged)
