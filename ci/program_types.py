@@ -3,6 +3,7 @@
 ci/program_types.py                       host, 5.10, 6.1, 6.12 and the newest kernel
 ci/program_types.py --record FILE…        render records that runs have written (pytest -p attach_record
                                           --attach-record FILE, with tests/writers in PYTHONPATH)
+ci/program_types.py --check               only run the tests
 ci/program_types.py -- -k usdt            arguments for pytest
 """
 
