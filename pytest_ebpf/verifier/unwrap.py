@@ -146,7 +146,9 @@ def _segment(lines: list[str]) -> Found:
         body.pop()
     if not _is_log(body):
         body = []
-    return Found("\n".join(body) + "\n" if body else "", _program(words), _refused(words))
+    # A log that was cut off ends anywhere: then there is no newline to add.
+    end = "" if body and body[-1] == lines[-1] and not PROCESSED.search(body[-1]) else "\n"
+    return Found("\n".join(body) + end if body else "", _program(words), _refused(words))
 
 
 def _last_lines(line: str) -> list[str]:

@@ -121,3 +121,11 @@ def test_a_bare_log_stays_as_it_is() -> None:
             continue
         before, after = parse_log(text), parse_log(unwrap(text)[-1].text)
         assert (after.error, after.error_insn, after.stats) == (before.error, before.error_insn, before.stats), name
+
+
+def test_a_log_that_was_cut_off_stays_so() -> None:
+    for name in ("asm-5.10/too_complex_loop.l6", "cbase-6.1/big_loop.l6"):
+        (found,) = unwrap(LOGS[name])
+        rejection = parse_log(found.text).rejection
+        assert rejection is not None
+        assert rejection.class_id == "no-verdict"
