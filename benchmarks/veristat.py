@@ -125,7 +125,8 @@ def _explained(pairs: Sequence[Pair], path: Path, *, tool: Path) -> Iterator[Pai
 
 def _libbpf_says(path: Path, tool: Path) -> str:
     """libbpf's last complaint about an object: a map that was refused, a slot without its program."""
-    done = subprocess.run([tool, "-v", "-l", "4", path], capture_output=True, text=True, timeout=_TIMEOUT, errors="replace")
+    command = [tool, "-v", "-l", "4", path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, errors="replace")
     lines = [line for line in done.stderr.splitlines() if line.startswith("libbpf: ") and "load object" not in line]
     return lines[-1].removeprefix("libbpf: ") if lines else ""
 
