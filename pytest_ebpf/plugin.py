@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.fixtures.features import BpfFeatures
     from pytest_ebpf.fixtures.machines import BpfDmesg, BpfKernel, BpfTrace, SharedBpf
     from pytest_ebpf.fixtures.matrix_fixture import BpfMatrix
+    from pytest_ebpf.live.loaded import Loaded
     from pytest_ebpf.live.loader import Bpf
     from pytest_ebpf.live.netns import Netns
     from pytest_ebpf.live.veth import Veth
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.live.wire_path import BpfPath
 
 __all__ = [
+    "Hooks",
     "bpf",
     "bpf_baseline",
     "bpf_dmesg",
@@ -61,11 +63,23 @@ _MARKERS = (
 )
 
 
+class Hooks:
+    """Hooks that a project's conftest.py may implement. They are declared here because pytest wants to know them before
+    anything is used."""
+
+    @staticmethod
+    @pytest.hookspec
+    def pytest_bpf_object_loaded(item: pytest.Item, loaded: Loaded) -> None:
+        """A program that an object file collected as a test is loaded, and is about to be run if it has ``__retval``.
+
+        The place to fill maps and set globals: ``loaded.maps["m"][0] = 28``. ``item.path`` is the object,
+        ``item.name`` the program with its kernel.
+        """
+
+
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     """Hooks of this plugin's own."""
-    from pytest_ebpf.fixtures import hookspecs
-
-    pluginmanager.add_hookspecs(hookspecs)
+    pluginmanager.add_hookspecs(Hooks)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -188,7 +188,7 @@ def test_the_machine(pytester: pytest.Pytester) -> None:
                 bpf_vm.run(["sleep", "9"], timeout=0.2)
             with pytest.raises(KernelCallError, match="ENOENT"):
                 bpf_vm.run(["/no/such/program"])
-            with pytest.raises(UsageError, match="takes a list of words"):
+            with pytest.raises(UsageError, match="a command is a list of words, not 'true'"):
                 bpf_vm.run("true")
         def test_files(bpf_vm, tmp_path):
             bpf_vm.write_file(tmp_path / "x", "text")
@@ -275,10 +275,16 @@ def test_a_command_is_given_what_it_can_take(pytester: pytest.Pytester) -> None:
         """
         import pytest
         from pytest_ebpf.errors import UsageError
-        @pytest.mark.parametrize("wrong", [{"stdin": 5}, {"stdin": None}, {"timeout": None}, {"timeout": "1"}])
-        def test_a(bpf_vm, wrong):
-            with pytest.raises(UsageError, match="takes stdin= bytes or text, timeout= seconds"):
+        @pytest.mark.parametrize(("wrong", "words"), [
+            ({"stdin": 5}, "stdin= is bytes or text, not 5"),
+            ({"timeout": None}, "timeout= is a number of seconds, not None"),
+            ({"timeout": "1"}, "timeout= is a number of seconds, not '1'"),
+        ])
+        def test_a(bpf_vm, wrong, words):
+            with pytest.raises(UsageError, match=words):
                 bpf_vm.run(["cat"], **wrong)
+        def test_nothing_to_read(bpf_vm):
+            assert bpf_vm.run(["cat"], stdin=None).stdout == b""
         def test_b(bpf_vm):
             assert bpf_vm.run(["cat"], stdin=bytearray(b"x")).stdout == b"x"
         """
