@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from dataclasses import dataclass, replace
 from errno import ENOSPC
@@ -26,6 +28,8 @@ _MAX_LOG = (1 << 30) - 1  # kernel/bpf/verifier.c refuses more (UINT_MAX >> 2)
 _STATS = 4
 _TRACE = 1
 _EVERY_TRACE = 1 | 2
+_SHOWS_REGISTERS = (5, 17)
+_FEW = 20_000  # instructions; some 1.5 KiB each at level 2
 _TAIL = 512  # the line of statistics, which is the last
 _INSN_SIZE = 8
 _IMM = Struct("=i")
@@ -138,7 +142,7 @@ class _Program:
 
 
 def prog_load(op: ProgLoad, batch: Batch) -> Result:
-    """One load at the level asked for, and one at 1|4 for the trace if it is rejected without one.
+    """One load at the level asked for, and one for the trace if it is rejected without one.
 
     Level 4 prints messages and statistics at no cost on every kernel; an empty log at level 4 means that the
     verifier was never reached, so a second load would say no more.
@@ -155,13 +159,21 @@ def prog_load(op: ProgLoad, batch: Batch) -> Result:
     wants_trace = op.log_level == 0 or (op.log_level == _STATS and attempt.log)
     if attempt.result < 0 and wants_trace and errno != ENOSPC:
         limit = min(_REJECTED_LOG, _log_limit())
-        traced = program.load(_TRACE | _STATS, room=limit, limit=limit)
+        traced = program.load(_trace_level(attempt.log) | _STATS, room=limit, limit=limit)
         truncated = traced.result == -ENOSPC or traced.full
         if traced.result >= 0 or traced.log:
             attempt = replace(traced, log=_ended(traced.log, verdict=attempt.log))
     if attempt.result < 0:
         return ProgRejected(errno, attempt.log, attempt.level, truncated)
     return replace(_loaded(op, batch, program=program, attempt=attempt), load_ns=took, truncated=truncated)
+
+
+def _trace_level(verdict: bytes) -> int:
+    """Before Linux 5.17 (0f55f9ed21f9) level 1 shows the registers at branches alone, and level 2 at every instruction:
+    without them nobody can say where a value came from. A long walk does not fit the buffer with them, though."""
+    release = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
+    walked = re.search(rb"^processed (\d+) insns", verdict, re.MULTILINE)
+    return _EVERY_TRACE if release < _SHOWS_REGISTERS and walked and int(walked[1]) <= _FEW else _TRACE
 
 
 def _ended(trace: bytes, *, verdict: bytes) -> bytes:

@@ -87,10 +87,11 @@ def test_verified_insns_where_the_kernel_counts_them(run: Run, release: tuple[in
 
 
 @pytest.mark.parametrize("level", [0, 4])
-def test_a_rejection_always_carries_its_trace(run: Run, level: int) -> None:
+def test_a_rejection_always_carries_its_trace(run: Run, release: tuple[int, int], level: int) -> None:
     rejected = check(run(program(NO_R0, log_level=level))[0], ProgRejected)
     assert rejected.errno == 13
-    assert rejected.log_level == 5
+    # old kernels show registers at level 2 alone, which is for short walks: those are known from level 4
+    assert rejected.log_level == (7 if release < (5, 17) and level == 4 else 5)
     assert b"R0 !read_ok" in rejected.log
     assert b"0: (95) exit" in rejected.log
     assert not rejected.truncated
