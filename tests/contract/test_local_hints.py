@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import socket
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -69,14 +69,17 @@ def test_who_holds_an_interface(bpf: Bpf) -> None:
     program = bpf.load(f"{OBJECTS}/config.bpf.o")["police"]
     with program.attach(interface="lo", mode="skb"), pytest.raises(KernelCallError) as caught:
         program.attach(interface="lo", mode="skb")
-    assert caught.value.hint == f"lo has program 'police' (id {program.id}, mode skb) attached; detach it first."
+    holder = f"lo has program 'police' (id {program.id}, mode skb) attached"
+    assert caught.value.hint == f"{holder}; detach it first, or link.update() it."
 
 
 def test_an_interface_that_is_not_there(bpf: Bpf) -> None:
     program = bpf.load(f"{OBJECTS}/config.bpf.o")["police"]
     with pytest.raises(UsageError, match="no network interface 'loo'") as caught:
         program.attach(interface="loo")
-    assert caught.value.hint == "did you mean lo?"
+    hint, _, others = caught.value.hint.partition(" There are: ")
+    assert hint == "did you mean lo?"
+    assert set(others.rstrip(".").split(", ")) == {name for _, name in socket.if_nameindex()}
 
 
 def test_names_that_are_nearly_there(bpf: Bpf) -> None:
