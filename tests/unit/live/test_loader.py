@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -269,3 +270,20 @@ def test_every_op_that_may_fail_is_tried(target_on: Target) -> None:
     target = target_on()
     Bpf(target, directories=[OBJECTS]).load("config.bpf.o")
     assert all(isinstance(op, Try) for op in target.kernel.batches[-1] if isinstance(getattr(op, "op", op), ProgLoad))
+
+
+def test_the_garbage_collector_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It rests while an object is parsed, also one that is none."""
+    seen: list[bool] = []
+
+    def parse(data: bytes, *, name: str) -> None:
+        seen.append(gc.isenabled())
+        raise ObjectError("no object", path=name)
+
+    monkeypatch.setattr("pytest_ebpf.obj.object.parse_object", parse)
+    for wanted in (True, False, True):
+        (gc.enable if wanted else gc.disable)()
+        with pytest.raises(ObjectError):
+            LoadCache().object(b"", name="x.o")
+        assert gc.isenabled() is wanted
+    assert seen == [False] * 3
