@@ -93,7 +93,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("objects", type=Path, nargs="*", help="object files; those that do not load are left out")
     parser.add_argument("--count", type=int, default=1000, help="programs to load, at least")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--limit", type=float, default=1.1)
     return parser.parse_args()
 
