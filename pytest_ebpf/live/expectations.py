@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, NoReturn
 from pytest_ebpf.agent.ops import (
     Data,
     Done,
-    Failed,
     MapCreate,
     Op,
     ProgLoad,
     ReadFile,
-    StreamRead,
     Try,
     Unprivileged,
     WriteFile,
@@ -48,7 +46,6 @@ _JIT = "/proc/sys/net/core/bpf_jit_enable"
 _CONFIGS = ("/proc/config.gz", "/boot/config-{release}")
 _STATS, _FULL = 4, 2
 _PACKET = 64  # bytes, TEST_DATA_LEN
-_OUTPUT, _ERRORS = 1, 2
 # is_unpriv_capable_map(): the others are made with privileges, or the object could not be had at all
 _UNPRIV_MAPS = frozenset({1, 2, 3, 4, 5, 6, 8, 12, 13, 19, 21, 27, 31})
 _ZERO_SEED, _SEEDED = 1 << 6, frozenset({1, 5, 13})  # hash maps with BPF_F_ZERO_SEED want privileges
@@ -313,11 +310,11 @@ def _check_run(session: Session, trial: Trial, *, loaded: Loaded) -> None:
     if expectation.retval not in (ANY_VALUE, returned):
         raise ExpectationFailed(f"expected to return {expectation.retval}, returned {returned}")
     for stream, wanted, what in (
-        (_ERRORS, expectation.stderr, "stream 2 (errors)"),
-        (_OUTPUT, expectation.stdout, "stream 1 (output)"),
+        (program.stderr, expectation.stderr, "stream 2 (errors)"),
+        (program.stdout, expectation.stdout, "stream 1 (output)"),
     ):
         if wanted:
-            _compare(trial, _stream(session, program, number=stream), wanted=wanted, what=what)
+            _compare(trial, stream.read(), wanted=wanted, what=what)
 
 
 def _run(trial: Trial, program: Program) -> int:
@@ -328,15 +325,3 @@ def _run(trial: Trial, program: Program) -> int:
     data = bytes(_PACKET) if rule is not None and rule.takes_data else b""
     ctx = {"data_end": trial.spec.linear_size} if trial.spec.linear_size else None
     return (int(program.run(data, ctx=ctx).retval) + (1 << 31)) % (1 << 32) - (1 << 31)
-
-
-def _stream(session: Session, program: Program, *, number: int) -> str:
-    answer = session.attempt(StreamRead(program.handle, number), Data)
-    if isinstance(answer, Failed):
-        raise PlanError(
-            f"this kernel has no streams of programs: {answer.text}",
-            feature="streams",
-            since="6.17",
-            hint='Say which kernels it is for: __kernel(">=6.17").',
-        )
-    return answer.data.decode(errors="replace")

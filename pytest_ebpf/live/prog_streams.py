@@ -35,7 +35,7 @@ class ProgStream:
                 f"this kernel has no streams of programs: {answer.text}",
                 feature="streams",
                 since="6.17",
-                hint="Mark the test @pytest.mark.bpf_kernel('>=6.17').",
+                hint="Mark the test @pytest.mark.bpf_kernel('>=6.17'), or the program __kernel(\">=6.17\").",
             )
         return self._session.checked(op, answer, kind=Data).data.decode(errors="replace")
 
