@@ -21,8 +21,8 @@ from compare import Comparison, compare, find_objects
 from ours import load_object
 from peer import Peer, peer
 
+from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
 from pytest_ebpf.live.session import Target
-from pytest_ebpf.pool import KernelPool, PoolConfig
 
 __all__ = ["main"]
 

@@ -17,7 +17,7 @@ from measure import Target, best_ms, render_targets
 from peer import peer
 
 from pytest_ebpf.btf.parse import Btf, parse_btf
-from pytest_ebpf.type_cache import indexed_btf
+from pytest_ebpf.kernels.btf_cache import indexed_btf
 
 __all__ = ["main"]
 

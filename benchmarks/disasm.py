@@ -17,9 +17,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from pytest_ebpf.features.helper_table import HELPERS
 from pytest_ebpf.obj.disasm import InsnNames, insn_text
 from pytest_ebpf.obj.insn import INSN_SIZE, LD_IMM64, unpack_insns
-from pytest_ebpf.plan.helper_table import HELPERS
 
 _SHOWN = 20
 _MAIN = r"""

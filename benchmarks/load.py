@@ -25,11 +25,11 @@ from ours import completed
 from peer import Peer, PeerError, peer
 
 from pytest_ebpf.errors import EbpfError
-from pytest_ebpf.live.cache import LoadCache
+from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
+from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.live.session import Target as Kernel
 from pytest_ebpf.obj.object import parse_object
-from pytest_ebpf.pool import KernelPool, PoolConfig
 
 __all__ = ["Loads", "main"]
 

@@ -15,7 +15,7 @@ from pytest_ebpf.live.session import Target
 from pytest_ebpf.obj.object import ObjectFile, ProgramDef, parse_object
 from pytest_ebpf.plan.facts import more_ops, with_more
 from pytest_ebpf.plan.load_plan import LoadOptions, Plan, plan_load
-from pytest_ebpf.plan.maps import MapOverride
+from pytest_ebpf.plan.map_definitions import MapOverride
 
 __all__ = ["Ours", "Verdict", "completed", "load_object"]
 

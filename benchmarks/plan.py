@@ -16,10 +16,10 @@ from measure import Target, best_ms, render_targets
 from ours import completed
 from peer import Peer, peer
 
+from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
 from pytest_ebpf.obj.object import ObjectFile, parse_object
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.load_plan import LoadOptions, plan_load
-from pytest_ebpf.pool import KernelPool, PoolConfig
 
 __all__ = ["main"]
 

@@ -21,10 +21,10 @@ from pathlib import Path
 from measure import Target, render_targets
 
 from pytest_ebpf.agent.ops import MapUpdate, RingDrain
-from pytest_ebpf.live.loaded import Loaded
+from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
+from pytest_ebpf.live.bpf_object import Loaded
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.live.session import Session
-from pytest_ebpf.pool import KernelPool, PoolConfig
 
 _HERE = Path(__file__).parent
 _ROUNDS = 7

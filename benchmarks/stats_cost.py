@@ -18,9 +18,9 @@ from pathlib import Path
 from measure import Target, render_targets
 
 from pytest_ebpf.errors import EbpfError
-from pytest_ebpf.live.cache import LoadCache
+from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
+from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.loader import Bpf
-from pytest_ebpf.pool import KernelPool, PoolConfig
 
 __all__ = ["main"]
 

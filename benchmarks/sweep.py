@@ -22,10 +22,10 @@ from compare import find_objects
 from ours import Ours, load_object
 
 from pytest_ebpf.errors import EbpfError, GuestLost, HarnessError, KernelCallError, ProgramRejected
-from pytest_ebpf.live.cache import LoadCache
+from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
+from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.live.session import Target
-from pytest_ebpf.pool import KernelPool, PoolConfig
 
 __all__ = ["Finding", "main"]
 

@@ -21,12 +21,12 @@ from pathlib import Path
 from compare import find_objects
 
 from pytest_ebpf.errors import EbpfError
-from pytest_ebpf.live.cache import LoadCache
+from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
+from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.session import Target
-from pytest_ebpf.live.verify import ProgramVerdict, verify_object
 from pytest_ebpf.obj.read import read_object
-from pytest_ebpf.pool import KernelPool, PoolConfig
-from pytest_ebpf.verifier.veristat_csv import Row, parse_csv
+from pytest_ebpf.verifier.compare.veristat_csv import Row, parse_csv
+from pytest_ebpf.verify.verdict import ProgramVerdict, verify_object
 
 __all__ = ["main"]
 

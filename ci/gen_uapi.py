@@ -1,4 +1,4 @@
-"""Build pytest_ebpf/agent/uapi.py from ci/uapi.toml, after holding the table against the installed kernel headers.
+"""Build pytest_ebpf/uapi/bpf.py from ci/uapi.toml, after holding the table against the installed kernel headers.
 
 Fails when a header knows an enum value or a field that the table lacks or has elsewhere. The headers of the machine
 may be older than the table: what they do not know is not checked.
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 CI = Path(__file__).parent
-TARGET = CI.parent / "pytest_ebpf/agent/uapi.py"
+TARGET = CI.parent / "pytest_ebpf/uapi/bpf.py"
 HEADER = Path("/usr/include/linux/bpf.h")
 CODES = {"u32": "I", "u64": "Q", "16s": "16s"}
 SIZES = {"u32": 4, "u64": 8, "16s": 16}
@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from pytest_ebpf.agent.layout import Layout
+from pytest_ebpf.uapi.layout import Layout
 '''
 
 

@@ -122,7 +122,7 @@ def cell(lines: Sequence[Line], *, release: str, tests: dict[str, tuple[str, ...
 
 def is_fit(release: str, *, needs: Iterable[str]) -> bool:
     """Whether a test would have run on this kernel, but for being left out of the run."""
-    from pytest_ebpf.fixtures.axis import fits
+    from pytest_ebpf.fixtures.kernel_matrix import fits
 
     return all(fits(release.partition("-")[0].partition("+")[0], each) for each in needs)
 
@@ -172,7 +172,7 @@ def links(tests: Iterable[str]) -> str:
 
 def place(row: tuple[str, str]) -> tuple[int, str, str]:
     """In the order of libbpf's table of sections; what is no section name comes last."""
-    from pytest_ebpf.obj.section_table import ROWS
+    from pytest_ebpf.uapi.sections import ROWS
 
     names = [name for name, *_ in ROWS]
     return (names.index(row[0]) if row[0] in names else len(names), *row)

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
         UsageError,
     )
     from pytest_ebpf.kernels.fake import FakeKernel
-    from pytest_ebpf.live.commands import User
-    from pytest_ebpf.live.links import Link
-    from pytest_ebpf.live.loaded import Loaded
+    from pytest_ebpf.live.attach.link import Link
+    from pytest_ebpf.live.bpf_object import Loaded
     from pytest_ebpf.live.loader import Bpf
-    from pytest_ebpf.live.maps import Map
+    from pytest_ebpf.live.machine.commands import User
+    from pytest_ebpf.live.maps.map import Map
     from pytest_ebpf.live.program import Program
-    from pytest_ebpf.live.retvals import CGROUP, FLOW, LWT, NF, SK, TC, XDP
-    from pytest_ebpf.live.runs import RunResult
+    from pytest_ebpf.live.run.retvals import CGROUP, FLOW, LWT, NF, SK, TC, XDP
+    from pytest_ebpf.live.run.test_run import RunResult
     from pytest_ebpf.packets import (
         ARP,
         ICMP,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         diff_packets,
         parse_packet,
     )
-    from pytest_ebpf.verifier.expect import absent, next_line
+    from pytest_ebpf.verifier.log.expect import absent, next_line
 
 __all__ = [
     "ARP",
@@ -103,18 +103,18 @@ _HOMES = MappingProxyType(
             "ProgramRejected UsageError"
         ),
         "pytest_ebpf.kernels.fake": "FakeKernel",
-        "pytest_ebpf.live.commands": "User",
-        "pytest_ebpf.live.links": "Link",
-        "pytest_ebpf.live.loaded": "Loaded",
+        "pytest_ebpf.live.machine.commands": "User",
+        "pytest_ebpf.live.attach.link": "Link",
+        "pytest_ebpf.live.bpf_object": "Loaded",
         "pytest_ebpf.live.loader": "Bpf",
-        "pytest_ebpf.live.maps": "Map",
+        "pytest_ebpf.live.maps.map": "Map",
         "pytest_ebpf.live.program": "Program",
-        "pytest_ebpf.live.retvals": "CGROUP FLOW LWT NF SK TC XDP",
-        "pytest_ebpf.live.runs": "RunResult",
+        "pytest_ebpf.live.run.retvals": "CGROUP FLOW LWT NF SK TC XDP",
+        "pytest_ebpf.live.run.test_run": "RunResult",
         "pytest_ebpf.packets": (
             "ARP ICMP IP TCP UDP VLAN Eth ICMPv6 IPv6 Packet Pad Raw assert_packet diff_packets parse_packet"
         ),
-        "pytest_ebpf.verifier.expect": "absent next_line",
+        "pytest_ebpf.verifier.log.expect": "absent next_line",
     }
 )
 

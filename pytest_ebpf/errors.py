@@ -23,7 +23,7 @@ import errno as _errno
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_ebpf.verifier.log import SourceLine, VerifierLog
+    from pytest_ebpf.verifier.log.log import SourceLine, VerifierLog
 
 __all__ = [
     "BootFailed",

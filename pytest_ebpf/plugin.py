@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
     from pytest_ebpf.fixtures.baseline import BpfBaseline
     from pytest_ebpf.fixtures.features import BpfFeatures
-    from pytest_ebpf.fixtures.machines import BpfDmesg, BpfKernel, BpfTrace, SharedBpf
     from pytest_ebpf.fixtures.matrix_fixture import BpfMatrix
-    from pytest_ebpf.live.loaded import Loaded
+    from pytest_ebpf.fixtures.values import BpfDmesg, BpfKernel, BpfTrace, SharedBpf
+    from pytest_ebpf.live.bpf_object import Loaded
+    from pytest_ebpf.live.datapath import BpfPath
     from pytest_ebpf.live.loader import Bpf
-    from pytest_ebpf.live.netns import Netns
-    from pytest_ebpf.live.veth import Veth
-    from pytest_ebpf.live.vm import BpfVm
-    from pytest_ebpf.live.wire_path import BpfPath
+    from pytest_ebpf.live.machine.machine import BpfVm
+    from pytest_ebpf.live.net.netns import Netns
+    from pytest_ebpf.live.net.veth import Veth
 
 __all__ = [
     "Hooks",
@@ -144,7 +144,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
     if config.getoption("bpf_stats") or config.getoption("bpf_compare"):
-        from pytest_ebpf.fixtures.figures import check_options
+        from pytest_ebpf.fixtures.veristat_output import check_options
 
         check_options(config)
 
@@ -153,7 +153,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     """Objects whose programs say in BTF tags what is expected of them are test files."""
     if file_path.suffix != ".o":
         return None
-    from pytest_ebpf.fixtures.collecting import collect_object
+    from pytest_ebpf.fixtures.object_collector import collect_object
 
     return collect_object(file_path, parent)
 
@@ -162,7 +162,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every test that uses a kernel runs once per kernel of the matrix that fits its markers."""
     if "bpf_kernel" in metafunc.fixturenames:
-        from pytest_ebpf.fixtures.axis import parametrize
+        from pytest_ebpf.fixtures.kernel_matrix import parametrize
 
         parametrize(metafunc)
 
@@ -171,7 +171,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Kernel by kernel, so that each boots once."""
     if any("bpf_kernel" in getattr(item, "fixturenames", ()) for item in items):
-        from pytest_ebpf.fixtures.axis import group_by_kernel
+        from pytest_ebpf.fixtures.kernel_matrix import group_by_kernel
 
         group_by_kernel(items, config=config)
 
@@ -181,7 +181,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Unknown ``bpf_`` markers are errors; a feature that the kernel truly lacks skips."""
     uses_kernel = "bpf_kernel" in getattr(item, "fixturenames", ())
     if uses_kernel or any(mark.name.startswith("bpf_") for mark in item.iter_markers()):
-        from pytest_ebpf.fixtures.axis import begin_test
+        from pytest_ebpf.fixtures.kernel_matrix import begin_test
 
         begin_test(item)
 
@@ -207,7 +207,7 @@ def pytest_runtest_makereport(
     """Put verifier logs, consoles and the matrix record on the report."""
     if "bpf_kernel" not in getattr(item, "fixturenames", ()):
         return (yield)
-    from pytest_ebpf.fixtures.verdicts import annotate, shorten_traceback
+    from pytest_ebpf.fixtures.reporting import annotate, shorten_traceback
 
     shorten_traceback(call)
     report = yield
@@ -227,7 +227,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     """The kernels, when they were named; a run that never uses one says nothing."""
     if not config.getoption("bpf_kernels") and not config.getini("bpf_kernels"):
         return []
-    from pytest_ebpf.fixtures.axis import header
+    from pytest_ebpf.fixtures.kernel_matrix import header
 
     return [header(config)]
 
@@ -251,7 +251,7 @@ def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, righ
     """Maps and runs explain how they differ."""
     if not any(type(side).__module__.startswith("pytest_ebpf.") for side in (left, right)):
         return None
-    from pytest_ebpf.fixtures.comparing import explain
+    from pytest_ebpf.fixtures.assert_repr import explain
 
     return explain(left, right, op=op)
 
@@ -259,7 +259,7 @@ def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, righ
 @pytest.fixture(scope="session")
 def bpf_kernel(request: pytest.FixtureRequest) -> BpfKernel:
     """The kernel this test runs on: ``.spec``, ``.release``, ``.machine``, ``.accel``. Booted when first needed."""
-    from pytest_ebpf.fixtures.machines import kernel_of
+    from pytest_ebpf.fixtures.values import kernel_of
 
     return kernel_of(request)
 
@@ -267,7 +267,7 @@ def bpf_kernel(request: pytest.FixtureRequest) -> BpfKernel:
 @pytest.fixture(scope="session")
 def bpf_features(bpf_kernel: BpfKernel) -> BpfFeatures:
     """What the kernel can do: ``.has("ringbuf")``, ``.answer("tcx")``, ``.table()``. Found by trying, and kept."""
-    from pytest_ebpf.fixtures.machines import features_on
+    from pytest_ebpf.fixtures.values import features_on
 
     return features_on(bpf_kernel)
 
@@ -275,7 +275,7 @@ def bpf_features(bpf_kernel: BpfKernel) -> BpfFeatures:
 @pytest.fixture
 def bpf_vm(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator[BpfVm]:
     """The machine around the kernel: ``.run(argv)``, ``.start(argv)``, ``.call(function)``, files, users, mounts."""
-    from pytest_ebpf.fixtures.machines import open_vm
+    from pytest_ebpf.fixtures.values import open_vm
 
     yield from open_vm(bpf_kernel, request=request)
 
@@ -283,7 +283,7 @@ def bpf_vm(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator[Bp
 @pytest.fixture
 def bpf(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator[Bpf]:
     """The loader, bound to the kernel. Everything a test loads or attaches with it is gone when the test ends."""
-    from pytest_ebpf.fixtures.machines import open_loader
+    from pytest_ebpf.fixtures.values import open_loader
 
     yield from open_loader(bpf_kernel, request=request)
 
@@ -291,7 +291,7 @@ def bpf(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator[Bpf]:
 @pytest.fixture(scope="module")
 def bpf_shared(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator[SharedBpf]:
     """A loader for a whole module, for ``@given`` tests: loading an object again gives the same programs."""
-    from pytest_ebpf.fixtures.machines import open_shared_loader
+    from pytest_ebpf.fixtures.values import open_shared_loader
 
     yield from open_shared_loader(bpf_kernel, request=request)
 
@@ -299,7 +299,7 @@ def bpf_shared(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterato
 @pytest.fixture
 def bpf_trace(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator[BpfTrace]:
     """What programs print with bpf_printk() during the test: ``.lines(timeout=)``, ``.expect(text, timeout=)``."""
-    from pytest_ebpf.fixtures.machines import open_trace
+    from pytest_ebpf.fixtures.values import open_trace
 
     yield from open_trace(bpf_kernel, request=request)
 
@@ -307,7 +307,7 @@ def bpf_trace(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator
 @pytest.fixture
 def bpf_dmesg(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator[BpfDmesg]:
     """The kernel log since the test began: ``.lines()``, ``.expect(text, timeout=)``."""
-    from pytest_ebpf.fixtures.machines import open_dmesg
+    from pytest_ebpf.fixtures.values import open_dmesg
 
     yield from open_dmesg(bpf_kernel, request=request)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pytest_ebpf.agent.serve import main
+from pytest_ebpf.agent.protocol.serve import main
 
 __all__: list[str] = []
 

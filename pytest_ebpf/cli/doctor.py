@@ -92,7 +92,7 @@ def _host_btf() -> list[Finding]:
 
 
 def _tools() -> list[Finding]:
-    from pytest_ebpf.vm.tools import find_tools, missing_tools
+    from pytest_ebpf.vm.guest.tools import find_tools, missing_tools
 
     missing = missing_tools()
     if missing:
@@ -102,7 +102,7 @@ def _tools() -> list[Finding]:
 
 
 def _accelerator() -> list[Finding]:
-    from pytest_ebpf.vm.accel import device_problem
+    from pytest_ebpf.vm.guest.accel import device_problem
 
     problem = device_problem()
     if problem:
@@ -111,7 +111,7 @@ def _accelerator() -> list[Finding]:
 
 
 def _mirror() -> list[Finding]:
-    from pytest_ebpf.vm.mirror import find_mirror
+    from pytest_ebpf.vm.images.mirror import find_mirror
 
     find_mirror("")
     return [Finding("Debian mirror", "ok", "found in apt's configuration or the environment", "kernels fetch")]
@@ -125,7 +125,7 @@ def _keyrings() -> list[Finding]:
 
 
 def _images() -> list[Finding]:
-    from pytest_ebpf.vm.images import ImageConfig
+    from pytest_ebpf.vm.images.image import ImageConfig
 
     entries = ImageConfig().store.entries()
     names = ", ".join(sorted(entry.release for entry in entries))
@@ -136,7 +136,7 @@ def _images() -> list[Finding]:
 
 
 def _disk() -> list[Finding]:
-    from pytest_ebpf.vm.cache import default_cache
+    from pytest_ebpf.vm.images.cache import default_cache
 
     place = default_cache()
     while not place.exists():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from pytest_ebpf.plan.feature_base import Answer
+    from pytest_ebpf.features.base import Answer
 
 __all__ = ["features"]
 
@@ -35,7 +35,7 @@ def features(specs: tuple[str, ...], names: tuple[str, ...], helpers: bool, as_j
     SPEC is host (the default), a series (6.1), an alias (newest), or a path. Answers are kept per kernel image.
     Features by name: ringbuf, prog:xdp, helper:bpf_loop@xdp, kfunc:bpf_task_acquire, config:BPF_JIT, ...
     """
-    from pytest_ebpf.plan.features import TABLE
+    from pytest_ebpf.features.table import TABLE
 
     everything = [name for name in TABLE if helpers or as_json or not name.startswith("helper:")]
     columns = _probe(specs or ("host",), list(names) or everything, cache=cache)
@@ -49,8 +49,8 @@ def features(specs: tuple[str, ...], names: tuple[str, ...], helpers: bool, as_j
 
 
 def _probe(specs: tuple[str, ...], names: list[str], *, cache: Path | None) -> dict[str, _Column]:
-    from pytest_ebpf.fixtures.remembered import features_of_kernel
-    from pytest_ebpf.pool import KernelPool, PoolConfig
+    from pytest_ebpf.features.cache import features_of_kernel
+    from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
 
     pool = KernelPool(PoolConfig(cache=cache))
     columns: dict[str, _Column] = {}

@@ -22,8 +22,8 @@ def add_insns(obj: ObjectFile, summary: Summary) -> Summary:
 
 
 def _listing(obj: ObjectFile, function: ProgramDef) -> list[Summary]:
+    from pytest_ebpf.features.helper_table import HELPERS
     from pytest_ebpf.obj.listing import list_function
-    from pytest_ebpf.plan.helper_table import HELPERS
 
     listed = list_function(obj, function, helpers=HELPERS, notes=_core_notes(obj, function))
     return [

@@ -44,9 +44,9 @@ def _mirror_option(command: _F) -> _F:
 @_cache_option
 def _fetch(specs: tuple[str, ...], quiet: bool, mirror: str, cache: Path | None) -> None:
     """Get the newest image of each SPEC: a series (6.1), an alias (oldest, newest, rc), a version (6.1.176)."""
-    from pytest_ebpf.vm.acquire import fetch
-    from pytest_ebpf.vm.images import ImageConfig
-    from pytest_ebpf.vm.progress import reporter_for
+    from pytest_ebpf.vm.images.fetch import fetch
+    from pytest_ebpf.vm.images.image import ImageConfig
+    from pytest_ebpf.vm.images.progress import reporter_for
 
     try:
         with reporter_for(quiet=quiet) as reporter:
@@ -64,7 +64,7 @@ def _fetch(specs: tuple[str, ...], quiet: bool, mirror: str, cache: Path | None)
 @_cache_option
 def _path(spec: str, cache: Path | None) -> None:
     """Print the directory of SPEC's image: vmlinux, bzImage, vmlinux.btf, config, lib/modules. Fetches nothing."""
-    from pytest_ebpf.vm.images import ImageConfig, resolve
+    from pytest_ebpf.vm.images.image import ImageConfig, resolve
 
     click.echo(str(resolve(spec, config=ImageConfig(cache=cache)).vmlinux.parent))
 
@@ -75,8 +75,8 @@ def _path(spec: str, cache: Path | None) -> None:
 @_cache_option
 def _list(refresh: bool, mirror: str, cache: Path | None) -> None:
     """Show each series: the release in the cache, and the newest in the archive."""
-    from pytest_ebpf.vm.images import ImageConfig
-    from pytest_ebpf.vm.overview import overview
+    from pytest_ebpf.vm.images.image import ImageConfig
+    from pytest_ebpf.vm.images.listing import overview
 
     config = ImageConfig(mirror, cache, max_age=0 if refresh else float("inf"))
     _print_table(overview(config, ask_archive=refresh))
@@ -100,12 +100,12 @@ def _print_table(rows: list[Any]) -> None:
 @_cache_option
 def _prune(everything: bool, cache: Path | None) -> None:
     """Remove images that are not the newest of their series, and what interrupted runs left behind."""
-    from pytest_ebpf.vm.images import ImageConfig
-    from pytest_ebpf.vm.prune import prune, prune_all
+    from pytest_ebpf.vm.images.image import ImageConfig
+    from pytest_ebpf.vm.images.prune import prune, prune_all
 
     store = ImageConfig(cache=cache).store
     result = prune_all(store) if everything else prune(store)
-    from pytest_ebpf.vm.progress import megabytes
+    from pytest_ebpf.vm.images.progress import megabytes
 
     for name in result.kept_in_use:
         click.echo(f"kept {name}: it is in use", err=True)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 if TYPE_CHECKING:
-    from pytest_ebpf.verifier.explain import Explanation
-    from pytest_ebpf.verifier.log import VerifierLog
-    from pytest_ebpf.verifier.unwrap import Found
+    from pytest_ebpf.verifier.explain.explain import Explanation
+    from pytest_ebpf.verifier.log.extract import Found
+    from pytest_ebpf.verifier.log.log import VerifierLog
 
 __all__ = ["explain", "log"]
 
@@ -36,7 +36,7 @@ def explain(files: tuple[BinaryIO, ...], as_json: bool) -> None:
     FILE is text with one log or several in it; - is standard input. Timestamps and other prefixes are taken off.
     Says why a program was rejected, where, what the registers held and how that came about.
     """
-    from pytest_ebpf.verifier.unwrap import unwrap
+    from pytest_ebpf.verifier.log.extract import unwrap
 
     if os.environ.get("NO_COLOR"):
         click.get_current_context().color = False
@@ -75,8 +75,8 @@ def _read_end(file: BinaryIO) -> str:
 
 def _explained(name: str, found: Found) -> tuple[dict[str, Any], str]:
     """The JSON row and the text of one log."""
-    from pytest_ebpf.verifier.explain_text import render_explanation
-    from pytest_ebpf.verifier.log import parse_log
+    from pytest_ebpf.verifier.explain.text import render_explanation
+    from pytest_ebpf.verifier.log.log import parse_log
 
     parsed = parse_log(found.text)
     explanation = parsed.explanation

@@ -12,7 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from pytest_ebpf.cli.verify_setup import Request
-    from pytest_ebpf.fixtures.matrix import Verdicts
+    from pytest_ebpf.verify.verdicts import Verdicts
 
 __all__ = ["verify"]
 
@@ -87,8 +87,8 @@ def _fail(error: Exception, status: int) -> None:
 
 def _gather(request: Request) -> Verdicts:
     from pytest_ebpf.cli.verify_setup import open_kernels
-    from pytest_ebpf.fixtures.matrix import gather
-    from pytest_ebpf.live.cache import LoadCache
+    from pytest_ebpf.live.load_cache import LoadCache
+    from pytest_ebpf.verify.verdicts import gather
 
     with open_kernels(request) as kernels:
         return gather(

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pytest_ebpf.verifier.veristat_csv import CSV_COLUMNS, Row, render_csv
-from pytest_ebpf.verifier.veristat_filter import SortKey, keep_rows, sort_rows
+from pytest_ebpf.verifier.compare.veristat_csv import CSV_COLUMNS, Row, render_csv
+from pytest_ebpf.verifier.compare.veristat_filter import SortKey, keep_rows, sort_rows
 
 if TYPE_CHECKING:
     from pytest_ebpf.cli.verify_setup import Request
-    from pytest_ebpf.fixtures.matrix import Verdicts
-    from pytest_ebpf.live.verify import ProgramVerdict
     from pytest_ebpf.report.terminal import Glyphs, Line
+    from pytest_ebpf.verify.verdict import ProgramVerdict
+    from pytest_ebpf.verify.verdicts import Verdicts
 
 __all__ = ["as_csv", "as_json", "show"]
 
@@ -131,7 +131,7 @@ def _print_counts(verdicts: Verdicts) -> None:
 
 
 def _show_lines(found: Iterable[ProgramVerdict], *, most: int, width: int) -> None:
-    from pytest_ebpf.verifier.cost import render_costs
+    from pytest_ebpf.verifier.compare.cost import render_costs
 
     for verdict in found:
         click.echo()

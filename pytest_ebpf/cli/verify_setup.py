@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pytest_ebpf.errors import ImageError, ObjectError, UsageError
-from pytest_ebpf.verifier.veristat_filter import Filter, SortKey, parse_emit, parse_filter, parse_sort
+from pytest_ebpf.verifier.compare.veristat_filter import Filter, SortKey, parse_emit, parse_filter, parse_sort
 
 if TYPE_CHECKING:
-    from pytest_ebpf.fixtures.matrix import Kernels, Verdicts
+    from pytest_ebpf.kernels.pool import KernelPool
     from pytest_ebpf.obj.object import ObjectFile
-    from pytest_ebpf.pool import KernelPool
+    from pytest_ebpf.verify.verdicts import Kernels, Verdicts
 
 __all__ = ["POLICIES", "Request", "open_kernels", "parse_settings", "read_kernels", "read_request"]
 
@@ -49,7 +49,7 @@ class Request:
 
 def read_request(paths: Sequence[str], lines: int, *, kernels: str, options: Mapping[str, Any]) -> Request:
     """``UsageError`` or ``ObjectError`` for what cannot be: a file that is not there, a kernel that nobody knows."""
-    from pytest_ebpf.fixtures.matrix import check_globals, permutations
+    from pytest_ebpf.verify.verdicts import check_globals, permutations
 
     objects, problems = _read_objects(paths)
     settings = parse_settings(options["settings"])
@@ -98,7 +98,7 @@ def _read_objects(paths: Sequence[str]) -> tuple[list[ObjectFile], list[str]]:
 
 def read_kernels(text: str) -> dict[str, str]:
     """``host,6.1`` -> id -> spec. ``UsageError`` names what there is."""
-    from pytest_ebpf.vm.spec import parse_spec
+    from pytest_ebpf.vm.images.spec import parse_spec
 
     found: dict[str, str] = {}
     for spec in (part.strip() for part in text.split(",")):
@@ -155,8 +155,8 @@ POLICIES: Mapping[str, Callable[[Verdicts], bool]] = {
 @contextmanager
 def open_kernels(request: Request) -> Iterator[Kernels]:
     """The kernels: each boots when its turn comes, the next one meanwhile, and ends when it is done with."""
-    from pytest_ebpf.fixtures.matrix import Kernels
-    from pytest_ebpf.pool import KernelPool, PoolConfig
+    from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
+    from pytest_ebpf.verify.verdicts import Kernels
 
     status = _Status(quiet=request.quiet)
     pool = KernelPool(PoolConfig(accel=request.accel, cache=request.cache), wait=status.waiting)  # type: ignore[arg-type]
@@ -195,7 +195,7 @@ class _Status:
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[Callable[[str], None]]:
-        """See ``pytest_ebpf.pool.Waiting``."""
+        """See ``pytest_ebpf.kernels.pool.Waiting``."""
         self.say(f"{what} …")
         began = time.monotonic()
         try:

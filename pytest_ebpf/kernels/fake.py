@@ -19,9 +19,9 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from pytest_ebpf.agent import ops as o
-from pytest_ebpf.agent.batch import Batch
-from pytest_ebpf.agent.handles import Refused, Table
-from pytest_ebpf.agent.scopes import close, scope_close, scope_open
+from pytest_ebpf.agent.protocol.batch import Batch
+from pytest_ebpf.agent.protocol.handles import Refused, Table
+from pytest_ebpf.agent.protocol.scopes import close, scope_close, scope_open
 
 __all__ = ["Answer", "FakeKernel"]
 

@@ -55,7 +55,7 @@ def open_host_kernel() -> LocalKernel | RemoteKernel:
 def open_agent_kernel(*, prefix: Sequence[str] = (), name: str = "agent") -> RemoteKernel:
     """A kernel behind an agent that runs as a child of this process, its command behind ``prefix``. Raises
     ``GuestLost`` with the child's last words when it does not come up."""
-    from pytest_ebpf.agent.child import ChildAgent, agent_argv
+    from pytest_ebpf.kernels.child import ChildAgent, agent_argv
 
     child = ChildAgent(agent_argv(prefix))
 

@@ -14,7 +14,7 @@ from pytest_ebpf.agent.ops import (
     Result,
     Try,
 )
-from pytest_ebpf.agent.wire import Alive, Codec, Decoder, Hello, Message, Reply, Request, WireError
+from pytest_ebpf.agent.protocol.wire import Alive, Codec, Decoder, Hello, Message, Reply, Request, WireError
 from pytest_ebpf.errors import GuestLost, HarnessError
 
 __all__ = ["RemoteKernel", "Stream", "needed_seconds"]

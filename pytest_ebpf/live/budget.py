@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.errors import EbpfError
-from pytest_ebpf.verifier.budget import Excess, excesses, parse_budget
-from pytest_ebpf.verifier.versions import fits
+from pytest_ebpf.kernel_versions import fits
+from pytest_ebpf.verifier.compare.budget import Excess, excesses, parse_budget
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.program import Program
@@ -43,7 +43,7 @@ def over_budget(program: Program, found: list[Excess]) -> str:
 
 def costs_text(program: Program) -> list[str]:
     """The costliest source lines, or why they are not known. Loads the program once more, for its trace."""
-    from pytest_ebpf.verifier.cost import render_costs
+    from pytest_ebpf.verifier.compare.cost import render_costs
 
     insns = program.stats.insns or 0
     if insns * program.time_scale > _LARGE:

@@ -9,26 +9,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pytest_ebpf.errors import HarnessError, PlanError, ProgramRejected, UsageError
-from pytest_ebpf.live.asked import Asked
-from pytest_ebpf.live.cache import LoadCache
+from pytest_ebpf.live.load_cache import LoadCache
+from pytest_ebpf.live.load_request import Asked
 from pytest_ebpf.live.session import Session, Target
 
 if TYPE_CHECKING:
     from pytest_ebpf.agent.ops import Leak
     from pytest_ebpf.btf.parse import Btf
-    from pytest_ebpf.live.attached import Attached
-    from pytest_ebpf.live.cgroup import Cgroup
-    from pytest_ebpf.live.inventory import Inventory
-    from pytest_ebpf.live.links import Link
-    from pytest_ebpf.live.loaded import Loaded
-    from pytest_ebpf.live.maps import Map
+    from pytest_ebpf.features.base import Answer
+    from pytest_ebpf.live.attach.link import Link
+    from pytest_ebpf.live.bpf_object import Loaded
+    from pytest_ebpf.live.kernel_objects import Inventory
+    from pytest_ebpf.live.machine.cgroup import Cgroup
+    from pytest_ebpf.live.maps.map import Map
+    from pytest_ebpf.live.net.sockets import Process, Socket
+    from pytest_ebpf.live.object_spec import Spec
+    from pytest_ebpf.live.query import Attached
     from pytest_ebpf.live.rejects import Rejects
-    from pytest_ebpf.live.sockets import Process, Socket
-    from pytest_ebpf.live.spec import Spec
     from pytest_ebpf.obj.object import ObjectFile
-    from pytest_ebpf.plan.feature_base import Answer
     from pytest_ebpf.plan.options import LoadOptions
-    from pytest_ebpf.verifier.expect import Wanted
+    from pytest_ebpf.verifier.log.expect import Wanted
 
 __all__ = ["Bpf", "Source", "find_object"]
 
@@ -102,7 +102,7 @@ class Bpf:
     def open(self, path: Source) -> Spec:
         """What an object file (or several, linked) would load, to be changed before ``.load()`` loads it. No kernel is
         asked before. ``ObjectError`` says what is wrong with the file."""
-        from pytest_ebpf.live.spec import Spec
+        from pytest_ebpf.live.object_spec import Spec
 
         return Spec(self._object(path), load=self._load)
 
@@ -125,7 +125,7 @@ class Bpf:
 
     def feature(self, name: str) -> Answer:
         """What a probe of this kernel says about a feature: "ringbuf", "fentry", "helper:bpf_loop", ..."""
-        from pytest_ebpf.live.probing import probe_feature
+        from pytest_ebpf.features.probe import probe_feature
 
         return probe_feature(self.session.target, name=name)
 
@@ -138,7 +138,7 @@ class Bpf:
 
     def cgroup(self, name: str = "", *, controllers: Iterable[str] = ()) -> Cgroup:
         """A new control group (cgroup2), removed with the test: ``.run(argv)`` runs a command in it."""
-        from pytest_ebpf.live.cgroup import make_cgroup
+        from pytest_ebpf.live.machine.cgroup import make_cgroup
 
         return make_cgroup(self.session, name=name, controllers=controllers)
 
@@ -159,7 +159,7 @@ class Bpf:
         (default), "ipv6", "unix". ``netns``: a namespace other than the agent's. ``cgroup``: the group it belongs to.
         ``reuse_port``: SO_REUSEPORT.
         """
-        from pytest_ebpf.live.sockets import open_socket
+        from pytest_ebpf.live.net.sockets import open_socket
 
         return open_socket(
             self.session,
@@ -174,7 +174,7 @@ class Bpf:
     def process(self, pid: int = 0) -> Process:
         """A descriptor of a process (Linux 5.3), the key of a task storage map; 0: the one that makes the system calls
         of this test (``bpf.socket``, ``prog.attach``)."""
-        from pytest_ebpf.live.sockets import open_process
+        from pytest_ebpf.live.net.sockets import open_process
 
         return open_process(self.session, pid)
 
@@ -202,14 +202,14 @@ class Bpf:
         - ``netns``: sk_lookup programs and the flow dissector
         - ``map``: programs on a sockmap or sockhash; ``device``: on an infrared receiver
         """
-        from pytest_ebpf.live.attached import find_attached
+        from pytest_ebpf.live.query import find_attached
 
         return find_attached(self.session, place)
 
     @property
     def loaded(self) -> Inventory:
         """What is in the kernel, from whomever: ``.programs()``, ``.maps()``, ``.links()``, ``.btfs()``, and by id."""
-        from pytest_ebpf.live.inventory import Inventory
+        from pytest_ebpf.live.kernel_objects import Inventory
 
         return Inventory(self.session)
 
@@ -255,8 +255,8 @@ class Bpf:
 
     def _load(self, obj: ObjectFile, asked: Asked) -> Loaded:
         """A map that somebody pins in the same instant is looked at again, and then used."""
-        from pytest_ebpf.live.asked import options_of
-        from pytest_ebpf.live.pinning import PinTakenError
+        from pytest_ebpf.live.load_request import options_of
+        from pytest_ebpf.live.pin_reuse import PinTakenError
 
         options = options_of(asked, obj=obj, session=self.session)
         for _ in range(_PIN_ATTEMPTS):
@@ -273,9 +273,9 @@ class Bpf:
     def _load_once(
         self, obj: ObjectFile, *, options: LoadOptions, btf: str | os.PathLike[str] | bytes | Btf | None
     ) -> Loaded:
-        from pytest_ebpf.live.knowledge import facts_for
-        from pytest_ebpf.live.loading import run_plan
-        from pytest_ebpf.live.pinning import reuse_pinned
+        from pytest_ebpf.live.facts_cache import facts_for
+        from pytest_ebpf.live.load import run_plan
+        from pytest_ebpf.live.pin_reuse import reuse_pinned
 
         facts = facts_for(self.session, obj, knowledge=self._cache.knowledge, btf=btf)
         options = reuse_pinned(self.session, obj, options=options, facts=facts)

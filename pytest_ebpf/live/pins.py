@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Done, Handle, Made, Mount, ObjGet, ObjPin, ObjUnpin
 from pytest_ebpf.errors import KernelCallError, UsageError
-from pytest_ebpf.live.links import Link
+from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.session import Session
 
 if TYPE_CHECKING:
-    from pytest_ebpf.live.maps import Map
+    from pytest_ebpf.live.maps.map import Map
 
 __all__ = ["open_link", "open_map", "open_pinned", "pin", "pin_path", "unpin"]
 
@@ -27,7 +27,7 @@ def pin_path(path: str) -> str:
 
 def pin(session: Session, handle: Handle, *, path: str, keep: bool = False) -> str:
     """Pin an object, for the test or for good; returns the whole path."""
-    from pytest_ebpf.live.nearby import nearest_paths
+    from pytest_ebpf.live.inspect.suggest import nearest_paths
 
     whole = pin_path(path)
     if whole.startswith(_BPFFS + "/"):
@@ -62,7 +62,7 @@ def unpin(session: Session, path: str) -> None:
 
 def open_pinned(session: Session, path: str, *, kind: str) -> Handle:
     """What is pinned at a path, which has to be a "link", "prog" or "map"."""
-    from pytest_ebpf.live.nearby import nearest_paths
+    from pytest_ebpf.live.inspect.suggest import nearest_paths
 
     whole = pin_path(path)
     try:
@@ -78,9 +78,9 @@ def open_pinned(session: Session, path: str, *, kind: str) -> Handle:
 
 def open_link(session: Session, path: str) -> Link:
     """See ``Bpf.pinned_link``."""
-    from pytest_ebpf.live.introspect import ask_info
-    from pytest_ebpf.live.inventory import Inventory
-    from pytest_ebpf.live.kernel_info import LinkInfo
+    from pytest_ebpf.live.inspect.info import LinkInfo
+    from pytest_ebpf.live.inspect.query import ask_info
+    from pytest_ebpf.live.kernel_objects import Inventory
 
     handle = open_pinned(session, path, kind="link")
     info = ask_info(session, "link", asked=handle)
@@ -97,8 +97,8 @@ def open_link(session: Session, path: str) -> Link:
 
 def open_map(session: Session, path: str) -> Map:
     """See ``Bpf.pinned_map``."""
-    from pytest_ebpf.live.introspect import ask_info
-    from pytest_ebpf.live.inventory import opened_map
+    from pytest_ebpf.live.inspect.query import ask_info
+    from pytest_ebpf.live.kernel_objects import opened_map
 
     handle = open_pinned(session, path, kind="map")
     return opened_map(session, ask_info(session, "map", asked=handle), handle=handle)

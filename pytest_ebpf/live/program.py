@@ -7,23 +7,23 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Handle, ProgLoaded, Ran, RanMany
-from pytest_ebpf.live.runs import PacketRuns, RunInput, RunResult, plan_many, plan_run, read_many, read_run
+from pytest_ebpf.live.run.rules import type_name
+from pytest_ebpf.live.run.test_run import PacketRuns, RunInput, RunResult, plan_many, plan_run, read_many, read_run
 from pytest_ebpf.live.session import Session
-from pytest_ebpf.live.testrun import type_name
-from pytest_ebpf.live.values import Shape
-from pytest_ebpf.verifier.log import VerifierLog, VerifierStats, parse_log, parse_stats
+from pytest_ebpf.live.typed.shape import Shape
+from pytest_ebpf.verifier.log.log import VerifierLog, VerifierStats, parse_log, parse_stats
 
 if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
-    from pytest_ebpf.live.code import Jited, Xlated
-    from pytest_ebpf.live.introspect import RunStats
-    from pytest_ebpf.live.kernel_info import ProgInfo
-    from pytest_ebpf.live.links import Link
-    from pytest_ebpf.live.maps import Map
-    from pytest_ebpf.live.prog_streams import ProgStream
-    from pytest_ebpf.live.trace import Reload
+    from pytest_ebpf.live.attach.link import Link
+    from pytest_ebpf.live.bpf_streams import ProgStream
+    from pytest_ebpf.live.inspect.dump import Jited, Xlated
+    from pytest_ebpf.live.inspect.info import ProgInfo
+    from pytest_ebpf.live.inspect.query import RunStats
+    from pytest_ebpf.live.maps.map import Map
+    from pytest_ebpf.live.reload import Reload
     from pytest_ebpf.obj.object import LineInfo, ObjectFile, ProgramDef
-    from pytest_ebpf.verifier.cost import LineCost
+    from pytest_ebpf.verifier.compare.cost import LineCost
 
 __all__ = ["Program"]
 
@@ -93,7 +93,7 @@ class Program:
     def trace(self) -> VerifierLog:
         """The verifier's whole trace (log level 2), as far as 64 MiB hold it: the program is loaded once more for it,
         unless it was loaded with it."""
-        from pytest_ebpf.live.trace import load_trace
+        from pytest_ebpf.live.reload import load_trace
 
         assert self._again is not None
         return self.log if self.log.log_level & 2 else load_trace(self._session, self._again.op)
@@ -101,7 +101,7 @@ class Program:
     @property
     def costs(self) -> tuple[LineCost, ...]:
         """How many instructions the verifier walked in each source line, counted in ``trace``."""
-        from pytest_ebpf.verifier.cost import line_costs
+        from pytest_ebpf.verifier.compare.cost import line_costs
 
         return line_costs(self.trace.text, self.line_info)
 
@@ -114,7 +114,7 @@ class Program:
     def figures(self) -> Mapping[str, int]:
         """What a budget can bound: insns, states, peak_states, max_states_per_insn, stack (bytes of the deepest call
         chain), time_us, limit (instructions of those allowed, in percent), size and jited (bytes); those known here."""
-        from pytest_ebpf.verifier.budget import figures_of
+        from pytest_ebpf.verifier.compare.budget import figures_of
 
         return figures_of(self.stats, size=self._loaded.xlated_len, jited=self._loaded.jited_len)
 
@@ -155,7 +155,7 @@ class Program:
     @property
     def info(self) -> ProgInfo:
         """What the kernel says about it now: ids, sizes, tag, maps, run counts, ..."""
-        from pytest_ebpf.live.introspect import ask_info
+        from pytest_ebpf.live.inspect.query import ask_info
 
         info: ProgInfo = ask_info(self._session, "prog", asked=self.handle)
         return info
@@ -163,35 +163,35 @@ class Program:
     @property
     def xlated(self) -> Xlated:
         """Its instructions as the verifier left them, with source lines: ``print(prog.xlated)``."""
-        from pytest_ebpf.live.inventory import xlated_of
+        from pytest_ebpf.live.kernel_objects import xlated_of
 
         return xlated_of(self._session, self.handle)
 
     @property
     def jited(self) -> Jited:
         """Its machine code, by function."""
-        from pytest_ebpf.live.introspect import ask_jited
+        from pytest_ebpf.live.inspect.query import ask_jited
 
         return ask_jited(self._session, self.handle)
 
     @property
     def run_stats(self) -> RunStats:
         """How often it ran and for how long, inside ``with bpf.count_runs():``."""
-        from pytest_ebpf.live.introspect import ask_run_stats
+        from pytest_ebpf.live.inspect.query import ask_run_stats
 
         return ask_run_stats(self._session, self.handle)
 
     @property
     def stdout(self) -> ProgStream:
         """What it writes with ``bpf_stream_printk(BPF_STDOUT, ...)``: ``prog.stdout.read()`` (Linux 6.17)."""
-        from pytest_ebpf.live.prog_streams import ProgStream
+        from pytest_ebpf.live.bpf_streams import ProgStream
 
         return ProgStream(self._session, program=self.handle, number=1)
 
     @property
     def stderr(self) -> ProgStream:
         """As ``stdout``, what it writes to BPF_STDERR, and what the kernel has to report of it."""
-        from pytest_ebpf.live.prog_streams import ProgStream
+        from pytest_ebpf.live.bpf_streams import ProgStream
 
         return ProgStream(self._session, program=self.handle, number=2)
 
@@ -257,7 +257,7 @@ class Program:
 
         ``UsageError`` names an argument that is missing or unknown. The link ends with the test, or with ``detach()``.
         """
-        from pytest_ebpf.live.attach import attach_program
+        from pytest_ebpf.live.attach.table import attach_program
 
         return attach_program(self._session, self, named=named)
 
@@ -290,7 +290,7 @@ class Program:
     @cached_property
     def _ctx_shape(self) -> Shape | None:
         """The struct a SYSCALL program takes, from the prototype of its function."""
-        from pytest_ebpf.live.testrun import RUN_RULES
+        from pytest_ebpf.live.run.rules import RUN_RULES
 
         rule = RUN_RULES.get(self.type_number)
         if rule is None or rule.context != "bytes" or self._obj.btf is None or not self.definition.btf_id:

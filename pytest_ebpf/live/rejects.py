@@ -12,7 +12,7 @@ from pytest_ebpf.errors import ProgramRejected, UsageError, errno_name
 if TYPE_CHECKING:
     from pytest_ebpf.agent.ops import ProgRejected
     from pytest_ebpf.obj.object import LineInfo
-    from pytest_ebpf.verifier.expect import Wanted
+    from pytest_ebpf.verifier.log.expect import Wanted
 
 __all__ = ["Rejects", "rejection"]
 
@@ -28,7 +28,7 @@ class Rejects:
         cls: str | None = None,
         not_: str | Sequence[str] = (),
     ) -> None:
-        from pytest_ebpf.verifier.expect import expected
+        from pytest_ebpf.verifier.log.expect import expected
 
         self._patterns = expected(patterns)
         self._not = not_
@@ -58,7 +58,7 @@ class Rejects:
         return True
 
     def _check(self, error: ProgramRejected) -> None:
-        from pytest_ebpf.verifier.expect import require
+        from pytest_ebpf.verifier.log.expect import require
 
         if self._errno is not None and error.errno_name != self._errno:
             raise AssertionError(f"rejected with {error.errno_name}, expected {self._errno}: {error}") from None
@@ -82,7 +82,7 @@ class Rejects:
 def _known_class(cls: str) -> str:
     from difflib import get_close_matches
 
-    from pytest_ebpf.verifier.classes import CLASSES
+    from pytest_ebpf.verifier.rejection.classes import CLASSES
 
     if cls in CLASSES:
         return cls
@@ -99,8 +99,8 @@ def rejection(
     notes: dict[int, str],
 ) -> ProgramRejected:
     """The kernel's refusal as an exception: its first line has the program, the reason, the C source and the errno."""
-    from pytest_ebpf.verifier.log import locate, parse_log
-    from pytest_ebpf.verifier.poison import poison_note
+    from pytest_ebpf.verifier.explain.poison import poison_note
+    from pytest_ebpf.verifier.log.log import locate, parse_log
 
     log = parse_log(result.log.decode(errors="replace"), log_level=result.log_level)
     log = replace(log, source_line=locate(log, lines), line_info=tuple(lines))

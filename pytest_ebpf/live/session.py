@@ -27,7 +27,7 @@ from pytest_ebpf.agent.ops import (
     Try,
 )
 from pytest_ebpf.kernels.base import Kernel, check, made
-from pytest_ebpf.live.hints import with_hint
+from pytest_ebpf.live.hints.lookup import with_hint
 
 if TYPE_CHECKING:
     from pytest_ebpf.plan.facts import Facts

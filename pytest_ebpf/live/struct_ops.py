@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Done, Failed, FdAt, Handle, LinkCreate, MapDelete, MapSet
-from pytest_ebpf.live.links import Link
+from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.session import Session
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pytest_ebpf.btf.types import Kind
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.obj.btf_ext import ExtInfo
 from pytest_ebpf.obj.elf import (
     HIDDEN,
     SHF_EXECINSTR,
@@ -20,7 +21,6 @@ from pytest_ebpf.obj.elf import (
     Section,
     Symbol,
 )
-from pytest_ebpf.obj.ext import ExtInfo
 from pytest_ebpf.obj.insn import CALL, INSN_SIZE, LD_IMM64, PSEUDO_CALL, slots_with_code
 from pytest_ebpf.obj.object import Problem, ProgramDef, Reloc
 from pytest_ebpf.obj.sections import SectionSpec, nearest_section, parse_section

@@ -17,8 +17,8 @@ from pytest_ebpf.btf.types import Array, DataSec, Enum, FuncProto, Kind, Member,
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.elf import STB_WEAK, STT_SECTION, Elf, Section
 from pytest_ebpf.obj.object import MapDef, Problem, SlotInit
-from pytest_ebpf.obj.section_table import MAP_TYPES
 from pytest_ebpf.obj.targets import Span, Targets
+from pytest_ebpf.uapi.sections import MAP_TYPES
 
 __all__ = ["MAPS_SECTION", "find_spans", "read_maps"]
 

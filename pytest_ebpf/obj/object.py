@@ -263,6 +263,6 @@ def _named(values: tuple[_Named, ...], name: str) -> _Named:
 def parse_object(data: bytes, *, name: str) -> ObjectFile:
     """The object in ``data``. ``name`` is the file's, for messages. ObjectError when it is not an eBPF object, or so
     broken that nothing of it can be loaded; what costs a single program or map is in ``problems``."""
-    from pytest_ebpf.obj.assemble import assemble
+    from pytest_ebpf.obj.parse import assemble
 
     return assemble(data, name=name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_ebpf.obj.section_table import ATTACH_TYPES, MAP_FLAGS, MAP_TYPES, PROG_TYPES, ROWS
+from pytest_ebpf.uapi.sections import ATTACH_TYPES, MAP_FLAGS, MAP_TYPES, PROG_TYPES, ROWS
 
 __all__ = [
     "SectionSpec",

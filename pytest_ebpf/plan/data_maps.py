@@ -13,7 +13,7 @@ from typing import Any
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.object import DataSection, MapDef, ObjectFile, Variable
 from pytest_ebpf.plan.facts import Facts
-from pytest_ebpf.plan.maps import kernel_name, nearest
+from pytest_ebpf.plan.map_definitions import kernel_name, nearest
 from pytest_ebpf.plan.sanitise import SectionLayout
 
 __all__ = ["DataMap", "arena_of", "plan_data", "section_layouts", "section_map"]

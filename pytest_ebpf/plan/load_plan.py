@@ -18,8 +18,8 @@ from pytest_ebpf.plan.data_maps import section_layouts
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.kconfig import KCONFIG, Kconfig, plan_kconfig
 from pytest_ebpf.plan.link import Linked
-from pytest_ebpf.plan.map_plan import MapPlanner
-from pytest_ebpf.plan.maps import create_op, kernel_name, nearest
+from pytest_ebpf.plan.map_definitions import create_op, kernel_name, nearest
+from pytest_ebpf.plan.map_ops import MapPlanner
 from pytest_ebpf.plan.options import LoadOptions
 from pytest_ebpf.plan.planned import Plan, PlannedMap, PlannedProgram, PlannedStructOps, ProgramProblem
 from pytest_ebpf.plan.program_overrides import override_programs

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_ebpf.plan.attach import ExtTarget
-from pytest_ebpf.plan.maps import MapOverride
+from pytest_ebpf.plan.map_definitions import MapOverride
 
 __all__ = ["LoadOptions", "ProgramOverride"]
 

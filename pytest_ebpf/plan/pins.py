@@ -15,7 +15,7 @@ from pytest_ebpf.obj.object import MapDef, ObjectFile
 from pytest_ebpf.obj.sections import map_flag_names, map_type_name
 from pytest_ebpf.plan.data_maps import plan_data
 from pytest_ebpf.plan.facts import Facts
-from pytest_ebpf.plan.maps import adjust_map, override_map
+from pytest_ebpf.plan.map_definitions import adjust_map, override_map
 from pytest_ebpf.plan.options import LoadOptions
 
 __all__ = ["BPFFS", "differences", "directories", "pin_path", "pinned_maps"]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.object import ObjectFile, ProgramDef
 from pytest_ebpf.obj.sections import SectionSpec, nearest_section, parse_section, spec_of_type
-from pytest_ebpf.plan.maps import nearest
+from pytest_ebpf.plan.map_definitions import nearest
 from pytest_ebpf.plan.options import ProgramOverride
 
 __all__ = ["override_programs"]

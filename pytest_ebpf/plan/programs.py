@@ -17,8 +17,8 @@ from pytest_ebpf.plan.core_reloc import Relocator
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.kconfig import KCONFIG, Kconfig
 from pytest_ebpf.plan.ksyms import Ksym, call_kfunc, find_ksym, load_address
-from pytest_ebpf.plan.lines import line_at
 from pytest_ebpf.plan.link import Fixup, Linked, Prepared, function_index, link
+from pytest_ebpf.plan.merge import line_at
 
 __all__ = ["FUNC_INFO_SIZE", "LINE_INFO_SIZE", "Preparer", "Records", "digest", "pack_records", "patches"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pytest_ebpf.report.terminal import UNICODE, Glyphs, Line
-from pytest_ebpf.verifier.veristat_csv import Joined, Row, change_of, find_column, shown
+from pytest_ebpf.verifier.compare.veristat_csv import Joined, Row, change_of, find_column, shown
 
 __all__ = ["label_of", "render_comparison", "render_rows", "render_table", "render_why"]
 

@@ -20,8 +20,8 @@ from pytest_ebpf.agent.ops import (
     Records,
 )
 from pytest_ebpf.kernels.base import check, made
-from pytest_ebpf.live.net_requests import Device, add_veth, set_link
-from pytest_ebpf.live.rtnl import netlink_op
+from pytest_ebpf.live.net.netlink import netlink_op
+from pytest_ebpf.live.net.requests import Device, add_veth, set_link
 
 MARK = 0x12345678
 FRAME = bytes.fromhex("02aaaaaaaa02 02aaaaaaaa01 88b5") + b"hello"

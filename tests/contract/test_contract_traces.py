@@ -7,7 +7,7 @@ from contract_kernels import Run
 
 from pytest_ebpf.agent.ops import Close, Made, MapCreate, ProgLoaded, Ref
 from pytest_ebpf.kernels.base import check
-from pytest_ebpf.live.trace import Reload, resolved
+from pytest_ebpf.live.reload import Reload, resolved
 
 
 def test_a_trace_of_limited_length(run: Run) -> None:

@@ -11,7 +11,7 @@ import pytest
 from bpf_asm import R0, XDP_PASS, add, emitting, exit_, mov, perf_emitting, program, returning
 from contract_kernels import Opened
 
-from pytest_ebpf.agent import progs, syscalls
+from pytest_ebpf.agent.bpf import progs, syscalls
 from pytest_ebpf.agent.ops import (
     KmsgSince,
     MapCreate,

@@ -14,12 +14,11 @@ from pytest_ebpf.agent.ops import Describe, Described, Failed, Made, MapCreate
 from pytest_ebpf.errors import KernelCallError, PlanError, ProgramRejected, UsageError
 from pytest_ebpf.kernels.base import check
 from pytest_ebpf.kernels.local import LocalKernel
-from pytest_ebpf.live import hints_attach, hints_load, hints_maps, hints_rights  # noqa: F401  (the child may not read)
-from pytest_ebpf.live.hints import hint_for
+from pytest_ebpf.kernels.pool import HOST, KernelPool, PoolConfig, RunningKernel
+from pytest_ebpf.live.hints.lookup import hint_for
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.live.session import Session
-from pytest_ebpf.obj.section_table import MAP_TYPES
-from pytest_ebpf.pool import HOST, KernelPool, PoolConfig, RunningKernel
+from pytest_ebpf.uapi.sections import MAP_TYPES
 
 OBJECTS = "sample_programs/built"
 

@@ -9,21 +9,22 @@ from pathlib import Path
 import hypothesis  # noqa: F401
 import pytest
 
+import pytest_ebpf.features.probe
+
 # pytester forgets what the inner run imported; what is imported here stays, and each inner run starts faster.
-import pytest_ebpf.fixtures.comparing
+import pytest_ebpf.fixtures.assert_repr
 import pytest_ebpf.fixtures.features
-import pytest_ebpf.fixtures.machines
 import pytest_ebpf.fixtures.progress
+import pytest_ebpf.fixtures.reporting
 import pytest_ebpf.fixtures.summary
-import pytest_ebpf.fixtures.verdicts
+import pytest_ebpf.fixtures.values
 import pytest_ebpf.kernels.host
-import pytest_ebpf.live.attach
-import pytest_ebpf.live.loading
-import pytest_ebpf.live.probing
+import pytest_ebpf.live.attach.table
+import pytest_ebpf.live.load
 import pytest_ebpf.packets
 import pytest_ebpf.plan.load_plan
-import pytest_ebpf.vm.spec  # noqa: F401
-from pytest_ebpf.vm.cache import CACHE_VARIABLE, default_cache
+import pytest_ebpf.vm.images.spec  # noqa: F401
+from pytest_ebpf.vm.images.cache import CACHE_VARIABLE, default_cache
 
 OBJECTS = Path(__file__).parents[2] / "sample_programs" / "built"
 

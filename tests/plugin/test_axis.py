@@ -157,7 +157,7 @@ def test_an_unknown_kernel_is_the_error_of_each_test(pytester: pytest.Pytester) 
 
 
 def test_without_a_kernel_it_says_what_to_type(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pytest_ebpf.fixtures.axis.may_call_bpf", lambda: False)
+    monkeypatch.setattr("pytest_ebpf.fixtures.kernel_matrix.may_call_bpf", lambda: False)
     pytester.makepyfile("def test_a(bpf): pass\ndef test_b(): pass")
     result = pytester.runpytest()
     result.assert_outcomes(passed=1, errors=1)

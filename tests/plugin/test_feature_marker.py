@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ebpf.vm.cache import CACHE_VARIABLE
+from pytest_ebpf.vm.images.cache import CACHE_VARIABLE
 
 # A feature that every kernel with bpf() has, whose probe says no.
 LOST = """
     from dataclasses import replace
     from pytest_ebpf.plan import features
-    from pytest_ebpf.plan.feature_base import Answer
+    from pytest_ebpf.features.base import Answer
 
     def pytest_configure(config):
         row = features.FEATURES["array"]

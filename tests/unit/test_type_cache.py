@@ -10,7 +10,7 @@ from btf_writer import BtfWriter
 
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import ObjectError
-from pytest_ebpf.type_cache import KEPT, indexed_btf
+from pytest_ebpf.kernels.btf_cache import KEPT, indexed_btf
 
 
 def types(name: str) -> bytes:
@@ -30,7 +30,7 @@ def told(btf: Btf, name: str) -> list[str]:
 def test_the_second_process_reads_what_the_first_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = indexed_btf(types("task"), folder=tmp_path / "new")
     (kept,) = indexes(tmp_path / "new")
-    monkeypatch.setattr("pytest_ebpf.type_cache.parse_btf", None)  # nothing is to be parsed now
+    monkeypatch.setattr("pytest_ebpf.kernels.btf_cache.parse_btf", None)  # nothing is to be parsed now
     second = indexed_btf(types("task"), folder=kept.parent)
     assert told(second, "task") == told(first, "task") != []
     assert indexes(kept.parent) == [kept]

@@ -12,7 +12,7 @@ from attach_events import BUILT
 from network_events import arrives
 
 from pytest_ebpf import Bpf, KernelCallError, PlanError, UsageError
-from pytest_ebpf.live.cgroup import Cgroup
+from pytest_ebpf.live.machine.cgroup import Cgroup
 
 OBJECT = BUILT / "cgroups.bpf.o"
 Event = Callable[[Bpf, Cgroup], None]

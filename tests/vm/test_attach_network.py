@@ -12,8 +12,8 @@ from network_events import FRAME, LOST, arrives, ip, namespace
 
 from pytest_ebpf import Bpf, KernelCallError, PlanError, UsageError
 from pytest_ebpf.agent.ops import Data, Handle
-from pytest_ebpf.live.interfaces import find_interface
-from pytest_ebpf.live.rtnl import CREATE, EXCL, blob, nest, netlink_op, number, request, text
+from pytest_ebpf.live.net.netlink import CREATE, EXCL, blob, nest, netlink_op, number, request, text
+from pytest_ebpf.live.net.resolve import find_interface
 
 OBJECT = BUILT / "network.bpf.o"
 

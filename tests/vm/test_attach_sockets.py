@@ -8,7 +8,7 @@ from network_events import LOST, namespace
 
 from pytest_ebpf import Bpf, KernelCallError, PlanError, UsageError
 from pytest_ebpf.agent.ops import Handle
-from pytest_ebpf.live.sockets import Socket
+from pytest_ebpf.live.net.sockets import Socket
 
 OBJECT = BUILT / "on_sockets.bpf.o"
 

@@ -19,7 +19,7 @@ from network_events import namespace
 
 from pytest_ebpf import Bpf
 from pytest_ebpf.agent.ops import Data, Handle
-from pytest_ebpf.live.rtnl import messages, netlink_op, request
+from pytest_ebpf.live.net.netlink import messages, netlink_op, request
 
 _DUMP = 0x300  # NLM_F_DUMP
 _GETQDISC, _GETTFILTER = 38, 46

@@ -11,7 +11,7 @@ import pytest
 from attach_events import BUILT, getpgid, python
 
 from pytest_ebpf import Bpf, KernelCallError, PlanError, UsageError
-from pytest_ebpf.live.perf_events import PERF_EVENTS, PerfEvent, perf_event
+from pytest_ebpf.live.attach.perf_event_spec import PERF_EVENTS, PerfEvent, perf_event
 
 pytestmark = pytest.mark.slow
 

@@ -131,8 +131,8 @@ def test_a_hanging_process_is_killed(bpf_vm: Any) -> None:
 
 
 def test_a_process_dies_with_its_test(bpf_kernel: Any, bpf_vm: Any) -> None:
+    from pytest_ebpf.live.machine.machine import BpfVm
     from pytest_ebpf.live.session import Session
-    from pytest_ebpf.live.vm import BpfVm
 
     other = Session(bpf_kernel.running)
     process = BpfVm(bpf_kernel, session=other).start(["sh", "-c", "sleep 1000 & echo $!; setsid sleep 1000 & wait"])
@@ -327,8 +327,8 @@ def test_mounts(bpf_vm: Any, bpf_kernel: Any) -> None:
 
 
 def test_nothing_is_left(bpf_kernel: Any, bpf_vm: Any, tmp_path: Path) -> None:
+    from pytest_ebpf.live.machine.machine import BpfVm
     from pytest_ebpf.live.session import Session
-    from pytest_ebpf.live.vm import BpfVm
 
     other = Session(bpf_kernel.running)
     vm = BpfVm(bpf_kernel, session=other)
@@ -343,8 +343,8 @@ def test_nothing_is_left(bpf_kernel: Any, bpf_vm: Any, tmp_path: Path) -> None:
 
 
 def test_what_a_command_leaves_in_a_guest_is_reported(bpf_kernel: Any, bpf_vm: Any) -> None:
+    from pytest_ebpf.live.machine.machine import BpfVm
     from pytest_ebpf.live.session import Session
-    from pytest_ebpf.live.vm import BpfVm
 
     if bpf_kernel.shared:
         return  # others change it at the same time

@@ -12,10 +12,10 @@ import pytest
 
 from pytest_ebpf import Bpf, KernelCallError, PlanError, UsageError
 from pytest_ebpf.agent.ops import ScopeClosed
+from pytest_ebpf.features.helper_table import HELPERS
 from pytest_ebpf.live.program import Program
 from pytest_ebpf.obj.disasm import InsnNames, insn_text
 from pytest_ebpf.obj.insn import unpack_insns
-from pytest_ebpf.plan.helper_table import HELPERS
 
 BUILT = Path(__file__).parents[2] / "sample_programs" / "built"
 LISTED = ("xdp_lb", "map_kinds", "tail_calls", "config", "tc_rewrite", "exec_tracer", "syscall_latency", "skb_filters")

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_ebpf import Bpf, KernelCallError, ObjectError, PlanError, UsageError
 from pytest_ebpf.agent.ops import Close, Data, ListDir, Made, MapCreate, Mount, ObjGet, ObjPin, Try
-from pytest_ebpf.live.pinning import reuse_pinned
+from pytest_ebpf.live.pin_reuse import reuse_pinned
 
 BUILT = Path(__file__).parents[1] / "objects" / "built"
 OPTIONS = BUILT / "options.bpf.o"
@@ -245,7 +245,7 @@ def test_a_program_where_a_map_should_be(bpf: Bpf) -> None:
 
 def test_somebody_pins_in_the_same_instant(bpf: Bpf, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pin appears between the look and the load: the load looks again, and uses it."""
-    from pytest_ebpf.live import pinning
+    from pytest_ebpf.live import pin_reuse as pinning
 
     path = "/sys/fs/bpf/pytest_four"
     looks: list[int] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_ebpf import Bpf, KernelCallError, PlanError, UsageError
-from pytest_ebpf.live.loaded import Loaded
+from pytest_ebpf.live.bpf_object import Loaded
 
 BUILT = Path(__file__).parents[1] / "objects" / "built"
 FRAME = bytes(64)

@@ -283,7 +283,7 @@ def test_a_packet_that_does_not_get_there(bpf: Any, bpf_path: Any) -> None:
 
 @pytest.mark.slow
 def test_a_thousand_pairs_leave_nothing(bpf_kernel: Any, bpf_vm: Any) -> None:
-    from pytest_ebpf.live.netns import Netns
+    from pytest_ebpf.live.net.netns import Netns
     from pytest_ebpf.live.session import Session
 
     rounds = 1000 if bpf_kernel.shared else 200

@@ -9,12 +9,12 @@ import pytest
 from pytest_ebpf import IP, UDP, Bpf, Eth
 from pytest_ebpf.agent.ops import Failed, Handle, ProgLoaded, ProgRejected, ProgRun, Ran, Result, Try
 from pytest_ebpf.btf.types import Kind
-from pytest_ebpf.live.contexts import CONTEXTS
-from pytest_ebpf.live.runs import RunInput, plan_run
-from pytest_ebpf.live.testrun import RUN_RULES
+from pytest_ebpf.features.progs import load_op
+from pytest_ebpf.live.run.contexts import CONTEXTS
+from pytest_ebpf.live.run.rules import RUN_RULES
+from pytest_ebpf.live.run.test_run import RunInput, plan_run
 from pytest_ebpf.obj.insn import Insn
-from pytest_ebpf.obj.section_table import PROG_TYPES
-from pytest_ebpf.plan.feature_progs import load_op
+from pytest_ebpf.uapi.sections import PROG_TYPES
 
 TRACED = {"TRACING": "bpf_fentry_test1", "LSM": "bpf_lsm_file_open"}
 ENOTSUPP = 524

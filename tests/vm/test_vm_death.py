@@ -17,9 +17,9 @@ from vm_guests import Boot
 from pytest_ebpf.agent.ops import Spawn, WriteFile
 from pytest_ebpf.errors import BootFailed, GuestLost
 from pytest_ebpf.kernels.remote import RemoteKernel
-from pytest_ebpf.vm.config import BootConfig
-from pytest_ebpf.vm.images import KernelImage
-from pytest_ebpf.vm.machine import boot
+from pytest_ebpf.vm.guest.config import BootConfig
+from pytest_ebpf.vm.guest.machine import boot
+from pytest_ebpf.vm.images.image import KernelImage
 
 pytestmark = pytest.mark.slow
 
@@ -134,10 +134,10 @@ def test_progress_is_told(any_image: KernelImage, config: BootConfig) -> None:
 PARENT = """
 import sys, time
 from pathlib import Path
-from pytest_ebpf.vm.cache import Store, default_cache
-from pytest_ebpf.vm.config import BootConfig
-from pytest_ebpf.vm.images import image_of
-from pytest_ebpf.vm.machine import boot
+from pytest_ebpf.vm.images.cache import Store, default_cache
+from pytest_ebpf.vm.guest.config import BootConfig
+from pytest_ebpf.vm.images.image import image_of
+from pytest_ebpf.vm.guest.machine import boot
 entry = next(one for one in Store(default_cache()).entries() if one.release == sys.argv[1])
 machine = boot(image_of(entry, spec=entry.series), config=BootConfig(cache=Path(sys.argv[2])))
 print(machine.pid, machine.console_path.parent, flush=True)

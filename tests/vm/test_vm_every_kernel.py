@@ -12,12 +12,12 @@ from vm_guests import images, start
 from pytest_ebpf.agent.ops import Data, Describe, Described, Exited, ReadFile, Spawn
 from pytest_ebpf.kernels.base import check
 from pytest_ebpf.kernels.remote import RemoteKernel
-from pytest_ebpf.vm.compose import compose
-from pytest_ebpf.vm.config import BootConfig
-from pytest_ebpf.vm.images import KernelImage
-from pytest_ebpf.vm.machine import Machine
-from pytest_ebpf.vm.probe import probe
-from pytest_ebpf.vm.tools import find_tools
+from pytest_ebpf.vm.guest.compose import compose
+from pytest_ebpf.vm.guest.config import BootConfig
+from pytest_ebpf.vm.guest.machine import Machine
+from pytest_ebpf.vm.guest.probe import probe
+from pytest_ebpf.vm.guest.tools import find_tools
+from pytest_ebpf.vm.images.image import KernelImage
 
 pytestmark = pytest.mark.slow
 

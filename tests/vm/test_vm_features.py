@@ -10,15 +10,15 @@ from refused_ops import REFUSED, REFUSED_BY_5_10
 from vm_guests import images
 
 from pytest_ebpf.errors import KernelCallError, PlanError, ProgramRejected
-from pytest_ebpf.fixtures.remembered import features_of_kernel
+from pytest_ebpf.features.base import Answer
+from pytest_ebpf.features.cache import features_of_kernel
+from pytest_ebpf.features.history import KFUNCS
+from pytest_ebpf.features.probe import Features, kconfig_of, probe_features
+from pytest_ebpf.features.skip_rule import Circumstances, is_older, judge_feature
+from pytest_ebpf.features.table import TABLE, feature
+from pytest_ebpf.kernels.pool import KernelPool, PoolConfig, RunningKernel
 from pytest_ebpf.live.loader import Bpf
-from pytest_ebpf.live.probing import Features, kconfig_of, probe_features
 from pytest_ebpf.live.session import Session
-from pytest_ebpf.plan.feature_base import Answer
-from pytest_ebpf.plan.feature_verdict import Circumstances, is_older, judge_feature
-from pytest_ebpf.plan.features import TABLE, feature
-from pytest_ebpf.plan.history import KFUNCS
-from pytest_ebpf.pool import KernelPool, PoolConfig, RunningKernel
 
 pytestmark = pytest.mark.slow
 

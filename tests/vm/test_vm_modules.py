@@ -10,7 +10,7 @@ import pytest
 from pytest_ebpf import Bpf, KernelCallError, PlanError, ProgramRejected
 from pytest_ebpf.agent.ops import Data, Exited, ListDir, ReadFile, Spawn
 from pytest_ebpf.kernels.base import check
-from pytest_ebpf.pool import KernelPool, PoolConfig, RunningKernel
+from pytest_ebpf.kernels.pool import KernelPool, PoolConfig, RunningKernel
 
 pytestmark = pytest.mark.slow
 

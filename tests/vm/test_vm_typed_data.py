@@ -10,7 +10,7 @@ import pytest
 from vm_guests import images
 
 from pytest_ebpf import XDP, Bpf, UsageError
-from pytest_ebpf.pool import KernelPool, PoolConfig
+from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
 
 pytestmark = pytest.mark.slow
 

@@ -27,9 +27,9 @@ from pytest_ebpf.agent.ops import (
     Try,
 )
 from pytest_ebpf.kernels.base import check
+from pytest_ebpf.kernels.pool import KernelPool, PoolConfig, RunningKernel
 from pytest_ebpf.obj.object import ObjectFile, parse_object
 from pytest_ebpf.plan.load_plan import LoadOptions, Plan, plan_load
-from pytest_ebpf.pool import KernelPool, PoolConfig, RunningKernel
 
 pytestmark = pytest.mark.slow
 

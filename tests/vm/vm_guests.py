@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pytest_ebpf.kernels.remote import RemoteKernel
-from pytest_ebpf.vm.cache import Store, default_cache
-from pytest_ebpf.vm.config import BootConfig
-from pytest_ebpf.vm.images import KernelImage, image_of
-from pytest_ebpf.vm.machine import Machine, boot
+from pytest_ebpf.vm.guest.config import BootConfig
+from pytest_ebpf.vm.guest.machine import Machine, boot
+from pytest_ebpf.vm.images.cache import Store, default_cache
+from pytest_ebpf.vm.images.image import KernelImage, image_of
 
 Boot = Callable[[], tuple[Machine, RemoteKernel]]
 

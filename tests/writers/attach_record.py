@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pytest_ebpf.fixtures.axis import Kernel, kernel_of_item, specifiers_of
+from pytest_ebpf.fixtures.kernel_matrix import Kernel, kernel_of_item, specifiers_of
 
 __all__ = ["pytest_addoption", "pytest_runtest_makereport"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from pytest_ebpf.agent.ops import MapCreate
-from pytest_ebpf.obj.section_table import MAP_FLAGS, MAP_TYPES
+from pytest_ebpf.uapi.sections import MAP_FLAGS, MAP_TYPES
 
 _NO_PREALLOC = 1
 

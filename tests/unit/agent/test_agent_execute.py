@@ -8,10 +8,10 @@ from typing import Any, get_args
 import pytest
 
 from pytest_ebpf.agent import ops
-from pytest_ebpf.agent.execute import EXECUTE, execute
-from pytest_ebpf.agent.handles import Table
 from pytest_ebpf.agent.ops import Data, Describe, Described, Failed, NotRun, ReadFile, ScopeOpen, Try, WriteFile
-from pytest_ebpf.agent.scopes import scope_open
+from pytest_ebpf.agent.protocol.execute import EXECUTE, execute
+from pytest_ebpf.agent.protocol.handles import Table
+from pytest_ebpf.agent.protocol.scopes import scope_open
 
 CONTRACT = Path(__file__).parents[2] / "contract"
 OPS = [cls for cls in get_args(ops.Op) if cls is not Try]

@@ -7,13 +7,13 @@ import struct
 
 import pytest
 
-from pytest_ebpf.agent import uapi
-from pytest_ebpf.agent.facts import cpu_set, read_bytes, read_text
-from pytest_ebpf.agent.handles import Refused, Table
-from pytest_ebpf.agent.info import object_name
-from pytest_ebpf.agent.layout import Layout
+from pytest_ebpf.agent.bpf.info import object_name
+from pytest_ebpf.agent.bpf.syscalls import Memory, address_of, error_text
+from pytest_ebpf.agent.host.sysfs import cpu_set, read_bytes, read_text
 from pytest_ebpf.agent.ops import Handle
-from pytest_ebpf.agent.syscalls import Memory, address_of, error_text
+from pytest_ebpf.agent.protocol.handles import Refused, Table
+from pytest_ebpf.uapi import bpf as uapi
+from pytest_ebpf.uapi.layout import Layout
 
 PIECE = Layout({"a": (0, "I"), "b": (8, "Q"), "name": (16, "16s"), "late": (40, "I")})
 

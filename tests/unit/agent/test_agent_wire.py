@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pytest_ebpf.agent import ops
-from pytest_ebpf.agent.wire import MAX_BLOBS, MAX_HEAD, Codec, Decoder, Hello, Reply, Request, WireError
+from pytest_ebpf.agent.protocol.wire import MAX_BLOBS, MAX_HEAD, Codec, Decoder, Hello, Reply, Request, WireError
 
 CODEC = Codec()
 INTS = st.integers(-(2**63), 2**64 - 1)

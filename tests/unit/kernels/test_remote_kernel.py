@@ -30,7 +30,7 @@ from pytest_ebpf.agent.ops import (
     Try,
     WriteFile,
 )
-from pytest_ebpf.agent.wire import Codec, Decoder, Hello, Reply, Request
+from pytest_ebpf.agent.protocol.wire import Codec, Decoder, Hello, Reply, Request
 from pytest_ebpf.errors import GuestLost, HarnessError
 from pytest_ebpf.kernels.host import open_agent_kernel
 from pytest_ebpf.kernels.remote import RemoteKernel, needed_seconds

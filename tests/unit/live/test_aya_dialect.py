@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from pytest_ebpf.live.attach_user import read_user_target
-from pytest_ebpf.live.streams import EventStream
+from pytest_ebpf.live.attach.uprobe import read_user_target
+from pytest_ebpf.live.maps.events import EventStream
 from pytest_ebpf.obj.object import MapDef
 
 RING = 27

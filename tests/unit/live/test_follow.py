@@ -20,7 +20,7 @@ from pytest_ebpf.agent.ops import (
     RingDrain,
 )
 from pytest_ebpf.errors import UsageError
-from pytest_ebpf.live.maps import Map
+from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.object import MapDef
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pytest_ebpf.errors import UsageError
-from pytest_ebpf.live.guest_call import GuestTraceback, as_plain, make_job, read_answer
+from pytest_ebpf.live.machine.remote_function import GuestTraceback, as_plain, make_job, read_answer
 
 LIMIT = 3
 

@@ -28,10 +28,10 @@ from pytest_ebpf.agent.ops import (
     Try,
 )
 from pytest_ebpf.errors import KernelCallError, PlanError
-from pytest_ebpf.live.hint_base import Case, Hint
-from pytest_ebpf.live.hints import all_hints, hint_for, with_hint
-from pytest_ebpf.obj.section_table import ATTACH_TYPES, MAP_TYPES, PROG_TYPES
-from pytest_ebpf.plan.feature_base import Answer
+from pytest_ebpf.features.base import Answer
+from pytest_ebpf.live.hints.base import Case, Hint
+from pytest_ebpf.live.hints.lookup import all_hints, hint_for, with_hint
+from pytest_ebpf.uapi.sections import ATTACH_TYPES, MAP_TYPES, PROG_TYPES
 
 TargetOn = Callable[..., Any]
 Answers = dict[str, Answer]
@@ -47,7 +47,7 @@ def advise(target_on: TargetOn, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 
     def ask(op: Op, number: int, *, lacking: frozenset[str] = frozenset(), log: str = "", **changes: object) -> str:
         monkeypatch.setattr(
-            "pytest_ebpf.live.probing.probe_feature",
+            "pytest_ebpf.features.probe.probe_feature",
             lambda target, *, name: UNKNOWN if name in lacking else Answer(True, "works"),
         )
         target = target_on()
@@ -276,7 +276,7 @@ def test_a_probe_that_fails_costs_only_the_hint(target_on: TargetOn, monkeypatch
     def broken(target: object, *, name: str) -> Answer:
         raise PlanError("no facts")
 
-    monkeypatch.setattr("pytest_ebpf.live.probing.probe_feature", broken)
+    monkeypatch.setattr("pytest_ebpf.features.probe.probe_feature", broken)
     ring = MapCreate(MAP_TYPES.index("RINGBUF"), 0, 0, 5000)
     assert "power of two" in hint_for(ring, E, target=target_on())
 

@@ -21,7 +21,7 @@ from pytest_ebpf.agent.ops import (
     ReadFile,
 )
 from pytest_ebpf.errors import KernelCallError, PlanError
-from pytest_ebpf.live.inventory import Inventory
+from pytest_ebpf.live.kernel_objects import Inventory
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.live.session import Session
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pytest_ebpf.live import kernel_info
-from pytest_ebpf.live.kernel_info import (
+from pytest_ebpf.live.inspect import info as kernel_info
+from pytest_ebpf.live.inspect.info import (
     LINK_ARRAYS,
     LINK_TYPES,
     fdinfo_fields,

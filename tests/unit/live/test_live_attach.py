@@ -32,13 +32,13 @@ from pytest_ebpf.agent.ops import (
     Try,
 )
 from pytest_ebpf.errors import KernelCallError, PlanError, UsageError
-from pytest_ebpf.live.attach import ATTACHERS
-from pytest_ebpf.live.attach_user import read_user_target
+from pytest_ebpf.live.attach.table import ATTACHERS
+from pytest_ebpf.live.attach.uprobe import read_user_target
 from pytest_ebpf.live.program import Program
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.object import ObjectFile, ProgramDef
-from pytest_ebpf.obj.section_table import ROWS
 from pytest_ebpf.obj.sections import parse_section
+from pytest_ebpf.uapi.sections import ROWS
 
 Make = Callable[..., tuple[Program, Session]]
 NO_LINKS = {LinkCreate: Failed("LinkCreate", errno.EINVAL, "invalid")}

@@ -26,12 +26,12 @@ from pytest_ebpf.agent.ops import (
     Value,
 )
 from pytest_ebpf.errors import KernelCallError, UsageError
-from pytest_ebpf.live.compare import explain_map
-from pytest_ebpf.live.map_kinds import MAP_KINDS
-from pytest_ebpf.live.maps import Map
+from pytest_ebpf.live.maps.diff import explain_map
+from pytest_ebpf.live.maps.kinds import MAP_KINDS
+from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.object import MapDef
-from pytest_ebpf.obj.section_table import MAP_TYPES
+from pytest_ebpf.uapi.sections import MAP_TYPES
 
 HASH, ARRAY, PROG_ARRAY, PERF, PERCPU_ARRAY, LPM, QUEUE, RINGBUF = 1, 2, 3, 4, 6, 11, 22, 27
 U32 = [(n).to_bytes(4, "little") for n in range(256)]

@@ -13,7 +13,7 @@ import pytest
 from pytest_ebpf import absent, next_line
 from pytest_ebpf.agent.ops import BtfLoad, Close, Failed, MapCreate, ProgLoad, ProgRejected, Try
 from pytest_ebpf.errors import KernelCallError, ObjectError, PlanError, ProgramRejected, UsageError
-from pytest_ebpf.live.cache import LoadCache
+from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.loader import Bpf
 
 OBJECTS = Path(__file__).parents[3] / "sample_programs" / "built"

@@ -28,9 +28,9 @@ from pytest_ebpf.agent.ops import (
     Value,
 )
 from pytest_ebpf.errors import KernelCallError, UsageError
-from pytest_ebpf.live.maps import Map
+from pytest_ebpf.live.maps.map import Map
+from pytest_ebpf.live.maps.stacks import Frame
 from pytest_ebpf.live.session import Session
-from pytest_ebpf.live.stacks import Frame
 from pytest_ebpf.obj.object import MapDef
 
 PERCPU_HASH, STACK_TRACE, DEVMAP, SOCKMAP, CGROUP_STORAGE = 5, 7, 14, 15, 19

@@ -12,7 +12,7 @@ from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from pytest_ebpf.errors import UsageError
-from pytest_ebpf.live import net_requests as requests
+from pytest_ebpf.live.net import requests
 
 MAC = bytes.fromhex("02ebbf00000a")
 NEAR = requests.Device("left", MAC, mtu=9000, queues=4)

@@ -10,11 +10,11 @@ import pytest
 
 from pytest_ebpf.agent.ops import Done, Failed, MapCreate, ProgLoad, ProgRejected, ScopeClose, ScopeOpen
 from pytest_ebpf.errors import PlanError, UsageError
-from pytest_ebpf.live.feature_memory import AnswerFile
-from pytest_ebpf.live.probing import Features
-from pytest_ebpf.obj.section_table import MAP_TYPES
-from pytest_ebpf.plan.feature_base import Answer
-from pytest_ebpf.plan.features import TABLE
+from pytest_ebpf.features.base import Answer
+from pytest_ebpf.features.cache import AnswerFile
+from pytest_ebpf.features.probe import Features
+from pytest_ebpf.features.table import TABLE
+from pytest_ebpf.uapi.sections import MAP_TYPES
 
 TargetOn = Callable[..., Any]
 ARENA, QUEUE = MAP_TYPES.index("ARENA"), MAP_TYPES.index("QUEUE")

@@ -5,7 +5,7 @@ import struct
 from btf_writer import BtfWriter
 
 from pytest_ebpf.btf.parse import parse_btf
-from pytest_ebpf.live.code import Jited, JitedFunction, Symbols, list_xlated, read_source_lines, xlated_names
+from pytest_ebpf.live.inspect.dump import Jited, JitedFunction, Symbols, list_xlated, read_source_lines, xlated_names
 from pytest_ebpf.obj.insn import Insn
 
 KALLSYMS = (

@@ -8,13 +8,13 @@ import pytest
 
 from pytest_ebpf.agent.ops import Handle, Ran
 from pytest_ebpf.errors import KernelCallError
-from pytest_ebpf.live.contexts import CONTEXTS, decode_ctx, encode_ctx
-from pytest_ebpf.live.retvals import CGROUP, FLOW, NF, SK, TC, XDP, decode_retval, render_retval
-from pytest_ebpf.live.runs import RunInput, plan_run, read_run
-from pytest_ebpf.live.testrun import RUN_RULES, type_name, way_out
-from pytest_ebpf.live.values import Shape
+from pytest_ebpf.live.run.contexts import CONTEXTS, decode_ctx, encode_ctx
+from pytest_ebpf.live.run.retvals import CGROUP, FLOW, NF, SK, TC, XDP, decode_retval, render_retval
+from pytest_ebpf.live.run.rules import RUN_RULES, type_name, way_out
+from pytest_ebpf.live.run.test_run import RunInput, plan_run, read_run
+from pytest_ebpf.live.typed.shape import Shape
 from pytest_ebpf.obj.object import parse_object
-from pytest_ebpf.obj.section_table import PROG_TYPES
+from pytest_ebpf.uapi.sections import PROG_TYPES
 
 OBJECTS = Path(__file__).parents[3] / "sample_programs" / "built"
 PROG = Handle(1, "b")

@@ -12,10 +12,10 @@ from pytest_ebpf.agent.ops import BtfByName, Data, Failed, Handle, ListDir, MapC
 from pytest_ebpf.btf import types as t
 from pytest_ebpf.btf.write import BtfBuilder
 from pytest_ebpf.errors import UsageError
-from pytest_ebpf.live.asked import Asked, options_of
-from pytest_ebpf.live.knowledge import Knowledge, facts_for
+from pytest_ebpf.live.facts_cache import Knowledge, facts_for
+from pytest_ebpf.live.load_request import Asked, options_of
 from pytest_ebpf.live.loader import Bpf
-from pytest_ebpf.live.maps import Map
+from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.obj.object import MapDef, parse_object
 from pytest_ebpf.plan.options import ProgramOverride
 

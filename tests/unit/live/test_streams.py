@@ -7,7 +7,7 @@ from plan_facts import types
 
 from pytest_ebpf.btf import types as t
 from pytest_ebpf.errors import UsageError
-from pytest_ebpf.live.streams import record_type
+from pytest_ebpf.live.maps.events import record_type
 from pytest_ebpf.obj.object import MapDef
 
 PERF, RING = 4, 27

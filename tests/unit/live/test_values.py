@@ -8,8 +8,8 @@ import pytest
 from plan_facts import types
 
 from pytest_ebpf.btf import types as t
-from pytest_ebpf.live.compare import value_differences
-from pytest_ebpf.live.values import Shape, StructKey, add_values, encode_lpm, hashable
+from pytest_ebpf.live.maps.diff import value_differences
+from pytest_ebpf.live.typed.shape import Shape, StructKey, add_values, encode_lpm, hashable
 from pytest_ebpf.obj.object import parse_object
 
 OBJECTS = Path(__file__).parents[3] / "sample_programs" / "built"

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_ebpf.plan.feature_base import Answer, Feature
-from pytest_ebpf.plan.feature_verdict import Circumstances, first_release, is_older, judge_feature
+from pytest_ebpf.features.base import Answer, Feature
+from pytest_ebpf.features.skip_rule import Circumstances, first_release, is_older, judge_feature
 
 ROW = Feature("x", "5.8", lambda facts: [], lambda results, facts: NO, source="457f44363a88", config=("X", "Y"))
 NO = Answer(False, "x: EINVAL", "5.8")

@@ -30,10 +30,10 @@ from pytest_ebpf.agent.ops import (
 )
 from pytest_ebpf.btf import types as t
 from pytest_ebpf.errors import UsageError
-from pytest_ebpf.obj.section_table import MAP_TYPES, PROG_TYPES
-from pytest_ebpf.plan.feature_base import Answer
-from pytest_ebpf.plan.feature_kfuncs import in_modules
-from pytest_ebpf.plan.features import (
+from pytest_ebpf.features.base import Answer
+from pytest_ebpf.features.helper_table import HELPERS
+from pytest_ebpf.features.kfuncs import in_modules
+from pytest_ebpf.features.table import (
     FEATURES,
     TABLE,
     batch_ops,
@@ -43,7 +43,7 @@ from pytest_ebpf.plan.features import (
     read_batch,
     read_probe,
 )
-from pytest_ebpf.plan.helper_table import HELPERS
+from pytest_ebpf.uapi.sections import MAP_TYPES, PROG_TYPES
 
 KERNEL = types(t.FuncProto(0), t.Func("bpf_fentry_test1", 1), t.Func("bpf_task_acquire", 1))
 FACTS = facts(btf=KERNEL)

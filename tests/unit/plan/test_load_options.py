@@ -26,12 +26,12 @@ from pytest_ebpf.btf import types as t
 from pytest_ebpf.errors import ObjectError, PlanError
 from pytest_ebpf.obj.insn import LD_IMM64, Insn, pack_insns, unpack_insns
 from pytest_ebpf.obj.object import DataSection, Extern, MapDef, ObjectFile, ProgramDef, Reloc, Variable
-from pytest_ebpf.obj.section_table import ATTACH_TYPES, PROG_TYPES
 from pytest_ebpf.obj.sections import number_of_type, parse_section, spec_of_type
 from pytest_ebpf.plan.attach import ExtTarget
 from pytest_ebpf.plan.load_plan import LoadOptions, Plan, plan_load
 from pytest_ebpf.plan.options import ProgramOverride
 from pytest_ebpf.plan.pins import differences, directories, pin_path
+from pytest_ebpf.uapi.sections import ATTACH_TYPES, PROG_TYPES
 
 EXIT = Insn(0x95)
 LOAD = [Insn(LD_IMM64, 1), Insn(0), EXIT]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_ebpf.report.terminal import ASCII
 from pytest_ebpf.report.verdicts import render_comparison, render_rows, render_table, render_why
-from pytest_ebpf.verifier.veristat_csv import Row, join_rows
+from pytest_ebpf.verifier.compare.veristat_csv import Row, join_rows
 
 
 def row(kernel: str, verdict: str = "success", *, program: str = "prog", **more: str | int) -> Row:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pytest_ebpf.errors import UsageError
-from pytest_ebpf.verifier.budget import Bound, Budget, excesses, figures_of, growths, parse_budget
-from pytest_ebpf.verifier.log import VerifierStats
-from pytest_ebpf.verifier.versions import fits
+from pytest_ebpf.kernel_versions import fits
+from pytest_ebpf.verifier.compare.budget import Bound, Budget, excesses, figures_of, growths, parse_budget
+from pytest_ebpf.verifier.log.log import VerifierStats
 
 
 def on(version: str, **given: object) -> Budget:

@@ -7,11 +7,11 @@ from collections import defaultdict
 import pytest
 from verifier_logs import DATA, all_logs, kernel_of, program_of
 
-from pytest_ebpf.verifier.classes import CLASSES, KINDS
-from pytest_ebpf.verifier.classify import Rejection
-from pytest_ebpf.verifier.explain import explain
-from pytest_ebpf.verifier.log import parse_log
-from pytest_ebpf.verifier.rules import RULES, find_rule, matches
+from pytest_ebpf.verifier.explain.explain import explain
+from pytest_ebpf.verifier.log.log import parse_log
+from pytest_ebpf.verifier.rejection.classes import CLASSES, KINDS
+from pytest_ebpf.verifier.rejection.classify import Rejection
+from pytest_ebpf.verifier.rejection.rules import RULES, find_rule, matches
 
 LOGS = all_logs()
 REJECTED = {name: rejection for name, text in LOGS.items() if (rejection := parse_log(text).rejection) is not None}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_ebpf.errors import UsageError
-from pytest_ebpf.verifier.expect import Match, Miss, compile_pattern, match
+from pytest_ebpf.verifier.log.expect import Match, Miss, compile_pattern, match
 
 LOG = "0: (95) exit\nR0 !read_ok\ninvalid access to packet, off=12 size=2, R1(id=0,off=12,r=0)\nprocessed 1 insns\n"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ebpf.verifier.expect import Wanted
-from pytest_ebpf.verifier.tag_spec import ANY_VALUE, PROG_FLAGS, make_spec
-from pytest_ebpf.verifier.tags import TAGS, is_test_tag, read_tags
+from pytest_ebpf.verifier.log.expect import Wanted
+from pytest_ebpf.verifier.tags.spec import ANY_VALUE, PROG_FLAGS, make_spec
+from pytest_ebpf.verifier.tags.tags import TAGS, is_test_tag, read_tags
 
 HEADER = Path(__file__).parents[3] / "sample_programs" / "include" / "expectations.h"
 DOCS = Path(__file__).parents[3] / "docs" / "expectations.md"

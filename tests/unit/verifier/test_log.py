@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pytest_ebpf.verifier.log import SourceLine, VerifierStats, locate, parse_log
+from pytest_ebpf.verifier.log.log import SourceLine, VerifierStats, locate, parse_log
 
 LOGS = Path(__file__).parents[2] / "data" / "logs"
 

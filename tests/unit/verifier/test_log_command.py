@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 from verifier_logs import all_logs
 
 from pytest_ebpf.cli.log import log
-from pytest_ebpf.verifier.explain_text import render_explanation
-from pytest_ebpf.verifier.log import parse_log
+from pytest_ebpf.verifier.explain.text import render_explanation
+from pytest_ebpf.verifier.log.log import parse_log
 
 LOGS = all_logs()
 REJECTED = LOGS["c-6.12/null_deref.l1"]

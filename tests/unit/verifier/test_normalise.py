@@ -9,10 +9,17 @@ from pathlib import Path
 import pytest
 
 from pytest_ebpf.errors import UsageError
-from pytest_ebpf.verifier.baseline import Baseline, Block, Snapshot, differences, parse_baseline, render_baseline
-from pytest_ebpf.verifier.cost import line_costs, render_costs, walked_insns
-from pytest_ebpf.verifier.log import SourceLine
-from pytest_ebpf.verifier.normalise import NormalLine, normal_lines, normal_message
+from pytest_ebpf.verifier.compare.baseline import (
+    Baseline,
+    Block,
+    Snapshot,
+    differences,
+    parse_baseline,
+    render_baseline,
+)
+from pytest_ebpf.verifier.compare.cost import line_costs, render_costs, walked_insns
+from pytest_ebpf.verifier.compare.normalise import NormalLine, normal_lines, normal_message
+from pytest_ebpf.verifier.log.log import SourceLine
 
 NEW = """\
 func#0 @0

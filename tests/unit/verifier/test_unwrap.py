@@ -7,8 +7,8 @@ import json
 import pytest
 from verifier_logs import all_logs
 
-from pytest_ebpf.verifier.log import parse_log
-from pytest_ebpf.verifier.unwrap import Found, unwrap
+from pytest_ebpf.verifier.log.extract import Found, unwrap
+from pytest_ebpf.verifier.log.log import parse_log
 
 LOGS = all_logs()
 LOG = LOGS["c-6.12/null_deref.l1"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from verifier_logs import all_logs
 
-from pytest_ebpf.verifier.classes import CLASSES
+from pytest_ebpf.verifier.rejection.classes import CLASSES
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "verifier-logs.md").read_text()

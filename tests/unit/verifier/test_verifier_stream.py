@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from verifier_logs import all_logs
 
-from pytest_ebpf.verifier.lines import Kind
-from pytest_ebpf.verifier.stream import digest_log, read_blocks
-from pytest_ebpf.verifier.trace import parse_trace
+from pytest_ebpf.verifier.log.digest import digest_log, read_blocks
+from pytest_ebpf.verifier.log.lines import Kind
+from pytest_ebpf.verifier.log.trace import parse_trace
 
 LOG = all_logs()["c-6.18/iter_ok.l2"]
 REJECTED = all_logs()["c-6.12/null_deref.l1"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_ebpf.errors import UsageError
-from pytest_ebpf.verifier.veristat_csv import (
+from pytest_ebpf.verifier.compare.veristat_csv import (
     COLUMNS,
     CSV_COLUMNS,
     change_of,
@@ -15,7 +15,14 @@ from pytest_ebpf.verifier.veristat_csv import (
     parse_csv,
     render_csv,
 )
-from pytest_ebpf.verifier.veristat_filter import SortKey, keep_rows, parse_emit, parse_filter, parse_sort, sort_rows
+from pytest_ebpf.verifier.compare.veristat_filter import (
+    SortKey,
+    keep_rows,
+    parse_emit,
+    parse_filter,
+    parse_sort,
+    sort_rows,
+)
 
 # as veristat 6.12 wrote it
 BASE = """\

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_ebpf.errors import BootFailed
-from pytest_ebpf.vm.accel import Accel, choose_accel, device_problem, recall, remember
+from pytest_ebpf.vm.guest.accel import Accel, choose_accel, device_problem, recall, remember
 
 
 def works() -> str:

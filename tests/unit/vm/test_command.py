@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_ebpf.errors import BootFailed
-from pytest_ebpf.vm.command import (
+from pytest_ebpf.vm.guest.command import (
     AGENT_PORT,
     Guest,
     Recipe,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ebpf.vm.console import console_tail, excerpt, find_complaint, find_death, find_last_words, last_line
+from pytest_ebpf.vm.guest.console import console_tail, excerpt, find_complaint, find_death, find_last_words, last_line
 
 SYSRQ = """\
 [    5.278000] sysrq: Trigger a crash

@@ -8,8 +8,8 @@ import pytest
 from fake_mirror import kernel_files, make_deb
 
 from pytest_ebpf.errors import ImageError
-from pytest_ebpf.vm.archive import extract, safe_name
-from pytest_ebpf.vm.unpack import place_file
+from pytest_ebpf.vm.images.archive import extract, safe_name
+from pytest_ebpf.vm.images.unpack import place_file
 
 REL = "6.1.0-9-amd64"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pytest_ebpf.errors import ImageError
-from pytest_ebpf.vm.catalogue import load_catalogue, parse_series
-from pytest_ebpf.vm.spec import HostSpec, PathSpec, SeriesSpec, parse_spec, version_matches
+from pytest_ebpf.vm.images.catalogue import load_catalogue, parse_series
+from pytest_ebpf.vm.images.spec import HostSpec, PathSpec, SeriesSpec, parse_spec, version_matches
 
 GOOD = b'version = "6.1"\nflavour = "amd64"\nlayout = "single"\nsuites = ["bookworm"]\n'
 

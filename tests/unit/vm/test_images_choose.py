@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from pytest_ebpf.errors import ImageError
-from pytest_ebpf.vm.catalogue import Series
-from pytest_ebpf.vm.choose import choose
-from pytest_ebpf.vm.index import Package, SuiteIndex
-from pytest_ebpf.vm.spec import SeriesSpec
+from pytest_ebpf.vm.images.candidates import choose
+from pytest_ebpf.vm.images.catalogue import Series
+from pytest_ebpf.vm.images.index import Package, SuiteIndex
+from pytest_ebpf.vm.images.spec import SeriesSpec
 
 SINGLE = Series("6.1", "6.1", "amd64", "single", ("a", "b"))
 SPLIT = Series("7.2", "7.2", "amd64", "split", ("a", "b"))

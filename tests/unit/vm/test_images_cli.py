@@ -96,8 +96,8 @@ def test_prune(mirror: Mirror, tmp_path: Path) -> None:
 def test_a_terminal_gets_bars(mirror: Mirror) -> None:
     import io
 
-    from pytest_ebpf.vm.acquire import fetch
-    from pytest_ebpf.vm.progress import reporter_for
+    from pytest_ebpf.vm.images.fetch import fetch
+    from pytest_ebpf.vm.images.progress import reporter_for
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -116,7 +116,7 @@ def test_ctrl_c(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_arguments: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pytest_ebpf.vm.acquire.fetch", interrupted)
+    monkeypatch.setattr("pytest_ebpf.vm.images.fetch.fetch", interrupted)
     result = run("fetch", "6.1")
     assert result.exit_code == 130
     assert "the same command continues" in result.stderr

@@ -19,9 +19,9 @@ from fake_mirror import BTF, Mirror, Row, make_deb, make_vmlinux, serve, single,
 from openpgp import make_key
 
 from pytest_ebpf.errors import ImageError, MirrorUnreachable
-from pytest_ebpf.vm.acquire import ensure, fetch
-from pytest_ebpf.vm.images import ImageConfig, in_use, resolve
-from pytest_ebpf.vm.prune import prune, prune_all
+from pytest_ebpf.vm.images.fetch import ensure, fetch
+from pytest_ebpf.vm.images.image import ImageConfig, in_use, resolve
+from pytest_ebpf.vm.images.prune import prune, prune_all
 
 KEY = make_key(1)
 OLD = single("6.1.0-9-amd64", "6.1.9-1")
@@ -290,7 +290,7 @@ def test_a_full_disk_while_unpacking(config: ImageConfig, monkeypatch: pytest.Mo
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pytest_ebpf.vm.unpack.run_depmod", full)
+        patch.setattr("pytest_ebpf.vm.images.unpack.run_depmod", full)
         with pytest.raises(ImageError, match="no space left on the disk of"):
             fetch(["6.1"], config=config)
     assert not leftovers(config)
@@ -371,9 +371,9 @@ def test_a_file_mirror(mirror: Mirror, config: ImageConfig, tmp_path: Path) -> N
 PROGRAM = """
 import sys
 from pathlib import Path
-from pytest_ebpf.vm.acquire import fetch
-from pytest_ebpf.vm.images import ImageConfig
-from pytest_ebpf.vm.progress import PlainReporter
+from pytest_ebpf.vm.images.fetch import fetch
+from pytest_ebpf.vm.images.image import ImageConfig
+from pytest_ebpf.vm.images.progress import PlainReporter
 config = ImageConfig(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
 print(fetch(["6.1"], config=config, reporter=PlainReporter(sys.stdout))[0].vmlinux, flush=True)
 """
@@ -473,7 +473,7 @@ def test_a_run_that_is_alive_is_not_swept(mirror: Mirror, config: ImageConfig) -
 
 
 def test_kmod_missing(config: ImageConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pytest_ebpf.vm.modules.find_program", lambda name: None)
+    monkeypatch.setattr("pytest_ebpf.vm.images.modules.find_program", lambda name: None)
     with pytest.raises(ImageError, match="depmod is missing") as caught:
         fetch(["6.1"], config=config)
     assert caught.value.hint == "apt-get install kmod"

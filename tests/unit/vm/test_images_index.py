@@ -12,10 +12,10 @@ from fake_mirror import Row, serve, write_ring
 from openpgp import make_key
 
 from pytest_ebpf.errors import ImageError, MirrorUnreachable
-from pytest_ebpf.vm.cache import Store
-from pytest_ebpf.vm.fetch import Web
-from pytest_ebpf.vm.index import cut_stanzas, load_index, parse_packages, verify_release
-from pytest_ebpf.vm.mirror import AptOptions, Mirror
+from pytest_ebpf.vm.images.cache import Store
+from pytest_ebpf.vm.images.download import Web
+from pytest_ebpf.vm.images.index import cut_stanzas, load_index, parse_packages, verify_release
+from pytest_ebpf.vm.images.mirror import AptOptions, Mirror
 
 ROWS = [Row("linux-image-6.1.0-9-amd64", "6.1.9-1", b"deb"), Row("linux-libc-dev", "6.1.9-1", b"other")]
 

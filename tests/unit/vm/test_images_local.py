@@ -10,7 +10,7 @@ import pytest
 from fake_mirror import BTF, kernel_files, make_bzimage, make_vmlinux
 
 from pytest_ebpf.errors import ImageError
-from pytest_ebpf.vm.images import ImageConfig, resolve
+from pytest_ebpf.vm.images.image import ImageConfig, resolve
 
 REL = "6.19.0-mine"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_ebpf.errors import ImageError
-from pytest_ebpf.vm.mirror import Mirror, find_mirror, parse_list, parse_sources
+from pytest_ebpf.vm.images.mirror import Mirror, find_mirror, parse_list, parse_sources
 
 DEB822 = """\
 # comment

@@ -13,7 +13,7 @@ import zstandard
 from fake_mirror import BTF, make_bzimage, make_vmlinux
 
 from pytest_ebpf.errors import ImageError
-from pytest_ebpf.vm.vmlinux import bzimage_release, extract_btf, extract_vmlinux, vmlinux_release
+from pytest_ebpf.vm.images.vmlinux import bzimage_release, extract_btf, extract_vmlinux, vmlinux_release
 
 REL = "6.1.0-9-amd64"
 KERNEL = make_vmlinux(REL)

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from pytest_ebpf.agent import init, lean
-from pytest_ebpf.agent.wire import Codec, Decoder, Hello
+from pytest_ebpf.agent.protocol import fast_dataclasses as lean
+from pytest_ebpf.agent.protocol import init
+from pytest_ebpf.agent.protocol.wire import Codec, Decoder, Hello
 from pytest_ebpf.errors import BootFailed
-from pytest_ebpf.vm.bundle import agent_sources, find_python, make_agent, stdlib_imports
+from pytest_ebpf.vm.guest.bundle import agent_sources, find_python, make_agent, stdlib_imports
 
 
 def test_a_bundle_is_an_agent_that_says_hello(tmp_path: Path) -> None:
@@ -43,8 +44,8 @@ def test_an_agent_that_does_not_compile_is_named(tmp_path: Path) -> None:
     for name, source in agent_sources().items():
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         (package / name).write_text(source)
-    (package / "agent" / "serve.py").write_text("def :\n")
-    with pytest.raises(BootFailed, match=r"agent/serve.py, line 1: invalid syntax"):
+    (package / "agent" / "protocol" / "serve.py").write_text("def :\n")
+    with pytest.raises(BootFailed, match=r"agent/protocol/serve.py, line 1: invalid syntax"):
         make_agent(tmp_path / "cache", python=find_python(), package=package)
     assert not (tmp_path / "cache").exists()
 

@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 
 from pytest_ebpf.errors import BootFailed
-from pytest_ebpf.vm import tools as tools_module
-from pytest_ebpf.vm.command import supervised
-from pytest_ebpf.vm.compose import compose
-from pytest_ebpf.vm.process import QemuProcess
-from pytest_ebpf.vm.rundir import close_rundir, open_rundir, sweep
-from pytest_ebpf.vm.stale import drop_stale, mark_used
-from pytest_ebpf.vm.stream import Stream
-from pytest_ebpf.vm.tools import Tools, find_tools, is_static, missing_tools
+from pytest_ebpf.vm.guest import tools as tools_module
+from pytest_ebpf.vm.guest.command import supervised
+from pytest_ebpf.vm.guest.compose import compose
+from pytest_ebpf.vm.guest.process import QemuProcess
+from pytest_ebpf.vm.guest.rundir import close_rundir, open_rundir, sweep
+from pytest_ebpf.vm.guest.stream import Stream
+from pytest_ebpf.vm.guest.tools import Tools, find_tools, is_static, missing_tools
+from pytest_ebpf.vm.images.expiry import drop_stale, mark_used
 
 PANIC = "[ 1.0] Kernel panic - not syncing: sysrq triggered crash"
 

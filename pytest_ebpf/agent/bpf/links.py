@@ -1,0 +1,316 @@
+"""Ops that attach programs, and pins."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import struct
+
+from pytest_ebpf.agent.bpf.info import fd_kind, object_info
+from pytest_ebpf.agent.bpf.syscalls import Memory, address_of, bpf, perf_event_open, perf_ioctl
+from pytest_ebpf.agent.host.netns import inside
+from pytest_ebpf.agent.ops import (
+    Data,
+    Done,
+    IterRead,
+    LinkCreate,
+    LinkDetach,
+    LinkUpdate,
+    Made,
+    Obj,
+    ObjGet,
+    ObjPin,
+    ObjUnpin,
+    PerfAttach,
+    PerfEventOpen,
+    PointerAt,
+    ProgAttach,
+    ProgDetach,
+    ProgQuery,
+    Queried,
+    RawTracepointOpen,
+    Result,
+)
+from pytest_ebpf.agent.protocol.batch import Batch
+from pytest_ebpf.agent.protocol.handles import Refused
+from pytest_ebpf.uapi.bpf import (
+    ATTR_ITER_CREATE,
+    ATTR_LINK_CREATE,
+    ATTR_LINK_UPDATE,
+    ATTR_OBJ,
+    ATTR_PROG_ATTACH,
+    ATTR_PROG_QUERY,
+    ATTR_RAW_TRACEPOINT_OPEN,
+    BPF_F_REPLACE,
+    LINK_INFO,
+    MAP_INFO,
+    PERF_EVENT_ATTR,
+    PERF_EVENT_IOC_ENABLE,
+    PERF_EVENT_IOC_SET_BPF,
+    PERF_FLAG_FD_CLOEXEC,
+    PROG_INFO,
+    AttachType,
+    Cmd,
+)
+
+__all__ = [
+    "iter_read",
+    "link_create",
+    "link_detach",
+    "link_update",
+    "obj_get",
+    "obj_pin",
+    "obj_unpin",
+    "perf_attach",
+    "perf_event_open_op",
+    "prog_attach",
+    "prog_detach",
+    "prog_query",
+    "raw_tracepoint_open",
+]
+
+_MAX_ATTACHED = 64  # BPF_CGROUP_MAX_PROGS; the largest list the kernel keeps
+_UNION = 16  # where the union of link_create begins, behind prog_fd, target_fd, attach_type and flags
+_ADDRESS, _FD = struct.Struct("=Q"), struct.Struct("=I")
+_ITER_CHUNK = 1 << 16
+_PERF_ATTR_SIZE = 112  # PERF_ATTR_SIZE_VER5: every kernel that has fentry knows it
+
+
+def link_create(op: LinkCreate, batch: Batch) -> Result:
+    """A link. Where the cookie goes depends on the attach type (struct link_create in bpf_attr)."""
+    prog = batch.entry(op.prog)
+    perf = op.attach_type == AttachType.PERF_EVENT
+    attr = ATTR_LINK_CREATE.pack(
+        prog_fd=batch.fd(op.prog),
+        target_fd=batch.fd(op.target),
+        attach_type=op.attach_type,
+        flags=op.flags,
+        **{"perf_cookie": op.cookie} if perf else {"target_btf_id": op.target_btf_id, "tracing_cookie": op.cookie},
+    )
+    kept: list[Memory] = []
+    if op.extra:
+        attr = attr[:_UNION].ljust(_UNION, b"\0") + _with_pointers(op, batch, kept=kept)
+    fd = inside(batch, op.netns, call=lambda: bpf(Cmd.LINK_CREATE, attr))
+    entry = batch.own(fd, "link", name=prog.handle.name, site=op.site)
+    prog.held.add(entry.handle.serial)
+    return Made(entry.handle)
+
+
+def _with_pointers(op: LinkCreate, batch: Batch, *, kept: list[Memory]) -> bytearray:
+    """``extra`` with addresses filled in. They hold as long as ``kept`` does."""
+    extra = bytearray(op.extra)
+    for pointer in op.pointers:
+        if not 0 <= pointer.offset <= len(extra) - _ADDRESS.size:
+            raise Refused(f"{len(extra)} bytes have no place for an address at byte {pointer.offset}")
+        memory = _texts(pointer.texts, kept=kept) if pointer.texts else _bytes(pointer, batch)
+        kept.append(memory)
+        _ADDRESS.pack_into(extra, pointer.offset, memory.address)
+    return extra
+
+
+def _bytes(pointer: PointerAt, batch: Batch) -> Memory:
+    memory = Memory(max(len(pointer.data), 1))
+    memory.view[: len(pointer.data)] = pointer.data
+    for place in pointer.fds:
+        if not 0 <= place.offset <= len(pointer.data) - _FD.size:
+            raise Refused(f"{len(pointer.data)} bytes have no place for an fd at byte {place.offset}")
+        _FD.pack_into(memory.view, place.offset, batch.fd(place.target))
+    return memory
+
+
+def _texts(texts: tuple[str, ...], *, kept: list[Memory]) -> Memory:
+    raw = [text.encode() + b"\0" for text in texts]
+    joined = Memory(sum(map(len, raw)))
+    kept.append(joined)
+    addresses, at = Memory(_ADDRESS.size * len(raw)), 0
+    for index, text in enumerate(raw):
+        joined.view[at : at + len(text)] = text
+        _ADDRESS.pack_into(addresses.view, index * _ADDRESS.size, joined.address + at)
+        at += len(text)
+    return addresses
+
+
+def iter_read(op: IterRead, batch: Batch) -> Result:
+    """Everything an iterator has to say, from its beginning."""
+    fd = bpf(Cmd.ITER_CREATE, ATTR_ITER_CREATE.pack(link_fd=batch.fd(op.link)).ljust(8, b"\0"))
+    whole = bytearray()
+    try:
+        while part := _read_on(fd):
+            whole += part
+            if len(whole) > op.limit:
+                raise Refused(f"the iterator wrote more than {op.limit} bytes")
+    finally:
+        os.close(fd)
+    return Data(bytes(whole))
+
+
+def _read_on(fd: int) -> bytes:
+    """EAGAIN: a million objects were passed over without a word (MAX_ITER_OBJECTS in kernel/bpf/bpf_iter.c)."""
+    while True:
+        try:
+            return os.read(fd, _ITER_CHUNK)
+        except BlockingIOError:
+            continue
+
+
+def raw_tracepoint_open(op: RawTracepointOpen, batch: Batch) -> Result:
+    """A raw tracepoint, or whatever a BTF-typed program was loaded for."""
+    prog = batch.entry(op.prog)
+    name = op.name.encode()
+    attr = ATTR_RAW_TRACEPOINT_OPEN.pack(name=address_of(name), prog_fd=batch.fd(op.prog), cookie=op.cookie)
+    fd = bpf(Cmd.RAW_TRACEPOINT_OPEN, attr.ljust(12, b"\0"))
+    entry = batch.own(fd, "link", name=prog.handle.name, site=op.site)
+    prog.held.add(entry.handle.serial)
+    return Made(entry.handle)
+
+
+def link_update(op: LinkUpdate, batch: Batch) -> Result:
+    """Put another program in. ``old`` asks the kernel to refuse unless that one is there."""
+    link = batch.entry(op.link)
+    flags = op.flags | (BPF_F_REPLACE if op.old is not None else 0)
+    bpf(
+        Cmd.LINK_UPDATE,
+        ATTR_LINK_UPDATE.pack(
+            link_fd=link.fd, new_prog_fd=batch.fd(op.prog), flags=flags, old_prog_fd=batch.fd(op.old)
+        ),
+    )
+    batch.entry(op.prog).held.add(link.handle.serial)
+    return Done()
+
+
+def link_detach(op: LinkDetach, batch: Batch) -> Result:
+    """Detach now, while the handle stays."""
+    bpf(Cmd.LINK_DETACH, ATTR_LINK_UPDATE.pack(link_fd=batch.fd(op.link)))
+    return Done()
+
+
+def prog_attach(op: ProgAttach, batch: Batch) -> Result:
+    """Attach without a link: it holds until PROG_DETACH or the target's end, so it counts as a leak after that."""
+    prog = batch.entry(op.prog)
+    attr = ATTR_PROG_ATTACH.pack(
+        target_fd=batch.fd(op.target),
+        attach_bpf_fd=batch.fd(op.prog),
+        attach_type=op.attach_type,
+        attach_flags=op.flags,
+        replace_bpf_fd=batch.fd(op.replace),
+        relative_id=op.relative,
+    )
+    inside(batch, op.netns, call=lambda: bpf(Cmd.PROG_ATTACH, attr))
+    prog.attached[_target_key(batch, op.target), op.attach_type] = _words(batch, op.target)
+    return Done()
+
+
+def prog_detach(op: ProgDetach, batch: Batch) -> Result:
+    """Undo PROG_ATTACH."""
+    attr = ATTR_PROG_ATTACH.pack(
+        target_fd=batch.fd(op.target), attach_bpf_fd=batch.fd(op.prog), attach_type=op.attach_type
+    )
+    inside(batch, op.netns, call=lambda: bpf(Cmd.PROG_DETACH, attr))
+    batch.entry(op.prog).attached.pop((_target_key(batch, op.target), op.attach_type), None)
+    return Done()
+
+
+def _target_key(batch: Batch, target: Obj | int) -> object:
+    return target if isinstance(target, int) else batch.entry(target).handle
+
+
+def _words(batch: Batch, target: Obj | int) -> str:
+    return f"ifindex {target}" if isinstance(target, int) else batch.entry(target).label
+
+
+def prog_query(op: ProgQuery, batch: Batch) -> Result:
+    """What is attached. Kernels before 6.6 have no room for links in the question."""
+    target = batch.fd(op.target)
+    try:
+        return inside(batch, op.netns, call=lambda: _query(op, target, with_links=True))
+    except OSError as error:
+        if error.errno not in (errno.E2BIG, errno.EINVAL):
+            raise
+    return inside(batch, op.netns, call=lambda: _query(op, target, with_links=False))
+
+
+def _query(op: ProgQuery, target: int, *, with_links: bool) -> Queried:
+    ids, links = Memory(4 * _MAX_ATTACHED), Memory(4 * _MAX_ATTACHED)
+    attr = ATTR_PROG_QUERY.pack(
+        target_fd=target,
+        attach_type=op.attach_type,
+        query_flags=op.flags,
+        prog_ids=ids.address,
+        prog_cnt=_MAX_ATTACHED,
+        link_ids=links.address if with_links else 0,
+    ).ljust(ATTR_PROG_QUERY.size, b"\0")  # the revision is written behind whatever was handed in
+    bpf(Cmd.PROG_QUERY, attr)
+    count = ATTR_PROG_QUERY.get(attr, name="prog_cnt")
+    return Queried(
+        progs=struct.unpack_from(f"={count}I", ids.view),
+        links=struct.unpack_from(f"={count}I", links.view) if with_links else (),
+        flags=ATTR_PROG_QUERY.get(attr, name="attach_flags"),
+        revision=ATTR_PROG_QUERY.get(attr, name="revision"),
+    )
+
+
+def perf_event_open_op(op: PerfEventOpen, batch: Batch) -> Result:
+    """A perf event to hang a program on."""
+    path = op.config1.encode() if isinstance(op.config1, str) else b""
+    attr = PERF_EVENT_ATTR.pack(
+        type=op.type,
+        size=_PERF_ATTR_SIZE,
+        config=op.config,
+        sample_period=op.sample_period,
+        config1=address_of(path) if isinstance(op.config1, str) else op.config1,
+        config2=op.config2,
+        bits=op.bits,
+        bp_type=op.breakpoint,
+    ).ljust(_PERF_ATTR_SIZE, b"\0")
+    fd = perf_event_open(attr, pid=op.pid, cpu=op.cpu, flags=op.flags | PERF_FLAG_FD_CLOEXEC)
+    name = op.config1 if isinstance(op.config1, str) else f"type {op.type} config {op.config}"
+    return Made(batch.own(fd, "perf_event", name=name, site=op.site).handle)
+
+
+def perf_attach(op: PerfAttach, batch: Batch) -> Result:
+    """Attach without a link. It ends with the event's fd."""
+    event = batch.entry(op.event)
+    perf_ioctl(batch.fd(op.event), PERF_EVENT_IOC_SET_BPF, value=batch.fd(op.prog))
+    perf_ioctl(event.fd, PERF_EVENT_IOC_ENABLE)
+    batch.entry(op.prog).held.add(event.handle.serial)
+    return Done()
+
+
+def obj_pin(op: ObjPin, batch: Batch) -> Result:
+    """Pin at a path of a bpf file system."""
+    entry = batch.entry(op.obj)
+    path = os.fsencode(op.path)
+    bpf(Cmd.OBJ_PIN, ATTR_OBJ.pack(pathname=address_of(path), bpf_fd=batch.fd(op.obj)))
+    entry.pins.append(op.path)
+    if op.undo:
+        entry.closers.append(lambda: _unpin(path))
+    return Done()
+
+
+def obj_unpin(op: ObjUnpin, batch: Batch) -> Result:
+    """What is no pin is left alone."""
+    path = os.fsencode(op.path)
+    os.close(bpf(Cmd.OBJ_GET, ATTR_OBJ.pack(pathname=address_of(path)).ljust(12, b"\0")))
+    os.unlink(path)
+    return Done()
+
+
+def _unpin(path: bytes) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def obj_get(op: ObjGet, batch: Batch) -> Result:
+    """Open what is pinned at a path."""
+    path = os.fsencode(op.path)
+    fd = bpf(Cmd.OBJ_GET, ATTR_OBJ.pack(pathname=address_of(path)).ljust(12, b"\0"))
+    kind = fd_kind(fd)
+    if not kind:
+        os.close(fd)
+        raise Refused(f"{op.path} is pinned, but it is no map, program or link")
+    info = object_info(fd)
+    name = {"map": MAP_INFO, "prog": PROG_INFO}[kind].text(info, name="name") if kind in ("map", "prog") else ""
+    entry = batch.own(fd, kind, name=name or op.path, site=op.site, own=False)
+    entry.id = LINK_INFO.get(info, name="id") if kind == "link" else 0
+    return Made(entry.handle)

@@ -1,0 +1,215 @@
+"""Network namespaces, and rtnetlink sockets in them.
+
+A namespace is entered by a short-lived thread, never by the caller's: an exception or Ctrl-C cannot strand pytest in
+the wrong one. What the thread makes (an fd, a child process) stays where it was made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from pytest_ebpf.agent.bpf.syscalls import CLONE_NEWNET, error_text, mount, setns, umount, unshare
+from pytest_ebpf.agent.ops import Data, Failed, Made, Netlink, NetNs, Obj, Result
+from pytest_ebpf.agent.protocol.batch import Batch
+from pytest_ebpf.agent.protocol.handles import Entry, Refused
+
+__all__ = ["in_thread", "inside", "inside_fd", "net_ns", "netlink"]
+
+T = TypeVar("T")
+_MS_BIND = 4096
+_NAMES = "/run/netns"
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
+_NLMSG = struct.Struct("=IHHII")
+_FD = struct.Struct("=I")
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_NLM_F_ACK = 4
+_RECEIVE = 1 << 20
+_TIMEOUT = 10.0
+
+
+def in_thread(call: Callable[[], T]) -> T:
+    """What ``call`` returns or raises in a thread of its own."""
+    values: list[T] = []
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            values.append(call())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=body, name="netns", daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return values[0]
+
+
+def inside_fd(fd: int, *, call: Callable[[], T]) -> T:
+    """``call()`` in the network namespace behind ``fd``."""
+
+    def body() -> T:
+        setns(fd, CLONE_NEWNET)
+        return call()
+
+    return in_thread(body)
+
+
+def inside(batch: Batch, netns: Obj | None, *, call: Callable[[], T]) -> T:
+    """``call()`` in the namespace that an op names; right here for None."""
+    return call() if netns is None else inside_fd(_namespace(batch, netns).fd, call=call)
+
+
+def _namespace(batch: Batch, netns: Obj) -> Entry:
+    entry = batch.entry(netns)
+    if entry.kind not in ("netns", "file"):
+        raise Refused(f"{entry.label} is not a network namespace")
+    return entry
+
+
+def net_ns(op: NetNs, batch: Batch) -> Result:
+    """A new namespace. A name makes it visible to ``ip netns``."""
+    fd = in_thread(_new_namespace)
+    entry = batch.own(fd, "netns", name=op.name, site=op.site)
+    if op.name:
+        try:
+            _publish(entry, op.name)
+        except OSError:
+            batch.table.close(entry)
+            raise
+    return Made(entry.handle)
+
+
+def _new_namespace() -> int:
+    unshare(CLONE_NEWNET)
+    fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _loopback_up()
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _loopback_up() -> None:
+    import fcntl
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        request = struct.pack("=16sH14x", b"lo", 0)
+        flags = struct.unpack_from("=H", fcntl.ioctl(sock, _SIOCGIFFLAGS, request), 16)[0]
+        fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("=16sH14x", b"lo", flags | _IFF_UP))
+
+
+def _publish(entry: Entry, name: str) -> None:
+    if "/" in name or name in (".", ".."):
+        raise Refused(f"{name!r} cannot name a network namespace")
+    path = f"{_NAMES}/{name}"
+    os.makedirs(_NAMES, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_CLOEXEC, 0o444))
+    entry.closers.append(lambda: os.unlink(path))
+    mount(f"/proc/self/fd/{entry.fd}", path, fstype="", flags=_MS_BIND)
+    entry.closers.append(lambda: umount(path))
+
+
+def netlink(op: Netlink, batch: Batch) -> Result:
+    """Requests, one after the other, however many messages answer each. Sockets are kept: one per namespace and
+    protocol. An acknowledgement is always asked for, so that every answer has an end."""
+    whole = bytearray(op.request)
+    for place in op.fds:
+        if not 0 <= place.offset <= len(whole) - _FD.size:
+            raise Refused(f"a request of {len(whole)} bytes has no place for an fd at byte {place.offset}")
+        _FD.pack_into(whole, place.offset, batch.fd(place.target))
+    sock = _socket(batch, op)
+    parts: list[bytes] = []
+    for request in _split(bytes(whole)):
+        length, kind, flags, sequence, port = _NLMSG.unpack_from(request)
+        sock.send(_NLMSG.pack(length, kind, flags | _NLM_F_ACK, sequence, port) + request[_NLMSG.size :])
+        try:
+            failure = _collect(sock, sequence, parts=parts)
+        except TimeoutError:
+            return Failed("Netlink", 0, f"no answer to message type {kind} within {_TIMEOUT:.0f} s")
+        if failure is not None:
+            return failure
+    return Data(b"".join(parts))
+
+
+def _split(request: bytes) -> list[bytes]:
+    messages: list[bytes] = []
+    offset = 0
+    while offset < len(request):
+        length = _NLMSG.unpack_from(request, offset)[0] if len(request) - offset >= _NLMSG.size else 0
+        if length < _NLMSG.size or offset + length > len(request):
+            raise Refused(f"the netlink request is cut off at byte {offset}")
+        messages.append(request[offset : offset + length])
+        offset += (length + 3) & ~3
+    if not messages:
+        raise Refused("an empty netlink request")
+    return messages
+
+
+def _socket(batch: Batch, op: Netlink) -> socket.socket:
+    key = f"netlink/{op.protocol}"
+    owner = _namespace(batch, op.netns) if op.netns is not None else None
+    kept = owner.state if owner else batch.table.cache
+    if not isinstance(kept, dict):
+        kept = {}
+        assert owner is not None
+        owner.state = kept
+    sock = kept.get(key)
+    if not isinstance(sock, socket.socket):
+        sock = kept[key] = inside(batch, op.netns, call=lambda: _open_socket(op.protocol))
+        if owner is not None:
+            owner.closers.append(sock.close)
+    return sock
+
+
+def _open_socket(protocol: int) -> socket.socket:
+    sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+    with contextlib.suppress(OSError):  # NETLINK_EXT_ACK: error texts, since 4.12
+        sock.setsockopt(270, 11, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE)
+    sock.bind((0, 0))
+    sock.settimeout(_TIMEOUT)
+    return sock
+
+
+def _collect(sock: socket.socket, sequence: int, *, parts: list[bytes]) -> Failed | None:
+    """Add the answers to ``parts``, up to the acknowledgement or the end of a dump. None: no error."""
+    while True:
+        data = sock.recv(_RECEIVE)
+        offset = 0
+        while offset + _NLMSG.size <= len(data):
+            length, kind, flags, seq, _ = _NLMSG.unpack_from(data, offset)
+            message = data[offset : offset + length]
+            offset += max((length + 3) & ~3, _NLMSG.size)
+            if seq != sequence:
+                continue  # left over from a request that timed out
+            if kind in (_NLMSG_ERROR, _NLMSG_DONE):
+                errno = -struct.unpack_from("=i", message, _NLMSG.size)[0] if length >= _NLMSG.size + 4 else 0
+                if errno > 0:
+                    return Failed("Netlink", errno, _reason(message, flags) or error_text(errno))
+                return None
+            parts.append(message.ljust((length + 3) & ~3, b"\0"))
+
+
+def _reason(message: bytes, flags: int) -> str:
+    """The kernel's words in an error message (NLMSGERR_ATTR_MSG of struct nlmsgerr)."""
+    capped, has_attributes = 0x100, 0x200
+    if not flags & has_attributes:
+        return ""
+    offset = _NLMSG.size + 4
+    inner = _NLMSG.unpack_from(message, offset)[0]
+    offset += _NLMSG.size if flags & capped else (inner + 3) & ~3
+    while offset + 4 <= len(message):
+        length, kind = struct.unpack_from("=HH", message, offset)
+        if kind == 1:
+            return message[offset + 4 : offset + length].rstrip(b"\0").decode(errors="replace")
+        offset += max((length + 3) & ~3, 4)
+    return ""

@@ -1,0 +1,63 @@
+"""Who a command runs as: user, groups, capabilities."""
+
+from __future__ import annotations
+
+from pytest_ebpf.agent.bpf.syscalls import capset, prctl
+from pytest_ebpf.agent.host.sysfs import read_text
+from pytest_ebpf.agent.protocol.handles import Refused
+
+__all__ = ["find_user", "limit_capabilities"]
+
+# include/uapi/linux/prctl.h, securebits.h
+_CAPBSET_DROP, _GET_SECUREBITS, _SET_SECUREBITS = 24, 27, 28
+_CAP_AMBIENT, _AMBIENT_RAISE = 47, 2
+_NO_SETUID_FIXUP = 1 << 2
+
+
+def find_user(user: str) -> tuple[int, int]:
+    """uid and gid of a user by name or number; a number that nobody has is its own group."""
+    import pwd
+
+    if user.isdecimal():
+        try:
+            return int(user), pwd.getpwuid(int(user)).pw_gid
+        except KeyError:
+            return int(user), int(user)
+    try:
+        found = pwd.getpwnam(user)
+    except KeyError:
+        import difflib
+
+        close = difflib.get_close_matches(user, [one.pw_name for one in pwd.getpwall()], n=2)
+        meant = f"did you mean {' or '.join(close)}?" if close else "give a number"
+        raise Refused(f"there is no user {user!r} on this machine; {meant}") from None
+    return found.pw_uid, found.pw_gid
+
+
+def limit_capabilities(wanted: int, *, uid: int) -> None:
+    """Let what this thread starts as user ``uid`` have the capabilities ``wanted`` (a bit for each) and no others. Root
+    gets them from the bounding set; another user from the ambient set, which has to survive the change of user
+    (capabilities(7))."""
+    last = int(read_text("/proc/sys/kernel/cap_last_cap", default="40"))
+    permitted, effective = _own("CapPrm"), _own("CapEff")
+    if wanted >> last + 1:
+        raise Refused(f"this kernel has no capability number {wanted.bit_length() - 1}; its last is {last}")
+    if missing := wanted & ~permitted:
+        raise Refused(f"this process lacks capability number {missing.bit_length() - 1} itself")
+    numbers = [number for number in range(last + 1) if wanted >> number & 1]
+    for number in range(last + 1):
+        if number not in numbers:
+            prctl(_CAPBSET_DROP, number)
+    capset(effective=effective, permitted=permitted, inheritable=wanted)
+    if uid and numbers:
+        prctl(_SET_SECUREBITS, prctl(_GET_SECUREBITS, 0) | _NO_SETUID_FIXUP)
+        for number in numbers:
+            prctl(_CAP_AMBIENT, _AMBIENT_RAISE, more=number)
+
+
+def _own(name: str) -> int:
+    """A capability set of this thread."""
+    for line in read_text("/proc/thread-self/status").splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1], 16)
+    return 0

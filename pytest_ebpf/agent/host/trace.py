@@ -1,0 +1,138 @@
+"""What the kernel says in text: trace_pipe and the kernel log."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import time
+from errno import EAGAIN, EINVAL, ENODEV, ENOENT, EPIPE
+
+from pytest_ebpf.agent.bpf.syscalls import detached_mount
+from pytest_ebpf.agent.ops import Data, Kmsg, KmsgSince, Made, Result, TraceDrain, TraceOpen
+from pytest_ebpf.agent.protocol.batch import Batch
+from pytest_ebpf.agent.protocol.handles import Refused
+
+__all__ = ["kmsg_since", "trace_drain", "trace_open"]
+
+_TRACING = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+_CHUNK = 1 << 16
+_RECORD = 8192  # longer than any record of /dev/kmsg (CONSOLE_EXT_LOG_MAX)
+_SLICE = 0.01
+_ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
+
+
+def trace_open(op: TraceOpen, batch: Batch) -> Result:
+    """Open trace_pipe; where tracefs is mounted nowhere, through a mount that nobody else sees."""
+    fd = _open_trace_pipe()
+    entry = batch.own(fd, "trace", name="trace_pipe", site=op.site)
+    _read_all(fd)
+    return Made(entry.handle)
+
+
+def _open_trace_pipe() -> int:
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    for place in _TRACING:
+        try:
+            return os.open(f"{place}/trace_pipe", flags)
+        except OSError as error:
+            if error.errno not in (ENOENT, ENODEV):
+                raise
+    root = detached_mount("tracefs")
+    try:
+        return os.open("trace_pipe", flags, dir_fd=root)
+    finally:
+        os.close(root)
+
+
+def _read_all(fd: int) -> bytes:
+    parts: list[bytes] = []
+    while True:
+        try:
+            part = os.read(fd, _CHUNK)
+        except BlockingIOError:
+            break
+        if not part:
+            break
+        parts.append(part)
+    return b"".join(parts)
+
+
+def trace_drain(op: TraceDrain, batch: Batch) -> Result:
+    """What was traced since. ``timeout_ms`` is how long to wait for the first line; poll(2) on trace_pipe may wait
+    until half of the buffer is full (buffer_percent), so it is read again every 10 ms."""
+    entry = batch.entry(op.trace)
+    if entry.kind != "trace":
+        raise Refused(f"{entry.label} is not a trace pipe")
+    text = _read_all(entry.fd)
+    deadline = time.monotonic() + op.timeout_ms / 1000
+    while not text and (left := deadline - time.monotonic()) > 0:
+        select.select([entry.fd], [], [], min(left, _SLICE))
+        text = _read_all(entry.fd)
+    return Data(text)
+
+
+class _KernelLog:
+    """An open /dev/kmsg and the sequence number of the record it will read next. Kept open, so that the log is gone
+    over once and not once per test."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.next = 0
+
+    def rewind(self) -> None:
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        self.next = 0
+
+    def read(self, since: int) -> list[tuple[int, str]]:
+        """(sequence number, line) of every record from ``since`` on. Position: the end."""
+        found: list[tuple[int, str]] = []
+        while True:
+            try:
+                record = os.read(self._fd, _RECORD)
+            except OSError as error:
+                if error.errno == EPIPE:  # overwritten meanwhile: the next read goes on behind the gap
+                    continue
+                if error.errno in (EAGAIN, EINVAL):
+                    return found
+                raise
+            if not record:
+                return found
+            prefix, _, text = record.partition(b";")
+            sequence = int(prefix.split(b",")[1])
+            self.next = sequence + 1
+            if sequence >= since:
+                found.append((sequence, _line(prefix, text)))
+
+
+def _line(prefix: bytes, text: bytes) -> str:
+    micros = int(prefix.split(b",")[2])
+    message = text.split(b"\n", 1)[0]
+    message = _ESCAPE.sub(lambda match: bytes.fromhex(match[1].decode()), message)
+    return f"[{micros // 1_000_000:5d}.{micros % 1_000_000:06d}] {message.decode(errors='replace')}"
+
+
+def _kernel_log(batch: Batch) -> _KernelLog:
+    log = batch.table.cache.get("kmsg")
+    if not isinstance(log, _KernelLog):
+        fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        log = batch.table.cache["kmsg"] = _KernelLog(fd)
+        batch.table.add(fd, "file", name="/dev/kmsg").closers.append(lambda: _forget(batch))
+    return log
+
+
+def _forget(batch: Batch) -> None:
+    batch.table.cache.pop("kmsg", None)
+
+
+def kmsg_since(op: KmsgSince, batch: Batch) -> Result:
+    """Lines as dmesg shows them."""
+    log = _kernel_log(batch)
+    if op.mark < 0:
+        log.read(1 << 62)
+        return Kmsg(log.next)
+    if op.mark < log.next:
+        log.rewind()
+    found = log.read(op.mark)
+    dropped = found[-1][0] + 1 - op.mark - len(found) if found else 0
+    return Kmsg(max(log.next, op.mark), tuple(line for _, line in found), dropped)

@@ -1,0 +1,175 @@
+"""tc filters on a clsact qdisc, for kernels without TCX and for what TCX does not have: priorities, protocols, actions.
+
+Requests are built here, the agent only sends them.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from pytest_ebpf.agent.ops import Data, Failed, Handle, Netlink
+from pytest_ebpf.live.net.netlink import (
+    CREATE,
+    DUMP,
+    EXCL,
+    REPLACE,
+    attributes,
+    blob,
+    messages,
+    nest,
+    netlink_op,
+    number,
+    request,
+    text,
+)
+from pytest_ebpf.live.net.resolve import Interface
+from pytest_ebpf.live.session import Session
+
+if TYPE_CHECKING:
+    from pytest_ebpf.live.program import Program
+
+__all__ = ["PARENTS", "PROTOCOLS", "Filter", "Placed", "add_filter", "filters_on"]
+
+# include/uapi/linux/pkt_sched.h, pkt_cls.h and rtnetlink.h
+_RTM_NEWQDISC, _RTM_DELQDISC, _RTM_NEWTFILTER, _RTM_DELTFILTER, _RTM_GETTFILTER = 36, 37, 44, 45, 46
+_TCMSG = struct.Struct("=BxxxiIII")
+_CLSACT_HANDLE, _CLSACT_PARENT = 0xFFFF0000, 0xFFFFFFF1
+PARENTS: Mapping[str, int] = MappingProxyType({"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3})
+PROTOCOLS: Mapping[str, int] = MappingProxyType({"all": 0x0003, "ip": 0x0800, "ipv6": 0x86DD, "arp": 0x0806})
+_TCA_KIND, _TCA_OPTIONS = 1, 2
+_BPF_CLASSID, _BPF_FD, _BPF_NAME, _BPF_FLAGS, _BPF_ID = 3, 6, 7, 8, 11
+_ACT_DIRECT = 1  # TCA_BPF_FLAG_ACT_DIRECT: the program's return value is the verdict
+_MATCHALL_ACT = 2
+_ACT_KIND, _ACT_OPTIONS, _ACT_BPF_PARMS, _ACT_BPF_FD, _ACT_BPF_NAME, _ACT_BPF_ID = 1, 2, 2, 5, 6, 9
+_ACT_PIPE = struct.pack("=IIiii", 0, 0, 3, 0, 0)  # struct tc_act_bpf: the program's return value decides
+_FIRST_PRIORITY = 0xC000  # what the kernel itself would start from
+_TRIES = 64
+_MARK = 0x5EBF5EBF  # stands where the fd goes
+_SCHED_ACT = 4  # enum bpf_prog_type
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Where a filter goes. ``priority`` 0: the first that is free. ``protocol``: an EtherType."""
+
+    place: Interface
+    direction: str
+    priority: int = 0
+    handle: int = 1
+    protocol: int = PROTOCOLS["all"]
+    classid: int = 0
+
+    def info(self, priority: int) -> int:
+        """tcm_info: priority and protocol, the latter in network byte order."""
+        return priority << 16 | socket.htons(self.protocol)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A filter that is in place: what takes it off (with the qdisc, if that was made for it and nothing else hangs on
+    it), and what puts another program there."""
+
+    priority: int
+    undo: Callable[[], None]
+    swap: Callable[[Handle, Handle], None]
+
+
+def add_filter(session: Session, program: Program, *, wanted: Filter) -> Placed:
+    """Put the program in place: a classifier as a filter of its own, a SCHED_ACT program as the action of a filter that
+    matches everything."""
+    made_qdisc = _add_qdisc(session, wanted.place)
+    last = wanted.priority or _FIRST_PRIORITY + _TRIES
+    for priority in range(wanted.priority or _FIRST_PRIORITY, last + 1):
+        op = _filter(program, wanted, priority=priority, prog=program.handle, flags=CREATE | EXCL)
+        result = session.attempt(op, Data)
+        if not (isinstance(result, Failed) and result.errno == errno.EEXIST and priority < last):
+            session.checked(op, result, kind=Data)
+            break
+
+    def undo() -> None:
+        session.attempt(_removal(program, wanted, priority=priority), Data)
+        if made_qdisc and not any(filters_on(session, wanted.place, direction=name) for name in PARENTS):
+            session.attempt(_no_qdisc(wanted.place), Data)
+
+    def swap(new: Handle, old: Handle) -> None:
+        session.one(_filter(program, wanted, priority=priority, prog=new, flags=CREATE | REPLACE), Data)
+
+    return Placed(priority, undo, swap)
+
+
+def filters_on(session: Session, place: Interface, *, direction: str) -> list[tuple[int, int]]:
+    """(priority, program id) of the programs on a clsact qdisc, in the order in which they run; of a filter without one
+    the id is 0."""
+    body = _TCMSG.pack(0, place.index, 0, PARENTS[direction], 0)
+    answer = session.attempt(netlink_op(request(_RTM_GETTFILTER, body, flags=DUMP), netns=place.netns), Data)
+    found = []
+    for kind, answered in messages(answer.data) if isinstance(answer, Data) else ():
+        _, _, handle, _, info = _TCMSG.unpack_from(answered)
+        if kind == _RTM_NEWTFILTER and handle:
+            found.append((info >> 16, _program_id(attributes(answered[_TCMSG.size :]))))
+    return found
+
+
+def _program_id(attrs: Mapping[int, bytes]) -> int:
+    options = attributes(attrs.get(_TCA_OPTIONS, b""))
+    raw = b""
+    if attrs.get(_TCA_KIND) == b"bpf\0":
+        raw = options.get(_BPF_ID, b"")
+    elif attrs.get(_TCA_KIND) == b"matchall\0":
+        action = attributes(attributes(options.get(_MATCHALL_ACT, b"")).get(1, b""))
+        raw = attributes(action.get(_ACT_OPTIONS, b"")).get(_ACT_BPF_ID, b"")
+    return int(struct.unpack("=I", raw)[0]) if len(raw) == 4 else 0
+
+
+def _add_qdisc(session: Session, place: Interface) -> bool:
+    """Whether this made the qdisc; one that is there already is fine. It goes at the end of the test at the latest."""
+    body = _TCMSG.pack(0, place.index, _CLSACT_HANDLE, _CLSACT_PARENT, 0) + text(_TCA_KIND, "clsact")
+    op = netlink_op(request(_RTM_NEWQDISC, body, flags=CREATE | EXCL), netns=place.netns)
+    result = session.attempt(op, Data)
+    if isinstance(result, Failed) and result.errno != errno.EEXIST:
+        session.checked(op, result, kind=Data)
+    if not isinstance(result, Data):
+        return False
+    session.later(lambda: _drop_qdisc(session, place))
+    return True
+
+
+def _drop_qdisc(session: Session, place: Interface) -> None:
+    session.attempt(_no_qdisc(place), Data)
+
+
+def _no_qdisc(place: Interface) -> Netlink:
+    body = _TCMSG.pack(0, place.index, _CLSACT_HANDLE, _CLSACT_PARENT, 0)
+    return netlink_op(request(_RTM_DELQDISC, body), netns=place.netns)
+
+
+def _filter(program: Program, wanted: Filter, *, priority: int, prog: Handle, flags: int) -> Netlink:
+    body = _place_of(program, wanted, priority=priority) + nest(_TCA_OPTIONS, *_options(program, wanted))
+    return netlink_op(request(_RTM_NEWTFILTER, body, flags=flags), netns=wanted.place.netns, fds={_MARK: prog})
+
+
+def _options(program: Program, wanted: Filter) -> list[bytes]:
+    if program.type_number == _SCHED_ACT:
+        options = (
+            blob(_ACT_BPF_PARMS, _ACT_PIPE),
+            number(_ACT_BPF_FD, _MARK),
+            text(_ACT_BPF_NAME, program.name),
+        )
+        return [nest(_MATCHALL_ACT, nest(1, text(_ACT_KIND, "bpf"), nest(_ACT_OPTIONS, *options)))]
+    classid = [number(_BPF_CLASSID, wanted.classid)] if wanted.classid else []
+    return [*classid, number(_BPF_FD, _MARK), text(_BPF_NAME, program.name), number(_BPF_FLAGS, _ACT_DIRECT)]
+
+
+def _removal(program: Program, wanted: Filter, *, priority: int) -> Netlink:
+    return netlink_op(request(_RTM_DELTFILTER, _place_of(program, wanted, priority=priority)), netns=wanted.place.netns)
+
+
+def _place_of(program: Program, wanted: Filter, *, priority: int) -> bytes:
+    place = (wanted.place.index, wanted.handle, PARENTS[wanted.direction], wanted.info(priority))
+    return _TCMSG.pack(0, *place) + text(_TCA_KIND, "matchall" if program.type_number == _SCHED_ACT else "bpf")

@@ -1,0 +1,153 @@
+"""An object that is loaded into a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
+from pytest_ebpf.agent.ops import Close, Handle, Try
+from pytest_ebpf.errors import UsageError
+from pytest_ebpf.live.attach.link import Link
+from pytest_ebpf.live.maps.globals import Globals
+from pytest_ebpf.live.maps.map import Map
+from pytest_ebpf.live.program import Program
+from pytest_ebpf.live.session import Session
+
+if TYPE_CHECKING:
+    from pytest_ebpf.btf.parse import Btf
+    from pytest_ebpf.btf.value_type import TypeTable
+    from pytest_ebpf.live.struct_ops import StructOps
+    from pytest_ebpf.obj.object import Problem
+
+__all__ = ["Loaded", "Named"]
+
+T = TypeVar("T")
+
+
+class Named(Mapping[str, T]):
+    """Things by name. A name that is not there raises ``KeyError`` with the nearest one, or the reason why it was not
+    loaded."""
+
+    def __init__(self, things: Mapping[str, T], *, what: str, why_not: Mapping[str, str] | None = None) -> None:
+        self._things = dict(things)
+        self._what = what
+        self._why_not = dict(why_not or {})
+
+    def __getitem__(self, name: str) -> T:
+        if name in self._things:
+            return self._things[name]
+        if name in self._why_not:
+            raise KeyError(f"{self._what} {name!r} was not loaded: {self._why_not[name]}")
+        close = get_close_matches(name, self._things, n=1)
+        near = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(self._things) or 'none'}"
+        raise KeyError(f"the object has no {self._what} {name!r}; {near}")
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._things
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._things)
+
+    def __len__(self) -> int:
+        return len(self._things)
+
+    def __repr__(self) -> str:
+        return f"<{self._what}s: {', '.join(self._things) or 'none'}>"
+
+
+class Loaded:
+    """What ``bpf.load`` gives: ``obj["prog"]``, ``obj.programs``, ``obj.maps["m"]``, ``obj.globals["g"]``,
+    ``obj.attach()``. As a context manager it is closed at the end of the block; otherwise with the test."""
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        name: str,
+        programs: Named[Program],
+        maps: Named[Map],
+        globals: Globals,
+        struct_ops: Named[StructOps] | None = None,
+        handles: tuple[Handle, ...],
+        problems: tuple[Problem, ...] = (),
+        btf: Btf | None = None,
+    ) -> None:
+        self._session = session
+        self.name = name
+        self.programs = programs
+        self.maps = maps
+        self.globals = globals
+        self.struct_ops = struct_ops if struct_ops is not None else Named({}, what="struct_ops")
+        self.problems = problems
+        self.links: list[Link] = []
+        self._handles = handles
+        self._btf = btf
+
+    @property
+    def types(self) -> TypeTable:
+        """The types of the object file by name: ``obj.types["event"].size``, ``.fields``, ``.unpack``, ``.pack``."""
+        from pytest_ebpf.btf.value_type import TypeTable
+
+        return TypeTable(self._btf, name=self.name)
+
+    @property
+    def aya_logs(self) -> Map:
+        """The messages of aya-log-ebpf (``info!(&ctx, …)``): ``obj.aya_logs.events()`` and ``.expect({"message": …})``
+        give ``events.aya_log.AyaRecord``. ``UsageError`` when the object writes none."""
+        if "AYA_LOGS" not in self.maps:
+            raise UsageError(
+                f"{self.name} has no map AYA_LOGS, so none of its programs writes to aya-log",
+                hint="Is aya-log-ebpf used, and is one of its macros reached? Else read maps[...].events().",
+            )
+        return self.maps["AYA_LOGS"]
+
+    def __getitem__(self, name: str) -> Program:
+        return self.programs[name]
+
+    def attach(self, **named: object) -> Loaded:
+        """Attach every program by what its section name says; ``named`` adds what the section cannot say
+        (``interface="lo"``, ``cgroup=group``) and goes to the programs that take it. Returns the object itself.
+
+        Programs that are never attached (SYSCALL, for one) are passed over. ``UsageError`` names what is missing.
+        """
+        from pytest_ebpf.live.attach.table import attacher_for
+
+        used: set[str] = set()
+        for program in self.programs.values():
+            row = attacher_for(program)
+            if row is None:
+                continue
+            takes = {name: value for name, value in named.items() if name in (*row.needs, *row.takes)}
+            used |= set(takes)
+            self.links.append(program.attach(**takes))
+        self.links += [table.attach() for table in self.struct_ops.values()]
+        unused = [name for name in named if name not in used]
+        if unused:
+            raise UsageError(f"no program of {self.name} takes {unused[0]}= to attach")
+        if not self.links:
+            raise UsageError(f"{self.name} has no program that can be attached", hint="Run them with prog.run(...).")
+        return self
+
+    def close(self) -> None:
+        """Detach and unload now instead of at the end of the test. Twice is harmless."""
+        while self.links:
+            self.links.pop().detach()
+        handles, self._handles = self._handles, ()
+        if handles:
+            self._session.run([Try(Close(handle)) for handle in reversed(handles)])
+
+    def __enter__(self) -> Loaded:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        from pytest_ebpf.errors import GuestLost
+
+        if not isinstance(error, GuestLost):
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<Loaded {self.name}: {', '.join(self.programs)}>"

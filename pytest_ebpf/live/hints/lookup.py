@@ -1,0 +1,84 @@
+"""What to do when a kernel call fails: (operation, errno, condition) -> advice.
+
+Rows are tried in order, the first that has something to say wins. The tables by subject are ``hints_maps``,
+``hints_load``, ``hints_attach`` and ``hints_rights``; their rows may probe the kernel that refused. Sources: the man
+pages of bpf(2) and perf_event_open(2), and the kernel file named in a row's comment.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pytest_ebpf.agent.ops import In, Op, Try, Unprivileged
+from pytest_ebpf.errors import KernelCallError
+from pytest_ebpf.live.hints.base import Case, Hint
+
+if TYPE_CHECKING:
+    from pytest_ebpf.live.session import Target
+
+__all__ = ["ELEMENT_HINTS", "all_hints", "hint_for", "with_hint"]
+
+ELEMENT_HINTS: tuple[Hint, ...] = (
+    Hint("MapSet", (errno.E2BIG,), "The map is full, or the index is beyond its last element: raise max_entries."),
+    Hint("MapSet", (errno.EPERM,), "The map is frozen or read-only for user space (.rodata is after loading)."),
+    Hint("MapSet", (errno.EINVAL,), "A key or value of this shape is not for this map type, or its flags forbid it."),
+    Hint("MapSet", (errno.EEXIST,), "The key is there already, and the flag NOEXIST was given."),
+    Hint("MapSet", (errno.ENOENT,), "The key is not there, and the flag EXIST was given."),
+    Hint("MapDelete", (errno.EINVAL,), "Elements of array maps cannot be deleted: set them to zero."),
+    Hint("MapDelete", (errno.EPERM,), "The map is frozen or read-only for user space."),
+    Hint("MapGet", (errno.EPERM,), "The map is write-only for user space (BPF_F_WRONLY)."),
+    Hint(
+        "MapGet",
+        (524, errno.EOPNOTSUPP),
+        "This map type has no lookup from user space; use its own access (events(), push/pop).",
+    ),
+    Hint("MapDump", (524, errno.EOPNOTSUPP), "This map type cannot be walked from user space."),
+    Hint("MapPop", (524,), "Hashes give one entry away since Linux 5.14, and all of them (take_all()) since 5.6."),
+    Hint("MapTakeMany", (524, errno.EINVAL), "Hashes can be emptied in one step since Linux 5.6; other maps cannot."),
+    Hint("RingProduce", (errno.ENOSPC,), "The ring is full until a program drains it, or a record is larger than it."),
+    # net/bpf/test_run.c
+    Hint(
+        "ProgRun",
+        (errno.EINVAL,),
+        "The kernel refused the input: too short (an Ethernet header is 14 bytes, and Linux 5.18 to 6.1 want a byte "
+        "more), longer than a page (unless the section is xdp.frags), or a context that it does not take (such as "
+        "xdp_md before Linux 5.14).",
+    ),
+    Hint("ProgRun", (524,), "This kernel cannot test_run programs of this type: attach it instead."),
+    Hint("ProgRun", (errno.ENOSPC,), "The program grew the packet beyond the output buffer."),
+    Hint("ObjPin", (errno.EEXIST,), "Something is pinned at this path already: choose another, or unpin it."),
+    Hint("ObjPin", (errno.EPERM,), "The path is not in a bpf file system: use one below /sys/fs/bpf."),
+    Hint("ObjPin", (errno.ENOENT,), "The directory of the path does not exist in the kernel under test."),
+    Hint("*", (errno.EPERM,), "This needs root in the kernel that runs the test."),
+)
+
+
+def all_hints() -> tuple[Hint, ...]:
+    """Every row, in the order they are tried."""
+    from pytest_ebpf.live.hints.attach import ATTACH_HINTS
+    from pytest_ebpf.live.hints.load import LOAD_HINTS
+    from pytest_ebpf.live.hints.maps import MAP_HINTS
+    from pytest_ebpf.live.hints.permissions import RIGHTS
+
+    return (*RIGHTS, *MAP_HINTS, *LOAD_HINTS, *ATTACH_HINTS, *ELEMENT_HINTS)
+
+
+def hint_for(op: Op, number: int, *, target: Target, log: str = "") -> str:
+    """The advice for a failed op, "" where there is none. ``log``: what the kernel wrote about it."""
+    while isinstance(op, Try | In | Unprivileged):
+        op = op.op
+    case = Case(op, number, target, log)
+    return next((text for row in all_hints() if (text := row.says(case))), "")
+
+
+@contextmanager
+def with_hint(op: Op, *, target: Target) -> Iterator[None]:
+    """Give a ``KernelCallError`` raised inside the hint of ``op``, unless it has one."""
+    try:
+        yield
+    except KernelCallError as error:
+        error.hint = error.hint or hint_for(op, error.errno, target=target, log=error.log)
+        raise

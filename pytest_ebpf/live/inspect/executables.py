@@ -1,0 +1,100 @@
+"""Programs and libraries of the kernel under test: where they are, and what is in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pytest_ebpf.agent.ops import Data, Failed, ReadFile
+from pytest_ebpf.errors import UsageError
+from pytest_ebpf.live.inspect.suggest import nearest_paths
+from pytest_ebpf.live.session import Session
+from pytest_ebpf.obj.executables import find_library
+
+if TYPE_CHECKING:
+    from pytest_ebpf.live.program import Program
+
+__all__ = ["Mapping", "check_pid", "find_binary", "mapped_at", "mappings_of", "read_binary"]
+
+_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+
+
+def find_binary(session: Session, program: Program, *, given: object, pid: int | None = None) -> str:
+    """The path of a program or library, as the kernel under test has it: a path as it is, a name by the libraries that
+    process ``pid`` has mapped (also in a container), else by ld.so.cache and the usual folders for programs."""
+    if not isinstance(given, str) or not given:
+        raise UsageError(f"{program.name}: binary= is a path, a program or a library, not {given!r}")
+    if "/" in given:
+        return given
+    if pid and (path := _of_process(session, pid, name=given)):
+        return path
+    cache = session.attempt(ReadFile("/etc/ld.so.cache"), Data)
+    if isinstance(cache, Data) and (path := find_library(cache.data, given)):
+        return path
+    for folder in _FOLDERS:
+        if isinstance(session.attempt(ReadFile(f"{folder}/{given}", limit=4), Data), Data):
+            return f"{folder}/{given}"
+    raise UsageError(f"{program.name}: neither a library nor a program {given!r} was found", hint="Give its path.")
+
+
+def read_binary(session: Session, program: Program, *, path: str) -> bytes:
+    """All of a file. ``UsageError``: it is not there; the nearest name is in the hint."""
+    read = session.attempt(ReadFile(path), Data)
+    if isinstance(read, Failed):
+        raise UsageError(
+            f"{program.name}: binary {path} cannot be read: {read.text}",
+            hint=nearest_paths(session, path) or "The path is that of the machine under test, which may be a guest.",
+        )
+    return read.data
+
+
+def check_pid(session: Session, program: Program, *, given: object) -> int | None:
+    """A process that runs, None for none given."""
+    if given is None:
+        return None
+    if not isinstance(given, int) or isinstance(given, bool) or given <= 0:
+        raise UsageError(f"{program.name}: pid= is the number of a process, not {given!r}")
+    if isinstance(session.attempt(ReadFile(f"/proc/{given}/comm"), Data), Failed):
+        raise UsageError(
+            f"{program.name}: there is no process {given} on {session.target.name}",
+            hint="pid= is a number of the machine under test, which may be a guest, and the process has to run.",
+        )
+    return given
+
+
+def mapped_at(session: Session, pid: int, *, path: str) -> int | None:
+    """Where byte 0 of a file would lie in a process that has it mapped to execute, None when it has not."""
+    wanted = path.removeprefix(f"/proc/{pid}/root")
+    for mapping in mappings_of(session, pid):
+        if "x" in mapping.rights and mapping.path == wanted:
+            return mapping.start - mapping.offset
+    return None
+
+
+def _of_process(session: Session, pid: int, *, name: str) -> str:
+    for path in (mapping.path for mapping in mappings_of(session, pid)):
+        file = path.rpartition("/")[2]
+        if file == name or file.startswith((f"{name}.so", f"{name}.", f"{name}-")):
+            return f"/proc/{pid}/root{path}"
+    return ""
+
+
+class Mapping(NamedTuple):
+    """A part of a file that a process has in its memory: from ``start`` to ``end``, from byte ``offset`` on."""
+
+    start: int
+    end: int
+    offset: int
+    rights: str
+    path: str
+
+
+def mappings_of(session: Session, pid: int) -> list[Mapping]:
+    """The files that a process has mapped; none when it is gone."""
+    read = session.attempt(ReadFile(f"/proc/{pid}/maps"), Data)
+    found = []
+    for line in read.data.decode(errors="replace").splitlines() if isinstance(read, Data) else ():
+        where, rights, offset, _, _, *path = line.split(maxsplit=5)
+        if path and path[0].startswith("/"):
+            start, _, end = where.partition("-")
+            found.append(Mapping(int(start, 16), int(end, 16), int(offset, 16), rights, path[0]))
+    return found

@@ -1,0 +1,203 @@
+"""Run a plan and make live objects of its results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pytest_ebpf.agent.ops import (
+    Close,
+    Done,
+    Failed,
+    FdAt,
+    Handle,
+    Made,
+    MapCreate,
+    NotRun,
+    Obj,
+    Op,
+    PerfOpen,
+    ProgLoaded,
+    ProgRejected,
+    Ref,
+    Result,
+    Try,
+)
+from pytest_ebpf.errors import KernelCallError, PlanError, ProgramRejected, errno_name
+from pytest_ebpf.live.bpf_object import Loaded, Named
+from pytest_ebpf.live.hints.lookup import hint_for
+from pytest_ebpf.live.maps.globals import Globals, GlobalSection
+from pytest_ebpf.live.maps.kinds import kind_of
+from pytest_ebpf.live.maps.map import Map
+from pytest_ebpf.live.pin_reuse import check_pins
+from pytest_ebpf.live.program import Program
+from pytest_ebpf.live.rejects import rejection
+from pytest_ebpf.live.reload import Reload
+from pytest_ebpf.live.session import Session
+from pytest_ebpf.live.struct_ops import StructOps
+from pytest_ebpf.plan.data_maps import arena_of
+
+if TYPE_CHECKING:
+    from pytest_ebpf.plan.load_plan import Plan, PlannedMap, PlannedProgram, PlannedStructOps
+
+__all__ = ["run_plan"]
+
+_ARENA = 33  # enum bpf_map_type
+_INVALID = (22, 524, 95)  # EINVAL, ENOTSUPP, EOPNOTSUPP: how kernels say "what is that?"
+_CUT = "Its trace is cut to {} MB, which leaves the verdict whole; log_level=1 asks for all of it."
+
+
+def run_plan(session: Session, plan: Plan) -> Loaded:
+    """Load. ``ProgramRejected`` for the first program the kernel refuses, ``PlanError`` for one it cannot have, and
+    ``KernelCallError`` for a map; then whatever was made is closed again."""
+    for problem in plan.problems:
+        if isinstance(problem.error, PlanError):
+            raise problem.error
+    for lost in plan.lost.values():
+        raise lost
+    results = session.run(plan.ops)
+    try:
+        _check(session, plan, results=results)
+        check_pins(session, plan, results=results)
+    except Exception:
+        _close(session, _handles(results))
+        raise
+    _open_perf_buffers(session, plan, results=results)
+    return _Assembly(session, plan, results=results).loaded()
+
+
+def _open_perf_buffers(session: Session, plan: Plan, *, results: Sequence[Result]) -> None:
+    """Before any program runs: a perf event array without buffers refuses records."""
+    ops: list[Op] = []
+    for planned in plan.maps:
+        made = results[planned.op] if planned.op >= 0 else None
+        if isinstance(made, Made) and kind_of(planned.definition.type).access == "perf":
+            ops.append(PerfOpen(made.handle))
+    for op, result in zip(ops, session.run(ops) if ops else (), strict=True):
+        session.checked(op, result, kind=Done)
+
+
+def _check(session: Session, plan: Plan, *, results: Sequence[Result]) -> None:
+    for op, result in zip(plan.ops, results, strict=True):
+        if isinstance(result, Failed) and not isinstance(op, Try):
+            if isinstance(op, MapCreate):
+                _refused_map(session, plan, op=op, failed=result)
+            session.checked(op, result, kind=Made)
+    for program in plan.programs:
+        result = results[program.op]
+        if isinstance(result, ProgRejected):
+            error = _rejected(program, result)
+            log = result.log.decode(errors="replace")
+            error.hint = error.hint or hint_for(plan.ops[program.op], result.errno, target=session.target, log=log)
+            if result.truncated:
+                error.hint = f"{error.hint}\n{_CUT.format(len(result.log) >> 20)}".strip()
+            raise error
+        if isinstance(result, Failed | NotRun):
+            session.checked(plan.ops[program.op], result, kind=ProgLoaded)
+
+
+def _rejected(program: PlannedProgram, result: ProgRejected) -> ProgramRejected:
+    return rejection(
+        result,
+        program=program.name,
+        lines=program.line_info,
+        notes=dict(program.notes),
+    )
+
+
+def _refused_map(session: Session, plan: Plan, *, op: MapCreate, failed: Failed) -> None:
+    """``PlanError`` when the kernel has no maps of this type at all, in the words of the probe; ``KernelCallError``
+    names the map, and what its type wants otherwise."""
+    from pytest_ebpf.features.probe import probe_feature
+    from pytest_ebpf.features.table import FEATURES
+
+    name = kind_of(op.type).name
+    hint = hint_for(op, failed.errno, target=session.target)
+    if failed.errno in _INVALID and name in FEATURES:
+        answer = probe_feature(session.target, name=f"map:{name}")
+        if answer.supported is False:
+            message = f"{plan.obj.name}: map {op.name!r}: {answer.words}"
+            raise PlanError(message, feature=name, since=FEATURES[name].since, hint=hint)
+    if failed.errno:
+        text = f"map {op.name!r} was refused: {errno_name(failed.errno)}"
+        raise KernelCallError(text, op=failed.op, errno=failed.errno, hint=hint)
+
+
+def _handles(results: Sequence[Result]) -> tuple[Handle, ...]:
+    return tuple(result.handle for result in results if isinstance(result, Made | ProgLoaded))
+
+
+def _close(session: Session, handles: Sequence[Handle]) -> None:
+    if handles:
+        session.run([Try(Close(handle)) for handle in reversed(handles)])
+
+
+class _Assembly:
+    """From results to ``Loaded``."""
+
+    def __init__(self, session: Session, plan: Plan, *, results: Sequence[Result]) -> None:
+        self._session = session
+        self._plan = plan
+        self._results = results
+        self._programs = {planned.name: self._program(planned) for planned in plan.programs}
+        self._maps = Named({planned.name: self._map(planned) for planned in plan.maps}, what="map")
+
+    def loaded(self) -> Loaded:
+        plan = self._plan
+        why_not = {problem.name: str(problem.error) for problem in plan.problems}
+        why_not |= dict.fromkeys(plan.skipped, "it is switched off; name it in only=")
+        sections = [
+            GlobalSection(planned.data.section, self._handle(planned), planned.definition.flags)
+            for planned in plan.maps
+            if planned.data
+        ]
+        arena = arena_of(plan.obj)
+        if arena is not None:
+            sections += [GlobalSection(arena, self._handle(m)) for m in plan.maps if m.definition.type == _ARENA]
+        return Loaded(
+            self._session,
+            name=plan.obj.name.rpartition("/")[2],
+            programs=Named(self._programs, what="program", why_not=why_not),
+            maps=self._maps,
+            globals=Globals(self._session, sections=tuple(sections), btf=plan.obj.btf),
+            struct_ops=Named({found.name: self._struct_ops(found) for found in plan.struct_ops}, what="struct_ops"),
+            handles=_handles(self._results),
+            problems=plan.obj.problems,
+            btf=plan.obj.btf,
+        )
+
+    def _program(self, planned: PlannedProgram) -> Program:
+        result = self._results[planned.op]
+        assert isinstance(result, ProgLoaded)
+        return Program(
+            self._session,
+            definition=planned.definition,
+            loaded=result,
+            obj=self._plan.obj,
+            maps=lambda: self._maps,
+            again=Reload(self._plan.ops[planned.op], self._results, line_info=planned.line_info),
+        )
+
+    def _map(self, planned: PlannedMap) -> Map:
+        return Map(
+            self._session,
+            definition=planned.definition,
+            handle=self._handle(planned),
+            btf=self._plan.obj.btf,
+            programs=lambda: {program.id: program for program in self._programs.values()},
+            variables=planned.data.section.variables if planned.data else (),
+        )
+
+    def _struct_ops(self, planned: PlannedStructOps) -> StructOps:
+        programs = tuple(FdAt(at.offset, self._made(at.target)) for at in planned.programs)
+        return StructOps(self._session, planned=planned, handle=self._made(planned.map), programs=programs)
+
+    def _handle(self, planned: PlannedMap) -> Handle:
+        return self._made(planned.handle)
+
+    def _made(self, obj: Obj) -> Handle:
+        if isinstance(obj, Ref):
+            made = self._results[obj.index]
+            assert isinstance(made, Made | ProgLoaded)
+            return made.handle
+        return obj

@@ -1,0 +1,78 @@
+"""What loading an object needs only once per process: parsing it, and planning it for a kernel."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pytest_ebpf.live.facts_cache import Knowledge
+
+if TYPE_CHECKING:
+    from pytest_ebpf.obj.object import ObjectFile
+    from pytest_ebpf.plan.facts import Facts
+    from pytest_ebpf.plan.load_plan import LoadOptions, Plan
+
+__all__ = ["LoadCache"]
+
+
+class LoadCache:
+    """Parsed objects by the hash of their bytes, plans by (object, kernel, options). Both are values."""
+
+    def __init__(self) -> None:
+        self.knowledge = Knowledge()
+        self._linked: dict[tuple[int, ...], tuple[tuple[ObjectFile, ...], ObjectFile]] = {}
+        self._objects: dict[tuple[str, str], ObjectFile] = {}
+        self._plans: dict[tuple[int, int, str], tuple[ObjectFile, Facts, Plan]] = {}
+
+    def object(self, data: bytes, *, name: str) -> ObjectFile:
+        """The object in ``data``, parsed at most once."""
+        key = (hashlib.sha256(data).hexdigest(), name)
+        found = self._objects.get(key)
+        if found is None:
+            from pytest_ebpf.obj.object import parse_object
+
+            with _uncollected():
+                found = self._objects[key] = parse_object(data, name=name)
+        return found
+
+    def linked(self, files: Sequence[tuple[bytes, str]]) -> ObjectFile:
+        """The object that several files make together: (bytes, name) of each."""
+        objects = tuple(self.object(data, name=name) for data, name in files)
+        if len(objects) == 1:
+            return objects[0]
+        key = tuple(id(obj) for obj in objects)
+        found = self._linked.get(key)
+        if found is None:
+            from pytest_ebpf.obj.link import link_objects
+
+            with _uncollected():
+                found = self._linked[key] = (objects, link_objects(objects))
+        return found[1]
+
+    def plan(self, obj: ObjectFile, facts: Facts, *, options: LoadOptions) -> Plan:
+        """The plan of an object for a kernel, made at most once. (The entry keeps object and facts alive, so that
+        their identities stay theirs.)"""
+        key = (id(obj), id(facts), repr(options))
+        found = self._plans.get(key)
+        if found is None:
+            from pytest_ebpf.plan.load_plan import plan_load
+
+            with _uncollected():
+                found = self._plans[key] = (obj, facts, plan_load(obj, facts, options=options))
+        return found[2]
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the cyclic garbage collector: it looks again and again through the thousands of tuples that an object is
+    made of, none of which is garbage. That is a quarter of the time of a large object."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

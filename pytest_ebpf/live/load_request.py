@@ -1,0 +1,203 @@
+"""What a test asks of a load, in its own words, and those words as ``LoadOptions``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pytest_ebpf.errors import UsageError
+from pytest_ebpf.live.maps.map import Map
+from pytest_ebpf.live.program import Program
+from pytest_ebpf.live.session import Session
+
+if TYPE_CHECKING:
+    from pytest_ebpf.btf.parse import Btf
+    from pytest_ebpf.obj.object import MapDef, ObjectFile
+    from pytest_ebpf.plan.attach import ExtTarget
+    from pytest_ebpf.plan.map_definitions import MapOverride
+    from pytest_ebpf.plan.options import LoadOptions, ProgramOverride
+
+__all__ = ["Asked", "function_of_program", "options_of"]
+
+_PROGRAM_FIELDS = (
+    "section",
+    "type",
+    "attach_type",
+    "target",
+    "autoload",
+    "sleepable",
+    "frags",
+    "extends",
+    "traces",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The keyword arguments of ``bpf.load``."""
+
+    globals: Mapping[str, Any] = field(default_factory=dict)
+    maps: Mapping[str, Any] = field(default_factory=dict)
+    programs: Mapping[str, Any] = field(default_factory=dict)
+    kconfig: Mapping[str, Any] = field(default_factory=dict)
+    btf: str | os.PathLike[str] | bytes | Btf | None = None
+    pin_path: str = ""
+    only: Iterable[str] | str | None = None
+    log_level: int | None = None
+
+
+def options_of(asked: Asked, *, obj: ObjectFile, session: Session) -> LoadOptions:
+    """``UsageError`` for words that no option has; what the object does not have is found when it is planned."""
+    from pytest_ebpf.plan.options import LoadOptions
+
+    _check_shapes(asked)
+    names = (asked.only,) if isinstance(asked.only, str) else tuple(asked.only or ())
+    if asked.only is not None and not names:
+        raise UsageError("only=() would load nothing: name the programs to load")
+    given: dict[str, Any] = {
+        "globals": dict(asked.globals),
+        "kconfig": dict(asked.kconfig),
+        "maps": {name: _map(name, value, obj=obj, session=session) for name, value in asked.maps.items()},
+        "programs": {name: _program(name, value) for name, value in asked.programs.items()},
+        "only": names,
+    }
+    if asked.log_level is not None:
+        if not isinstance(asked.log_level, int) or asked.log_level < 0:
+            raise UsageError(
+                f"log_level={asked.log_level!r} is no level", hint="0 nothing, 1 or 2 a trace, 4 statistics."
+            )
+        given["log_level"] = asked.log_level
+    if asked.pin_path:
+        given["pin_path"] = str(asked.pin_path)
+    return LoadOptions(**given)
+
+
+def _check_shapes(asked: Asked) -> None:
+    for option in ("globals", "maps", "programs", "kconfig"):
+        value = getattr(asked, option)
+        if not isinstance(value, Mapping):
+            raise UsageError(f"{option}={value!r} is no dict", hint=f'Write {option}={{"name": value}}.')
+    names = asked.only
+    if names is None or isinstance(names, str):
+        return
+    if not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"only={names!r} names no programs", hint='Write only="name" or only=["one", "two"].')
+
+
+def _map(name: str, value: Any, *, obj: ObjectFile, session: Session) -> MapOverride:
+    handle = getattr(value, "handle", None)
+    if handle is not None:
+        return handle  # type: ignore[no-any-return]  # a Map's
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if not isinstance(value, Mapping):
+        raise UsageError(
+            f"maps={{{name!r}: {value!r}}} is no number of entries, dict of fields or Map",
+            hint=f'Write maps={{{name!r}: 64}} or maps={{{name!r}: {{"max_entries": 64, "contents": {{...}}}}}}.',
+        )
+    fields = dict(value)
+    if isinstance(fields.get("type"), str):
+        fields["type"] = _number("map", fields["type"])
+    exclusive = fields.get("exclusive")
+    if isinstance(exclusive, Program):
+        fields["exclusive"] = exclusive.name
+    if fields.get("contents") is not None:
+        fields["contents"] = _contents(name, fields, obj=obj, session=session)
+    return fields
+
+
+def _contents(
+    name: str, fields: Mapping[str, Any], *, obj: ObjectFile, session: Session
+) -> tuple[tuple[bytes, Any], ...]:
+    """Keys and values as the kernel takes them, written as one writes them to the map itself. A list fills an array
+    from its first element on, or a queue or stack."""
+    from pytest_ebpf.plan.map_definitions import override_map
+
+    definition = next((found for found in obj.maps if found.name == name), None)
+    if definition is None:
+        return ()  # the plan says so, and what there is
+    plain = {field: value for field, value in fields.items() if field != "contents"}
+    shape = _unmade(override_map(definition, plain, path=obj.name), obj=obj, session=session)
+    contents = fields["contents"]
+    if not isinstance(contents, Mapping):
+        keyed = shape.kind.access == "keyed"
+        contents = {} if not contents else None if not keyed else dict(enumerate(contents))
+        if contents is None:
+            return tuple((b"", _raw(shape, value)) for value in fields["contents"])
+    return tuple((shape.codec.raw_key(key), _raw(shape, value)) for key, value in contents.items())
+
+
+def _raw(shape: Map, value: object) -> Any:
+    """A value as an op takes it: an object by its handle, anything else as bytes."""
+    stored = shape.codec.store(value)
+    return shape.codec.bytes_of(value) if stored.fds else stored.value
+
+
+def _unmade(definition: MapDef, *, obj: ObjectFile, session: Session) -> Map:
+    """A map that does not exist yet: only for how its keys and values are written."""
+    from pytest_ebpf.agent.ops import Handle
+
+    return Map(session, definition=definition, handle=Handle(0, "", "map", definition.name), btf=obj.btf)
+
+
+def _program(name: str, value: Any) -> ProgramOverride:
+    from pytest_ebpf.plan.options import ProgramOverride
+
+    if isinstance(value, bool):
+        return ProgramOverride(autoload=value)
+    if isinstance(value, str):
+        return ProgramOverride(section=value)
+    if not isinstance(value, Mapping):
+        raise UsageError(
+            f"programs={{{name!r}: {value!r}}} is no section name, True, False or dict",
+            hint=f'Write programs={{{name!r}: {{"target": "do_unlinkat"}}}}.',
+        )
+    fields = dict(value)
+    for field_name in fields:
+        if field_name not in _PROGRAM_FIELDS:
+            raise UsageError(
+                f"programs={{{name!r}: ...}} has no {field_name!r}", hint=f"There are: {', '.join(_PROGRAM_FIELDS)}."
+            )
+    for field_name, what in (("type", "program"), ("attach_type", "attach")):
+        if isinstance(fields.get(field_name), str):
+            fields[field_name] = _number(what, fields[field_name])
+    extends, traces = fields.pop("extends", None), fields.pop("traces", None)
+    if extends is not None or traces is not None:
+        fields["program"] = function_of_program(name, extends if extends is not None else traces)
+    if extends is not None:
+        fields.setdefault("type", _number("program", "ext"))
+    return ProgramOverride(**fields)
+
+
+def function_of_program(name: str, value: Any) -> ExtTarget:
+    """A program, or (program, "function in it"): the FUNC that is replaced or traced."""
+    from pytest_ebpf.btf.types import Func, Kind
+    from pytest_ebpf.plan.attach import ExtTarget
+
+    program, function = value if isinstance(value, tuple) and len(value) == 2 else (value, "")
+    if not isinstance(program, Program):
+        raise UsageError(
+            f"{name}: {value!r} is no loaded program", hint='Give obj["prog"], or (obj["prog"], "function in it").'
+        )
+    function = function or program.definition.name
+    btf = program.btf
+    for type_id in btf.find(function, Kind.FUNC) if btf is not None else ():
+        found = btf.type(type_id) if btf is not None else None
+        if isinstance(found, Func) and found.linkage != 2:
+            return ExtTarget(program.handle, type_id)
+    why = "its object has no BTF" if btf is None else f"there is no function {function!r} in it"
+    raise UsageError(f"{name} cannot be attached to program {program.name}: {why}")
+
+
+def _number(what: str, name: str) -> int:
+    from pytest_ebpf.obj.sections import number_of_type
+    from pytest_ebpf.plan.map_definitions import nearest
+    from pytest_ebpf.uapi.sections import ATTACH_TYPES, MAP_TYPES, PROG_TYPES
+
+    names = {"program": PROG_TYPES, "attach": ATTACH_TYPES, "map": MAP_TYPES}[what]
+    number = number_of_type(name, names)
+    if number is None:
+        raise UsageError(f"there is no {what} type {name!r}", hint=nearest(name.upper(), list(names)))
+    return number

@@ -1,0 +1,242 @@
+"""The machine around the kernel under test: commands, functions, files, users, control groups, mounts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from pytest_ebpf.agent.ops import (
+    Data,
+    Done,
+    Handle,
+    In,
+    Kmsg,
+    KmsgSince,
+    ListDir,
+    MakeDir,
+    Mount,
+    MountNs,
+    Op,
+    ReadFile,
+    ReadTree,
+    WatchAround,
+    WriteFile,
+    WriteTree,
+)
+from pytest_ebpf.errors import UsageError
+from pytest_ebpf.live.machine.commands import Commands, Completed, RunOptions, StartOptions, User
+from pytest_ebpf.live.session import Session
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from pytest_ebpf.live.machine.cgroup import Cgroup
+    from pytest_ebpf.live.machine.process import Background
+
+__all__ = ["Around", "AsUser", "BpfVm"]
+
+R = TypeVar("R")
+FilePath = str | os.PathLike[str]
+
+
+class Around(Protocol):
+    """What a machine says about itself, as ``BpfVm`` shows it. ``shared``: others use it too (it is the host)."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def console(self) -> str: ...
+    @property
+    def accel(self) -> str: ...
+    @property
+    def boot_seconds(self) -> float: ...
+    @property
+    def shared(self) -> bool: ...
+
+
+class BpfVm:
+    """The machine around a kernel: a guest, or for ``host`` this one. Everything that a test starts, makes or mounts
+    with it is gone when the test ends."""
+
+    def __init__(self, kernel: Around, *, session: Session) -> None:
+        self.kernel = kernel
+        self._session = session
+        self._mounts: Handle | None = None
+        self._watching = kernel.shared
+        self._commands = Commands(session, wrap=self._wrap)
+
+    def run(self, argv: Sequence[FilePath], **options: Unpack[RunOptions]) -> Completed:
+        """Run a command to its end: ``run(["ip", "link"], timeout=5, check=True)``.
+
+        Options: ``stdin`` (bytes or text), ``timeout`` (seconds, stretched where the processor is emulated), ``env``
+        (added to the environment), ``cwd``, ``netns`` (``bpf_netns``), ``user`` (name, number or ``User``), ``cgroup``,
+        ``check`` (a status other than 0 is an ``AssertionError``).
+
+        ``CommandTimeoutError`` (a ``TimeoutError``) has the output so far; ``KernelCallError`` when there is no such
+        program, directory or user; ``UsageError`` for what is no command.
+        """
+        self._watch()
+        return self._commands.run(argv, **options)
+
+    def start(self, argv: Sequence[FilePath], **options: Unpack[StartOptions]) -> Background:
+        """Start a command and leave it running: ``poll``, ``wait``, ``kill``, ``signal``, ``write``, ``read_line``. It
+        dies with the test. Options and errors as of ``run``, without ``timeout`` and ``check``."""
+        self._watch()
+        return self._commands.start(argv, **options)
+
+    def call(self, function: Callable[..., R], *args: object, **options: Unpack[RunOptions]) -> R:
+        """Run a function of the test in the machine's Python and return its result.
+
+        Arguments and result are plain data. The function may use modules of the standard library, functions and
+        constants of its own module. What it raises is raised here, with its traceback as the cause. Options as of
+        ``run``; arguments by name go through ``functools.partial``.
+        """
+        from functools import partial
+
+        from pytest_ebpf.live.machine.remote_function import make_job, read_answer
+
+        whole = partial(function, *args)
+        python = self._session.target.described.python
+        job = make_job(whole.func, whole.args, kwargs=whole.keywords, python=python)
+        if "stdin" in options or "check" in options:
+            raise UsageError(
+                "bpf_vm.call uses the function's standard input, and raises what it raises: no stdin=, check="
+            )
+        options["stdin"] = job.stdin
+        done = self.run(job.argv, **options)
+        result: R = read_answer(job, done.stdout, stderr=done.stderr, returncode=done.returncode)
+        return result
+
+    def user(self, name: str | int = "", *, capabilities: Iterable[str] | None = None) -> AsUser:
+        """Commands of somebody else: ``bpf_vm.user("nobody").run([...])``. ``capabilities``: see ``User``."""
+        kept = (
+            None
+            if capabilities is None
+            else tuple(capabilities)
+            if not isinstance(capabilities, str)
+            else (capabilities,)
+        )
+        return AsUser(self, user=User(str(name), None if kept is None else tuple(kept)))
+
+    def cgroup(self, name: str = "", *, controllers: Iterable[str] = ()) -> Cgroup:
+        """A new control group (cgroup2); ``controllers`` are enabled for it: ``cgroup(controllers=["pids"])``."""
+        from pytest_ebpf.live.machine.cgroup import make_cgroup
+
+        return make_cgroup(self._session, name=name, controllers=controllers, commands=self._commands)
+
+    def mount(self, fstype: str, path: FilePath = "", *, source: str = "none", options: str = "") -> PurePosixPath:
+        """Mount a file system (tmpfs, bpf, ...), in a new directory unless ``path`` names one, and say where.
+
+        On the host it is mounted in a namespace that only this fixture's commands and files see; a guest is the
+        test's own, and what it mounts there is seen by the kernel's other users too (``bpf.load(pin_path=)``).
+        """
+        if self.kernel.shared and self._mounts is None:
+            self._mounts = self._session.make(MountNs())
+        target = PurePosixPath(path) if path else self.mkdir(self.tmp_path / f"{fstype}-{os.urandom(3).hex()}")
+        self._one(Mount(source, str(target), fstype, data=options), Done)
+        return target
+
+    @cached_property
+    def tmp_path(self) -> PurePosixPath:
+        """A directory of the test's own in the machine, as pytest's ``tmp_path`` is one of the host."""
+        path = PurePosixPath(f"/tmp/pytest-ebpf-{os.urandom(5).hex()}")
+        self._session.one(MakeDir(str(path)), object)
+        return path
+
+    def mkdir(self, path: FilePath) -> PurePosixPath:
+        """A new directory, with everything in it gone at the end of the test."""
+        self._one(MakeDir(os.fspath(path)), object)
+        return PurePosixPath(path)
+
+    def read_file(self, path: FilePath) -> bytes:
+        """The contents of a file."""
+        return self._one(ReadFile(os.fspath(path)), Data).data
+
+    def write_file(self, path: FilePath, data: bytes | str, *, mode: int = 0o644, append: bool = False) -> None:
+        """Create, replace or append to a file. One that was not there is removed at the end of the test."""
+        raw = data.encode() if isinstance(data, str) else bytes(data)
+        self._one(WriteFile(os.fspath(path), raw, append, mode), Done)
+
+    def list_dir(self, path: FilePath) -> list[str]:
+        """The names in a directory, sorted."""
+        listed = self._one(ListDir(os.fspath(path)), Data).data
+        return [os.fsdecode(name) for name in listed.split(b"\0") if name]
+
+    def copy_in(self, source: FilePath, target: FilePath) -> PurePosixPath:
+        """Copy a file or a directory of the host into the machine, where it is called ``target``. Removed with the
+        test. Say where it is."""
+        from pytest_ebpf.live.machine.archive import pack_tree
+
+        to = PurePosixPath(target)
+        self._one(WriteTree(str(to.parent), pack_tree(Path(source), name=to.name)), Done)
+        return to
+
+    def copy_out(self, source: FilePath, target: FilePath) -> Path:
+        """Copy a file or a directory of the machine to the host, where it is called ``target``."""
+        from pytest_ebpf.live.machine.archive import unpack_tree
+
+        return unpack_tree(self._one(ReadTree(os.fspath(source)), Data).data, Path(target))
+
+    def dmesg(self) -> list[str]:
+        """The whole kernel log."""
+        return list(self._session.one(KmsgSince(0), Kmsg).lines)
+
+    @property
+    def console(self) -> str:
+        """The tail of the guest's console, "" for the host."""
+        return self.kernel.console
+
+    @property
+    def accel(self) -> str:
+        """KVM or TCG; for the host, how it is reached."""
+        return self.kernel.accel
+
+    @property
+    def boot_seconds(self) -> float:
+        """How long the last boot took, 0 for the host."""
+        return self.kernel.boot_seconds
+
+    def _one(self, op: Op, kind: type[R]) -> R:
+        wrapped = self._wrap(op)
+        return self._session.checked(op, self._session.attempt(wrapped, object), kind=kind)  # type: ignore[arg-type]
+
+    def _wrap(self, op: Op) -> Op:
+        return op if self._mounts is None else In(self._mounts, op)
+
+    def _watch(self) -> None:
+        """From the first command on, in a machine that nobody else changes meanwhile."""
+        if not self._watching:
+            self._watching = True
+            self._session.one(WatchAround(), Done)
+
+    def __repr__(self) -> str:
+        return f"<BpfVm {self.kernel.id}>"
+
+
+class AsUser:
+    """``BpfVm.run``, ``start`` and ``call`` as somebody else."""
+
+    def __init__(self, vm: BpfVm, *, user: User) -> None:
+        self._vm = vm
+        self._user = user
+
+    def run(self, argv: Sequence[FilePath], **options: Unpack[RunOptions]) -> Completed:
+        """See ``BpfVm.run``."""
+        options.setdefault("user", self._user)
+        return self._vm.run(argv, **options)
+
+    def start(self, argv: Sequence[FilePath], **options: Unpack[StartOptions]) -> Background:
+        """See ``BpfVm.start``."""
+        options.setdefault("user", self._user)
+        return self._vm.start(argv, **options)
+
+    def call(self, function: Callable[..., R], *args: object, **options: Unpack[RunOptions]) -> R:
+        """See ``BpfVm.call``."""
+        options.setdefault("user", self._user)
+        return self._vm.call(function, *args, **options)
+
+    def __repr__(self) -> str:
+        return f"<{self._vm!r} as {self._user}>"

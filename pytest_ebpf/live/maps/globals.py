@@ -1,0 +1,107 @@
+"""Global variables of a loaded object, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from pytest_ebpf.agent.ops import Data, Done, Handle, MapGet, MapSet, MemRead, MemWrite, Value
+from pytest_ebpf.errors import UsageError
+from pytest_ebpf.live.session import Session
+from pytest_ebpf.live.typed.shape import Shape
+
+if TYPE_CHECKING:
+    from pytest_ebpf.btf.parse import Btf
+    from pytest_ebpf.obj.object import DataSection, Variable
+
+__all__ = ["GlobalSection", "Globals"]
+
+_KEY = bytes(4)
+_MMAPABLE = 1 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalSection:
+    """A data section and the map (with its flags) that holds it: all of one value, or the beginning of an arena."""
+
+    section: DataSection
+    handle: Handle
+    flags: int = 0
+
+    @property
+    def is_memory(self) -> bool:
+        """Whether the variables are in memory that user space shares."""
+        return self.section.kind == "arena" or bool(self.flags & _MMAPABLE)
+
+
+class Globals:
+    """``obj.globals["name"]`` reads a variable and ``obj.globals["name"] = value`` sets it, typed by BTF.
+
+    Setting touches nothing but the variable. (A section without a variable that other files can see, all ``static``, is
+    no shared memory, and is written back as a whole: a program that changes another variable of it in that instant
+    loses the change.) Constants (``.rodata``) can only be set when the object is loaded:
+    ``bpf.load(path, globals={...})``.
+    """
+
+    def __init__(self, session: Session, *, sections: tuple[GlobalSection, ...], btf: Btf | None) -> None:
+        self._session = session
+        self._btf = btf
+        self._found: Mapping[str, tuple[GlobalSection, Variable]] = {
+            variable.name: (section, variable) for section in sections for variable in section.section.variables
+        }
+
+    def __getitem__(self, name: str) -> object:
+        section, variable = self._find(name)
+        return self._shape(variable).decode(self._read(section)[variable.offset :])
+
+    def __setitem__(self, name: str, value: object) -> None:
+        section, variable = self._find(name)
+        if section.section.kind == "rodata":
+            raise UsageError(
+                f"global {name!r} is a constant in {section.section.name}: the kernel has frozen it",
+                hint=f"Set it when loading: bpf.load(path, globals={{{name!r}: {value!r}}}).",
+            )
+        raw = self._shape(variable).encode(value)
+        if section.is_memory:
+            self._session.one(MemWrite(section.handle, variable.offset, raw), Done)
+            return
+        data = bytearray(self._read(section))
+        data[variable.offset : variable.offset + variable.size] = raw
+        self._session.one(MapSet(section.handle, _KEY, bytes(data)), Done)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def keys(self) -> list[str]:
+        """The names."""
+        return list(self._found)
+
+    def _find(self, name: str) -> tuple[GlobalSection, Variable]:
+        found = self._found.get(name)
+        if found is None:
+            close = get_close_matches(name, self._found, n=1)
+            near = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(self._found) or 'none'}"
+            raise KeyError(f"the object has no global {name!r}; {near}")
+        return found
+
+    def _read(self, section: GlobalSection) -> bytes:
+        if section.is_memory:
+            return self._session.one(MemRead(section.handle, 0, section.section.size), Data).data
+        data = self._session.one(MapGet(section.handle, _KEY), Value).data
+        assert data is not None  # an array always has its element
+        return data
+
+    def _shape(self, variable: Variable) -> Shape:
+        order = self._session.target.described.byteorder
+        return Shape(f"global {variable.name!r}", variable.size, order, self._btf, variable.type_id)
+
+    def __repr__(self) -> str:
+        return f"<Globals {', '.join(self._found)}>"

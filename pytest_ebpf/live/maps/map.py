@@ -1,0 +1,396 @@
+"""A map in the hands of a test: a mapping between Python values, typed by BTF both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pytest_ebpf.agent.ops import (
+    Close,
+    Done,
+    Entries,
+    Failed,
+    Handle,
+    Made,
+    MapDelete,
+    MapDeleteMany,
+    MapDump,
+    MapFreeze,
+    MapGet,
+    MapPop,
+    MapSet,
+    MapTakeMany,
+    MapUpdate,
+    Obj,
+    Op,
+    Ref,
+    Region,
+    Result,
+    Try,
+    Value,
+)
+from pytest_ebpf.errors import UsageError
+from pytest_ebpf.live.maps.codec import MapCodec
+from pytest_ebpf.live.maps.kinds import MapKind, kind_of
+from pytest_ebpf.live.session import Session
+from pytest_ebpf.live.typed.shape import add_values, uncollected
+
+if TYPE_CHECKING:
+    from pytest_ebpf.btf.parse import Btf
+    from pytest_ebpf.live.inspect.info import MapInfo
+    from pytest_ebpf.live.maps.events import EventStream
+    from pytest_ebpf.live.maps.follow import Following
+    from pytest_ebpf.live.maps.memory import MapMemory
+    from pytest_ebpf.live.maps.per_cpu import CpuValues
+    from pytest_ebpf.live.maps.stacks import StackTrace
+    from pytest_ebpf.live.program import Program
+    from pytest_ebpf.obj.object import MapDef, Variable
+
+__all__ = ["Map"]
+
+_ENOENT = 2
+_MANY = 1 << 14  # lookups in one round trip
+_NOTHING: Any = object()
+
+
+class Map:
+    """A map in the kernel, until the scope that loaded it ends.
+
+    ``m[key]``, ``m[key] = value``, ``del m[key]``, ``key in m``, ``len(m)``, ``m.items()`` and comparing with a dict
+    work as on a dict, one round trip each. Keys and values are ints, dicts or bytes as their type says; per-CPU values
+    are lists with one entry per possible processor; LPM keys may be written ``"192.0.2.0/24"``; keys of storages are
+    sockets, process ids, paths and cgroups.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        definition: MapDef,
+        handle: Handle,
+        btf: Btf | None = None,
+        programs: Callable[[], Mapping[int, Program]] | None = None,
+        variables: tuple[Variable, ...] = (),
+    ) -> None:
+        self._session = session
+        self.definition = definition
+        self.handle = handle
+        self._btf = btf
+        self._programs = programs or dict
+        self.codec = MapCodec(
+            session,
+            definition=definition,
+            handle=handle,
+            btf=btf,
+            variables=variables,
+            programs=self._programs,
+            inner=self._inner,
+        )
+
+    @property
+    def name(self) -> str:
+        """Its name in the object."""
+        return self.definition.name
+
+    @property
+    def kind(self) -> MapKind:
+        """What its type makes of it."""
+        return kind_of(self.definition.type)
+
+    @property
+    def info(self) -> MapInfo:
+        """What the kernel says about it now: id, sizes, flags, memory, whether it is frozen, types."""
+        from pytest_ebpf.live.inspect.query import ask_info
+
+        info: MapInfo = ask_info(self._session, "map", asked=self.handle)
+        return info
+
+    # -- one element
+
+    def __getitem__(self, key: object) -> Any:
+        data = self._look(key)
+        if data is None:
+            raise KeyError(f"{key!r} is not in map {self.name!r}")
+        return self.codec.read(data)
+
+    def get(self, key: object, default: object = None, *, flags: int = 0) -> Any:
+        """``m[key]``, or ``default`` when the key is absent. ``flags``: 4 reads under the value's bpf_spin_lock."""
+        data = self._look(key, flags=flags)
+        return default if data is None else self.codec.read(data)
+
+    def get_many(self, keys: Iterable[object], default: object = None) -> list[Any]:
+        """``get`` of each, thousands in one round trip."""
+        ops = [Try(MapGet(self.handle, self._raw_key(key))) for key in keys]
+        found: list[Any] = []
+        for start in range(0, len(ops), _MANY):
+            part = ops[start : start + _MANY]
+            for op, result in zip(part, self._session.run(part), strict=True):
+                data = self._session.checked(op.op, result, kind=Value).data
+                found.append(default if data is None else self.codec.read(data))
+        return found
+
+    def __setitem__(self, key: object, value: object) -> None:
+        self.update(key, value)
+
+    def update(self, key: object, value: object, *, flags: int = 0) -> None:
+        """``m[key] = value`` with the kernel's flags: 1 only if absent (BPF_NOEXIST), 2 only if present (BPF_EXIST), 4
+        under the value's bpf_spin_lock (BPF_F_LOCK)."""
+        self._keys_needed()
+        stored = self.codec.store(value)
+        op, result = self._with(
+            key,
+            lambda raw: MapSet(self.handle, raw, stored.value, flags=flags, fds=stored.fds, netns=stored.netns),
+        )
+        self._session.checked(op, result, kind=Done)
+
+    def __delitem__(self, key: object) -> None:
+        op, result = self._with(key, lambda raw: MapDelete(self.handle, raw))
+        if isinstance(result, Failed) and result.errno == _ENOENT:
+            raise KeyError(f"{key!r} is not in map {self.name!r}")
+        self._session.checked(op, result, kind=Done)
+
+    def __contains__(self, key: object) -> bool:
+        if self.kind.access == "bloom":
+            op = MapGet(self.handle, self.codec.bytes_of(key))
+            return self._session.one(op, Value).data is not None
+        try:
+            return self._look(key) is not None
+        except (TypeError, ValueError):
+            return False
+
+    def pop(self, key: object = _NOTHING, default: object = _NOTHING) -> Any:
+        """Take the next value off a queue or stack (``LookupError`` when it is empty), or the value of a key out of a
+        hash in one step: what programs do meanwhile is before or after (Linux 5.14; ``KeyError`` when it is absent and
+        there is no ``default``)."""
+        if key is _NOTHING:
+            self._need_fifo("pop")
+            return self._next(self._session.one(MapPop(self.handle), Value).data)
+        data = self._session.one(MapPop(self.handle, self._raw_key(key)), Value).data
+        if data is None and default is _NOTHING:
+            raise KeyError(f"{key!r} is not in map {self.name!r}")
+        return default if data is None else self.codec.read(data)
+
+    def sum(self, key: object) -> Any:
+        """The value of all processors added up, structs field by field; on a map that is not per-CPU, the value."""
+        value = self[key]
+        return add_values(value) if self.kind.per_cpu and isinstance(value, list) else value
+
+    def on_cpu(self, cpu: int) -> CpuValues:
+        """The values of one processor of a per-CPU map: ``m.on_cpu(1)[key]``, and to be set."""
+        from pytest_ebpf.live.maps.per_cpu import CpuValues
+
+        if not self.kind.per_cpu:
+            self._cannot("it has one value for all processors")
+        return CpuValues(self._session, map=self, codec=self.codec, cpu=cpu)
+
+    # -- all of them
+
+    def items(self) -> list[tuple[Any, Any]]:
+        """(key, value) of every entry, in the kernel's order. Struct keys can be dict keys."""
+        return self._pairs(self.dump())
+
+    def keys(self) -> list[Any]:
+        """The key of every entry."""
+        with uncollected():
+            return self.codec.keys_of(self.dump())
+
+    def values(self) -> list[Any]:
+        """The value of every entry."""
+        with uncollected():
+            return self.codec.values_of(self.dump())
+
+    def dump(self) -> Entries:
+        """Every entry as it came from the kernel: all keys in one piece of bytes, all values in another, each
+        ``key_stride`` and ``value_stride`` bytes long."""
+        if self.kind.access == "storage":
+            self._cannot("which objects have an entry cannot be listed; look an object up")
+        if self.kind.access != "keyed":
+            self._cannot("it has no entries to list")
+        return self._session.one(MapDump(self.handle), Entries)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.keys())
+
+    def update_many(self, entries: Mapping[Any, Any], *, flags: int = 0) -> None:
+        """Store every entry of ``entries``, in one round trip. ``KernelCallError`` says how many were stored."""
+        keys = [self._raw_key(key) for key in entries]
+        values = [self.codec.bytes_of(value) for value in entries.values()]
+        op = MapUpdate(self.handle, b"".join(keys), b"".join(values), len(keys), flags=flags)
+        self._session.one(op, Done)
+
+    def delete_many(self, keys: Iterable[object]) -> None:
+        """Delete these keys, in one round trip. ``KernelCallError`` at the first that is absent."""
+        raw = [self._raw_key(key) for key in keys]
+        self._session.one(MapDeleteMany(self.handle, b"".join(raw), len(raw)), Done)
+
+    def take_all(self) -> list[tuple[Any, Any]]:
+        """Every entry, taken out of a hash: what programs count meanwhile is in this answer or in the next."""
+        return self._pairs(self._session.one(MapTakeMany(self.handle), Entries))
+
+    def __len__(self) -> int:
+        if self.kind.indexed:
+            return self.definition.max_entries
+        return self.dump().count
+
+    def clear(self) -> None:
+        """Delete every entry, and empty a queue or stack; elements of arrays become zero. Two round trips."""
+        from pytest_ebpf.live.maps.clear import clear_map
+
+        clear_map(self._session, self)
+
+    def freeze(self) -> None:
+        """Let nothing outside of BPF programs change it any more."""
+        self._session.one(MapFreeze(self.handle), Done)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Map):
+            return self is other
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        from pytest_ebpf.live.maps.diff import map_differences
+
+        return not map_differences(self, other)
+
+    __hash__ = None  # type: ignore[assignment]  # equal to dicts, and changing
+
+    # -- queues, stacks, bloom filters, memory, stack traces
+
+    def push(self, value: object, *, flags: int = 0) -> None:
+        """Put a value on a queue or stack (``flags`` 2, BPF_EXIST: the oldest makes room), or into a bloom filter."""
+        if self.kind.access != "bloom":
+            self._need_fifo("push")
+        self._session.one(MapSet(self.handle, b"", self.codec.bytes_of(value), flags=flags), Done)
+
+    def peek(self) -> Any:
+        """The next value of a queue or stack, left where it is. ``LookupError`` when it is empty."""
+        self._need_fifo("peek")
+        return self._next(self._session.one(MapGet(self.handle, b""), Value).data)
+
+    def produce(self, *records: object, type: str | None = None) -> None:
+        """Put records into a user ring buffer: bytes, or values of the struct that ``type`` names (else of the one that
+        is named like the map). ``KernelCallError`` (ENOSPC) says how many there was room for."""
+        if self.kind.access != "produce":
+            self._cannot("records are put into user ring buffers")
+        from pytest_ebpf.live.maps.user_ringbuf import produce
+
+        produce(self._session, self.handle, records=records, definition=self.definition, btf=self._btf, type=type)
+
+    @property
+    def memory(self) -> MapMemory:
+        """The memory that an array with BPF_F_MMAPABLE, or an arena, shares: ``m.memory[0:8]``, and to be set."""
+        from pytest_ebpf.live.maps.memory import MapMemory
+
+        return MapMemory(self._session, map=self)
+
+    def stack(self, id: int, *, pid: int | None = None) -> StackTrace:
+        """The stack trace that bpf_get_stackid() called ``id``, by symbols. Frames of user space have names when the
+        process ``pid`` still runs."""
+        if self.kind.name != "stack_trace":
+            self._cannot("it holds no stack traces")
+        from pytest_ebpf.live.maps.stacks import read_stack
+
+        return read_stack(self._session, self, id=id, pid=pid)
+
+    # -- events
+
+    def events(self, *, timeout: float = 0.0, at_least: int | None = None, type: str | None = None) -> list[object]:
+        """The records of a ring buffer or perf event array since the last look.
+
+        Waits up to ``timeout`` seconds (longer under emulation) for ``at_least`` records: 1 when a timeout is given.
+        ``type`` names the struct of a record ("struct event"); without it the record's type is found in the object's
+        BTF where that is unambiguous, and records stay bytes otherwise.
+        """
+        return self._stream.take(timeout=timeout, at_least=at_least, type=type)
+
+    def expect(self, wanted: object, *, timeout: float = 1.0, type: str | None = None) -> object:
+        """Wait for a record that has the fields of ``wanted`` (a dict; other values must be equal) and return it.
+
+        Records that do not match stay for the next ``events`` or ``expect``. ``AssertionError`` lists what came.
+        """
+        return self._stream.expect(wanted, timeout=timeout, type=type)
+
+    def raw_events(self, *, timeout: float = 0.0, at_least: int | None = None) -> Sequence[bytes] | Region:
+        """As ``events``, as bytes. What a ring buffer held stays in one piece until single records are asked for:
+        the way to read millions of them."""
+        return self._stream.take_raw(timeout=timeout, at_least=at_least)
+
+    def follow(self, *, timeout: float = 1.0, type: str | None = None) -> Following:
+        """Records as they come, for ``for`` and ``async for``; ends when none came for ``timeout`` seconds."""
+        from pytest_ebpf.live.maps.follow import Following
+
+        return Following(self._stream, timeout=timeout, type=type)
+
+    @property
+    def lost(self) -> int:
+        """How many records the kernel reported as dropped, as of the last look (perf event arrays)."""
+        return self._stream.lost
+
+    @property
+    def discarded(self) -> int:
+        """How many records the program reserved and discarded, as of the last look (ring buffers)."""
+        return self._stream.discarded
+
+    # -- inside
+
+    @cached_property
+    def _stream(self) -> EventStream:
+        if self.kind.access not in ("ring", "perf"):
+            self._cannot("events are read from ring buffers and perf event arrays")
+        from pytest_ebpf.live.maps.events import EventStream
+
+        return EventStream(self._session, handle=self.handle, definition=self.definition, btf=self._btf)
+
+    def _pairs(self, dump: Entries) -> list[tuple[Any, Any]]:
+        with uncollected():
+            return list(zip(self.codec.keys_of(dump), self.codec.values_of(dump), strict=True))
+
+    def _look(self, key: object, *, flags: int = 0) -> bytes | None:
+        op, result = self._with(key, lambda raw: MapGet(self.handle, raw, flags))
+        return self._session.checked(op, result, kind=Value).data
+
+    def _with(self, key: object, make: Callable[[bytes | Obj], Op]) -> tuple[Op, Result]:
+        """What an op on a key answers. An object that the key only names is open meanwhile."""
+        self._keys_needed()
+        opening = self.codec.opening(key)
+        if opening is None:
+            op = make(self.codec.key(key))
+            return op, self._session.run([op])[0]
+        op = make(Ref(0))
+        opened, result, *_ = self._session.run([opening, Try(op), Close(Ref(0))])
+        self._session.checked(opening, opened, kind=Made)
+        return op, result
+
+    def _keys_needed(self) -> None:
+        if self.kind.access not in ("keyed", "storage", "perf"):
+            self._cannot("it has no keys")
+
+    def _raw_key(self, key: object) -> bytes:
+        """A key among many, which have to be bytes."""
+        self._keys_needed()
+        raw = self.codec.key(key)
+        if isinstance(raw, bytes):
+            return raw
+        self._cannot("its keys are objects, which go one at a time")
+
+    def _inner(self, handle: Handle) -> Map:
+        """A map that this map of maps holds."""
+        assert self.definition.inner is not None
+        return Map(
+            self._session, definition=self.definition.inner, handle=handle, btf=self._btf, programs=self._programs
+        )
+
+    def _next(self, data: bytes | None) -> object:
+        if data is None:
+            raise LookupError(f"{self.kind.name} {self.name!r} is empty")
+        return self.codec.plain.decode(data)
+
+    def _need_fifo(self, method: str) -> None:
+        if self.kind.access != "fifo":
+            self._cannot(f"{method}() is for queues and stacks")
+
+    def _cannot(self, why: str) -> NoReturn:
+        raise UsageError(f"map {self.name!r} is a {self.kind.name}: {why}")
+
+    def __repr__(self) -> str:
+        return f"<Map {self.name} ({self.kind.name})>"

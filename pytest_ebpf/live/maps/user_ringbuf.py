@@ -1,0 +1,55 @@
+"""Records from a test to programs: user ring buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from pytest_ebpf.agent.ops import Done, Handle, RingProduce
+from pytest_ebpf.errors import UsageError
+from pytest_ebpf.live.maps.events import named_type, type_named_like
+from pytest_ebpf.live.session import Session
+from pytest_ebpf.live.typed.as_bytes import as_bytes
+
+if TYPE_CHECKING:
+    from pytest_ebpf.btf.parse import Btf
+    from pytest_ebpf.obj.object import MapDef
+
+__all__ = ["produce"]
+
+
+def produce(
+    session: Session,
+    handle: Handle,
+    *,
+    records: Sequence[object],
+    definition: MapDef,
+    btf: Btf | None,
+    type: str | None,
+) -> None:
+    """See ``Map.produce``."""
+    encode = _encoder(definition, btf=btf, type=type)
+    raw = tuple(as_bytes(one) if _is_raw(one) else encode(one) for one in records)
+    session.one(RingProduce(handle, raw), Done)
+
+
+def _is_raw(record: object) -> bool:
+    return isinstance(record, bytes | bytearray | memoryview) or hasattr(record, "__bytes__")
+
+
+def _encoder(definition: MapDef, *, btf: Btf | None, type: str | None) -> Callable[[object], bytes]:
+    name = definition.name
+    if btf is None:
+        why = f"map {name!r}: the object has no BTF"
+    else:
+        type_id = named_type(btf, type) if type is not None else type_named_like(btf, definition)
+        if type_id:
+            from pytest_ebpf.btf.encode import encoder
+
+            return encoder(btf, type_id)
+        why = f"map {name!r}: the object does not say what type its records have"
+
+    def refuse(record: object) -> bytes:
+        raise UsageError(f"{why}, so they are bytes, not {record!r}", hint="Or name their type: type='struct sample'.")
+
+    return refuse

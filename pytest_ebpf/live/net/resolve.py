@@ -1,0 +1,71 @@
+"""Network interfaces by name, in the namespace of the test or another one."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from pytest_ebpf.agent.ops import Data, Failed, Handle, ReadFile
+from pytest_ebpf.errors import UsageError
+from pytest_ebpf.live.net.netlink import DUMP, attributes, messages, netlink_op, request
+from pytest_ebpf.live.session import Session
+
+__all__ = ["Interface", "all_interfaces", "find_interface"]
+
+_RTM_NEWLINK, _RTM_GETLINK = 16, 18
+_IFINFO = struct.Struct("=BxHiII")  # struct ifinfomsg
+_IFLA_IFNAME = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """``netns``: where it is, None for the namespace that system calls are made in."""
+
+    name: str
+    index: int
+    netns: Handle | None
+
+
+def find_interface(session: Session, interface: object, *, netns: object = None) -> Interface:
+    """An interface given by name, by ifindex, or by a thing that has an ``index`` and maybe a ``netns`` (the end of a
+    ``bpf_veth``). ``UsageError`` when there is none of that name."""
+    from pytest_ebpf.live.net.sockets import netns_handle
+
+    if netns is None and not isinstance(interface, str | int):
+        netns = getattr(interface, "netns", None)
+    place = None if netns is None else netns_handle(session, netns)
+    index = interface if isinstance(interface, int) else getattr(interface, "index", None)
+    if isinstance(index, int) and not isinstance(interface, str):
+        return Interface(str(getattr(interface, "name", interface)), index, place)
+    if not isinstance(interface, str):
+        raise UsageError(f"interface= is the name of a network interface or its ifindex, not {interface!r}")
+    return Interface(interface, _index(session, interface, netns=place), place)
+
+
+def _index(session: Session, name: str, *, netns: Handle | None) -> int:
+    if netns is None:
+        read = session.attempt(ReadFile(f"/sys/class/net/{name}/ifindex"), Data)
+        if not isinstance(read, Failed):
+            return int(read.data)
+    known = all_interfaces(session, netns=netns)
+    if name in known:
+        return known[name]
+    close = get_close_matches(name, known, n=2)
+    meant = f"did you mean {' or '.join(close)}? " if close else ""
+    raise UsageError(
+        f"kernel {session.target.name} has no network interface {name!r}{' in that namespace' if netns else ''}",
+        hint=f"{meant}There {'is' if len(known) == 1 else 'are'}: {', '.join(sorted(known)) or 'none'}.",
+    )
+
+
+def all_interfaces(session: Session, *, netns: Handle | None) -> dict[str, int]:
+    """Name -> ifindex; none where the kernel does not say."""
+    message = request(_RTM_GETLINK, _IFINFO.pack(0, 0, 0, 0, 0), flags=DUMP)
+    answer = session.attempt(netlink_op(message, netns=netns), Data)
+    found: dict[str, int] = {}
+    for kind, body in messages(answer.data) if isinstance(answer, Data) else ():
+        if kind == _RTM_NEWLINK:
+            name = attributes(body[_IFINFO.size :]).get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(errors="replace")
+            found[name] = _IFINFO.unpack_from(body)[2]
+    return found

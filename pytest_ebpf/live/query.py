@@ -1,0 +1,173 @@
+"""What is attached somewhere, by whomever: ``bpf.attached(...)``."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_ebpf.agent.ops import Failed, Handle, OpenFile, ProgQuery, Queried, Result, Try
+from pytest_ebpf.errors import PlanError, UsageError
+from pytest_ebpf.live.attach.clsact import PARENTS, filters_on
+from pytest_ebpf.live.inspect.suggest import program_name, xdp_on
+from pytest_ebpf.live.net.resolve import Interface, find_interface
+from pytest_ebpf.live.session import Session
+from pytest_ebpf.uapi.sections import ATTACH_TYPES
+
+if TYPE_CHECKING:
+    from pytest_ebpf.live.kernel_objects import KernelProgram
+
+__all__ = ["Attached", "find_attached"]
+
+_QUERY_EFFECTIVE = 1  # BPF_F_QUERY_EFFECTIVE
+_CGROUP = tuple(
+    number for number, name in enumerate(ATTACH_TYPES) if name.startswith("CGROUP_") or name == "LSM_CGROUP"
+)
+_NETNS = tuple(ATTACH_TYPES.index(name) for name in ("FLOW_DISSECTOR", "SK_LOOKUP"))
+_SOCKMAP = tuple(
+    ATTACH_TYPES.index(name)
+    for name in ("SK_SKB_STREAM_PARSER", "SK_SKB_STREAM_VERDICT", "SK_SKB_VERDICT", "SK_MSG_VERDICT")
+)
+_LIRC = (ATTACH_TYPES.index("LIRC_MODE2"),)
+_BY_DIRECTION = {
+    "ingress": ("TCX_INGRESS", "NETKIT_PRIMARY"),
+    "egress": ("TCX_EGRESS", "NETKIT_PEER"),
+}
+# A kernel or a place that does not know an attach type; EBUSY: of a sockmap, where another excludes it.
+_UNKNOWN = (errno.EINVAL, errno.EBUSY, errno.EOPNOTSUPP, errno.ENXIO, errno.EACCES, errno.ENODEV, 524)
+_PLACES = ("interface", "cgroup", "netns", "map", "device")
+_MORE = {"interface": ("direction", "netns"), "cgroup": ("effective",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A program in its place. ``hook``: the kernel's name of the attach type in small letters ("tcx_ingress",
+    "cgroup_inet_egress"), or "xdp", "clsact ingress". ``link_id`` 0: without link, or the kernel does not say.
+    ``detail``: the XDP mode, the priority of a filter, the mode of a control group."""
+
+    hook: str
+    name: str
+    prog_id: int
+    link_id: int = 0
+    detail: str = ""
+    _session: Session | None = None
+
+    @property
+    def program(self) -> KernelProgram:
+        """What the kernel says about the program."""
+        from pytest_ebpf.live.kernel_objects import Inventory
+
+        assert self._session is not None
+        return Inventory(self._session).program(self.prog_id)
+
+    def __repr__(self) -> str:
+        detail = f", {self.detail}" if self.detail else ""
+        return f"<{self.name} (id {self.prog_id}) at {self.hook}{detail}>"
+
+
+def find_attached(session: Session, place: Mapping[str, object]) -> tuple[Attached, ...]:
+    """See ``Bpf.attached``. ``UsageError`` when the place is none."""
+    kinds = [name for name in _PLACES if place.get(name) is not None]
+    kind = "interface" if "interface" in kinds else kinds[0] if kinds else ""
+    unknown = [name for name in place if name not in (kind, *_MORE.get(kind, ()))]
+    if not kind or unknown:
+        raise UsageError(
+            f"attached() takes no {unknown[0]}= {'with ' + kind + '=' if kind else ''}" if unknown else
+            "attached() has to be told where",
+            hint=f"Give one of {', '.join(name + '=' for name in _PLACES)}.",
+        )  # fmt: skip
+    return tuple(_FINDERS[kind](session, place))
+
+
+def _on_interface(session: Session, place: Mapping[str, object]) -> list[Attached]:
+    given = place.get("direction")
+    if given is not None and given not in PARENTS:
+        raise UsageError(f"direction= is ingress or egress, not {given!r}")
+    device = find_interface(session, place["interface"], netns=place.get("netns"))
+    found: list[Attached] = []
+    if given in (None, "ingress") and (xdp := xdp_on(session, device)) is not None:
+        found.append(_attached(session, "xdp", prog_id=xdp[0], detail=xdp[1]))
+    for direction in PARENTS if given is None else (str(given),):
+        types = [ATTACH_TYPES.index(name) for name in _BY_DIRECTION[direction]]
+        found += _asked(session, device.index, types=types, netns=device.netns)
+        found += _filters(session, device, direction=direction)
+    return found
+
+
+def _filters(session: Session, device: Interface, *, direction: str) -> list[Attached]:
+    filters = [(priority, id) for priority, id in filters_on(session, device, direction=direction) if id]
+    return [
+        _attached(session, f"clsact {direction}", prog_id=id, detail=f"priority {priority}")
+        for priority, id in sorted(filters, key=lambda each: each[0])
+    ]
+
+
+def _on_cgroup(session: Session, place: Mapping[str, object]) -> list[Attached]:
+    from pytest_ebpf.live.attach.cgroup import open_cgroup
+
+    target, _ = open_cgroup(session, place["cgroup"], who="attached()")
+    return _asked(session, target, types=_CGROUP, flags=_QUERY_EFFECTIVE if place.get("effective") else 0)
+
+
+def _on_netns(session: Session, place: Mapping[str, object]) -> list[Attached]:
+    from pytest_ebpf.live.net.sockets import netns_handle
+
+    return _asked(session, netns_handle(session, place["netns"]), types=_NETNS)
+
+
+def _on_map(session: Session, place: Mapping[str, object]) -> list[Attached]:
+    handle = getattr(place["map"], "handle", None)
+    if not isinstance(handle, Handle):
+        raise UsageError(f"map= is a loaded sockmap or sockhash, not {place['map']!r}")
+    asked = session.attempt(ProgQuery(handle, _SOCKMAP[-1]), Queried)
+    if isinstance(asked, Failed) and asked.errno == errno.EINVAL:  # 748cd5729ac7
+        raise PlanError(
+            f"what is attached to map {getattr(place['map'], 'name', '')!r} cannot be asked: {asked.text}",
+            feature="query of maps of sockets",
+            since="5.18",
+            hint="The map has to be a sockmap or sockhash, and the kernel Linux 5.18 or newer.",
+        )
+    return _asked(session, handle, types=_SOCKMAP)
+
+
+def _on_device(session: Session, place: Mapping[str, object]) -> list[Attached]:
+    return _asked(session, session.make(OpenFile(str(place["device"]))), types=_LIRC)
+
+
+_FINDERS: Mapping[str, Callable[[Session, Mapping[str, object]], list[Attached]]] = {
+    "interface": _on_interface,
+    "cgroup": _on_cgroup,
+    "netns": _on_netns,
+    "map": _on_map,
+    "device": _on_device,
+}
+_CGROUP_MODES = {0: "single", 1: "override", 2: "multi"}
+
+
+def _asked(
+    session: Session, target: Handle | int, *, types: Sequence[int], flags: int = 0, netns: Handle | None = None
+) -> list[Attached]:
+    """All attach types in one round trip."""
+    ops = [ProgQuery(target, number, flags, netns) for number in types]
+    found: list[Attached] = []
+    for op, result in zip(ops, session.run([Try(op) for op in ops]), strict=True):
+        found += _read(session, op, result=result)
+    return found
+
+
+def _read(session: Session, op: ProgQuery, *, result: Result) -> list[Attached]:
+    if isinstance(result, Failed) and result.errno in _UNKNOWN:
+        return []
+    asked = session.checked(op, result, kind=Queried)
+    hook = ATTACH_TYPES[op.attach_type].lower()
+    modes = hook.startswith("cgroup_") and not op.flags
+    links = asked.links if len(asked.links) == len(asked.progs) else (0,) * len(asked.progs)
+    return [
+        _attached(session, hook, prog_id=prog, link_id=link, detail=_CGROUP_MODES.get(asked.flags, "") if modes else "")
+        for prog, link in zip(asked.progs, links, strict=True)
+    ]
+
+
+def _attached(session: Session, hook: str, *, prog_id: int, link_id: int = 0, detail: str = "") -> Attached:
+    return Attached(hook, program_name(session, prog_id), prog_id, link_id, detail, session)

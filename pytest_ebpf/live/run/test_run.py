@@ -1,0 +1,233 @@
+"""From ``prog.run(...)`` to the op, and from its result to a ``RunResult``. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, NoReturn
+
+from pytest_ebpf.agent.ops import Handle, ProgRun, ProgRunMany, Ran, RanMany
+from pytest_ebpf.errors import KernelCallError
+from pytest_ebpf.live.run.contexts import CONTEXTS, decode_ctx, encode_ctx
+from pytest_ebpf.live.run.retvals import decode_retval, render_retval
+from pytest_ebpf.live.run.rules import RUN_RULES, RunRule, runnable_types, type_name, way_out
+from pytest_ebpf.live.typed.as_bytes import as_bytes
+from pytest_ebpf.live.typed.shape import Shape
+
+__all__ = ["PacketRuns", "RunInput", "RunResult", "plan_many", "plan_run", "read_many", "read_run", "rule_for"]
+
+_BATCH = 1000  # packets per round trip of run_many
+_RAW_TP_ARGS = 12  # MAX_BPF_FUNC_ARGS, include/linux/bpf.h
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """One test run. ``retval`` as ``decode_retval`` gives it; ``data`` the packet after the run; ``ctx`` the context
+    after the run by field name (bytes for untyped SYSCALL contexts, empty where the type has none or none was asked
+    for); ``duration`` is the kernel's nanoseconds per run."""
+
+    retval: int
+    data: bytes = b""
+    ctx: Mapping[str, object] | bytes = field(default_factory=dict)
+    duration: int = 0
+
+    def __bytes__(self) -> bytes:
+        return self.data
+
+    def __str__(self) -> str:
+        return f"{render_retval(self.retval)}, {len(self.data)} bytes"
+
+
+class RunInput(NamedTuple):
+    """What ``Program.run`` was given. ``shape`` types the context of a SYSCALL program."""
+
+    data: object = b""
+    ctx: object = None
+    repeat: int = 1
+    flags: int = 0
+    cpu: int = 0
+    batch_size: int = 0
+    shape: Shape | None = None
+
+
+class PacketRuns:
+    """Runs of one program on a packet and nothing else, the most frequent kind: what does not change is found once.
+    ``plan`` and ``read`` do what ``plan_run`` and ``read_run`` do, in half the time."""
+
+    __slots__ = ("_least", "_named", "_prog", "_type")
+
+    def __init__(self, prog: Handle, *, prog_type: int) -> None:
+        rule = RUN_RULES.get(prog_type)
+        fits = rule is not None and rule.takes_data and rule.context in ("xdp_md", "nf_hook_state")
+        self._prog = prog
+        self._type = prog_type
+        self._least: float = rule.min_data if rule is not None and fits else float("inf")
+        self._named: dict[int, int] = {}
+
+    def plan(self, data: object) -> ProgRun | None:
+        """The op; None when it takes ``plan_run``."""
+        if type(data) is bytes and len(data) >= self._least:
+            return ProgRun(self._prog, data, b"", 1, 0, 0, 0, None, 0)
+        return None
+
+    def read(self, ran: Ran) -> RunResult:
+        """The kernel's answer with names on it."""
+        named = self._named.get(ran.retval)
+        if named is None:
+            named = self._named[ran.retval] = decode_retval(self._type, ran.retval)
+        return RunResult(named, ran.data, {}, ran.duration)
+
+
+def rule_for(prog_type: int, *, program: str) -> RunRule:
+    """How the type runs. ``KernelCallError`` (errno 0) with the way out for a type that cannot."""
+    rule = RUN_RULES.get(prog_type)
+    if rule is not None:
+        return rule
+    name = type_name(prog_type)
+    raise KernelCallError(
+        f"{program}: no kernel can test_run a {name} program",
+        op="ProgRun",
+        errno=0,
+        hint=f"Instead, {way_out(prog_type)}. Types that can run: {runnable_types()}.",
+    )
+
+
+def plan_run(given: RunInput, prog: Handle, *, prog_type: int, program: str, byteorder: str) -> ProgRun:
+    """The op for one run. ``KernelCallError`` (errno 0) for input that the kernel would only call invalid."""
+    rule = rule_for(prog_type, program=program)
+    data = _data(given.data, rule, program=program)
+    ctx = _context(given, rule, size=len(data), byteorder=byteorder)
+    if not isinstance(given.repeat, int) or not 0 <= given.repeat < 1 << 31:
+        _refuse(f"{program}: repeat is a number of runs below 2**31, not {given.repeat!r}")
+    if given.repeat != 1 and not rule.repeatable:
+        _refuse(
+            f"{program}: a {type_name(prog_type)} program runs once per call; repeat={given.repeat} is not possible"
+        )
+    return ProgRun(
+        prog,
+        data=data,
+        ctx=ctx,
+        repeat=given.repeat if rule.repeatable else 0,
+        flags=given.flags,
+        cpu=given.cpu,
+        batch_size=given.batch_size,
+        data_out_size=None if rule.takes_data else 0,
+        ctx_out_size=_ctx_out(rule, asked=bool(ctx)),
+    )
+
+
+def read_run(result: Ran, *, prog_type: int, byteorder: str, shape: Shape | None = None) -> RunResult:
+    """The kernel's answer with names on it."""
+    rule = RUN_RULES[prog_type]
+    ctx: Mapping[str, object] | bytes = {}
+    if rule.context == "bytes":
+        typed = shape.decode(result.ctx) if shape is not None and len(result.ctx) >= shape.size else result.ctx
+        ctx = typed if isinstance(typed, Mapping) else result.ctx
+    elif rule.context == "bpf_flow_keys":
+        ctx = decode_ctx(CONTEXTS[rule.context], result.data, byteorder=byteorder)
+    elif rule.context in CONTEXTS and result.ctx:
+        ctx = decode_ctx(CONTEXTS[rule.context], result.ctx, byteorder=byteorder)
+    return RunResult(decode_retval(prog_type, result.retval), result.data, ctx, result.duration)
+
+
+def plan_many(
+    packets: Iterable[object], given: RunInput, *, prog: Handle, prog_type: int, program: str, byteorder: str
+) -> Iterator[ProgRunMany]:
+    """The ops for one run per packet, a thousand in each; packets whose context differs (an ``xdp_md`` tells the
+    length) go in ops of their own. ``given`` has everything but the data. Errors as ``plan_run``."""
+    rule = rule_for(prog_type, program=program)
+    by_size = rule.context == "xdp_md" and given.ctx is not None
+    batch: list[bytes] = []
+    ctx, size = b"", -1
+    for packet in packets:
+        data = _data(packet, rule, program=program)
+        if size < 0 or (by_size and len(data) != size) or len(batch) == _BATCH:
+            if batch:
+                yield ProgRunMany(prog, tuple(batch), ctx=ctx)
+            batch, size = [], len(data)
+            ctx = _context(given, rule, size=size, byteorder=byteorder)
+        batch.append(data)
+    if batch:
+        yield ProgRunMany(prog, tuple(batch), ctx=ctx)
+
+
+def read_many(ran: RanMany, *, prog_type: int, byteorder: str) -> list[RunResult]:
+    """The kernel's answers with names on them, one per packet."""
+    rows = zip(ran.retvals, ran.data, ran.durations, strict=True)
+    if RUN_RULES[prog_type].context == "bpf_flow_keys":
+        answers = (Ran(retval, data, b"", duration) for retval, data, duration in rows)
+        return [read_run(answer, prog_type=prog_type, byteorder=byteorder) for answer in answers]
+    named = {retval: decode_retval(prog_type, retval) for retval in set(ran.retvals)}
+    return [RunResult(named[retval], data, {}, duration) for retval, data, duration in rows]
+
+
+def _data(given: object, rule: RunRule, *, program: str) -> bytes:
+    data = as_bytes(given)
+    if rule.takes_data and len(data) >= rule.min_data:
+        return data
+    name = type_name(rule.type)
+    if data and not rule.takes_data:
+        _refuse(f"{program}: a {name} program takes no data" + (", only ctx" if rule.context else ""))
+    if rule.takes_data and len(data) < rule.min_data:
+        _refuse(
+            f"{program}: a {name} program runs on {rule.data_is} of at least {rule.min_data} bytes, got {len(data)}",
+            hint="Pass bytes or a packet: prog.run(Eth() / IP() / b'payload').",
+        )
+    return data
+
+
+def _context(given: RunInput, rule: RunRule, *, size: int, byteorder: str) -> bytes:
+    ctx = given.ctx
+    if rule.context == "args":
+        return _args(ctx, byteorder=byteorder)
+    if rule.context == "bytes":
+        return _free_form(ctx, shape=given.shape)
+    if ctx is None:
+        return bytes(CONTEXTS[rule.context].size) if rule.context == "bpf_sk_lookup" else b""
+    if rule.context not in CONTEXTS:
+        _refuse(f"a {type_name(rule.type)} program takes no context")
+    if isinstance(ctx, bytes | bytearray | memoryview):
+        return bytes(ctx)
+    if not isinstance(ctx, Mapping):
+        raise TypeError(f"ctx is a dict of {rule.context} fields or bytes, not {ctx!r}")
+    values = dict(ctx)
+    if rule.context == "xdp_md":
+        values.setdefault("data_end", size)
+    return encode_ctx(CONTEXTS[rule.context], values, byteorder=byteorder)
+
+
+def _args(ctx: object, *, byteorder: str) -> bytes:
+    """Arguments of a raw tracepoint: always room for all, because the kernel wants as many as the program looks at."""
+    if isinstance(ctx, bytes | bytearray | memoryview):
+        return bytes(ctx).ljust(8 * _RAW_TP_ARGS, b"\0")
+    values = (
+        [] if ctx is None else list(ctx) if isinstance(ctx, Sequence) else _refuse(f"ctx is a list of u64: {ctx!r}")
+    )
+    if len(values) > _RAW_TP_ARGS:
+        _refuse(f"a raw tracepoint has at most {_RAW_TP_ARGS} arguments, got {len(values)}")
+    numbers = values + [0] * (_RAW_TP_ARGS - len(values))
+    order = "big" if byteorder == "big" else "little"
+    return b"".join(
+        (int(number) & (1 << 64) - 1).to_bytes(8, "big" if order == "big" else "little") for number in numbers
+    )
+
+
+def _free_form(ctx: object, *, shape: Shape | None) -> bytes:
+    if ctx is None:
+        return bytes(shape.size) if shape is not None else b""
+    if isinstance(ctx, bytes | bytearray | memoryview):
+        return bytes(ctx)
+    if shape is not None:
+        return shape.encode(ctx)
+    _refuse("ctx must be bytes: the program's BTF does not say what its context is")
+
+
+def _ctx_out(rule: RunRule, *, asked: bool) -> int | None:
+    # SYSCALL changes its input in place and refuses an output buffer; the agent hands the input back.
+    if rule.context not in CONTEXTS or rule.context == "nf_hook_state" or (rule.ctx_only_on_request and not asked):
+        return 0
+    return CONTEXTS[rule.context].size
+
+
+def _refuse(message: str, *, hint: str = "") -> NoReturn:
+    raise KernelCallError(message, op="ProgRun", errno=0, hint=hint)

@@ -1,0 +1,74 @@
+"""All parts of an object put together: the one place that knows the order."""
+
+from __future__ import annotations
+
+from pytest_ebpf.btf.parse import Btf, parse_btf
+from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.obj.btf_ext import parse_ext
+from pytest_ebpf.obj.data import data_kind, fix_datasecs, read_data
+from pytest_ebpf.obj.elf import Elf, read_elf
+from pytest_ebpf.obj.externs import read_externs
+from pytest_ebpf.obj.functions import read_functions
+from pytest_ebpf.obj.legacy_maps import is_legacy_section, read_legacy_maps
+from pytest_ebpf.obj.maps import MAPS_SECTION, find_spans, read_maps
+from pytest_ebpf.obj.object import ObjectFile
+from pytest_ebpf.obj.targets import Targets, find_functions
+
+__all__ = ["assemble"]
+
+
+def assemble(data: bytes, *, name: str) -> ObjectFile:
+    """``parse_object``."""
+    elf = read_elf(data, name=name)
+    try:
+        return _assemble(elf, name=name)
+    except ObjectError as error:
+        if error.path:
+            raise
+        # raised by btf/, which knows no files
+        raise ObjectError(
+            error.reason, path=name, section=error.section, offset=error.offset, hint=error.hint
+        ) from error
+
+
+def _assemble(elf: Elf, *, name: str) -> ObjectFile:
+    btf_raw = _bytes(elf, ".BTF")
+    btf = parse_btf(btf_raw) if btf_raw else None
+    _check_order(elf, btf)
+    ext = parse_ext(_bytes(elf, ".BTF.ext"), btf=btf, name=name)
+    targets = _targets(elf)
+    functions = read_functions(elf, targets=targets, ext=ext)
+    maps, bad_maps = read_maps(elf, btf=btf, targets=targets)
+    legacy, bad_legacy = read_legacy_maps(elf, btf=btf, targets=targets)
+    sections, bad_data = read_data(elf, btf=btf, targets=targets)
+    return ObjectFile(
+        name=name,
+        byteorder=elf.byteorder,
+        license=_bytes(elf, "license").split(b"\0")[0].decode("utf-8", "backslashreplace"),
+        version=int.from_bytes(_bytes(elf, "version")[:4], elf.byteorder),  # type: ignore[arg-type]
+        programs=functions.programs,
+        text=functions.text,
+        maps=maps + legacy,
+        data=sections,
+        btf=btf,
+        btf_raw=btf_raw,
+        datasecs=fix_datasecs(elf, btf=btf),
+        externs=read_externs(elf, btf=btf, functions=functions.programs + functions.text),
+        problems=functions.problems + bad_maps + bad_legacy + bad_data,
+    )
+
+
+def _bytes(elf: Elf, section: str) -> bytes:
+    found = elf.section(section)
+    return found.data if found else b""
+
+
+def _check_order(elf: Elf, btf: Btf | None) -> None:
+    if btf and btf.byteorder != elf.byteorder:
+        raise ObjectError(f"{btf.byteorder} endian BTF in a {elf.byteorder} endian object", section=".BTF")
+
+
+def _targets(elf: Elf) -> Targets:
+    maps = find_spans(elf, [s for s in elf.sections if s.name == MAPS_SECTION or is_legacy_section(s)])
+    data = frozenset(section.index for section in elf.sections if data_kind(section))
+    return Targets(elf, maps, data, find_functions(elf))

@@ -1,0 +1,137 @@
+"""The maps of an object, as operations: data sections, kconfig, declared maps, what they hold and where they are
+pinned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from pytest_ebpf.agent.ops import Handle, MapCreate, MapFreeze, MapSet, MemWrite, Mount, ObjPin, Ref, Try
+from pytest_ebpf.errors import ObjectError, PlanError
+from pytest_ebpf.obj.object import MapDef, ObjectFile
+from pytest_ebpf.plan.batch import OpBatch
+from pytest_ebpf.plan.data_maps import DataMap, arena_of, plan_data
+from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.plan.kconfig import KCONFIG, Kconfig
+from pytest_ebpf.plan.map_definitions import adjust_map, apply_overrides, create_op, kernel_name, override_map
+from pytest_ebpf.plan.options import LoadOptions
+from pytest_ebpf.plan.pins import BPFFS, directories, pin_path
+from pytest_ebpf.plan.planned import PlannedMap
+
+__all__ = ["MapPlanner"]
+
+_RDONLY_PROG = 1 << 7
+_ARRAY, _ARENA = 2, 33
+_KEY = bytes(4)
+
+
+class MapPlanner:
+    """``plan`` appends to the batch. ``digest``: program name -> its hash, for maps that only it may use."""
+
+    def __init__(
+        self, obj: ObjectFile, facts: Facts, *, options: LoadOptions, batch: OpBatch, digest: Callable[[str], bytes]
+    ) -> None:
+        self.obj = obj
+        self.facts = facts
+        self.options = options
+        self.batch = batch
+        self.maps: dict[str, PlannedMap] = {}
+        self._digest = digest
+        self._overridden = apply_overrides(obj, options.maps)
+        self._mounted = False
+
+    def plan(self, *, btf: Ref | None, kconfig: Kconfig | None) -> dict[str, PlannedMap]:
+        """Every map by name."""
+        for data in plan_data(self.obj, self.facts, values=self.options.globals):
+            if self.facts.global_data:
+                self._data_map(data, btf=btf)
+        if kconfig and self.facts.global_data:
+            self._kconfig_map(kconfig, btf=btf)
+        for definition in self._overridden.maps:
+            if not self._reuse(definition):
+                self._map(adjust_map(definition, self.facts), btf=btf)
+        self._fill_arena()
+        return self.maps
+
+    def _extra(self, name: str, what: str) -> Any:
+        return self._overridden.extras.get(name, {}).get(what)
+
+    def _reuse(self, definition: MapDef, *, data: DataMap | None = None) -> bool:
+        handle: Handle | None = self._overridden.reused.get(definition.name)
+        if handle is None:
+            return False
+        self.maps[definition.name] = PlannedMap(definition.name, definition, -1, handle, data=data)
+        return True
+
+    def _map(self, definition: MapDef, *, btf: Ref | None) -> None:
+        inner = None
+        if definition.inner is not None:
+            template = adjust_map(definition.inner, self.facts)
+            inner = self.batch.add(create_op(template, btf=btf, site=self.batch.site))
+        name = definition.name
+        op = create_op(definition, btf=btf, inner=inner, site=self.batch.site)
+        if user := self._extra(name, "exclusive"):
+            op = replace(op, exclusive=self._digest(user))
+        ref = self.batch.add(op)
+        pin, pin_op = self._pin(definition, ref)
+        for key, value in self._extra(name, "contents") or ():
+            self.batch.add(MapSet(ref, key, value))
+        if self._extra(name, "freeze"):
+            self.batch.add(MapFreeze(ref))
+        self.maps[name] = PlannedMap(name, definition, ref.index, ref, pin=pin, pin_op=pin_op)
+
+    def _data_map(self, data: DataMap, *, btf: Ref | None) -> None:
+        name = data.definition.name
+        definition = override_map(data.definition, self.options.maps.get(name), path=self.obj.name)
+        if definition.value_size < data.section.size:
+            raise ObjectError(f"section {name} has {data.section.size} bytes of variables", path=self.obj.name)
+        if self._reuse(definition, data=data):
+            return
+        typed = btf if "datasec" in self.facts.btf_features else None
+        contents = data.contents.ljust(definition.value_size, b"\0") if data.contents else b""
+        op = create_op(definition, btf=typed, site=self.batch.site)
+        ref = self._filled(op, name=data.kernel_name, contents=contents, frozen=data.frozen)
+        pin, pin_op = self._pin(definition, ref)
+        self.maps[name] = PlannedMap(
+            name, definition, ref.index, ref, frozen=data.frozen, data=data, pin=pin, pin_op=pin_op
+        )
+
+    def _kconfig_map(self, kconfig: Kconfig, *, btf: Ref | None) -> None:
+        size = len(kconfig.contents)
+        definition = MapDef(KCONFIG, _ARRAY, 4, size, 1, flags=_RDONLY_PROG, value_type=kconfig.btf_id, section=KCONFIG)
+        op = create_op(definition, btf=btf, site=self.batch.site)
+        ref = self._filled(op, name=kernel_name(KCONFIG), contents=kconfig.contents, frozen=True)
+        self.maps[KCONFIG] = PlannedMap(KCONFIG, definition, ref.index, ref, frozen=True)
+
+    def _filled(self, op: MapCreate, *, name: str, contents: bytes, frozen: bool) -> Ref:
+        ref = self.batch.add(replace(op, name=name))
+        if any(contents):
+            self.batch.add(MapSet(ref, _KEY, contents))
+        if frozen:
+            self.batch.add(Try(MapFreeze(ref)))  # 5.2; without it the verifier only knows less
+        return ref
+
+    def _pin(self, definition: MapDef, ref: Ref) -> tuple[str, int]:
+        path = pin_path(definition, self.options)
+        if not path:
+            return "", -1
+        if path.startswith(f"{BPFFS}/") and not self._mounted:
+            self.batch.add(Try(Mount("bpf", BPFFS, "bpf")))
+            self._mounted = True
+        for op in directories(path):
+            self.batch.add(Try(op))  # it may be there already
+        return path, self.batch.add(Try(ObjPin(ref, path, undo=True))).index
+
+    def _fill_arena(self) -> None:
+        """Global variables in an arena begin at its first byte. Zeros are written too: that takes their pages, which
+        the program would be handed by bpf_arena_alloc_pages() otherwise."""
+        section = arena_of(self.obj)
+        if section is None:
+            return
+        arenas = [planned for planned in self.maps.values() if planned.definition.type == _ARENA]
+        if len(arenas) != 1:
+            raise PlanError(f"{self.obj.name} has variables in an arena, and {len(arenas)} arenas to put them into")
+        self.maps[section.name] = replace(arenas[0], name=section.name)
+        if arenas[0].op >= 0 and section.data:
+            self.batch.add(MemWrite(arenas[0].handle, 0, section.data))

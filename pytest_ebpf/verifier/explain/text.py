@@ -1,0 +1,100 @@
+"""An explanation as text, for people: what a failing test and ``pytest-ebpf log explain`` print."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from pytest_ebpf.verifier.explain.explain import Explanation, Happened
+from pytest_ebpf.verifier.explain.register_text import describe
+from pytest_ebpf.verifier.log.log import Diagnosis, SourceLine
+
+__all__ = ["render_explanation"]
+
+
+def render_explanation(explanation: Explanation, *, width: int = 80) -> str:
+    """Several lines of at most about ``width`` columns, without colours; source and register texts are cut to fit."""
+    lines: list[str] = []
+    rejection = explanation.rejection
+    lines += _wrap(f"{rejection.class_id} ({rejection.kind}): {rejection.headline}", width=width)
+    if rejection.message:
+        lines += ["", *_wrap(f"the verifier: {rejection.message}", width=width, indent="  ")]
+    for part in (_where(explanation, width), _registers(explanation, width), _path(explanation, width)):
+        block = list(part)
+        if block:
+            lines += ["", *block]
+    if explanation.report is not None:
+        lines += ["", *_report(explanation.report, width)]
+    if rejection.advice:
+        lines += ["", *_wrap(f"what to do: {rejection.advice}", width=width, indent="  ")]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _wrap(text: str, *, width: int, indent: str = "") -> list[str]:
+    hanging = indent + "  "
+    return textwrap.wrap(
+        text, width, initial_indent=indent, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _where(explanation: Explanation, width: int) -> Iterator[str]:
+    source = explanation.source
+    if source is not None:
+        yield f"  at {_place(source)}" if source.file else "  at"
+        for line in explanation.context:
+            mark = ">>>" if line == source else "   "
+            number = f"{line.line:5} | " if line.line is not None else " "
+            yield _cut(f"  {mark}{number}{line.text}", width)
+    if explanation.insn is not None:
+        yield "  instruction"
+        for insn in explanation.around:
+            yield _cut(f"       {insn}", width)
+        yield _cut(f"  >>>  {explanation.insn}", width)
+
+
+def _place(source: SourceLine) -> str:
+    return f"{source.file}:{source.line}" if source.line is not None else str(source.file)
+
+
+def _registers(explanation: Explanation, width: int) -> Iterator[str]:
+    if not explanation.registers:
+        return
+    yield "  registers before it"
+    for register in explanation.registers:
+        yield _cut(f"    {register.name:<5} {describe(register)}", width)
+
+
+def _path(explanation: Explanation, width: int) -> Iterator[str]:
+    if not explanation.path:
+        return
+    yield "  how it came about"
+    before: SourceLine | None = None
+    for happened in explanation.path:
+        if happened.source is not None and happened.source != before:
+            yield _cut(f"    {happened.source}", width)
+        before = happened.source
+        yield from _step(happened, width)
+    if not explanation.path_complete:
+        yield "    (the beginning of the path is not in this log)"
+
+
+def _step(happened: Happened, width: int) -> Iterator[str]:
+    text = f"{happened.insn.index}: {happened.insn.text}"
+    line = f"      {text:<32}  {happened.what}"
+    if len(line) <= width:
+        yield line
+        return
+    yield _cut(f"      {text}", width)
+    yield from _wrap(happened.what, width=width, indent=" " * 10)
+
+
+def _report(report: Diagnosis, width: int) -> Iterator[str]:
+    """The kernel's own reason and suggestion; its source and path are shown above already."""
+    yield from _wrap(f"the kernel's report: {report.headline}", width=width, indent="  ")
+    for name in ("Reason", "Suggestion"):
+        if text := report.section(name):
+            yield from _wrap(f"{name}: {' '.join(text.split())}", width=width, indent="    ")
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 3] + "..."

@@ -1,0 +1,95 @@
+"""From a parsed log to the class of its rejection."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pytest_ebpf.verifier.log.log import VerifierLog
+from pytest_ebpf.verifier.rejection.classes import CLASSES
+from pytest_ebpf.verifier.rejection.rule import Rule
+from pytest_ebpf.verifier.rejection.rules import RULES, find_rule
+
+__all__ = ["Rejection", "classify"]
+
+_OF_PACKETS_TOO = ("outside-range", "index-negative", "index-unbounded")
+_NEAR = 20_000  # characters before the end of the log in which a register's last state is looked for
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """What a rejection is about.
+
+    ``class_id`` is the stable class (``CLASSES``), ``rule_id`` the rule that found it ("" where none did), ``kind``
+    who has to act on it (``KINDS``), ``headline`` one sentence, ``message`` the verifier's own words, ``fields`` what
+    the message names (``reg``, ``off``, ``size``, ...), ``advice`` what people do about it.
+    """
+
+    class_id: str
+    kind: str
+    headline: str
+    message: str
+    rule_id: str = ""
+    fields: tuple[tuple[str, str], ...] = ()
+    advice: str = ""
+
+    def field(self, name: str) -> str:
+        """What the message says under that name, "" when nothing."""
+        return dict(self.fields).get(name, "")
+
+
+def classify(log: VerifierLog) -> Rejection | None:
+    """The class of a rejection; None for the log of an accepted program.
+
+    Never raises: an unknown message is class ``unknown`` with its words in full, a log without one ``no-verdict``.
+    """
+    if not log.rejected:
+        return None
+    messages = log.messages or log.notes[-1:]
+    found = find_rule(messages)
+    if found is None:
+        return _without_rule(log, messages)
+    rule, match = _refined(log, rule=found[0]), found[1]
+    fields = {name: text for name, text in match.groupdict().items() if text is not None}
+    cls = CLASSES[rule.cls]
+    return Rejection(
+        class_id=cls.id,
+        kind=rule.kind or cls.kind,
+        headline=_fill(rule.headline, fields),
+        message=log.error or "; ".join(messages),
+        rule_id=rule.id,
+        fields=tuple(fields.items()),
+        advice=rule.advice or cls.advice,
+    )
+
+
+def _refined(log: VerifierLog, *, rule: Rule) -> Rule:
+    """Since 7.1 the words about offsets into memory are said of packets too; where that is all that is said, the
+    register's last state in the trace tells what it points to."""
+    if rule.id not in _OF_PACKETS_TOO or not log.messages:
+        return rule
+    register = log.messages[0].partition(" ")[0]
+    states = re.findall(rf"\b{re.escape(register)}(?:_\w+)?=(\w+)", log.text[-_NEAR:])
+    packet = bool(states) and states[-1].startswith("pkt")
+    return next(one for one in RULES if one.id == "packet-outside") if packet else rule
+
+
+def _fill(headline: str, fields: dict[str, str]) -> str:
+    """``{name}`` replaced; of ``{func}`` and ``{func2}`` (two wordings of one rule) the one that is there."""
+    text = re.sub(r"\{(\w+)\}", lambda name: fields.get(name[1]) or fields.get(name[1] + "2", "this"), headline)
+    return (
+        text.replace("1 bytes at", "1 byte at").replace("are accessed", "is accessed")
+        if fields.get("size") == "1"
+        else text
+    )
+
+
+def _without_rule(log: VerifierLog, messages: tuple[str, ...]) -> Rejection:
+    words = "; ".join(messages) or (log.diagnosis.headline if log.diagnosis else "")
+    if words:
+        cls, headline = CLASSES["unknown"], f"not a message that is known here: {words}"
+    elif log.text.strip():
+        cls, headline = CLASSES["no-verdict"], "the log was cut off before the verdict"
+    else:
+        cls, headline = CLASSES["no-verdict"], "there is no log: the kernel refused without a word"
+    return Rejection(cls.id, cls.kind, headline, words, advice=cls.advice)

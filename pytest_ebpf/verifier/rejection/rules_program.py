@@ -1,0 +1,254 @@
+"""Rules about the shape of a program, its limits, and the system it is loaded into.
+
+Wordings: verifier.c of Linux 5.10 to 7.1, and real logs up to 7.3.
+"""
+
+from __future__ import annotations
+
+from pytest_ebpf.verifier.rejection.rule import Rule
+
+__all__ = ["PROGRAM_RULES"]
+
+PROGRAM_RULES: tuple[Rule, ...] = (
+    # -- loops and limits
+    Rule(
+        "infinite-loop",
+        "loop",
+        r"infinite loop detected at insn (?P<at>\d+)",
+        "the loop at instruction {at} comes round again with nothing changed",
+    ),
+    Rule(
+        "back-edge",
+        "loop",
+        r"back-edge from insn (?P<at>\d+) to (?P<to>\d+)",
+        "instruction {at} goes back to {to}: a loop or a recursion that is not allowed",
+        wordings="of recursion up to 6.1, of loops in unprivileged programs",
+    ),
+    Rule(
+        "recursion",
+        "loop",
+        r"recursive call from (?P<caller>\S*) to (?P<callee>\S*)",
+        "{caller} calls {callee} again: recursion",
+        wordings="7.2; before, back-edge (5.10) or call stack (6.12)",
+    ),
+    Rule(
+        "call-depth",
+        "loop",
+        r"the call stack of (?P<frames>\d+) frames is too deep",
+        "calls are nested {frames} deep, 8 are allowed (or a function calls itself)",
+        kind="limit",
+    ),
+    Rule(
+        "stack-chain",
+        "stack-limit",
+        r"combined stack size of (?P<calls>\d+) calls is (?P<size>\d+)",
+        "{calls} nested calls use {size} bytes of stack together, 512 are allowed",
+    ),
+    Rule(
+        "stack-frame",
+        "stack-limit",
+        r"stack size of subprog (?P<prog>\d+) is (?P<size>\d+)|stack size (?P<size2>\d+)\(extra"
+        r"|stack depth \d+ exceeds",
+        "one function uses more stack than is allowed",
+    ),
+    Rule(
+        "stack-tail-call",
+        "stack-limit",
+        r"tail_calls are not allowed when call stack of previous frames is (?P<size>\d+) bytes",
+        "a tail call below functions that use {size} bytes of stack, 256 are allowed",
+    ),
+    Rule(
+        "too-many-insns",
+        "too-complex",
+        r"BPF program is too large\. Processed (?P<insns>\d+) insn",
+        "the verifier walked {insns} instructions and gave up",
+    ),
+    Rule(
+        "too-many-jumps",
+        "too-complex",
+        r"The sequence of (?P<jumps>\d+) jumps is too complex",
+        "more than {jumps} branches wait to be walked",
+        wordings="EFAULT",
+    ),
+    Rule(
+        "too-many-parts",
+        "too-complex",
+        r"too many (?:subprograms|states|iterations)|liveness analysis exceeded|program too large"
+        r"|insn \d+ cannot be patched due to 16-bit|The total number of maps per program|.* exceeds complexity",
+        "the program has more parts than the verifier takes",
+    ),
+    # -- instructions
+    Rule(
+        "unreachable",
+        "bad-code",
+        r"unreachable insn (?P<at>\d+)",
+        "instruction {at} can never be reached",
+    ),
+    Rule(
+        "jump-out",
+        "bad-code",
+        r"jump out of range from insn (?P<at>\d+) to (?P<to>-?\d+)|jump into the middle of ldimm64|invalid insn idx"
+        r"|indirect jump out of range|.*jump table",
+        "a jump leads out of its function, or into the middle of an instruction",
+    ),
+    Rule(
+        "no-exit",
+        "bad-code",
+        r"last insn is not an exit or jmp|subprog doesn't end|fall through|no program starts",
+        "the code runs past its end: the last instruction is neither an exit nor a jump",
+        advice="In C this is a missing return, or undefined behaviour that the compiler cut the code off at.",
+    ),
+    Rule(
+        "bad-call",
+        "bad-code",
+        r"call to invalid destination|verifier bug\. No program starts|Invalid destination",
+        "a call of a function that is not there",
+    ),
+    Rule(
+        "trap",
+        "bad-code",
+        r"unexpected __bpf_trap\(\)",
+        "the compiler put a trap here: an uninitialised variable, or other undefined behaviour",
+        wordings="6.17, with clang 21",
+    ),
+    Rule(
+        "opcode",
+        "bad-code",
+        r"(?:unknown opcode (?P<code>\w+)|unknown insn class|BPF_ATOMIC uses invalid atomic opcode"
+        r"|invalid BPF_(?:ALU|JMP|JMP/JMP32) opcode|unrecognized bpf_ld_imm64 insn|invalid BPF_LD mode)",
+        "an instruction that this kernel does not know",
+        kind="feature-missing",
+    ),
+    Rule(
+        "reserved-fields",
+        "bad-code",
+        r"(?P<code>BPF_(?!CALL)\S+) uses (?:reserved fields|unsupported \S+)|BPF_LD_\[ABS\|IND\] uses reserved",
+        "a field of a {code} instruction is set that means nothing to this kernel",
+        kind="feature-missing",
+        wordings="how an older kernel refuses newer instructions: atomics, sign extension, gotol, load-acquire",
+    ),
+    Rule(
+        "operand",
+        "bad-code",
+        r"div by zero|invalid shift|invalid atomic operand|invalid BPF_LD_IMM insn|invalid bpf_ld_imm64"
+        r"|invalid may_goto|BPF_MOV with 0x|addr_space_cast insn can only be used with",
+        "an instruction with an operand that is never valid",
+    ),
+    Rule("write-r10", "bad-code", r"frame pointer is read only", "R10, the frame pointer, is written to"),
+    Rule(
+        "ld-abs",
+        "bad-code",
+        r"BPF_LD_\[ABS\|IND\] instructions not allowed|at the time of BPF_LD_ABS\|IND|cannot use BPF_LD_\[ABS"
+        r"|(?:LD_ABS|tail_call) is (?:not|only) allowed in",
+        "this instruction or tail call is not allowed in this type of program or function",
+    ),
+    Rule(
+        "arena",
+        "bad-code",
+        r"addr_space_cast insn can only (?:convert|be used in)|sign extending loads from arena|Only one arena"
+        r"|arena's user address|.*arena.* not (?:supported|allowed)",
+        "the arena is not used as this kernel takes it",
+    ),
+    # -- maps and the program's type
+    Rule(
+        "map-program",
+        "map-use",
+        r"Sleepable programs can only use|.* programs can only use (?:array|preallocated)|.*preallocated hash map"
+        r"|offload device mismatch|bpf_struct_ops map cannot be used|only one cgroup storage|map type \d+ is not"
+        r"|.*excl_prog_hash",
+        "this type of program cannot use a map of this type",
+    ),
+    Rule(
+        "map-descriptor",
+        "map-use",
+        r"fd \d+ is not pointing to valid bpf_map|fd_idx without fd_array|(?:invalid )?fd_array",
+        "the program refers to a map that the loader did not give",
+        kind="environment",
+    ),
+    # -- attach targets
+    Rule(
+        "attach-missing",
+        "attach-target",
+        r"The address of function (?P<func>\S+) cannot be found|attach_btf_id \d+ .*|Subprog \S+ doesn't exist"
+        r"|struct_ops module \S+ is not found|attach to (?:invalid|unsupported) member|Tracing programs? must provide"
+        r"|Target program|.* is not a supported struct|ldimm64 failed to find the address|.* is not a typedef",
+        "what the program is to be attached to is not in this kernel",
+    ),
+    Rule(
+        "attach-refused",
+        "attach-target",
+        r".* is not modifiable|can't modify return codes|.*Cannot (?:replace|extend|nest|recursively|attach)"
+        r"|.*(?:programs )?cannot (?:attach|replace) |Can attach to only|Only FENTRY/FEXIT|FENTRY/FEXIT program can"
+        r"|Extension program|Attaching .* is rejected|Attach to function|.*BPF_LSM_CGROUP that attach|.* not traceable"
+        r"|func '.* (?:doesn't have \d+-th argument|arg\d+ .* has type .*|size \d+ must be \d+)|.*is not multiple of 8"
+        r"|ret type \S+ not allowed for fmod_ret|invalid btf_id for context argument",
+        "the target exists, but this program cannot be attached to it",
+    ),
+    Rule(
+        "sleepable-target",
+        "sleepable",
+        r"Only .* can be sleepable|Syscall programs can only be sleepable|\S+ is not sleepable|.*cannot be sleepable",
+        "this program, or what it attaches to, cannot be sleepable",
+    ),
+    # -- type information
+    Rule(
+        "callbacks-unseen",
+        "btf",
+        r"number of funcs in func_info doesn't match number of subprogs",
+        "the kernel counts other functions than the object: it does not know callbacks (5.13), or BTF is damaged",
+        kind="feature-missing",
+    ),
+    Rule(
+        "func-info",
+        "btf",
+        r"(?!invalid exception)(?:invalid|nonzero|same or smaller|missing|func_info|Invalid|btf).*(?:func[_ ]info"
+        r"|line_info|core_relo)"
+        r"|.*func_info BTF section doesn't match|missing btf func_info|Invalid (?:core_relo|line_info)"
+        r"|(?!in-kernel).*BTF .*(?:malformed|invalid)|BTF of func|invalid type id \d+ in func info"
+        r"|Invalid insn code at line_info",
+        "the records that tie the code to its source and types are damaged",
+    ),
+    Rule(
+        "kernel-btf",
+        "btf",
+        r"kernel is missing BTF|in-kernel BTF is malformed|btf_vmlinux is malformed|Please fix kernel include"
+        r"|kern ctx type id"
+        r"|calling kernel functions? (?:is|are) not supported without"
+        r"|invalid module BTF object|ldimm64 (?:insn specifies|unable)|pseudo btf_id|Invalid type of function"
+        r"|Global functions need valid BTF|.*program without BTF|.*requires BTF|unable to resolve the size of type",
+        "this needs type information (BTF) that the kernel or the program does not have",
+    ),
+    Rule(
+        "core-words",
+        "core-reloc",
+        r".*<invalid CO-RE relocation>|relo #\d+: |target candidate search failed"
+        r"|.*failed to resolve CO-RE relocation|.*<invalid BPF map reference>"
+        r"|.*<invalid kfunc call>",
+        "code is reached that needs a type, map or function this kernel does not have",
+        second=True,
+        wordings="what libbpf writes into the log",
+    ),
+    # -- JIT
+    Rule(
+        "jit",
+        "jit",
+        r"JIT (?:doesn't|does not|is required)|.*non-JITed programs|.*not supported by (?:the )?jit|.*interpreter"
+        r"|mixing of tail_calls and bpf-to-bpf|adding tail call poke|tracking tail call|Private stack",
+        "the JIT of this kernel cannot do this, or is off",
+    ),
+    # -- the verifier itself
+    Rule(
+        "verifier-bug",
+        "verifier-bug",
+        r"(?i:verifier (?:internal error|bug)(?!: unrecognized arg|\. No program))|REG INVARIANTS VIOLATION"
+        r"|BUG (?!: in callback)|.*internal bug|bpf verifier (?:is|narrow)|bug: |kernel subsystem misconfigured func",
+        "the verifier found a bug in itself",
+    ),
+    Rule(
+        "misconfigured",
+        "map-use",
+        r"kernel subsystem misconfigured verifier",
+        "the arguments of the helper do not go together",
+        advice="bpf_tail_call() takes a prog array; this is how kernels up to 6.12 refuse another map there.",
+    ),
+)

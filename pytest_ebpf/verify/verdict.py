@@ -1,0 +1,358 @@
+"""What a kernel says about every program of an object: verdict, reason and cost, without keeping anything loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from pytest_ebpf.agent.ops import Failed, MapCreate, NotRun, ProgLoad, ProgLoaded, ProgRejected, Result, Try
+from pytest_ebpf.errors import (
+    EbpfError,
+    GuestLost,
+    KernelCallError,
+    ObjectError,
+    PlanError,
+    ProgramRejected,
+    errno_name,
+)
+from pytest_ebpf.live.hints.lookup import hint_for
+from pytest_ebpf.live.rejects import rejection
+from pytest_ebpf.live.reload import TRACE_ROOM
+from pytest_ebpf.live.session import Session, Target
+from pytest_ebpf.obj.sections import attach_type_name, prog_type_name
+from pytest_ebpf.verifier.compare.cost import LineCost, line_costs
+from pytest_ebpf.verifier.log.log import SourceLine, VerifierStats
+from pytest_ebpf.verify.ext_types import stand_ins
+
+if TYPE_CHECKING:
+    from pytest_ebpf.live.load_cache import LoadCache
+    from pytest_ebpf.live.program import Program
+    from pytest_ebpf.obj.object import LineInfo, ObjectFile, ProgramDef
+    from pytest_ebpf.plan.load_plan import LoadOptions, Plan
+    from pytest_ebpf.plan.planned import PlannedProgram
+    from pytest_ebpf.verifier.compare.veristat_csv import Value
+
+__all__ = ["ProgramVerdict", "Wanted", "verdict_of", "verdict_of_rejection", "verify_object"]
+
+_STATS, _TRACE = 4, 2
+# perf event array, cgroup storages, storages of sockets, inodes, tasks, cgroups, struct_ops: sized by the kernel or us
+_SIZED_BY_KERNEL = frozenset({4, 19, 21, 24, 28, 29, 32, 26})
+_STACK_TRACE, _DEEPEST_STACK = 7, 127 * 8
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramVerdict:
+    """One program on one kernel.
+
+    ``verdict``: "accepted", "rejected" by the kernel, or "error": it never got there (``message`` says why).
+    ``errno``: its name, "" when accepted or unknown. ``class_id``, ``kind``: of the rejection (see
+    ``pytest_ebpf.verifier.rejection.classes``); for an error ``kind`` alone, where it is known. ``size``, ``jited``:
+    the program in instructions of 8 bytes as it was handed over, and its machine code in bytes. ``config``: values
+    of globals it was loaded with. ``lines``: cost per source line where it was asked for.
+    """
+
+    object: str
+    program: str
+    section: str
+    kernel: str
+    verdict: str
+    release: str = ""
+    errno: str = ""
+    class_id: str = ""
+    kind: str = ""
+    message: str = ""
+    source_line: SourceLine | None = None
+    stats: VerifierStats = field(default_factory=VerifierStats)
+    type: str = ""
+    attach_type: str = ""
+    size: int = 0
+    jited: int = 0
+    config: tuple[tuple[str, Any], ...] = ()
+    log: str = field(default="", repr=False)
+    lines: tuple[LineCost, ...] = field(default=(), repr=False)
+    line_info: tuple[LineInfo, ...] = field(default=(), repr=False)
+
+    @property
+    def accepted(self) -> bool:
+        return self.verdict == "accepted"
+
+    @property
+    def insns(self) -> int | None:
+        """Instructions the verifier walked."""
+        return self.stats.insns
+
+    @property
+    def label(self) -> str:
+        """The program with the values of globals it was loaded with: ``prog [limit=4]``."""
+        return f"{self.program} [{self.settings}]" if self.config else self.program
+
+    @property
+    def settings(self) -> str:
+        """The values of globals: ``limit=4 strict=True``."""
+        return " ".join(f"{name}={value}" for name, value in self.config)
+
+    def row(self) -> Mapping[str, Value]:
+        """As a row of ``verifier.veristat_csv``: figures that are not known are missing."""
+        stats = self.stats
+        known = {
+            "duration": stats.time_us,
+            "total_insns": stats.insns,
+            "total_states": stats.states,
+            "peak_states": stats.peak_states,
+            "max_states_per_insn": stats.max_states_per_insn,
+            "max_mark_read_len": stats.mark_read,
+            "stack_depth": sum(stats.stack) if stats.stack else None,
+            "prog_size": self.size or None,
+            "prog_size_jited": self.jited or None,
+        }
+        return {
+            "file_name": self.object.rpartition("/")[2],
+            "prog_name": self.program,
+            "verdict": {"accepted": "success", "rejected": "failure"}.get(self.verdict, "error"),
+            "prog_type": self.type,
+            "attach_type": self.attach_type,
+            "kernel": self.kernel,
+            "section": self.section,
+            "errno": self.errno,
+            "class": self.class_id,
+            "kind": self.kind,
+            "config": self.settings,
+            "message": self.message,
+            "source": str(self.source_line or ""),
+            **{name: value for name, value in known.items() if value is not None},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How to load: values of ``globals``, and whether to count what each source line costs (``lines``: by a trace)."""
+
+    globals: Mapping[str, Any] = field(default_factory=dict)
+    lines: bool = False
+
+
+def verify_object(
+    obj: ObjectFile, target: Target, *, kernel: str, cache: LoadCache, wanted: Wanted | None = None
+) -> tuple[ProgramVerdict, ...]:
+    """Load every program of ``obj``, those that are switched off too, and let go of them again. ``kernel`` is what the
+    verdicts call the kernel.
+
+    What cannot be planned or needs what this kernel lacks is a verdict "error". ``GuestLost`` is the one exception;
+    values of globals that do not fit the object are an ``ObjectError``, too.
+    """
+    wanted = wanted or Wanted()
+    blank = _Blank(obj.name, kernel, target.described.release, config=tuple(wanted.globals.items()))
+    session = Session(target, name=f"verify {obj.name}")
+    try:
+        plan = _planned(obj, session, cache=cache, wanted=wanted)
+        results = session.run(plan.ops)
+        return _verdicts(plan, results, blank=blank, target=target, wanted=wanted)
+    except (GuestLost, ObjectError):
+        raise
+    except EbpfError as error:
+        return tuple(blank.error(program, error) for program in obj.programs)
+    finally:
+        _close(session)
+
+
+def verdict_of(program: Program) -> ProgramVerdict:
+    """The verdict on a program that is loaded, without the name of the kernel."""
+    blank = _Blank(program.object_name, "", program.release, config=())
+    figures = program.figures
+    return blank.verdict(
+        program.definition,
+        "accepted",
+        stats=program.stats,
+        size=program.loaded_insns,
+        jited=figures.get("jited", 0),
+        line_info=tuple(program.line_info),
+    )
+
+
+def verdict_of_rejection(error: ProgramRejected, *, name: str) -> ProgramVerdict:
+    """The verdict on a program of the object file ``name`` that a load was refused for."""
+    class_id, kind = _classified(error)
+    return ProgramVerdict(
+        object=name,
+        program=error.program,
+        section="",
+        kernel="",
+        verdict="rejected",
+        errno=error.errno_name,
+        class_id=class_id,
+        kind=kind,
+        message=_reason(error),
+        source_line=error.source_line,
+        stats=error.log.stats,
+        log=error.log.text,
+    )
+
+
+def _close(session: Session) -> None:
+    with suppress(GuestLost):  # which was told already; nothing is left to close
+        session.close()
+
+
+def _planned(obj: ObjectFile, session: Session, *, cache: LoadCache, wanted: Wanted) -> Plan:
+    from pytest_ebpf.live.facts_cache import facts_for
+
+    facts = facts_for(session, obj, knowledge=cache.knowledge, btf=None)
+    plan = cache.plan(obj, facts, options=_options(obj, wanted))
+    if not wanted.lines:
+        return plan
+    return replace(plan, ops=tuple(_traced(op) for op in plan.ops))
+
+
+def _traced(op: Any) -> Any:
+    if isinstance(op, Try) and isinstance(op.op, ProgLoad):
+        return Try(replace(op.op, log_limit=TRACE_ROOM))
+    return op
+
+
+def _options(obj: ObjectFile, wanted: Wanted) -> LoadOptions:
+    """Everything is loaded, nothing is pinned, and what the object's user space would size gets the least. Programs
+    that extend others are loaded by themselves."""
+    from pytest_ebpf.plan.load_plan import LoadOptions
+
+    maps: dict[str, Any] = {}
+    for definition in obj.maps:
+        fields: dict[str, Any] = {"pin": ""} if definition.pinning else {}
+        if not definition.max_entries and definition.type not in _SIZED_BY_KERNEL:
+            fields["max_entries"] = 1
+        if not definition.value_size and definition.type == _STACK_TRACE:
+            fields["value_size"] = _DEEPEST_STACK
+        if fields:
+            maps[definition.name] = fields
+    names = tuple(dict.fromkeys(program.name for program in obj.programs))
+    level = _STATS | (_TRACE if wanted.lines else 0)
+    return LoadOptions(globals=dict(wanted.globals), maps=maps, only=names, log_level=level, programs=stand_ins(obj))
+
+
+@dataclass(frozen=True, slots=True)
+class _Blank:
+    """What the verdicts of one object on one kernel have in common."""
+
+    object: str
+    kernel: str
+    release: str
+    config: tuple[tuple[str, Any], ...]
+
+    def verdict(self, program: ProgramDef, verdict: str, **known: Any) -> ProgramVerdict:
+        spec = program.spec
+        return ProgramVerdict(
+            object=self.object,
+            program=program.name,
+            section=program.section,
+            kernel=self.kernel,
+            release=self.release,
+            verdict=verdict,
+            config=self.config,
+            type=prog_type_name(spec.prog_type).lower() if spec else "",
+            attach_type=attach_type_name(spec.attach_type).lower() if spec and spec.attach_type else "",
+            **known,
+        )
+
+    def error(self, program: ProgramDef, error: EbpfError, *, size: int = 0) -> ProgramVerdict:
+        number = getattr(error, "errno", 0)
+        kind = "feature-missing" if isinstance(error, PlanError) and error.feature else ""
+        name = errno_name(number) if number else ""
+        return self.verdict(program, "error", message=error.message, kind=kind, errno=name, size=size)
+
+
+def _verdicts(
+    plan: Plan, results: Sequence[Result], *, blank: _Blank, target: Target, wanted: Wanted
+) -> tuple[ProgramVerdict, ...]:
+    stopped = _stopped(plan, results, target=target)
+    found = {id(problem.definition): blank.error(problem.definition, problem.error) for problem in plan.problems}
+    for planned in plan.programs:
+        result = results[planned.op]
+        found[id(planned.definition)] = _verdict(
+            plan, planned, result=result, blank=blank, target=target, stopped=stopped
+        )
+    order = {program.name: number for number, program in enumerate(plan.obj.programs)}
+    return tuple(sorted(found.values(), key=lambda verdict: order.get(verdict.program, len(order))))
+
+
+def _verdict(
+    plan: Plan, planned: PlannedProgram, *, result: Result, blank: _Blank, target: Target, stopped: EbpfError | None
+) -> ProgramVerdict:
+    op = plan.ops[planned.op]
+    assert isinstance(op, Try)
+    assert isinstance(op.op, ProgLoad)
+    size = len(op.op.insns) // 8
+    match result:
+        case ProgLoaded():
+            return _accepted(planned, result, blank=blank, size=size)
+        case ProgRejected():
+            return _rejected(planned, result, blank=blank, op=op.op, target=target)
+        case Failed():
+            error = KernelCallError(f"{result.op}: {result.text}", op=result.op, errno=result.errno)
+            return blank.error(planned.definition, error, size=size)
+        case _:
+            return blank.error(planned.definition, stopped or PlanError("an earlier operation failed"), size=size)
+
+
+def _accepted(planned: PlannedProgram, result: ProgLoaded, *, blank: _Blank, size: int) -> ProgramVerdict:
+    from pytest_ebpf.verifier.log.log import parse_log
+
+    text = result.log.decode(errors="replace")
+    stats = parse_log(text, log_level=result.log_level).stats
+    if stats.insns is None and result.verified_insns:
+        stats = replace(stats, insns=result.verified_insns)
+    lines = _lines(text, planned.line_info, level=result.log_level)
+    known = {"stats": stats, "size": size, "jited": result.jited_len, "log": text, "lines": lines}
+    return blank.verdict(planned.definition, "accepted", line_info=planned.line_info, **known)
+
+
+def _rejected(
+    planned: PlannedProgram, result: ProgRejected, *, blank: _Blank, op: ProgLoad, target: Target
+) -> ProgramVerdict:
+    error = rejection(result, program=planned.name, lines=planned.line_info, notes=dict(planned.notes))
+    class_id, kind = _classified(error)
+    hint = error.hint or hint_for(op, result.errno, target=target, log=error.log.text)
+    return blank.verdict(
+        planned.definition,
+        "rejected",
+        errno=error.errno_name,
+        class_id=class_id,
+        kind=kind,
+        message=_reason(error) + (f"\n{hint}" if hint and not error.log.text else ""),
+        source_line=error.source_line,
+        stats=error.log.stats,
+        size=len(op.insns) // 8,
+        log=error.log.text,
+        line_info=planned.line_info,
+        lines=_lines(error.log.text, planned.line_info, level=result.log_level),
+    )
+
+
+def _lines(text: str, line_info: Sequence[LineInfo], *, level: int) -> tuple[LineCost, ...]:
+    return line_costs(text, line_info) if level & _TRACE else ()
+
+
+def _reason(error: ProgramRejected) -> str:
+    """Its message without the program, the place and the errno, which have fields of their own."""
+    text = error.message.removeprefix(f"{error.program}: ").removesuffix(f" ({error.errno_name})")
+    return text.removesuffix(f", at {error.source_line}")
+
+
+def _classified(error: ProgramRejected) -> tuple[str, str]:
+    from pytest_ebpf.verifier.rejection.classify import classify
+
+    found = classify(error.log)
+    return (found.class_id, found.kind) if found is not None else ("", "")
+
+
+def _stopped(plan: Plan, results: Sequence[Result], *, target: Target) -> EbpfError | None:
+    """The operation that stopped the batch: as a rule a map that the kernel refused."""
+    if not any(isinstance(result, NotRun) for result in results):
+        return None
+    for op, result in zip(plan.ops, results, strict=True):
+        if isinstance(result, Failed) and not isinstance(op, Try):
+            what = f"map {op.name!r} was refused" if isinstance(op, MapCreate) else f"{result.op} failed"
+            hint = hint_for(op, result.errno, target=target)
+            why = errno_name(result.errno) if result.errno else result.text
+            return KernelCallError(f"{what}: {why}", op=result.op, errno=result.errno, hint=hint)
+    return PlanError("the batch stopped, and no operation says why")

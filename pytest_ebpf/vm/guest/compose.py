@@ -1,0 +1,119 @@
+"""Machines as virtme-ng composes them, kept: the QEMU command and the initramfs of a kernel."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pytest_ebpf.errors import BootFailed
+from pytest_ebpf.vm.guest.command import Recipe, composed_command, virtme_argv
+from pytest_ebpf.vm.guest.config import Image
+from pytest_ebpf.vm.guest.tools import Tools
+from pytest_ebpf.vm.images.expiry import drop_stale, mark_used
+
+__all__ = ["Composition", "compose"]
+
+_TIMEOUT = 120.0
+_SBIN = "/usr/sbin:/sbin"
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """A QEMU command without what belongs to one boot. Its initramfs lies in ``path``."""
+
+    path: Path
+    argv: tuple[str, ...]
+
+
+def compose(image: Image, *, tools: Tools, cache: Path) -> Composition:
+    """The machine for ``image``, from the cache when kernel, modules and programs are those of the last time.
+
+    BootFailed with virtme-run's own words when it cannot.
+    """
+    recipe = Recipe(
+        virtme_run=tools.virtme_run,
+        qemu=tools.qemu,
+        busybox=tools.busybox,
+        kernel=Path("root/vmlinux"),
+        modules=image.modules_root is not None,
+        initramfs=Path("initramfs"),
+    )
+    home = cache / "machines" / _key(image, recipe)
+    if (home / "command.json").exists():
+        mark_used(home)
+    else:
+        home.parent.mkdir(parents=True, exist_ok=True)
+        _build(image, recipe, home=home)
+        drop_stale(home.parent)
+    return Composition(home, tuple(json.loads((home / "command.json").read_text())))
+
+
+def _key(image: Image, recipe: Recipe) -> str:
+    """Everything that the outcome depends on; files by size and date."""
+    import importlib.metadata
+
+    files = [image.vmlinux, Path(recipe.qemu), Path(recipe.busybox)]
+    if image.modules_root is not None:
+        files.append(image.modules_root / "lib/modules" / image.release / "modules.dep")
+    version = importlib.metadata.version("virtme-ng")
+    facts = [version, virtme_argv(recipe), image.release, [_stamp(file) for file in files]]
+    return f"{image.release}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}"
+
+
+def _stamp(file: Path) -> tuple[str, int, int]:
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise BootFailed(f"cannot boot without {file}: {error.strerror}") from error
+    return str(file), status.st_size, status.st_mtime_ns
+
+
+def _build(image: Image, recipe: Recipe, *, home: Path) -> None:
+    """Compose in a scratch directory, then move it into place: another process may be doing the same."""
+    with tempfile.TemporaryDirectory(dir=home.parent, prefix="new-") as name:
+        scratch = Path(name) / "machine"
+        _lay_out(image, scratch / "root")
+        here = replace(recipe, kernel=scratch / recipe.kernel, initramfs=scratch / recipe.initramfs)
+        argv = composed_command(_run(virtme_argv(here), scratch=Path(name)), qemu=recipe.qemu)
+        argv = [word.replace(str(scratch), str(home)) for word in argv]
+        argv += ["-initrd", str(home / recipe.initramfs)]
+        (scratch / "command.json").write_text(json.dumps(argv))
+        try:
+            scratch.rename(home)
+        except OSError:
+            if not (home / "command.json").exists():
+                raise
+
+
+def _lay_out(image: Image, root: Path) -> None:
+    """virtme-run looks for modules in ``lib/modules`` of a directory above the kernel: make that true by links."""
+    root.mkdir(parents=True)
+    (root / "vmlinux").symlink_to(image.vmlinux.absolute())
+    if image.modules_root is not None:
+        (root / "lib").symlink_to((image.modules_root / "lib").absolute())
+
+
+def _run(argv: list[str], *, scratch: Path) -> str:
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), _SBIN))
+    environment = os.environ | {"PATH": path, "TMPDIR": str(scratch)}
+    try:
+        result = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_TIMEOUT,
+            env=environment,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BootFailed(f"virtme-run did not run: {error}") from error
+    if result.returncode != 0:
+        last = (result.stderr.strip().splitlines() or [f"exit status {result.returncode}"])[-1]
+        raise BootFailed(f"virtme-run could not compose a machine: {last}", hint=f"it was: {' '.join(argv)}")
+    return result.stdout

@@ -1,0 +1,57 @@
+"""How a guest is to be booted, as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from pytest_ebpf.vm.images.cache import default_cache
+
+__all__ = ["AccelMode", "BootConfig", "Image", "Progress", "silent"]
+
+AccelMode = Literal["auto", "kvm", "tcg"]
+Progress = Callable[[str], None]
+
+
+class Image(Protocol):
+    """What a guest is booted from; ``vm.images.KernelImage`` is one, and its docstring says what the fields hold."""
+
+    @property
+    def spec(self) -> str: ...
+
+    @property
+    def release(self) -> str: ...
+
+    @property
+    def vmlinux(self) -> Path: ...
+
+    @property
+    def modules_root(self) -> Path | None: ...
+
+
+def silent(text: str) -> None:
+    """The progress report of a caller that wants none."""
+
+
+@dataclass(frozen=True, slots=True)
+class BootConfig:
+    """The user's choices; the defaults suit emulation and KVM alike.
+
+    ``cpus`` 0 means one under emulation, where it is the messages between processors that cost, and two under KVM.
+    ``memory`` is in QEMU's notation. ``boot_timeout`` is in seconds on real hardware; emulation gets
+    ``Accel.factor`` times as many. ``keep`` names directories that stay visible, read-only and at their own path,
+    where the guest has a file system of its own (``/tmp``, ``/var/tmp``, ``/run``); the current one always does.
+    """
+
+    accel: AccelMode = "auto"
+    require_kvm: bool = False
+    cpus: int = 0
+    memory: str = "1G"
+    boot_timeout: float = 20.0
+    cache: Path = field(default_factory=default_cache)
+    kernel_args: tuple[str, ...] = ()
+    qemu_args: tuple[str, ...] = ()
+    keep: tuple[Path, ...] = ()
+    on_progress: Progress = silent

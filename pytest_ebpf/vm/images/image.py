@@ -1,0 +1,143 @@
+"""Kernel images: the front door. A spec becomes a KernelImage, from the cache, the archive, or a path.
+
+``resolve`` never touches the network; ``fetch`` (in acquire.py) does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_ebpf.errors import ImageError
+from pytest_ebpf.vm.images.cache import Entry, Store, default_cache, use_lock
+from pytest_ebpf.vm.images.spec import HostSpec, PathSpec, SeriesSpec, parse_spec, version_matches
+
+__all__ = ["DEFAULT_CONFIG", "ImageConfig", "KernelImage", "cached_entry", "image_of", "in_use", "resolve"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """Where images come from and go to.
+
+    ``mirror``: address of an archive (may be two, the second for security); empty: environment, then apt.
+    ``cache``: a directory; None: environment, then the user's cache. ``keyring``: vouches for the archive in place of
+    Debian's keyrings; None: environment. ``max_age``: seconds before an index is asked for again. ``pauses``: seconds
+    before each retry.
+    """
+
+    mirror: str = ""
+    cache: Path | None = None
+    keyring: Path | None = None
+    max_age: float = 3600.0
+    pauses: tuple[float, ...] = (0.5, 2.0, 5.0)
+
+    @property
+    def store(self) -> Store:
+        return Store(default_cache() if self.cache is None else self.cache)
+
+
+DEFAULT_CONFIG = ImageConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class KernelImage:
+    """A kernel that can be booted.
+
+    ``vmlinux``: uncompressed, enters QEMU through PVH. ``bzimage``: as packaged; None if there is only a vmlinux.
+    ``modules_root``: has lib/modules/``release`` with depmod's files; None if the kernel has no modules.
+    ``btf``: raw .BTF; None if built without. ``kconfig``: its configuration, if known. ``digest``: its identity.
+    ``version``: the package's version; empty for a kernel of the user's own. ``origin``: words for people.
+    """
+
+    spec: str
+    series: str
+    release: str
+    version: str
+    vmlinux: Path
+    bzimage: Path | None
+    modules_root: Path | None
+    btf: Path | None
+    kconfig: Path | None
+    digest: str
+    origin: str
+
+    @property
+    def modules(self) -> Path | None:
+        """The directory lib/modules/<release> itself."""
+        return None if self.modules_root is None else self.modules_root / "lib/modules" / self.release
+
+
+def resolve(spec: str, *, config: ImageConfig = DEFAULT_CONFIG) -> KernelImage:
+    """The image that ``spec`` stands for, from the cache or a path; no network.
+
+    ImageError for an unknown spec, for ``host`` (which has no image), and for a kernel that is not in the cache.
+    """
+    parsed = parse_spec(spec)
+    if isinstance(parsed, HostSpec):
+        raise ImageError("host is the running kernel: it has no image")
+    if isinstance(parsed, PathSpec):
+        from pytest_ebpf.vm.images.local import local_image
+
+        return local_image(parsed, store=config.store)
+    entry = cached_entry(parsed, store=config.store)
+    if entry is None:
+        raise ImageError(f"kernel {spec} is not in the cache", hint=f"run: pytest-ebpf kernels fetch {spec}")
+    return image_of(entry, spec=spec)
+
+
+@contextmanager
+def in_use(image: KernelImage, *, config: ImageConfig = DEFAULT_CONFIG) -> Iterator[None]:
+    """Keep ``pytest-ebpf kernels prune`` of another process away from an image, as long as a guest runs on it."""
+    with config.store.share(use_lock(image.digest)):
+        if not image.vmlinux.is_file():
+            raise ImageError(f"kernel {image.spec}: {image.vmlinux} is gone", hint="it was pruned: fetch it again")
+        yield
+
+
+def cached_entry(spec: SeriesSpec, *, store: Store) -> Entry | None:
+    """What the spec's lock file names, else the newest image in the cache that fits."""
+    locked = store.resolved(spec.text)
+    if locked is not None and (entry := _locked_entry(locked, spec=spec, store=store)) is not None:
+        return entry
+    from debian.debian_support import Version
+
+    fitting = (one for one in store.entries() if _fits(one, spec=spec))
+    return max(fitting, key=lambda one: Version(one.version), default=None)
+
+
+def _locked_entry(locked: Mapping[str, object], *, spec: SeriesSpec, store: Store) -> Entry | None:
+    """An alias moves with the catalogue: its lock counts only while it is of the same series."""
+    name = locked.get("image")
+    entry = store.entry(store.images / name) if isinstance(name, str) and "/" not in name else None
+    return entry if entry is not None and entry.series == spec.series.name else None
+
+
+def _fits(entry: Entry, *, spec: SeriesSpec) -> bool:
+    if entry.series != spec.series.name:
+        return False
+    wanted = spec.release
+    return not wanted or any(version_matches(had, prefix=wanted) for had in (entry.version, entry.release))
+
+
+def image_of(entry: Entry, *, spec: str) -> KernelImage:
+    """The image in a cache entry."""
+    path = entry.path
+    return KernelImage(
+        spec=spec,
+        series=entry.series,
+        release=entry.release,
+        version=entry.version,
+        vmlinux=path / "vmlinux",
+        bzimage=path / "bzImage",
+        modules_root=path,
+        btf=_if_file(path / "vmlinux.btf"),
+        kconfig=_if_file(path / "config"),
+        digest=entry.digest,
+        origin=f"Debian {entry.version} from {entry.suite} (verified by {entry.verified})",
+    )
+
+
+def _if_file(path: Path) -> Path | None:
+    return path if path.is_file() else None
