@@ -22,7 +22,7 @@ from measure import Target, render_targets
 
 from pytest_ebpf.agent.ops import MapUpdate, RingDrain
 from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
-from pytest_ebpf.live.bpf_object import Loaded
+from pytest_ebpf.live.bpf_object import BpfObject
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.live.session import Session
 
@@ -43,7 +43,7 @@ def _best(work: Callable[[], object]) -> float:
     return best
 
 
-def _runs(loaded: Loaded, peer: float) -> list[Target]:
+def _runs(loaded: BpfObject, peer: float) -> list[Target]:
     program = loaded["pass"]
     packets = [_PACKET] * _RUNS
     one = _best(lambda: [program.run(_PACKET) for _ in range(_RUNS)]) / _RUNS
@@ -66,7 +66,7 @@ def _guest(pool: KernelPool, spec: str, *, objects: Path) -> Target:
     return Target(f"run_many of 64 bytes in {spec}, each", best / _RUNS, 1e9 / 25_000, unit="ns")
 
 
-def _maps(loaded: Loaded, peer: float, *, session: Session) -> list[Target]:
+def _maps(loaded: BpfObject, peer: float, *, session: Session) -> list[Target]:
     found = []
     keys, values = struct.pack(f"={_ENTRIES}I", *range(_ENTRIES)), bytes(8 * _ENTRIES)
     for name in ("numbers", "structs"):
@@ -81,7 +81,7 @@ def _maps(loaded: Loaded, peer: float, *, session: Session) -> list[Target]:
     return found
 
 
-def _ring(loaded: Loaded, peer: dict[str, float], *, session: Session) -> list[Target]:
+def _ring(loaded: BpfObject, peer: dict[str, float], *, session: Session) -> list[Target]:
     emit, events = loaded["emit"], loaded.maps["events"]
     packets = [_PACKET] * (_RECORDS // _PER_RUN)
     reads, both = [], []

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_ebpf.errors import (
         BootFailed,
+        BpfUsageError,
         EbpfError,
         GuestLost,
         HarnessError,
@@ -20,11 +21,10 @@ if TYPE_CHECKING:
         ObjectError,
         PlanError,
         ProgramRejected,
-        UsageError,
     )
     from pytest_ebpf.kernels.fake import FakeKernel
     from pytest_ebpf.live.attach.link import Link
-    from pytest_ebpf.live.bpf_object import Loaded
+    from pytest_ebpf.live.bpf_object import BpfObject
     from pytest_ebpf.live.loader import Bpf
     from pytest_ebpf.live.machine.commands import User
     from pytest_ebpf.live.maps.map import Map
@@ -76,7 +76,7 @@ __all__ = [
     "ImageError",
     "KernelCallError",
     "Link",
-    "Loaded",
+    "BpfObject",
     "Map",
     "ObjectError",
     "Packet",
@@ -86,7 +86,7 @@ __all__ = [
     "ProgramRejected",
     "Raw",
     "RunResult",
-    "UsageError",
+    "BpfUsageError",
     "User",
     "absent",
     "assert_packet",
@@ -100,12 +100,12 @@ _HOMES = MappingProxyType(
     {
         "pytest_ebpf.errors": (
             "BootFailed EbpfError GuestLost HarnessError ImageError KernelCallError ObjectError PlanError "
-            "ProgramRejected UsageError"
+            "ProgramRejected BpfUsageError"
         ),
         "pytest_ebpf.kernels.fake": "FakeKernel",
         "pytest_ebpf.live.machine.commands": "User",
         "pytest_ebpf.live.attach.link": "Link",
-        "pytest_ebpf.live.bpf_object": "Loaded",
+        "pytest_ebpf.live.bpf_object": "BpfObject",
         "pytest_ebpf.live.loader": "Bpf",
         "pytest_ebpf.live.maps.map": "Map",
         "pytest_ebpf.live.program": "Program",

@@ -1,7 +1,7 @@
 """Every exception of the package, split by whose fault it is.
 
     EbpfError
-    +-- UsageError            how pytest-ebpf was called: an unknown kernel spec, marker or option
+    +-- BpfUsageError            how pytest-ebpf was called: an unknown kernel spec, marker or option
     +-- ObjectError           your object file: what is wrong, where, what to try
     +-- PlanError             this kernel cannot do what the object or the test asks for
     +-- ProgramRejected       the verifier (or the loader of the kernel) said no; carries the whole log
@@ -37,7 +37,7 @@ __all__ = [
     "PackageGone",
     "PlanError",
     "ProgramRejected",
-    "UsageError",
+    "BpfUsageError",
     "errno_name",
 ]
 
@@ -65,7 +65,7 @@ class EbpfError(Exception):
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 
 
-class UsageError(EbpfError):
+class BpfUsageError(EbpfError):
     """pytest-ebpf was asked for something that does not exist."""
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pytest_ebpf.fixtures.features import BpfFeatures
     from pytest_ebpf.fixtures.matrix_fixture import BpfMatrix
     from pytest_ebpf.fixtures.values import BpfDmesg, BpfKernel, BpfTrace, SharedBpf
-    from pytest_ebpf.live.bpf_object import Loaded
-    from pytest_ebpf.live.datapath import BpfPath
+    from pytest_ebpf.live.bpf_object import BpfObject
+    from pytest_ebpf.live.datapath import BpfDatapath
     from pytest_ebpf.live.loader import Bpf
     from pytest_ebpf.live.machine.machine import BpfVm
     from pytest_ebpf.live.net.netns import Netns
@@ -33,7 +33,7 @@ __all__ = [
     "bpf_features",
     "bpf_kernel",
     "bpf_netns",
-    "bpf_path",
+    "bpf_datapath",
     "bpf_matrix",
     "bpf_shared",
     "bpf_trace",
@@ -69,7 +69,7 @@ class Hooks:
 
     @staticmethod
     @pytest.hookspec
-    def pytest_bpf_object_loaded(item: pytest.Item, loaded: Loaded) -> None:
+    def pytest_bpf_object_loaded(item: pytest.Item, loaded: BpfObject) -> None:
         """A program that an object file collected as a test is loaded, and is about to be run if it has ``__retval``.
 
         The place to fill maps and set globals: ``loaded.maps["m"][0] = 28``. ``item.path`` is the object,
@@ -345,8 +345,8 @@ def bpf_veth(bpf_netns: Netns) -> Veth:
 
 
 @pytest.fixture(params=["test_run", "wire"])
-def bpf_path(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator[BpfPath]:
+def bpf_datapath(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator[BpfDatapath]:
     """The test runs twice, by test runs and on a wire: ``.run(prog, packet)`` says what becomes of the packet."""
-    from pytest_ebpf.fixtures.networks import open_path
+    from pytest_ebpf.fixtures.networks import open_datapath
 
-    yield from open_path(bpf_kernel, request=request)
+    yield from open_datapath(bpf_kernel, request=request)

@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_ebpf import XDP
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 
 FRAME = bytes(100)
 
@@ -36,7 +36,7 @@ def test_each_load_starts_afresh(bpf):
 
 def test_a_constant_cannot_change_any_more(bpf):
     obj = bpf.load("config.bpf.o")
-    with pytest.raises(UsageError, match="'strict' is a constant"):
+    with pytest.raises(BpfUsageError, match="'strict' is a constant"):
         obj.globals["strict"] = True
     assert not obj.globals["strict"]
 

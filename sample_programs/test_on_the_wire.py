@@ -17,41 +17,41 @@ def firewall(bpf):
     return obj
 
 
-def test_blocked_source_gets_nowhere(firewall, bpf_path):
-    assert bpf_path.run(firewall["firewall"], BAD).verdict == XDP.DROP
+def test_blocked_source_gets_nowhere(firewall, bpf_datapath):
+    assert bpf_datapath.run(firewall["firewall"], BAD).verdict == XDP.DROP
 
 
-def test_others_pass_unchanged(firewall, bpf_path):
-    result = bpf_path.run(firewall["firewall"], GOOD)
+def test_others_pass_unchanged(firewall, bpf_datapath):
+    result = bpf_datapath.run(firewall["firewall"], GOOD)
     assert result.verdict == XDP.PASS
     assert_packet(result, GOOD)
 
 
-def test_unblocking_takes_effect_at_once(firewall, bpf_path):
-    assert bpf_path.run(firewall["firewall"], BAD).dropped
+def test_unblocking_takes_effect_at_once(firewall, bpf_datapath):
+    assert bpf_datapath.run(firewall["firewall"], BAD).dropped
     del firewall.maps["blocked"]["198.51.100.0/24"]
-    assert not bpf_path.run(firewall["firewall"], BAD).dropped
+    assert not bpf_datapath.run(firewall["firewall"], BAD).dropped
 
 
-def test_packets_are_counted_the_same_way(firewall, bpf_path):
+def test_packets_are_counted_the_same_way(firewall, bpf_datapath):
     for packet in (GOOD, BAD, Eth() / ARP(), BAD):
-        bpf_path.run(firewall["firewall"], packet)
+        bpf_datapath.run(firewall["firewall"], packet)
     passed, blocked, _ = (firewall.maps["stats"].sum(index) for index in range(3))
     assert (passed, blocked) == (2, 2)
 
 
-def test_a_balanced_query_goes_back_out(bpf, bpf_path):
+def test_a_balanced_query_goes_back_out(bpf, bpf_datapath):
     obj = bpf.load("xdp_lb.bpf.o")
     for slot in range(4):
         mac = bytes.fromhex("020000000009")
         obj.maps["dns"][slot] = {"address": ipaddress.ip_address("10.0.0.9").packed, "mac": mac, "weight": 1}
     obj.maps["services"][53] = obj.maps["dns"]
-    result = bpf_path.run(obj["balance"], GOOD)
+    result = bpf_datapath.run(obj["balance"], GOOD)
     assert result.verdict == XDP.TX
     assert (result.packet["eth"]["dst"], result.packet["ip"]["dst"]) == ("02:00:00:00:00:09", "10.0.0.9")
 
 
-def test_both_ways_say_the_same(firewall, bpf_path):
-    wire, test_run = bpf_path.on("wire"), bpf_path.on("test_run")
+def test_both_ways_say_the_same(firewall, bpf_datapath):
+    wire, test_run = bpf_datapath.on("wire"), bpf_datapath.on("test_run")
     for packet in (GOOD, BAD, Eth() / ARP(), bytes(GOOD)[:33]):
         assert wire.run(firewall["firewall"], packet) == test_run.run(firewall["firewall"], packet)

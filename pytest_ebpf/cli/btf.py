@@ -133,9 +133,9 @@ def _matching(found: Btf, name: str) -> list[int]:
 def _no_such_type(found: Btf, name: str, *, source: str) -> Exception:
     from difflib import get_close_matches
 
-    from pytest_ebpf.errors import UsageError
+    from pytest_ebpf.errors import BpfUsageError
 
     tag = name.split(" ")[-1]
     names = {found.name(type_id) for type_id in range(1, len(found))}
     close = get_close_matches(tag, [one for one in names if one[:2] == tag[:2]], n=3)
-    return UsageError(f"{source} has no type {name!r}", hint=f"Near it: {', '.join(close)}." if close else "")
+    return BpfUsageError(f"{source} has no type {name!r}", hint=f"Near it: {', '.join(close)}." if close else "")

@@ -43,7 +43,7 @@ def features(specs: tuple[str, ...], names: tuple[str, ...], helpers: bool, as_j
         click.echo(json.dumps(_values(columns), indent=1))
     elif names and len(columns) == 1:
         for answer in next(iter(columns.values())).values():
-            click.echo(f"{_SIGNS[answer.supported]}  {answer.words}")
+            click.echo(f"{_SIGNS[answer.supported]}  {answer.message}")
     else:
         _print_table(columns)
 
@@ -66,7 +66,7 @@ def _probe(specs: tuple[str, ...], names: list[str], *, cache: Path | None) -> d
 def _values(columns: dict[str, _Column]) -> dict[str, dict[str, dict[str, Any]]]:
     return {
         spec: {
-            name: {"supported": a.supported, "words": a.words, "since": a.since, "cause": a.cause}
+            name: {"supported": a.supported, "words": a.message, "since": a.since, "cause": a.cause}
             for name, a in column.items()
         }
         for spec, column in columns.items()

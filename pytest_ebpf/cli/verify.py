@@ -53,13 +53,13 @@ def verify(objects: tuple[str, ...], kernels: str, lines: str | None, **options:
     Nothing is attached or run, and nothing stays loaded. Programs that are switched off (SEC("?xdp")) are loaded too.
     """
     from pytest_ebpf.cli.verify_setup import read_request
-    from pytest_ebpf.errors import BootFailed, HarnessError, ImageError, ObjectError, UsageError
+    from pytest_ebpf.errors import BootFailed, BpfUsageError, HarnessError, ImageError, ObjectError
 
     given = kernels or os.environ.get("PYTEST_EBPF_KERNELS", "") or "host"
     try:
         request = read_request(*_lines_or_object(objects, lines), kernels=given, options=options)
         verdicts = _gather(request)
-    except (UsageError, ObjectError) as error:
+    except (BpfUsageError, ObjectError) as error:
         _fail(error, _USAGE)
     except (ImageError, BootFailed, HarnessError) as error:
         _fail(error, _NO_KERNEL)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pytest_ebpf.errors import ImageError, ObjectError, UsageError
+from pytest_ebpf.errors import BpfUsageError, ImageError, ObjectError
 from pytest_ebpf.verifier.compare.veristat_filter import Filter, SortKey, parse_emit, parse_filter, parse_sort
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Request:
 
 
 def read_request(paths: Sequence[str], lines: int, *, kernels: str, options: Mapping[str, Any]) -> Request:
-    """``UsageError`` or ``ObjectError`` for what cannot be: a file that is not there, a kernel that nobody knows."""
+    """``BpfUsageError`` or ``ObjectError`` for what cannot be: a file that is not there, a kernel that nobody knows."""
     from pytest_ebpf.verify.verdicts import check_globals, permutations
 
     objects, problems = _read_objects(paths)
@@ -92,12 +92,12 @@ def _read_objects(paths: Sequence[str]) -> tuple[list[ObjectFile], list[str]]:
         else:
             problems.append(f"{path}: there is no program in it")
     if not objects:
-        raise UsageError("\n".join(problems))
+        raise BpfUsageError("\n".join(problems))
     return objects, problems
 
 
 def read_kernels(text: str) -> dict[str, str]:
-    """``host,6.1`` -> id -> spec. ``UsageError`` names what there is."""
+    """``host,6.1`` -> id -> spec. ``BpfUsageError`` names what there is."""
     from pytest_ebpf.vm.images.spec import parse_spec
 
     found: dict[str, str] = {}
@@ -106,9 +106,9 @@ def read_kernels(text: str) -> dict[str, str]:
             try:
                 found.setdefault(parse_spec(spec).name, spec)
             except ImageError as error:
-                raise UsageError(f"--kernels: {error.message}", hint=error.hint) from None
+                raise BpfUsageError(f"--kernels: {error.message}", hint=error.hint) from None
     if not found:
-        raise UsageError("--kernels names none", hint="Write --kernels=host,6.1")
+        raise BpfUsageError("--kernels names none", hint="Write --kernels=host,6.1")
     return found
 
 
@@ -119,7 +119,7 @@ def parse_settings(texts: Sequence[str]) -> dict[str, list[Any]]:
     for text in texts:
         name, equals, values = (part.strip() for part in text.partition("="))
         if not name or not equals or not values:
-            raise UsageError(f"-G {text!r}", hint="Write -G variable=value or -G variable=1,2,8.")
+            raise BpfUsageError(f"-G {text!r}", hint="Write -G variable=value or -G variable=1,2,8.")
         found.setdefault(name, []).extend(value for part in values.split(",") for value in _values(part.strip()))
     return found
 

@@ -60,11 +60,13 @@ def _tracing_read(results: Sequence[Result], facts: Facts, *, name: str, since: 
         return Answer(False, f"{name}: {why}", since)
     loaded, attached = results
     if not isinstance(loaded, ProgLoaded):
-        return refused(loaded, facts, words=f"{name}: loading a program for {function}: {said(loaded)}", since=since)
+        return refused(loaded, facts, message=f"{name}: loading a program for {function}: {said(loaded)}", since=since)
     # arm64 before 6.4 loads such programs and cannot attach them (ENOTSUPP)
-    words = f"{name}: attaching to {function}: {said(attached)}"
+    message = f"{name}: attaching to {function}: {said(attached)}"
     return (
-        Answer(True, words, since) if isinstance(attached, Made) else refused(attached, facts, words=words, since=since)
+        Answer(True, message, since)
+        if isinstance(attached, Made)
+        else refused(attached, facts, message=message, since=since)
     )
 
 
@@ -76,10 +78,10 @@ def _pmu_ops(facts: Facts, *, name: str) -> list[Op]:
 def _pmu_read(results: Sequence[Result], facts: Facts, *, name: str, since: str) -> Answer:
     pmu, loaded = results
     if not isinstance(pmu, Data):
-        words = f"{name}: the kernel has no {name} event source (CONFIG_{_PMU_OPTIONS[name]})"
-        return Answer(False if isinstance(pmu, Failed) and pmu.errno == errno.ENOENT else None, words, since)
+        message = f"{name}: the kernel has no {name} event source (CONFIG_{_PMU_OPTIONS[name]})"
+        return Answer(False if isinstance(pmu, Failed) and pmu.errno == errno.ENOENT else None, message, since)
     if not isinstance(loaded, ProgLoaded):
-        return refused(loaded, facts, words=f"{name}: {said(loaded)}", since=since)
+        return refused(loaded, facts, message=f"{name}: {said(loaded)}", since=since)
     return Answer(True, f"{name}: event source {pmu.data.decode(errors='replace').strip()}", since)
 
 
@@ -91,7 +93,7 @@ def _tcx_read(results: Sequence[Result], facts: Facts) -> Answer:
     asked = "tcx: asking what is attached to lo"
     if isinstance(results[0], Queried):
         return Answer(True, f"{asked}: works", "6.6")
-    return refused(results[0], facts, words=f"{asked}: {said(results[0])}", since="6.6")
+    return refused(results[0], facts, message=f"{asked}: {said(results[0])}", since="6.6")
 
 
 def _perf_link_ops(facts: Facts) -> list[Op]:
@@ -103,7 +105,7 @@ def _perf_link_read(results: Sequence[Result], facts: Facts) -> Answer:
     result = results[1]
     if isinstance(result, Failed) and result.errno == errno.EBADF:
         return Answer(True, "perf_link: known to this kernel", "5.15")
-    return refused(result, facts, words=f"perf_link: {said(result)}", since="5.15")
+    return refused(result, facts, message=f"perf_link: {said(result)}", since="5.15")
 
 
 def _lsm_ops(facts: Facts) -> list[Op]:
@@ -118,8 +120,8 @@ def _lsm_read(results: Sequence[Result], facts: Facts) -> Answer:
     if active:
         return Answer(False, f"lsm: active are {active.strip()}, and not bpf (boot with lsm=...,bpf)", "5.7", "off")
     known = isinstance(results[1], ProgLoaded) or bool(getattr(results[1], "log", b""))
-    words = f"lsm: {_LSM_LIST} cannot be read; loading an LSM program: {said(results[1])}"
-    return Answer(None, words, "5.7") if known else refused(results[1], facts, words=words, since="5.7")
+    message = f"lsm: {_LSM_LIST} cannot be read; loading an LSM program: {said(results[1])}"
+    return Answer(None, message, "5.7") if known else refused(results[1], facts, message=message, since="5.7")
 
 
 def _tracing(name: str, since: str, *, attach_type: int, commit: str, function: str = _TRACED) -> Feature:

@@ -20,7 +20,7 @@ _STATISTICS = ("processed ", "verification time ", "stack depth ")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``supported`` None: the probe could not tell. ``words``: what the kernel said, for a skip reason.
+    """``supported`` None: the probe could not tell. ``message``: what the kernel said, for a skip reason.
 
     ``since``: the first release that has it, "" where that is not documented. ``cause``: "" what the kernel is;
     "denied" it answers EPERM to a caller who may do everything else, which is a policy of this machine and says nothing
@@ -28,7 +28,7 @@ class Answer:
     """
 
     supported: bool | None
-    words: str
+    message: str
     since: str = ""
     cause: Literal["", "denied", "off", "module"] = ""
 
@@ -58,7 +58,7 @@ class Feature:
 
 
 def said(result: Result) -> str:
-    """What came back, in words: "EPERM, and no verifier log" or the last line of the log."""
+    """What came back, in message: "EPERM, and no verifier log" or the last line of the log."""
     if isinstance(result, Made | ProgLoaded):
         return "works"
     if isinstance(result, NotRun):
@@ -75,10 +75,10 @@ def said(result: Result) -> str:
     return errno_name(result.errno) if result.errno else result.text
 
 
-def refused(result: Result, facts: Facts, *, words: str, since: str) -> Answer:
+def refused(result: Result, facts: Facts, *, message: str, since: str) -> Answer:
     """The answer that a failure is: "no", "denied", or nothing that tells."""
     supported = refusal(result, facts)
-    return Answer(supported, words, since, "denied" if supported is False and _errno(result) in _DENIALS else "")
+    return Answer(supported, message, since, "denied" if supported is False and _errno(result) in _DENIALS else "")
 
 
 def refusal(result: Result, facts: Facts) -> bool | None:

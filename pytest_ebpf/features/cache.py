@@ -35,14 +35,14 @@ class AnswerFile:
         from pytest_ebpf.features.base import Answer
 
         match self._read().get(name):
-            case [bool() as supported, str() as words, str() as since]:
-                return Answer(supported, words, since)
+            case [bool() as supported, str() as message, str() as since]:
+                return Answer(supported, message, since)
         return None
 
     def put(self, answers: Mapping[str, Answer]) -> None:
         """Keep those of the answers that are conclusive. The file is replaced in one step."""
         fresh: dict[str, list[object]] = {
-            name: [a.supported, a.words, a.since] for name, a in answers.items() if a.conclusive
+            name: [a.supported, a.message, a.since] for name, a in answers.items() if a.conclusive
         }
         if not fresh:
             return

@@ -85,12 +85,12 @@ def _read(results: Sequence[Result], facts: Facts, *, what: str, since: str) -> 
     """Whatever the verifier says against such a program (an unknown opcode, a back-edge), it is about the one thing
     tried."""
     result = results[-1]
-    words = f"{what}: {said(result)}"
+    message = f"{what}: {said(result)}"
     if isinstance(result, ProgLoaded):
-        return Answer(True, words, since)
+        return Answer(True, message, since)
     if isinstance(result, ProgRejected) and result.log:
-        return Answer(False, words, since)
-    return refused(result, facts, words=words, since=since)
+        return Answer(False, message, since)
+    return refused(result, facts, message=message, since=since)
 
 
 def _data_ops(facts: Facts) -> list[Op]:
@@ -106,8 +106,8 @@ def _sleepable_ops(facts: Facts) -> list[Op]:
 
 
 def _callbacks_read(results: Sequence[Result], facts: Facts) -> Answer:
-    words = "a function passed to a helper: " + ("works" if facts.callbacks else "unknown to this kernel")
-    return Answer(facts.callbacks if facts.described.cap_bpf else None, words, "5.13")
+    message = "a function passed to a helper: " + ("works" if facts.callbacks else "unknown to this kernel")
+    return Answer(facts.callbacks if facts.described.cap_bpf else None, message, "5.13")
 
 
 def _row(name: str) -> Feature:

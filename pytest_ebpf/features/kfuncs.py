@@ -100,8 +100,8 @@ def _read(results: Sequence[Result], facts: Facts, *, name: str, module: str, si
         # A name that no table knows may be that of a module of one's own, which comes and goes.
         return Answer(False, f"kfunc {name} is not in the kernel's BTF", since, "" if name in KFUNCS else "module")
     if not (results and isinstance(results[0], Data)):
-        words = f"kfunc {name} is not in the kernel's BTF, and its module {module} is not loaded (modprobe {module})"
-        return Answer(False, words, since, "module")
+        message = f"kfunc {name} is not in the kernel's BTF, and its module {module} is not loaded (modprobe {module})"
+        return Answer(False, message, since, "module")
     inside = _finds(results[0].data, facts.btf, name=name)
     return Answer(inside, f"kfunc {name} is {'' if inside else 'not '}in the BTF of module {module}", since, "module")
 
@@ -132,7 +132,7 @@ def _in_vmlinux(results: Sequence[Result], facts: Facts, *, name: str, since: st
     if any(log and b"BPF_CALL uses reserved" in log for log in logs):
         return Answer(False, f"kfunc {name}: this kernel lets programs call no kernel functions", since)
     if not any(logs):
-        return refused(results[0], facts, words=f"kfunc {name}: {said(results[0])}", since=since)
+        return refused(results[0], facts, message=f"kfunc {name}: {said(results[0])}", since=since)
     if not caller and name in KFUNCS:  # for other types of programs, such as struct_ops
         return Answer(True, f"kfunc {name} is in the kernel's BTF", since)
     return Answer(False, f"kfunc {name}: {said(results[0])}", since)

@@ -120,7 +120,7 @@ def _read(results: Sequence[Result], facts: Facts, *, row: _Row) -> Answer:
     known = not loads and isinstance(result, Failed) and result.errno in row.known
     if known or isinstance(result, Made | ProgLoaded):
         return Answer(True, f"{row.name}: {'known to this kernel' if known else 'works'}", row.since)
-    return refused(result, facts, words=f"{row.name}: {said(result)}", since=row.since)
+    return refused(result, facts, message=f"{row.name}: {said(result)}", since=row.since)
 
 
 LINK_FEATURES: tuple[Feature, ...] = tuple(

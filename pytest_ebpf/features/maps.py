@@ -105,10 +105,10 @@ def _ops(facts: Facts, *, name: str, shape: tuple[int, int, int, int]) -> list[O
 
 def _read(results: Sequence[Result], facts: Facts, *, what: str, since: str) -> Answer:
     result = results[-1]
-    words = f"{what}: {said(result)}"
+    message = f"{what}: {said(result)}"
     if isinstance(result, Made):
-        return Answer(True, words, since)
-    return refused(result, facts, words=words, since=since)
+        return Answer(True, message, since)
+    return refused(result, facts, message=message, since=since)
 
 
 def _type_row(name: str) -> Feature:

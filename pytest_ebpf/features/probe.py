@@ -32,15 +32,15 @@ class Features:
         self._answers: dict[str, Answer] = {}
 
     def has(self, name: str) -> bool:
-        """Whether this kernel has a feature. ``PlanError`` when the probe cannot tell, ``UsageError`` for a name that
-        no table knows."""
+        """Whether this kernel has a feature. ``PlanError`` when the probe cannot tell, ``BpfUsageError`` for a name
+        that no table knows."""
         answer = self.answer(name)
         if answer.supported is None:
-            raise PlanError(f"feature {name!r}: {answer.words}", feature=name)
+            raise PlanError(f"feature {name!r}: {answer.message}", feature=name)
         return answer.supported
 
     def answer(self, name: str) -> Answer:
-        """``supported`` (None: cannot tell), ``words`` of the probe, ``since`` the documented first release."""
+        """``supported`` (None: cannot tell), ``message`` of the probe, ``since`` the documented first release."""
         return self.answers([name])[name]
 
     def answers(self, names: Iterable[str]) -> dict[str, Answer]:
@@ -76,7 +76,7 @@ class Features:
 def probe_feature(target: Target, *, name: str) -> Answer:
     """What a probe says about a feature. What the probe makes is gone again when this returns.
 
-    ``UsageError`` for a name that no table knows.
+    ``BpfUsageError`` for a name that no table knows.
     """
     return probe_features(target, [name])[name]
 

@@ -85,12 +85,12 @@ def _type_ops(facts: Facts, *, name: str) -> list[Op]:
 
 def _type_read(results: Sequence[Result], facts: Facts, *, name: str, since: str) -> Answer:
     result = results[0]
-    words = f"program type {name}: {said(result)}"
+    message = f"program type {name}: {said(result)}"
     if isinstance(result, ProgLoaded):
-        return Answer(True, words, since)
+        return Answer(True, message, since)
     if isinstance(result, ProgRejected) and (result.log or (name == "STRUCT_OPS" and result.errno == ENOTSUPP)):
-        return Answer(True, words, since)  # the type was known: the verifier looked at the program
-    return refused(result, facts, words=words, since=since)
+        return Answer(True, message, since)  # the type was known: the verifier looked at the program
+    return refused(result, facts, message=message, since=since)
 
 
 def helper_feature(helper: str, prog_type: str = "") -> Feature | None:
@@ -123,18 +123,18 @@ def _helper_read(results: Sequence[Result], facts: Facts, *, name: str, since: s
     """A helper past the last one is an "invalid func"; one that this program type may not call is an "unknown func",
     since 6.8 "program of this type cannot use helper". Any other complaint is about the arguments: it exists."""
     result = results[0]
-    words = f"helper {name}{f' in {kind} programs' if kind else ''}: {said(result)}"
+    message = f"helper {name}{f' in {kind} programs' if kind else ''}: {said(result)}"
     if isinstance(result, ProgLoaded):
-        return Answer(True, words, since)
+        return Answer(True, message, since)
     if not isinstance(result, ProgRejected) or not result.log:
-        return refused(result, facts, words=words, since=since)
+        return refused(result, facts, message=message, since=since)
     if b"invalid func " in result.log:
-        return Answer(False, words, since)
+        return Answer(False, message, since)
     if b"must provide btf_id" in result.log or b"is not a supported struct" in result.log:
-        return Answer(None, words, since)  # the verifier did not come as far as the call
+        return Answer(None, message, since)  # the verifier did not come as far as the call
     barred = b"unknown func " in result.log or b"program of this type cannot use helper " in result.log
     if barred and kind:
-        return Answer(False, words, since)
+        return Answer(False, message, since)
     return Answer(True, f"helper {name}: known to this kernel", since)
 
 

@@ -35,7 +35,7 @@ class Circumstances:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``why``: the probe's own words, and the reason for the verdict."""
+    """``why``: the probe's own message, and the reason for the verdict."""
 
     outcome: Literal["run", "skip", "fail", "error"]
     why: str = ""
@@ -46,28 +46,28 @@ def judge_feature(row: Feature, answer: Answer, *, kernel: Circumstances) -> Ver
     if answer.supported:
         return Verdict("run")
     if answer.supported is None:
-        return Verdict("error", f"the probe cannot tell: {answer.words}")
+        return Verdict("error", f"the probe cannot tell: {answer.message}")
     since = first_release(row, machine=kernel.machine)
     if not since:
-        return Verdict("skip", answer.words)
+        return Verdict("skip", answer.message)
     if is_older(kernel.release, since):
-        return Verdict("skip", f"{answer.words}; it came with Linux {since}")
+        return Verdict("skip", f"{answer.message}; it came with Linux {since}")
     return _excuse(row, answer, kernel=kernel) or Verdict("fail", _lost(row, answer, kernel=kernel, since=since))
 
 
 def _excuse(row: Feature, answer: Answer, *, kernel: Circumstances) -> Verdict | None:
     if answer.cause in ("off", "module"):
-        return Verdict("skip", answer.words)
+        return Verdict("skip", answer.message)
     missing = _switched_off(row.config, kconfig=kernel.kconfig)
     if missing:
-        unsaid = [option for option in missing if option not in answer.words]
+        unsaid = [option for option in missing if option not in answer.message]
         return Verdict(
-            "skip", "; this kernel has no ".join([answer.words, *([" and no ".join(unsaid)] if unsaid else [])])
+            "skip", "; this kernel has no ".join([answer.message, *([" and no ".join(unsaid)] if unsaid else [])])
         )
     if answer.cause == "denied" and kernel.own:
-        return Verdict("skip", f"{answer.words}; this machine forbids it")
+        return Verdict("skip", f"{answer.message}; this machine forbids it")
     if kernel.reduced:
-        return Verdict("skip", f"{answer.words}; the kernel is in bpf_reduced_kernels")
+        return Verdict("skip", f"{answer.message}; the kernel is in bpf_reduced_kernels")
     return None
 
 
@@ -80,7 +80,7 @@ def _switched_off(options: Sequence[str], *, kconfig: str) -> list[str]:
 
 def _lost(row: Feature, answer: Answer, *, kernel: Circumstances, since: str) -> str:
     source = f" (commit {row.source})" if row.source else ""
-    lines = [f"{answer.words}, yet Linux {since} brought it{source} and this is {kernel.release}"]
+    lines = [f"{answer.message}, yet Linux {since} brought it{source} and this is {kernel.release}"]
     if row.config:
         options = ", ".join(f"CONFIG_{option}" for option in row.config)
         known = "has" if kernel.kconfig else "does not show whether it has"

@@ -26,7 +26,7 @@ from pytest_ebpf.agent.ops import (
     Result,
     Try,
 )
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.features.attach import ATTACH_FEATURES
 from pytest_ebpf.features.base import Answer, Feature
 from pytest_ebpf.features.btf import BTF_KINDS, VMLINUX_BTF
@@ -84,7 +84,7 @@ def names() -> list[str]:
 
 
 def feature(name: str) -> Feature:
-    """The row of a name. UsageError with the nearest names for one that no table knows."""
+    """The row of a name. BpfUsageError with the nearest names for one that no table knows."""
     prefix, colon, rest = name.partition(":")
     if not colon:
         found = FEATURES.get(name)
@@ -98,7 +98,7 @@ def feature(name: str) -> Feature:
     else:
         found = _TABLES.get(prefix, {}).get(rest)
     if found is None:
-        raise UsageError(f"no feature {name!r} is known", hint=_nearest(name))
+        raise BpfUsageError(f"no feature {name!r} is known", hint=_nearest(name))
     return found
 
 

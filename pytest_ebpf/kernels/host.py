@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 
 from pytest_ebpf.agent.ops import Failed, ProgLoad, ProgRejected
-from pytest_ebpf.errors import HarnessError, UsageError, errno_name
+from pytest_ebpf.errors import BpfUsageError, HarnessError, errno_name
 from pytest_ebpf.kernels.local import LocalKernel
 from pytest_ebpf.kernels.remote import RemoteKernel
 
@@ -30,25 +30,27 @@ def refusal(kernel: LocalKernel | RemoteKernel) -> str:
 
 
 def open_host_kernel() -> LocalKernel | RemoteKernel:
-    """The kernel under this process. Raises ``UsageError`` that says what to do when it cannot be used."""
+    """The kernel under this process. Raises ``BpfUsageError`` that says what to do when it cannot be used."""
     local = LocalKernel()
     why = refusal(local)
     local.close()
     if not why:
         return LocalKernel()
     if why == "ENOSYS":
-        raise UsageError("this kernel has no bpf() system call", hint="test in guests: --bpf-kernels=6.1")
+        raise BpfUsageError("this kernel has no bpf() system call", hint="test in guests: --bpf-kernels=6.1")
     sudo = shutil.which("sudo")
     if sudo is None:
-        raise UsageError(f"this process may not call bpf() ({why}), and there is no sudo", hint=_HINT)
+        raise BpfUsageError(f"this process may not call bpf() ({why}), and there is no sudo", hint=_HINT)
     try:
         kernel = open_agent_kernel(prefix=(sudo, "-n"), name="host")
     except HarnessError as error:
         words = error.console.splitlines()[-1:] or [error.message]
-        raise UsageError(f"this process may not call bpf() ({why}), nor has it sudo: {words[0]}", hint=_HINT) from error
+        raise BpfUsageError(
+            f"this process may not call bpf() ({why}), nor has it sudo: {words[0]}", hint=_HINT
+        ) from error
     if still := refusal(kernel):
         kernel.close()
-        raise UsageError(f"bpf() is closed here, for root too ({still})", hint="in a container: run it --privileged")
+        raise BpfUsageError(f"bpf() is closed here, for root too ({still})", hint="in a container: run it --privileged")
     return kernel
 
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_ebpf.agent.ops import Close, Handle, Try
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.maps.globals import Globals
 from pytest_ebpf.live.maps.map import Map
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.live.struct_ops import StructOps
     from pytest_ebpf.obj.object import Problem
 
-__all__ = ["Loaded", "Named"]
+__all__ = ["BpfObject", "Named"]
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ class Named(Mapping[str, T]):
         return f"<{self._what}s: {', '.join(self._things) or 'none'}>"
 
 
-class Loaded:
+class BpfObject:
     """What ``bpf.load`` gives: ``obj["prog"]``, ``obj.programs``, ``obj.maps["m"]``, ``obj.globals["g"]``,
     ``obj.attach()``. As a context manager it is closed at the end of the block; otherwise with the test."""
 
@@ -95,9 +95,9 @@ class Loaded:
     @property
     def aya_logs(self) -> Map:
         """The messages of aya-log-ebpf (``info!(&ctx, …)``): ``obj.aya_logs.events()`` and ``.expect({"message": …})``
-        give ``events.aya_log.AyaRecord``. ``UsageError`` when the object writes none."""
+        give ``events.aya_log.AyaRecord``. ``BpfUsageError`` when the object writes none."""
         if "AYA_LOGS" not in self.maps:
-            raise UsageError(
+            raise BpfUsageError(
                 f"{self.name} has no map AYA_LOGS, so none of its programs writes to aya-log",
                 hint="Is aya-log-ebpf used, and is one of its macros reached? Else read maps[...].events().",
             )
@@ -106,11 +106,11 @@ class Loaded:
     def __getitem__(self, name: str) -> Program:
         return self.programs[name]
 
-    def attach(self, **named: object) -> Loaded:
+    def attach(self, **named: object) -> BpfObject:
         """Attach every program by what its section name says; ``named`` adds what the section cannot say
         (``interface="lo"``, ``cgroup=group``) and goes to the programs that take it. Returns the object itself.
 
-        Programs that are never attached (SYSCALL, for one) are passed over. ``UsageError`` names what is missing.
+        Programs that are never attached (SYSCALL, for one) are passed over. ``BpfUsageError`` names what is missing.
         """
         from pytest_ebpf.live.attach.table import attacher_for
 
@@ -125,9 +125,9 @@ class Loaded:
         self.links += [table.attach() for table in self.struct_ops.values()]
         unused = [name for name in named if name not in used]
         if unused:
-            raise UsageError(f"no program of {self.name} takes {unused[0]}= to attach")
+            raise BpfUsageError(f"no program of {self.name} takes {unused[0]}= to attach")
         if not self.links:
-            raise UsageError(f"{self.name} has no program that can be attached", hint="Run them with prog.run(...).")
+            raise BpfUsageError(f"{self.name} has no program that can be attached", hint="Run them with prog.run(...).")
         return self
 
     def close(self) -> None:
@@ -138,7 +138,7 @@ class Loaded:
         if handles:
             self._session.run([Try(Close(handle)) for handle in reversed(handles)])
 
-    def __enter__(self) -> Loaded:
+    def __enter__(self) -> BpfObject:
         return self
 
     def __exit__(
@@ -150,4 +150,4 @@ class Loaded:
             self.close()
 
     def __repr__(self) -> str:
-        return f"<Loaded {self.name}: {', '.join(self.programs)}>"
+        return f"<BpfObject {self.name}: {', '.join(self.programs)}>"

@@ -19,12 +19,12 @@ _LARGE = 400_000  # instructions: a trace of more takes minutes in an emulated g
 
 
 def check_within(program: Program, *, bounds: Mapping[str, object]) -> None:
-    """``AssertionError`` when the program cost more than ``bounds`` say. ``UsageError``: bounds that do not exist, or
-    need a baseline (growth)."""
-    from pytest_ebpf.errors import UsageError
+    """``AssertionError`` when the program cost more than ``bounds`` say. ``BpfUsageError``: bounds that do not exist,
+    or need a baseline (growth)."""
+    from pytest_ebpf.errors import BpfUsageError
 
     if "growth" in bounds or "prog" in bounds:
-        raise UsageError(
+        raise BpfUsageError(
             "prog.within() compares with figures alone",
             hint='For growth over a stored baseline: @pytest.mark.bpf_budget(growth="5%").',
         )

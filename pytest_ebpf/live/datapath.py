@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pytest_ebpf.agent.ops import EnableStats, Failed, Handle, LinkCreate, Made, ProgLoad, ProgLoaded
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.run.retvals import TC, XDP, render_retval
 from pytest_ebpf.live.typed.as_bytes import as_bytes
 from pytest_ebpf.packets import Packet, parse_packet
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.live.net.veth import Veth
     from pytest_ebpf.live.program import Program
 
-__all__ = ["PATHS", "BpfPath", "PathResult"]
+__all__ = ["PATHS", "BpfDatapath", "PathResult"]
 
 PATHS = ("test_run", "wire")
 _SCHED_CLS, _XDP = 3, 6  # enum bpf_prog_type
@@ -75,7 +75,7 @@ class PathResult:
         return f"{render_retval(self.verdict)} by {self.path}, {len(self.data)} bytes"
 
 
-class BpfPath:
+class BpfDatapath:
     """How packets get to programs: ``name`` is "test_run" or "wire". The same test body runs by both.
 
     On the wire a packet leaves ``veth.a`` and arrives at ``veth.b``, where the program is attached (tc egress programs:
@@ -84,25 +84,25 @@ class BpfPath:
 
     def __init__(self, name: str, *, netns: Callable[[], Netns], mode: Literal["skb", "native"] = "skb") -> None:
         if name not in PATHS:
-            raise UsageError(f"a path is {' or '.join(PATHS)}, not {name!r}")
+            raise BpfUsageError(f"a path is {' or '.join(PATHS)}, not {name!r}")
         self.name = name
         self.mode = mode
         self._netns = netns
         self._attached: list[_Attached] = []
         self._behind: dict[int, Capture] = {}
 
-    def on(self, name: str) -> BpfPath:
+    def on(self, name: str) -> BpfDatapath:
         """The path of that name, beside this one: ``path.on("wire").run(...) == path.on("test_run").run(...)``."""
-        return self if name == self.name else BpfPath(name, netns=self._netns, mode=self.mode)
+        return self if name == self.name else BpfDatapath(name, netns=self._netns, mode=self.mode)
 
     def run(self, program: Program, packet: object, *, timeout: float = 1.0) -> PathResult:
         """Send one packet through an XDP or tc program. On the wire the program is attached until another one is run.
 
-        ``timeout``: seconds for the packet to reach the program. ``UsageError``: a program of another type;
+        ``timeout``: seconds for the packet to reach the program. ``BpfUsageError``: a program of another type;
         ``AssertionError``: the packet did not reach the program.
         """
         if program.type_number not in (_XDP, _SCHED_CLS):
-            raise UsageError(
+            raise BpfUsageError(
                 f"{program.name} is a {program.type} program: a path has XDP and tc programs on it",
                 hint="prog.run() and prog.attach() take every type.",
             )
@@ -155,7 +155,7 @@ class BpfPath:
                 ran_at = now
             if now > deadline:
                 raise AssertionError(
-                    f"the packet did not reach {program.name} at {self._attached[-1].link.where} within {timeout:g} s"
+                    f"the packet did not reach {program.name} at {self._attached[-1].link.target} within {timeout:g} s"
                 )
 
     def _places(self, program: Program, frame: bytes) -> tuple[_Place, ...]:
@@ -214,7 +214,7 @@ class BpfPath:
         return program.run_stats.count
 
     def __repr__(self) -> str:
-        return f"<BpfPath {self.name}>"
+        return f"<BpfDatapath {self.name}>"
 
 
 class _Attached(NamedTuple):

@@ -24,7 +24,7 @@ from pytest_ebpf.agent.ops import (
     Try,
 )
 from pytest_ebpf.errors import KernelCallError, PlanError, ProgramRejected, errno_name
-from pytest_ebpf.live.bpf_object import Loaded, Named
+from pytest_ebpf.live.bpf_object import BpfObject, Named
 from pytest_ebpf.live.hints.lookup import hint_for
 from pytest_ebpf.live.maps.globals import Globals, GlobalSection
 from pytest_ebpf.live.maps.kinds import kind_of
@@ -47,7 +47,7 @@ _INVALID = (22, 524, 95)  # EINVAL, ENOTSUPP, EOPNOTSUPP: how kernels say "what 
 _CUT = "Its trace is cut to {} MB, which leaves the verdict whole; log_level=1 asks for all of it."
 
 
-def run_plan(session: Session, plan: Plan) -> Loaded:
+def run_plan(session: Session, plan: Plan) -> BpfObject:
     """Load. ``ProgramRejected`` for the first program the kernel refuses, ``PlanError`` for one it cannot have, and
     ``KernelCallError`` for a map; then whatever was made is closed again."""
     for problem in plan.problems:
@@ -116,7 +116,7 @@ def _refused_map(session: Session, plan: Plan, *, op: MapCreate, failed: Failed)
     if failed.errno in _INVALID and name in FEATURES:
         answer = probe_feature(session.target, name=f"map:{name}")
         if answer.supported is False:
-            message = f"{plan.obj.name}: map {op.name!r}: {answer.words}"
+            message = f"{plan.obj.name}: map {op.name!r}: {answer.message}"
             raise PlanError(message, feature=name, since=FEATURES[name].since, hint=hint)
     if failed.errno:
         text = f"map {op.name!r} was refused: {errno_name(failed.errno)}"
@@ -133,7 +133,7 @@ def _close(session: Session, handles: Sequence[Handle]) -> None:
 
 
 class _Assembly:
-    """From results to ``Loaded``."""
+    """From results to ``BpfObject``."""
 
     def __init__(self, session: Session, plan: Plan, *, results: Sequence[Result]) -> None:
         self._session = session
@@ -142,7 +142,7 @@ class _Assembly:
         self._programs = {planned.name: self._program(planned) for planned in plan.programs}
         self._maps = Named({planned.name: self._map(planned) for planned in plan.maps}, what="map")
 
-    def loaded(self) -> Loaded:
+    def loaded(self) -> BpfObject:
         plan = self._plan
         why_not = {problem.name: str(problem.error) for problem in plan.problems}
         why_not |= dict.fromkeys(plan.skipped, "it is switched off; name it in only=")
@@ -154,7 +154,7 @@ class _Assembly:
         arena = arena_of(plan.obj)
         if arena is not None:
             sections += [GlobalSection(arena, self._handle(m)) for m in plan.maps if m.definition.type == _ARENA]
-        return Loaded(
+        return BpfObject(
             self._session,
             name=plan.obj.name.rpartition("/")[2],
             programs=Named(self._programs, what="program", why_not=why_not),

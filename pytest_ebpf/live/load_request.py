@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.program import Program
 from pytest_ebpf.live.session import Session
@@ -49,13 +49,13 @@ class Asked:
 
 
 def options_of(asked: Asked, *, obj: ObjectFile, session: Session) -> LoadOptions:
-    """``UsageError`` for words that no option has; what the object does not have is found when it is planned."""
+    """``BpfUsageError`` for words that no option has; what the object does not have is found when it is planned."""
     from pytest_ebpf.plan.options import LoadOptions
 
     _check_shapes(asked)
     names = (asked.only,) if isinstance(asked.only, str) else tuple(asked.only or ())
     if asked.only is not None and not names:
-        raise UsageError("only=() would load nothing: name the programs to load")
+        raise BpfUsageError("only=() would load nothing: name the programs to load")
     given: dict[str, Any] = {
         "globals": dict(asked.globals),
         "kconfig": dict(asked.kconfig),
@@ -65,7 +65,7 @@ def options_of(asked: Asked, *, obj: ObjectFile, session: Session) -> LoadOption
     }
     if asked.log_level is not None:
         if not isinstance(asked.log_level, int) or asked.log_level < 0:
-            raise UsageError(
+            raise BpfUsageError(
                 f"log_level={asked.log_level!r} is no level", hint="0 nothing, 1 or 2 a trace, 4 statistics."
             )
         given["log_level"] = asked.log_level
@@ -78,12 +78,12 @@ def _check_shapes(asked: Asked) -> None:
     for option in ("globals", "maps", "programs", "kconfig"):
         value = getattr(asked, option)
         if not isinstance(value, Mapping):
-            raise UsageError(f"{option}={value!r} is no dict", hint=f'Write {option}={{"name": value}}.')
+            raise BpfUsageError(f"{option}={value!r} is no dict", hint=f'Write {option}={{"name": value}}.')
     names = asked.only
     if names is None or isinstance(names, str):
         return
     if not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
-        raise UsageError(f"only={names!r} names no programs", hint='Write only="name" or only=["one", "two"].')
+        raise BpfUsageError(f"only={names!r} names no programs", hint='Write only="name" or only=["one", "two"].')
 
 
 def _map(name: str, value: Any, *, obj: ObjectFile, session: Session) -> MapOverride:
@@ -93,7 +93,7 @@ def _map(name: str, value: Any, *, obj: ObjectFile, session: Session) -> MapOver
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     if not isinstance(value, Mapping):
-        raise UsageError(
+        raise BpfUsageError(
             f"maps={{{name!r}: {value!r}}} is no number of entries, dict of fields or Map",
             hint=f'Write maps={{{name!r}: 64}} or maps={{{name!r}: {{"max_entries": 64, "contents": {{...}}}}}}.',
         )
@@ -150,14 +150,14 @@ def _program(name: str, value: Any) -> ProgramOverride:
     if isinstance(value, str):
         return ProgramOverride(section=value)
     if not isinstance(value, Mapping):
-        raise UsageError(
+        raise BpfUsageError(
             f"programs={{{name!r}: {value!r}}} is no section name, True, False or dict",
             hint=f'Write programs={{{name!r}: {{"target": "do_unlinkat"}}}}.',
         )
     fields = dict(value)
     for field_name in fields:
         if field_name not in _PROGRAM_FIELDS:
-            raise UsageError(
+            raise BpfUsageError(
                 f"programs={{{name!r}: ...}} has no {field_name!r}", hint=f"There are: {', '.join(_PROGRAM_FIELDS)}."
             )
     for field_name, what in (("type", "program"), ("attach_type", "attach")):
@@ -178,7 +178,7 @@ def function_of_program(name: str, value: Any) -> ExtTarget:
 
     program, function = value if isinstance(value, tuple) and len(value) == 2 else (value, "")
     if not isinstance(program, Program):
-        raise UsageError(
+        raise BpfUsageError(
             f"{name}: {value!r} is no loaded program", hint='Give obj["prog"], or (obj["prog"], "function in it").'
         )
     function = function or program.definition.name
@@ -188,7 +188,7 @@ def function_of_program(name: str, value: Any) -> ExtTarget:
         if isinstance(found, Func) and found.linkage != 2:
             return ExtTarget(program.handle, type_id)
     why = "its object has no BTF" if btf is None else f"there is no function {function!r} in it"
-    raise UsageError(f"{name} cannot be attached to program {program.name}: {why}")
+    raise BpfUsageError(f"{name} cannot be attached to program {program.name}: {why}")
 
 
 def _number(what: str, name: str) -> int:
@@ -199,5 +199,5 @@ def _number(what: str, name: str) -> int:
     names = {"program": PROG_TYPES, "attach": ATTACH_TYPES, "map": MAP_TYPES}[what]
     number = number_of_type(name, names)
     if number is None:
-        raise UsageError(f"there is no {what} type {name!r}", hint=nearest(name.upper(), list(names)))
+        raise BpfUsageError(f"there is no {what} type {name!r}", hint=nearest(name.upper(), list(names)))
     return number

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pytest_ebpf.errors import HarnessError, PlanError, ProgramRejected, UsageError
+from pytest_ebpf.errors import BpfUsageError, HarnessError, PlanError, ProgramRejected
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.load_request import Asked
 from pytest_ebpf.live.session import Session, Target
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
     from pytest_ebpf.features.base import Answer
     from pytest_ebpf.live.attach.link import Link
-    from pytest_ebpf.live.bpf_object import Loaded
+    from pytest_ebpf.live.bpf_object import BpfObject
     from pytest_ebpf.live.kernel_objects import Inventory
     from pytest_ebpf.live.machine.cgroup import Cgroup
     from pytest_ebpf.live.maps.map import Map
     from pytest_ebpf.live.net.sockets import Process, Socket
-    from pytest_ebpf.live.object_spec import Spec
+    from pytest_ebpf.live.object_spec import ObjectSpec
     from pytest_ebpf.live.query import Attached
     from pytest_ebpf.live.rejects import Rejects
     from pytest_ebpf.obj.object import ObjectFile
@@ -51,7 +51,7 @@ class Bpf:
         name: str = "",
         directories: Sequence[Path] = (),
         cache: LoadCache | None = None,
-        on_load: Callable[[Loaded], None] = lambda loaded: None,
+        on_load: Callable[[BpfObject], None] = lambda loaded: None,
         on_reject: Callable[[ProgramRejected, str], None] = lambda error, name: None,
     ) -> None:
         self.session = Session(target, name=name)
@@ -72,7 +72,7 @@ class Bpf:
         pin_path: str | os.PathLike[str] = "",
         only: Iterable[str] | str | None = None,
         log_level: int | None = None,
-    ) -> Loaded:
+    ) -> BpfObject:
         """Load every program of an object file that is not switched off (``SEC("?...")``). Several files are linked
         into one object first, as ``bpftool gen object`` does.
 
@@ -99,29 +99,29 @@ class Bpf:
         )
         return self._load(self._object(path), asked)
 
-    def open(self, path: Source) -> Spec:
+    def open(self, path: Source) -> ObjectSpec:
         """What an object file (or several, linked) would load, to be changed before ``.load()`` loads it. No kernel is
         asked before. ``ObjectError`` says what is wrong with the file."""
-        from pytest_ebpf.live.object_spec import Spec
+        from pytest_ebpf.live.object_spec import ObjectSpec
 
-        return Spec(self._object(path), load=self._load)
+        return ObjectSpec(self._object(path), load=self._load)
 
     def rejects(
         self,
         *patterns: str | Wanted,
         errno: str | int | None = None,
-        cls: str | None = None,
-        not_: str | Sequence[str] = (),
+        reason: str | None = None,
+        absent: str | Sequence[str] = (),
     ) -> Rejects:
         """Expect a rejection inside the ``with`` block.
 
         ``patterns``: texts that the verifier log holds, in this order, with ``{{regex}}`` holes; ``absent("…")`` must
-        not come between two of them, ``next_line("…")`` has to follow at once. ``not_``: what must be nowhere.
-        ``errno``: "EACCES". ``cls``: the class of the rejection, the same on every kernel ("null-deref").
+        not come between two of them, ``next_line("…")`` has to follow at once. ``absent``: what must be nowhere.
+        ``errno``: "EACCES". ``reason``: the class of the rejection, the same on every kernel ("null-deref").
         """
         from pytest_ebpf.live.rejects import Rejects
 
-        return Rejects(patterns, errno=errno, cls=cls, not_=not_)
+        return Rejects(patterns, errno=errno, reason=reason, absent=absent)
 
     def feature(self, name: str) -> Answer:
         """What a probe of this kernel says about a feature: "ringbuf", "fentry", "helper:bpf_loop", ..."""
@@ -133,7 +133,7 @@ class Bpf:
         """Whether this kernel has a feature. ``PlanError`` when the probe cannot tell."""
         answer = self.feature(name)
         if answer.supported is None:
-            raise PlanError(f"feature {name!r}: {answer.words}", feature=name)
+            raise PlanError(f"feature {name!r}: {answer.message}", feature=name)
         return answer.supported
 
     def cgroup(self, name: str = "", *, controllers: Iterable[str] = ()) -> Cgroup:
@@ -181,15 +181,15 @@ class Bpf:
     def pinned_link(self, path: str) -> Link:
         """A link that is pinned (by ``link.pin()``, or by somebody else): ``update``, ``unpin`` or ``detach`` it.
 
-        ``KernelCallError`` when nothing is pinned there, ``UsageError`` when it is no link.
+        ``KernelCallError`` when nothing is pinned there, ``BpfUsageError`` when it is no link.
         """
         from pytest_ebpf.live.pins import open_link
 
         return open_link(self.session, path)
 
     def pinned_map(self, path: str) -> Map:
-        """A map that is pinned, by whomever. ``KernelCallError`` when nothing is pinned there, ``UsageError`` when it
-        is no map."""
+        """A map that is pinned, by whomever. ``KernelCallError`` when nothing is pinned there, ``BpfUsageError`` when
+        it is no map."""
         from pytest_ebpf.live.pins import open_map
 
         return open_map(self.session, path)
@@ -245,15 +245,15 @@ class Bpf:
         """Parsed, and linked when there are several, at most once."""
         paths = [path] if isinstance(path, str | os.PathLike) else path
         if not isinstance(paths, Sequence) or not all(isinstance(each, str | os.PathLike) for each in paths):
-            raise UsageError(f"{path!r} is no path of an object file, nor a list of such")
+            raise BpfUsageError(f"{path!r} is no path of an object file, nor a list of such")
         if not paths:
-            raise UsageError("no object file to load")
+            raise BpfUsageError("no object file to load")
         from pytest_ebpf.obj.read import read_bytes
 
         files = [self.find(each) for each in paths]
         return self._cache.linked([(read_bytes(file), str(file)) for file in files])
 
-    def _load(self, obj: ObjectFile, asked: Asked) -> Loaded:
+    def _load(self, obj: ObjectFile, asked: Asked) -> BpfObject:
         """A map that somebody pins in the same instant is looked at again, and then used."""
         from pytest_ebpf.live.load_request import options_of
         from pytest_ebpf.live.pin_reuse import PinTakenError
@@ -272,7 +272,7 @@ class Bpf:
 
     def _load_once(
         self, obj: ObjectFile, *, options: LoadOptions, btf: str | os.PathLike[str] | bytes | Btf | None
-    ) -> Loaded:
+    ) -> BpfObject:
         from pytest_ebpf.live.facts_cache import facts_for
         from pytest_ebpf.live.load import run_plan
         from pytest_ebpf.live.pin_reuse import reuse_pinned

@@ -6,18 +6,18 @@ import os
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.bpf_object import Named
 from pytest_ebpf.live.load_request import Asked
 
 if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
-    from pytest_ebpf.live.bpf_object import Loaded
+    from pytest_ebpf.live.bpf_object import BpfObject
     from pytest_ebpf.live.maps.map import Map
     from pytest_ebpf.live.program import Program
     from pytest_ebpf.obj.object import MapDef, ObjectFile, Problem, ProgramDef
 
-__all__ = ["MapSpec", "ProgramSpec", "Spec", "ValuesMapping"]
+__all__ = ["MapSpec", "ProgramSpec", "ObjectSpec", "ValuesMapping"]
 
 
 class _Field:
@@ -144,18 +144,18 @@ class ValuesMapping(MutableMapping[str, Any]):
         if name not in self.names:
             from pytest_ebpf.plan.map_definitions import nearest
 
-            raise UsageError(f"the object has no {self._what} {name!r}", hint=nearest(name, list(self.names)))
+            raise BpfUsageError(f"the object has no {self._what} {name!r}", hint=nearest(name, list(self.names)))
         return name
 
 
-class Spec:
+class ObjectSpec:
     """What ``bpf.open`` gives: ``spec.programs["p"].target = "do_exit"``, ``spec.maps["m"].max_entries = 8``,
     ``spec.globals["limit"] = 3``, ``spec.kconfig["CONFIG_HZ"] = 100``, ``spec.btf = path``, then ``spec.load()``.
 
     ``load`` may be called again, after other changes too: each gives an object of its own.
     """
 
-    def __init__(self, obj: ObjectFile, *, load: Callable[[ObjectFile, Asked], Loaded]) -> None:
+    def __init__(self, obj: ObjectFile, *, load: Callable[[ObjectFile, Asked], BpfObject]) -> None:
         self.obj = obj
         self.programs: Mapping[str, ProgramSpec] = Named(
             {program.name: ProgramSpec(program) for program in obj.programs}, what="program"
@@ -195,12 +195,12 @@ class Spec:
             log_level=self.log_level,
         )
 
-    def load(self) -> Loaded:
+    def load(self) -> BpfObject:
         """Load it as it is now. Raises what ``bpf.load`` raises."""
         return self._load(self.obj, self.asked())
 
     def __repr__(self) -> str:
-        return f"<Spec {self.name}: {', '.join(self.programs)}>"
+        return f"<ObjectSpec {self.name}: {', '.join(self.programs)}>"
 
 
 def _maps(obj: ObjectFile) -> Iterator[tuple[str, MapDef]]:

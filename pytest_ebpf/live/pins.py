@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Done, Handle, Made, Mount, ObjGet, ObjPin, ObjUnpin
-from pytest_ebpf.errors import KernelCallError, UsageError
+from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.session import Session
 
@@ -21,7 +21,7 @@ _BPFFS = "/sys/fs/bpf"
 def pin_path(path: str) -> str:
     """The whole path of a pin: a bare name is one in the usual bpf file system."""
     if not path or path.endswith("/"):
-        raise UsageError(f"{path!r} names no pin", hint='Write pin("name") or pin("/sys/fs/bpf/name").')
+        raise BpfUsageError(f"{path!r} names no pin", hint='Write pin("name") or pin("/sys/fs/bpf/name").')
     return path if path.startswith("/") else f"{_BPFFS}/{path}"
 
 
@@ -72,7 +72,7 @@ def open_pinned(session: Session, path: str, *, kind: str) -> Handle:
             error.hint = f"Nothing is pinned at {whole}; {nearest_paths(session, whole)}"
         raise
     if handle.kind != kind:
-        raise UsageError(f"what is pinned at {whole} is a {handle.kind}, not a {kind}")
+        raise BpfUsageError(f"what is pinned at {whole} is a {handle.kind}, not a {kind}")
     return handle
 
 
@@ -88,8 +88,8 @@ def open_link(session: Session, path: str) -> Link:
     link = Link(
         session,
         program=Inventory(session).program(info.prog_id),
-        where=pin_path(path),
-        way=f"{info.type} link",
+        target=pin_path(path),
+        mechanism=f"{info.type} link",
         handles=(handle,),
     )
     return link.pinned_at(pin_path(path))

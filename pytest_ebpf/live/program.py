@@ -255,7 +255,8 @@ class Program:
         default it is the newest that the kernel knows. docs/attaching.md and docs/attaching-tracing.md
         have the whole tables.
 
-        ``UsageError`` names an argument that is missing or unknown. The link ends with the test, or with ``detach()``.
+        ``BpfUsageError`` names an argument that is missing or unknown. The link ends with the test, or with
+        ``detach()``.
         """
         from pytest_ebpf.live.attach.table import attach_program
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Failed, Handle, OpenFile, ProgQuery, Queried, Result, Try
-from pytest_ebpf.errors import PlanError, UsageError
+from pytest_ebpf.errors import BpfUsageError, PlanError
 from pytest_ebpf.live.attach.clsact import PARENTS, filters_on
 from pytest_ebpf.live.inspect.suggest import program_name, xdp_on
 from pytest_ebpf.live.net.resolve import Interface, find_interface
@@ -67,12 +67,12 @@ class Attached:
 
 
 def find_attached(session: Session, place: Mapping[str, object]) -> tuple[Attached, ...]:
-    """See ``Bpf.attached``. ``UsageError`` when the place is none."""
+    """See ``Bpf.attached``. ``BpfUsageError`` when the place is none."""
     kinds = [name for name in _PLACES if place.get(name) is not None]
     kind = "interface" if "interface" in kinds else kinds[0] if kinds else ""
     unknown = [name for name in place if name not in (kind, *_MORE.get(kind, ()))]
     if not kind or unknown:
-        raise UsageError(
+        raise BpfUsageError(
             f"attached() takes no {unknown[0]}= {'with ' + kind + '=' if kind else ''}" if unknown else
             "attached() has to be told where",
             hint=f"Give one of {', '.join(name + '=' for name in _PLACES)}.",
@@ -83,7 +83,7 @@ def find_attached(session: Session, place: Mapping[str, object]) -> tuple[Attach
 def _on_interface(session: Session, place: Mapping[str, object]) -> list[Attached]:
     given = place.get("direction")
     if given is not None and given not in PARENTS:
-        raise UsageError(f"direction= is ingress or egress, not {given!r}")
+        raise BpfUsageError(f"direction= is ingress or egress, not {given!r}")
     device = find_interface(session, place["interface"], netns=place.get("netns"))
     found: list[Attached] = []
     if given in (None, "ingress") and (xdp := xdp_on(session, device)) is not None:
@@ -119,7 +119,7 @@ def _on_netns(session: Session, place: Mapping[str, object]) -> list[Attached]:
 def _on_map(session: Session, place: Mapping[str, object]) -> list[Attached]:
     handle = getattr(place["map"], "handle", None)
     if not isinstance(handle, Handle):
-        raise UsageError(f"map= is a loaded sockmap or sockhash, not {place['map']!r}")
+        raise BpfUsageError(f"map= is a loaded sockmap or sockhash, not {place['map']!r}")
     asked = session.attempt(ProgQuery(handle, _SOCKMAP[-1]), Queried)
     if isinstance(asked, Failed) and asked.errno == errno.EINVAL:  # 748cd5729ac7
         raise PlanError(

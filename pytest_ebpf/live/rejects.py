@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from pytest_ebpf.errors import ProgramRejected, UsageError, errno_name
+from pytest_ebpf.errors import BpfUsageError, ProgramRejected, errno_name
 
 if TYPE_CHECKING:
     from pytest_ebpf.agent.ops import ProgRejected
@@ -25,22 +25,22 @@ class Rejects:
         patterns: Sequence[str | Wanted],
         *,
         errno: str | int | None = None,
-        cls: str | None = None,
-        not_: str | Sequence[str] = (),
+        reason: str | None = None,
+        absent: str | Sequence[str] = (),
     ) -> None:
         from pytest_ebpf.verifier.log.expect import expected
 
         self._patterns = expected(patterns)
-        self._not = not_
+        self._absent = absent
         self._errno = errno_name(errno) if isinstance(errno, int) else errno
-        self._cls = _known_class(cls) if cls is not None else None
+        self._reason = _known_class(reason) if reason is not None else None
         self._value: ProgramRejected | None = None
 
     @property
     def value(self) -> ProgramRejected:
-        """The rejection. ``UsageError`` inside the block, before it came."""
+        """The rejection. ``BpfUsageError`` inside the block, before it came."""
         if self._value is None:
-            raise UsageError("nothing was rejected yet: look at .value after the with block")
+            raise BpfUsageError("nothing was rejected yet: look at .value after the with block")
         return self._value
 
     def __enter__(self) -> Rejects:
@@ -63,18 +63,18 @@ class Rejects:
         if self._errno is not None and error.errno_name != self._errno:
             raise AssertionError(f"rejected with {error.errno_name}, expected {self._errno}: {error}") from None
         text = error.log.text if error.log.text.strip() else error.message
-        checked = require(text, self._patterns, not_=self._not)
+        checked = require(text, self._patterns, not_=self._absent)
         if not checked.ok:
             raise AssertionError(f"{error.program} was rejected for another reason: {checked}") from None
         found = error.log.rejection
-        if self._cls is not None and (found is None or found.class_id != self._cls):
+        if self._reason is not None and (found is None or found.class_id != self._reason):
             what = f"{found.class_id!r} ({found.headline})" if found is not None else "unknown"
-            raise AssertionError(f"rejected as {what}, expected class {self._cls!r}: {error}") from None
+            raise AssertionError(f"rejected as {what}, expected class {self._reason!r}: {error}") from None
 
     def _wanted(self) -> str:
         first = next((one.pattern for one in self._patterns if not one.absent), "")
         what = [repr(first)] if first else []
-        what += [f"class {self._cls!r}"] if self._cls else []
+        what += [f"class {self._reason!r}"] if self._reason else []
         what += [self._errno] if self._errno else []
         return f" with {', '.join(what)}" if what else ""
 
@@ -88,7 +88,7 @@ def _known_class(cls: str) -> str:
         return cls
     close = get_close_matches(cls, CLASSES, n=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(CLASSES)}."
-    raise UsageError(f"there is no class of rejections {cls!r}", hint=hint)
+    raise BpfUsageError(f"there is no class of rejections {cls!r}", hint=hint)
 
 
 def rejection(

@@ -68,9 +68,9 @@ class Session:
     def run(self, ops: Sequence[Op], *, timeout: float | None = None) -> list[Result]:
         """Run a batch. New objects are signed with the line of test code that asked for them."""
         if self._scope is None:
-            from pytest_ebpf.errors import UsageError
+            from pytest_ebpf.errors import BpfUsageError
 
-            raise UsageError(
+            raise BpfUsageError(
                 f"{self.name or 'this object'} is closed: what a fixture loaded ends with its scope",
                 hint="Load it in the test, or with bpf_shared for a whole module.",
             )

@@ -45,8 +45,12 @@ class StructOps:
         self.fill()
         if self._planned.by_link:
             handle = self._session.make(LinkCreate(self.handle, _ATTACH_TYPE))
-            return Link(self._session, program=self, where=self.kernel_type, way="struct_ops link", handles=(handle,))
-        return Link(self._session, program=self, where=self.kernel_type, way="struct_ops map", undo=self._unregister)
+            return Link(
+                self._session, program=self, target=self.kernel_type, mechanism="struct_ops link", handles=(handle,)
+            )
+        return Link(
+            self._session, program=self, target=self.kernel_type, mechanism="struct_ops map", undo=self._unregister
+        )
 
     def fill(self) -> None:
         """Write the table into its map, which registers one without a link; one with a link is only ready then. Twice

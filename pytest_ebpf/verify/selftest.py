@@ -27,7 +27,7 @@ from pytest_ebpf.verifier.log.expect import check, check_log
 from pytest_ebpf.verifier.tags.spec import ANY_VALUE
 
 if TYPE_CHECKING:
-    from pytest_ebpf.live.bpf_object import Loaded
+    from pytest_ebpf.live.bpf_object import BpfObject
     from pytest_ebpf.live.load_cache import LoadCache
     from pytest_ebpf.live.program import Program
     from pytest_ebpf.live.session import Session
@@ -76,7 +76,7 @@ class Trial:
     with_it: tuple[str, ...] = ()
     own_machine: bool = False
     disassemble: Callable[[str, Sequence[bytes]], str | None] = lambda machine, functions: None
-    loaded: Callable[[Loaded], object] = lambda loaded: None
+    loaded: Callable[[BpfObject], object] = lambda loaded: None
 
     @property
     def expectation(self) -> Expectation:
@@ -93,7 +93,7 @@ class Trial:
         return sum(1 << number for number in _DROPPED if number not in self.expectation.caps)
 
 
-def try_program(session: Session, trial: Trial, *, cache: LoadCache) -> Loaded | None:
+def try_program(session: Session, trial: Trial, *, cache: LoadCache) -> BpfObject | None:
     """Hold one program against its tags. What was loaded, None for one that was rejected as it should be.
 
     ``NotApplicable`` where the tags exclude this kernel, ``ExpectationFailed`` where it does something else, other
@@ -166,7 +166,7 @@ def _put_back(session: Session, before: bytes) -> None:
     session.attempt(WriteFile(_UNPRIVILEGED, before), Done)
 
 
-def _load(session: Session, trial: Trial, *, cache: LoadCache) -> Loaded | None:
+def _load(session: Session, trial: Trial, *, cache: LoadCache) -> BpfObject | None:
     """Load, and look at the verdict and at the log. None when it was rejected as it should be."""
     from pytest_ebpf.live.load import run_plan
 
@@ -261,7 +261,7 @@ def _fail(trial: Trial, message: str, *, log: str) -> NoReturn:
     raise ExpectationFailed(message, sections=((f"verifier log: {trial.spec.program}", log),)) from None
 
 
-def _check_code(session: Session, trial: Trial, *, loaded: Loaded) -> None:
+def _check_code(session: Session, trial: Trial, *, loaded: BpfObject) -> None:
     expectation, program = trial.expectation, loaded[trial.spec.program]
     if expectation.xlated:
         texts = _xlated_texts(program)
@@ -298,7 +298,7 @@ def _plain(text: str) -> str:
     return body.rpartition("#")[0] or body if body.startswith("call ") else body
 
 
-def _check_run(session: Session, trial: Trial, *, loaded: Loaded) -> None:
+def _check_run(session: Session, trial: Trial, *, loaded: BpfObject) -> None:
     expectation = trial.expectation
     if expectation.retval is None:
         return

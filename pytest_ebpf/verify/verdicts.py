@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from pytest_ebpf.errors import GuestLost, UsageError
+from pytest_ebpf.errors import BpfUsageError, GuestLost
 from pytest_ebpf.verifier.compare.budget import parse_share
 from pytest_ebpf.verify.verdict import ProgramVerdict, Wanted, verify_object
 
@@ -27,14 +27,14 @@ def permutations(values: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 
 def check_globals(values: Iterable[str], objects: Sequence[ObjectFile], *, what: str) -> None:
-    """``UsageError`` for a variable that none of the objects has; ``what`` is how it was given."""
+    """``BpfUsageError`` for a variable that none of the objects has; ``what`` is how it was given."""
     names = sorted({variable.name for obj in objects for section in obj.data for variable in section.variables})
     for name in values:
         if name not in names:
             close = get_close_matches(name, names, n=1)
             near = f"Did you mean {close[0]!r}? " if close else ""
             there = f"There are: {', '.join(names)}." if names else "There is none."
-            raise UsageError(f"{what}: no object has a variable {name!r}", hint=near + there)
+            raise BpfUsageError(f"{what}: no object has a variable {name!r}", hint=near + there)
 
 
 class Verdicts:
@@ -73,12 +73,12 @@ class Verdicts:
         return tuple(sorted(self.kernels, key=lambda kernel: releases.get(kernel, ())))
 
     def on(self, kernel: str) -> Verdicts:
-        """Those of one kernel. ``UsageError`` when it was not asked."""
+        """Those of one kernel. ``BpfUsageError`` when it was not asked."""
         self._known(kernel, self.kernels, what="kernel")
         return Verdicts([verdict for verdict in self if verdict.kernel == kernel], kernels=(kernel,))
 
     def of(self, program: str) -> Verdicts:
-        """Those of one program. ``UsageError`` when no object has it."""
+        """Those of one program. ``BpfUsageError`` when no object has it."""
         self._known(program, [verdict.program for verdict in self], what="program")
         return Verdicts([verdict for verdict in self if verdict.program == program], kernels=self.kernels)
 
@@ -154,7 +154,7 @@ class Verdicts:
         if name not in names:
             close = get_close_matches(name, names, n=1)
             near = f"Did you mean {close[0]!r}? " if close else ""
-            raise UsageError(f"no {what} {name!r} here", hint=f"{near}There are: {', '.join(dict.fromkeys(names))}.")
+            raise BpfUsageError(f"no {what} {name!r} here", hint=f"{near}There are: {', '.join(dict.fromkeys(names))}.")
 
 
 def _numbers(release: str) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ import pytest
 from refused_ops import REFUSED
 
 from pytest_ebpf.agent.ops import Describe, Described, Failed, Made, MapCreate
-from pytest_ebpf.errors import KernelCallError, PlanError, ProgramRejected, UsageError
+from pytest_ebpf.errors import BpfUsageError, KernelCallError, PlanError, ProgramRejected
 from pytest_ebpf.kernels.base import check
 from pytest_ebpf.kernels.local import LocalKernel
 from pytest_ebpf.kernels.pool import HOST, KernelPool, PoolConfig, RunningKernel
@@ -75,7 +75,7 @@ def test_who_holds_an_interface(bpf: Bpf) -> None:
 
 def test_an_interface_that_is_not_there(bpf: Bpf) -> None:
     program = bpf.load(f"{OBJECTS}/config.bpf.o")["police"]
-    with pytest.raises(UsageError, match="no network interface 'loo'") as caught:
+    with pytest.raises(BpfUsageError, match="no network interface 'loo'") as caught:
         program.attach(interface="loo")
     hint, _, others = caught.value.hint.partition(" There are: ")
     assert hint == "did you mean lo?"

@@ -28,7 +28,7 @@ def test_kinds(pytester: pytest.Pytester, objects: Objects) -> None:
     pytester.makepyfile(
         test_kinds="""
         import pytest
-        from pytest_ebpf import UsageError
+        from pytest_ebpf import BpfUsageError
         def test_program(bpf, bpf_baseline):
             bpf_baseline.check(bpf.load("xdp_lb.bpf.o")["balance"])
         def test_object(bpf, bpf_baseline):
@@ -44,9 +44,9 @@ def test_kinds(pytester: pytest.Pytester, objects: Objects) -> None:
         def test_path(bpf_baseline, what):
             bpf_baseline.check("reject_packet_bounds.bpf.o")
         def test_nonsense(bpf_baseline):
-            with pytest.raises(UsageError, match="takes a program, an object"):
+            with pytest.raises(BpfUsageError, match="takes a program, an object"):
                 bpf_baseline.check(5)
-            with pytest.raises(UsageError, match="There are: verdict, figures, lines, log"):
+            with pytest.raises(BpfUsageError, match="There are: verdict, figures, lines, log"):
                 bpf_baseline.check("reject_packet_bounds.bpf.o", level="all")
         """
     )

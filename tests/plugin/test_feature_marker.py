@@ -118,15 +118,15 @@ def test_the_fixture(pytester: pytest.Pytester, own_cache: Path) -> None:
     pytester.makepyfile(
         """
         import pytest
-        from pytest_ebpf.errors import UsageError
+        from pytest_ebpf.errors import BpfUsageError
         def test_has(bpf_features):
             assert bpf_features.has("map:array") and bpf_features.has("helper:bpf_map_lookup_elem@xdp")
             assert not bpf_features.has("kfunc:no_such_kfunc")
-            with pytest.raises(UsageError, match="ringbfu"):
+            with pytest.raises(BpfUsageError, match="ringbfu"):
                 bpf_features.has("ringbfu")
         def test_answer(bpf_features):
             answer = bpf_features.answer("ringbuf")
-            assert (answer.supported, answer.words, answer.since) == (True, "map type RINGBUF: works", "5.8")
+            assert (answer.supported, answer.message, answer.since) == (True, "map type RINGBUF: works", "5.8")
         def test_table(bpf_features, bpf_kernel):
             table = bpf_features.table()
             assert table["prog:xdp"].supported and table["isa:v2"].supported

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from pytest_ebpf.cli.features import features
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 
 
 def run(*words: str, cache: Path) -> str:
@@ -43,5 +43,5 @@ def test_json(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_wrong(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="'ringbfu'"):
+    with pytest.raises(BpfUsageError, match="'ringbfu'"):
         run("-f", "ringbfu", cache=tmp_path)

@@ -177,7 +177,7 @@ def test_the_machine(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import os, pytest
-        from pytest_ebpf import KernelCallError, UsageError
+        from pytest_ebpf import KernelCallError, BpfUsageError
         def test_run(bpf_vm):
             done = bpf_vm.run(["sh", "-c", "cat; echo oops >&2; exit 3"], stdin="hi")
             assert (done.returncode, done.stdout, done.stderr) == (3, b"hi", b"oops\\n")
@@ -188,7 +188,7 @@ def test_the_machine(pytester: pytest.Pytester) -> None:
                 bpf_vm.run(["sleep", "9"], timeout=0.2)
             with pytest.raises(KernelCallError, match="ENOENT"):
                 bpf_vm.run(["/no/such/program"])
-            with pytest.raises(UsageError, match="a command is a list of words, not 'true'"):
+            with pytest.raises(BpfUsageError, match="a command is a list of words, not 'true'"):
                 bpf_vm.run("true")
         def test_files(bpf_vm, tmp_path):
             bpf_vm.write_file(tmp_path / "x", "text")
@@ -274,14 +274,14 @@ def test_a_command_is_given_what_it_can_take(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import pytest
-        from pytest_ebpf.errors import UsageError
+        from pytest_ebpf.errors import BpfUsageError
         @pytest.mark.parametrize(("wrong", "words"), [
             ({"stdin": 5}, "stdin= is bytes or text, not 5"),
             ({"timeout": None}, "timeout= is a number of seconds, not None"),
             ({"timeout": "1"}, "timeout= is a number of seconds, not '1'"),
         ])
         def test_a(bpf_vm, wrong, words):
-            with pytest.raises(UsageError, match=words):
+            with pytest.raises(BpfUsageError, match=words):
                 bpf_vm.run(["cat"], **wrong)
         def test_nothing_to_read(bpf_vm):
             assert bpf_vm.run(["cat"], stdin=None).stdout == b""

@@ -199,7 +199,7 @@ def test_bpf_matrix(pytester: pytest.Pytester, objects: Objects) -> None:
     pytester.makepyfile(
         """
         import pytest
-        from pytest_ebpf import UsageError
+        from pytest_ebpf import BpfUsageError
         def test_good(bpf_matrix):
             found = bpf_matrix.verify("xdp_lb.bpf.o", "bpf_loop.bpf.o", globals={"rounds": [1, 5]})
             assert found.accepted_on("host").accepted_on().same_verdict().growth("0%") is found
@@ -215,16 +215,16 @@ def test_bpf_matrix(pytester: pytest.Pytester, objects: Objects) -> None:
             found.accepted_on()
         def test_wrong(bpf_matrix):
             assert bpf_matrix.kernels == ("host",)
-            with pytest.raises(UsageError, match="no kernel '6.1' in this run"):
+            with pytest.raises(BpfUsageError, match="no kernel '6.1' in this run"):
                 bpf_matrix.verify("xdp_lb.bpf.o", kernels=["6.1"])
-            with pytest.raises(UsageError, match="no object has a variable 'nosuch'"):
+            with pytest.raises(BpfUsageError, match="no object has a variable 'nosuch'"):
                 bpf_matrix.verify("xdp_lb.bpf.o", globals={"nosuch": 1})
             found = bpf_matrix.verify("xdp_lb.bpf.o")
-            with pytest.raises(UsageError, match="no kernel 'hots' here"):
+            with pytest.raises(BpfUsageError, match="no kernel 'hots' here"):
                 found.accepted_on("hots")
-            with pytest.raises(UsageError, match="no program 'ballance' here"):
+            with pytest.raises(BpfUsageError, match="no program 'ballance' here"):
                 found.of("ballance")
-            with pytest.raises(UsageError, match='growth="5%"'):
+            with pytest.raises(BpfUsageError, match='growth="5%"'):
                 found.growth(5)
         """
     )

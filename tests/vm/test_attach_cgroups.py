@@ -11,7 +11,7 @@ import pytest
 from attach_events import BUILT
 from network_events import arrives
 
-from pytest_ebpf import Bpf, KernelCallError, PlanError, UsageError
+from pytest_ebpf import Bpf, BpfUsageError, KernelCallError, PlanError
 from pytest_ebpf.live.machine.cgroup import Cgroup
 
 OBJECT = BUILT / "cgroups.bpf.o"
@@ -148,17 +148,17 @@ def marked(section: str, *row: object) -> Any:
 def test_hook(bpf: Bpf, name: str, event: Event, forbids: bool, way: str) -> None:
     group = bpf.cgroup()
     obj = bpf.load(OBJECT, only=[name])
-    with obj[name].attach(cgroup=group, way=way) as link:
+    with obj[name].attach(cgroup=group, mechanism=way) as link:
         event(bpf, group)
         assert obj.globals[f"{name}_seen"] > 0
-        assert link.way == {"link": "cgroup link", "attach": "cgroup without link"}[way]
+        assert link.mechanism == {"link": "cgroup link", "attach": "cgroup without link"}[way]
         (found,) = bpf.attached(cgroup=group)
         assert (found.prog_id, found.detail) == (obj[name].id, "multi")
     assert bpf.attached(cgroup=group) == ()
     if forbids:
         forbidding = bpf.load(OBJECT, only=[name], globals={"verdict": 0})
         with (
-            forbidding[name].attach(cgroup=group, way=way),
+            forbidding[name].attach(cgroup=group, mechanism=way),
             pytest.raises((KernelCallError, PermissionError)) as error,
         ):
             event(bpf, group)
@@ -175,7 +175,7 @@ def test_a_direction_given_when_attached(bpf: Bpf) -> None:
         send(bpf, group)
         assert obj.globals["either_seen"] == 1
         assert [each.hook for each in bpf.attached(cgroup=group)] == ["cgroup_inet_egress"]
-    with pytest.raises(UsageError, match="needs direction="):
+    with pytest.raises(BpfUsageError, match="needs direction="):
         obj["either"].attach(cgroup=group)
 
 
@@ -220,9 +220,9 @@ def test_update(bpf: Bpf, options: dict[str, Any]) -> None:
 def test_programs_of_a_group_in_the_order_asked_for(bpf: Bpf, way: str) -> None:
     group = bpf.cgroup()
     obj = bpf.load(OBJECT, only=["step1", "step2", "step3"])
-    one = obj["step1"].attach(cgroup=group, way=way)
-    obj["step2"].attach(cgroup=group, way=way, before=one)
-    obj["step3"].attach(cgroup=group, way=way, after=obj["step2"] if way == "attach" else one)
+    one = obj["step1"].attach(cgroup=group, mechanism=way)
+    obj["step2"].attach(cgroup=group, mechanism=way, before=one)
+    obj["step3"].attach(cgroup=group, mechanism=way, after=obj["step2"] if way == "attach" else one)
     assert arrives(bpf, cgroup=group)
     assert obj.globals["trail"] == {"attach": 231, "link": 213}[way]
 
@@ -233,20 +233,20 @@ def test_order_on_an_older_kernel_says_since_when(bpf: Bpf) -> None:
     obj = bpf.load(OBJECT, only=["step1"])
     for way in ("link", "attach"):
         with pytest.raises(PlanError, match=r"came with Linux 6\.17"):
-            obj["step1"].attach(cgroup=group, way=way, before="all")
+            obj["step1"].attach(cgroup=group, mechanism=way, before="all")
 
 
 def test_what_makes_no_sense_is_named(bpf: Bpf) -> None:
     group = bpf.cgroup()
     obj = bpf.load(OBJECT, only=["step1"])
-    with pytest.raises(UsageError, match="a link on a control group has no mode"):
-        obj["step1"].attach(cgroup=group, way="link", mode="single")
-    with pytest.raises(UsageError, match=r"mode= is one of single, override, multi.*did you mean multi"):
+    with pytest.raises(BpfUsageError, match="a link on a control group has no mode"):
+        obj["step1"].attach(cgroup=group, mechanism="link", mode="single")
+    with pytest.raises(BpfUsageError, match=r"mode= is one of single, override, multi.*did you mean multi"):
         obj["step1"].attach(cgroup=group, mode="mutli")
-    with pytest.raises(UsageError, match="needs cgroup="):
+    with pytest.raises(BpfUsageError, match="needs cgroup="):
         obj["step1"].attach()
     with pytest.raises(KernelCallError) as error:
         obj["step1"].attach(cgroup=group.path + "-not")
     assert group.path in str(error.value.hint)
-    with pytest.raises(UsageError, match=r"attach\(\) takes no interface"):
+    with pytest.raises(BpfUsageError, match=r"attach\(\) takes no interface"):
         obj["step1"].attach(interface="lo")

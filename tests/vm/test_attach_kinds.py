@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_ebpf import Bpf, ObjectError, UsageError
+from pytest_ebpf import Bpf, BpfUsageError, ObjectError
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +48,7 @@ def test_iterator_over_one_task(bpf: Bpf) -> None:
     assert len({line.split()[0] for line in threads}) == 1
     assert len(program.attach(tid=2).text().splitlines()) == 1
     assert len(program.attach().text().splitlines()) > len(threads)
-    with pytest.raises(UsageError, match="exclude each other"):
+    with pytest.raises(BpfUsageError, match="exclude each other"):
         program.attach(pid=2, tid=2)
 
 
@@ -59,7 +59,7 @@ def test_iterator_over_a_map(bpf: Bpf) -> None:
     link = obj["each_element"].attach(map=obj.maps["counts"])
     assert struct.unpack("=8Q", link.read()) == (0, 0, 0, 77, 0, 0, 0, 0)
     assert link.read() == link.read()
-    with pytest.raises(UsageError, match="map= is a loaded map"):
+    with pytest.raises(BpfUsageError, match="map= is a loaded map"):
         obj["each_element"].attach(map="counts")
 
 
@@ -90,11 +90,11 @@ def test_uprobe_on_nothing_says_what_there_is(bpf: Bpf) -> None:
     program = bpf.load(BUILT / "uprobes.bpf.o", only=["entered"])["entered"]
     with pytest.raises(ObjectError, match="getppid"):
         program.attach(binary="libc.so.6", symbol="getppidd")
-    with pytest.raises(UsageError, match="neither a library nor a program"):
+    with pytest.raises(BpfUsageError, match="neither a library nor a program"):
         program.attach(binary="libnothing.so", symbol="x")
-    with pytest.raises(UsageError, match="needs symbol="):
+    with pytest.raises(BpfUsageError, match="needs symbol="):
         program.attach(binary="libc.so.6")
-    with pytest.raises(UsageError, match="needs binary="):
+    with pytest.raises(BpfUsageError, match="needs binary="):
         program.attach()
 
 
@@ -117,7 +117,7 @@ def test_uprobe_multi(bpf: Bpf, bpf_vm: Any) -> None:
     assert obj.maps["counts"][3] >= 100
     assert obj.maps["counts"][4] >= 100
     assert obj.maps["counts"][2] in (11, 12)
-    with pytest.raises(UsageError, match="list of 2 numbers"):
+    with pytest.raises(BpfUsageError, match="list of 2 numbers"):
         obj["many"].attach(binary="libc.so.6", symbol=["getppid", "getpgid"], cookies=[1])
 
 
@@ -132,7 +132,7 @@ def test_kprobe_multi(bpf: Bpf, bpf_vm: Any) -> None:
     assert obj.maps["counts"][0] > 0
     assert obj.maps["counts"][1] > 0
     assert obj.maps["counts"][2] in (5, 6)
-    with pytest.raises(UsageError, match="no function of this kernel"):
+    with pytest.raises(BpfUsageError, match="no function of this kernel"):
         obj["entered"].attach(function="no_such_thing_*")
 
 
@@ -153,9 +153,9 @@ def test_perf_event_by_period(bpf: Bpf, bpf_vm: Any) -> None:
     with obj["sampled"].attach(event="context-switches", period=1):
         python(bpf_vm, "import time; time.sleep(0.01)")
     assert obj.maps["counts"][0] > 0
-    with pytest.raises(UsageError, match="either period"):
+    with pytest.raises(BpfUsageError, match="either period"):
         obj["sampled"].attach(event="cpu-clock")
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(BpfUsageError) as error:
         obj["sampled"].attach(event="cpu-clok", period=1)
     assert "did you mean cpu-clock" in str(error.value) + error.value.hint
 
@@ -173,7 +173,7 @@ def test_netfilter(bpf: Bpf, bpf_vm: Any) -> None:
             assert python(bpf_vm, PING).returncode == 1
             assert obj.maps["counts"][0] == before
         assert obj.maps["counts"][1] > 0
-    with pytest.raises(UsageError, match="hook= is one of prerouting"):
+    with pytest.raises(BpfUsageError, match="hook= is one of prerouting"):
         obj["seen"].attach(family="ipv4", hook="out")
 
 
@@ -190,7 +190,7 @@ def test_sk_msg_on_a_sockmap(bpf: Bpf) -> None:
     assert obj.maps["counts"][2] == 1
     assert group.run(["/usr/bin/env", "python3", "-c", TALK]).returncode == 0
     assert obj.maps["counts"][0] == 1
-    with pytest.raises(UsageError, match="sockmap or sockhash"):
+    with pytest.raises(BpfUsageError, match="sockmap or sockhash"):
         obj["sending"].attach(map=obj.maps["counts"])
 
 

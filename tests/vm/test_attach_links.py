@@ -10,7 +10,7 @@ import pytest
 from attach_events import BUILT
 from network_events import arrives, namespace
 
-from pytest_ebpf import Bpf, KernelCallError, Program, UsageError
+from pytest_ebpf import Bpf, BpfUsageError, KernelCallError, Program
 from pytest_ebpf.agent.ops import Data, Handle, ListDir
 
 NETWORK, CGROUPS = BUILT / "network.bpf.o", BUILT / "cgroups.bpf.o"
@@ -32,9 +32,9 @@ def test_with_detaches_and_twice_is_harmless(bpf: Bpf, netns: Handle) -> None:
     assert arrives(bpf, netns)
     link.detach()
     assert not link.attached
-    with pytest.raises(UsageError, match="cannot be updated: it is detached"):
+    with pytest.raises(BpfUsageError, match="cannot be updated: it is detached"):
         link.update(obj["xdp_pass"])
-    with pytest.raises(UsageError, match="cannot be pinned: it is detached"):
+    with pytest.raises(BpfUsageError, match="cannot be pinned: it is detached"):
         link.pin("x")
 
 
@@ -50,7 +50,7 @@ def test_a_pinned_link_is_taken_over(bpf: Bpf, netns: Handle) -> None:
     link.release()
     assert not arrives(bpf, netns)
     taken = bpf.pinned_link(name)
-    assert (taken.info.id, taken.way, taken.program.name) == (number, "xdp link", "xdp_drop")
+    assert (taken.info.id, taken.mechanism, taken.program.name) == (number, "xdp link", "xdp_drop")
     taken.update(obj["xdp_pass"])
     assert arrives(bpf, netns)
     taken.update(obj["xdp_drop"])
@@ -74,11 +74,11 @@ def test_a_link_outlives_its_pin(bpf: Bpf, netns: Handle) -> None:
 
 def test_what_is_no_link_object_says_so(bpf: Bpf) -> None:
     obj = bpf.load(CGROUPS, only=["step1"])
-    link = obj["step1"].attach(cgroup=bpf.cgroup(), way="attach")
+    link = obj["step1"].attach(cgroup=bpf.cgroup(), mechanism="attach")
     assert not link.is_object
-    with pytest.raises(UsageError, match="which cannot be pinned"):
+    with pytest.raises(BpfUsageError, match="which cannot be pinned"):
         link.pin(unique("link"))
-    with pytest.raises(UsageError, match="which is no link object"):
+    with pytest.raises(BpfUsageError, match="which is no link object"):
         _ = link.info
 
 
@@ -90,7 +90,7 @@ def test_pins_elsewhere(bpf: Bpf, netns: Handle) -> None:
     with pytest.raises(KernelCallError) as error:
         link.pin("no/such/directory")
     assert "/sys/fs/bpf is there" in str(error.value.hint)
-    with pytest.raises(UsageError, match="names no pin"):
+    with pytest.raises(BpfUsageError, match="names no pin"):
         link.pin("")
 
 
@@ -101,7 +101,7 @@ def test_update_to_a_program_of_another_type(bpf: Bpf, netns: Handle) -> None:
             link.update(obj["tc_one"])
         assert error.value.hint
         assert link.program.name == "xdp_drop"
-        with pytest.raises(UsageError, match=r"update\(\) takes a loaded program"):
+        with pytest.raises(BpfUsageError, match=r"update\(\) takes a loaded program"):
             link.update("xdp_pass")  # type: ignore[arg-type]
 
 
@@ -158,14 +158,14 @@ def again_and_again(bpf: Bpf, program: Program, **options: Any) -> None:
 
 
 def test_again_and_again_on_a_namespace(bpf: Bpf, netns: Handle) -> None:
-    again_and_again(bpf, bpf.load(NETWORK, only=["dissect"])["dissect"], netns=netns, way="attach")
+    again_and_again(bpf, bpf.load(NETWORK, only=["dissect"])["dissect"], netns=netns, mechanism="attach")
     assert bpf.attached(netns=netns) == ()
 
 
 @pytest.mark.parametrize("way", ["attach", pytest.param("link", marks=pytest.mark.bpf_kernel(">=6.10"))])
 def test_again_and_again_on_a_map(bpf: Bpf, way: str) -> None:
     obj = bpf.load(BUILT / "sockets.bpf.o", only=["sending"])
-    again_and_again(bpf, obj["sending"], map=obj.maps["sockets"], way=way)
+    again_and_again(bpf, obj["sending"], map=obj.maps["sockets"], mechanism=way)
 
 
 def test_again_and_again_on_a_socket(bpf: Bpf) -> None:

@@ -10,7 +10,7 @@ import pytest
 from attach_events import BUILT
 from network_events import FRAME, LOST, arrives, ip, namespace
 
-from pytest_ebpf import Bpf, KernelCallError, PlanError, UsageError
+from pytest_ebpf import Bpf, BpfUsageError, KernelCallError, PlanError
 from pytest_ebpf.agent.ops import Data, Handle
 from pytest_ebpf.live.net.netlink import CREATE, EXCL, blob, nest, netlink_op, number, request, text
 from pytest_ebpf.live.net.resolve import find_interface
@@ -54,16 +54,16 @@ def message_move(bpf: Bpf, netns: Handle, far: Handle) -> None:
 @pytest.mark.parametrize("way", ["link", "netlink"])
 def test_xdp(bpf: Bpf, netns: Handle, way: str) -> None:
     obj = bpf.load(OBJECT, only=["xdp_pass", "xdp_drop"])
-    with obj["xdp_drop"].attach(interface="lo", mode="skb", netns=netns, way=way) as link:
+    with obj["xdp_drop"].attach(interface="lo", mode="skb", netns=netns, mechanism=way) as link:
         assert not arrives(bpf, netns)
         assert obj.maps["counts"][1] == 1
-        assert link.way == f"xdp {way}"
+        assert link.mechanism == f"xdp {way}"
         (found,) = bpf.attached(interface="lo", netns=netns)
         assert (found.hook, found.prog_id, found.detail) == ("xdp", obj["xdp_drop"].id, "mode skb")
         link.update(obj["xdp_pass"])
         assert arrives(bpf, netns)
         with pytest.raises(KernelCallError) as error:
-            obj["xdp_drop"].attach(interface="lo", mode="skb", netns=netns, way=way)
+            obj["xdp_drop"].attach(interface="lo", mode="skb", netns=netns, mechanism=way)
         assert "program 'xdp_pass'" in str(error.value.hint)
     assert bpf.attached(interface="lo", netns=netns) == ()
     assert arrives(bpf, netns)
@@ -123,7 +123,7 @@ def test_xdp_at_the_end_of_a_redirect(bpf: Bpf, netns: Handle, pair: Handle) -> 
         assert there.silent(within=LOST)
     assert obj.maps["counts"][2] > 0
     assert obj.maps["counts"][3] > 0
-    with pytest.raises(UsageError, match="entry of a devmap"):
+    with pytest.raises(BpfUsageError, match="entry of a devmap"):
         obj["on_device"].attach(interface="far")
 
 
@@ -143,14 +143,14 @@ def test_xdp_on_another_processor(bpf: Bpf, netns: Handle, pair: Handle) -> None
 @pytest.mark.parametrize("way", ["clsact", pytest.param("tcx", marks=pytest.mark.bpf_kernel(">=6.6"))])
 def test_tc(bpf: Bpf, netns: Handle, way: str) -> None:
     obj = bpf.load(OBJECT, only=["tc_one", "tc_two", "tc_shot"])
-    with obj["tc_one"].attach(interface="lo", direction="ingress", netns=netns, way=way) as link:
+    with obj["tc_one"].attach(interface="lo", direction="ingress", netns=netns, mechanism=way) as link:
         assert arrives(bpf, netns)
         assert obj.maps["counts"][1] == 1
-        assert link.way == {"clsact": "clsact filter", "tcx": "tcx link"}[way]
+        assert link.mechanism == {"clsact": "clsact filter", "tcx": "tcx link"}[way]
         link.update(obj["tc_two"])
         assert arrives(bpf, netns)
         assert (obj.maps["counts"][1], obj.maps["counts"][2]) == (1, 1)
-        with obj["tc_shot"].attach(interface="lo", netns=netns, way=way):
+        with obj["tc_shot"].attach(interface="lo", netns=netns, mechanism=way):
             assert not arrives(bpf, netns)
             hooks = [found.hook for found in bpf.attached(interface="lo", netns=netns)]
             assert hooks == {"clsact": ["clsact ingress", "clsact egress"], "tcx": ["tcx_ingress", "tcx_egress"]}[way]
@@ -162,7 +162,7 @@ def test_tc(bpf: Bpf, netns: Handle, way: str) -> None:
 def test_tc_by_the_way_that_the_kernel_has(bpf: Bpf, netns: Handle) -> None:
     obj = bpf.load(OBJECT, only=["tc_shot"])
     with obj["tc_shot"].attach(interface="lo", netns=netns) as link:
-        assert link.way == ("tcx link" if bpf.has("attach:tcx") else "clsact filter")
+        assert link.mechanism == ("tcx link" if bpf.has("attach:tcx") else "clsact filter")
         assert not arrives(bpf, netns)
 
 
@@ -187,16 +187,16 @@ def test_a_filter_for_one_protocol(bpf: Bpf, netns: Handle) -> None:
     with obj["tc_shot"].attach(interface="lo", netns=netns, **options):
         assert arrives(bpf, netns)
         assert not arrives(bpf, netns, family="ipv6")
-    with pytest.raises(UsageError, match="protocol= is one of all, ip, ipv6, arp"):
+    with pytest.raises(BpfUsageError, match="protocol= is one of all, ip, ipv6, arp"):
         obj["tc_shot"].attach(interface="lo", netns=netns, protocol="ipv5")
-    with pytest.raises(UsageError, match="priority is for clsact filters"):
-        obj["tc_shot"].attach(interface="lo", netns=netns, priority=5, way="tcx")
+    with pytest.raises(BpfUsageError, match="priority is for clsact filters"):
+        obj["tc_shot"].attach(interface="lo", netns=netns, priority=5, mechanism="tcx")
 
 
 def test_a_filter_outlives_the_one_whose_qdisc_it_uses(bpf: Bpf, netns: Handle) -> None:
     obj = bpf.load(OBJECT, only=["tc_one", "tc_shot"])
-    first = obj["tc_one"].attach(interface="lo", direction="egress", netns=netns, way="clsact")
-    obj["tc_shot"].attach(interface="lo", netns=netns, way="clsact")
+    first = obj["tc_one"].attach(interface="lo", direction="egress", netns=netns, mechanism="clsact")
+    obj["tc_shot"].attach(interface="lo", netns=netns, mechanism="clsact")
     first.detach()
     assert not arrives(bpf, netns)
 
@@ -218,9 +218,9 @@ def test_tcx_programs_in_the_order_asked_for(bpf: Bpf, netns: Handle) -> None:
     obj["tc_one"].attach(**place, after=obj["tc_three"])
     assert arrives(bpf, netns)
     assert obj.globals["trail"] == 312
-    with pytest.raises(UsageError, match="exclude each other"):
+    with pytest.raises(BpfUsageError, match="exclude each other"):
         obj["tc_one"].attach(**place, after="all", before="all")
-    with pytest.raises(UsageError, match="before= is a program or link"):
+    with pytest.raises(BpfUsageError, match="before= is a program or link"):
         obj["tc_one"].attach(**place, before="tc_two")
 
 
@@ -228,7 +228,7 @@ def test_tcx_programs_in_the_order_asked_for(bpf: Bpf, netns: Handle) -> None:
 def test_tcx_asked_for_where_there_is_none(bpf: Bpf, netns: Handle) -> None:
     program = bpf.load(OBJECT, only=["tc_shot"])["tc_shot"]
     with pytest.raises(KernelCallError) as error:
-        program.attach(interface="lo", netns=netns, way="tcx")
+        program.attach(interface="lo", netns=netns, mechanism="tcx")
     assert "TCX links came with Linux 6.6; this kernel is" in error.value.hint
 
 
@@ -270,9 +270,9 @@ def test_netfilter_in_a_namespace(bpf: Bpf, netns: Handle) -> None:
         with obj["seen"].attach(family="ipv6", hook="input", netns=netns, priority=15):
             assert not arrives(bpf, netns, family="ipv6")
             assert obj.maps["counts"][0] == seen
-        assert (link.way, link.where) == ("netfilter link", "ipv6 input")
+        assert (link.mechanism, link.target) == ("netfilter link", "ipv6 input")
     assert arrives(bpf, netns, family="ipv6")
-    with pytest.raises(UsageError, match=r"hook= is one of prerouting.*did you mean input"):
+    with pytest.raises(BpfUsageError, match=r"hook= is one of prerouting.*did you mean input"):
         obj["seen"].attach(family="ipv6", hook="inptu", netns=netns)
 
 
@@ -311,8 +311,8 @@ def test_netkit(bpf: Bpf, bpf_vm: Any, netns: Handle) -> None:
         assert obj.maps["counts"][7] > 0
         hooks = {each.hook for each in bpf.attached(interface="nk", netns=netns)}
         assert hooks == {"netkit_primary", "netkit_peer"}
-        assert link.way == "netkit link"
-    with pytest.raises(UsageError, match="no netkit device"):
+        assert link.mechanism == "netkit link"
+    with pytest.raises(BpfUsageError, match="no netkit device"):
         obj["netkit_peer"].attach(interface="lo", netns=netns)
 
 
@@ -324,15 +324,15 @@ def test_a_route_out(bpf: Bpf, netns: Handle, pair: Handle, kind: str) -> None:
     here = bpf.socket("udp", netns=netns)
     slot = {"out": 2, "xmit": 3}[kind]
     with obj[f"route_{kind}"].attach(route="10.9.0.0/24", interface="near", netns=netns) as link:
-        assert (link.way, link.where) == ("route", "route 10.9.0.0/24 dev near")
+        assert (link.mechanism, link.target) == ("route", "route 10.9.0.0/24 dev near")
         with pytest.raises(KernelCallError):
             here.send_to(b"x", "10.9.0.1", port=9)
         assert obj.maps["counts"][slot] == 1
-        with pytest.raises(UsageError, match="there is a route"):
+        with pytest.raises(BpfUsageError, match="there is a route"):
             obj[f"route_{kind}"].attach(route="10.9.0.0/24", interface="near", netns=netns)
     with pytest.raises(KernelCallError, match="ENETUNREACH"):
         here.send_to(b"x", "10.9.0.1", port=9)
-    with pytest.raises(UsageError, match="route= is a destination"):
+    with pytest.raises(BpfUsageError, match="route= is a destination"):
         obj[f"route_{kind}"].attach(route="10.9.0.1/24", interface="near", netns=netns)
 
 
@@ -381,7 +381,7 @@ def test_a_segment_of_ipv6(bpf: Bpf, bpf_vm: Any, netns: Handle, pair: Handle) -
             return bool(obj.maps["counts"][5])
 
         settled(seen)
-        assert link.way == "route"
+        assert link.mechanism == "route"
 
 
 @pytest.mark.attach_kind("flow_dissector")
@@ -389,11 +389,11 @@ def test_a_segment_of_ipv6(bpf: Bpf, bpf_vm: Any, netns: Handle, pair: Handle) -
 def test_flow_dissector(bpf: Bpf, netns: Handle, way: str) -> None:
     obj = bpf.load(OBJECT, only=["dissect"])
     sender = bpf.socket("packet", netns=netns).bind("lo")
-    with obj["dissect"].attach(netns=netns, way=way) as link:
+    with obj["dissect"].attach(netns=netns, mechanism=way) as link:
         sender.send(FRAME)
         assert obj.maps["counts"][6] > 0
         assert [each.hook for each in bpf.attached(netns=netns)] == ["flow_dissector"]
-        assert link.way == {"link": "netns link", "attach": "flow dissector without link"}[way]
+        assert link.mechanism == {"link": "netns link", "attach": "flow dissector without link"}[way]
     seen = obj.maps["counts"][6]
     sender.send(FRAME)
     assert obj.maps["counts"][6] == seen
@@ -414,27 +414,27 @@ def test_infrared(bpf: Bpf, bpf_vm: Any) -> None:
         assert [each.name for each in bpf.attached(device="/dev/lirc0")] == ["infrared"]
         bpf_vm.run(["/usr/bin/env", "python3", "-c", send], check=True)
         settled(lambda: obj.maps["counts"][7] > 0)
-        assert link.way == "lirc device"
+        assert link.mechanism == "lirc device"
     assert bpf.attached(device="/dev/lirc0") == ()
 
 
 def test_places_that_do_not_exist(bpf: Bpf, netns: Handle) -> None:
     program = bpf.load(OBJECT, only=["xdp_pass"])["xdp_pass"]
-    with pytest.raises(UsageError, match="no network interface 'loo'") as error:
+    with pytest.raises(BpfUsageError, match="no network interface 'loo'") as error:
         program.attach(interface="loo")
     assert "did you mean lo?" in error.value.hint
-    with pytest.raises(UsageError, match="no network interface 'eth7' in that namespace") as error:
+    with pytest.raises(BpfUsageError, match="no network interface 'eth7' in that namespace") as error:
         program.attach(interface="eth7", netns=netns)
     assert "There is: lo." in error.value.hint
-    with pytest.raises(UsageError, match=r"mode= is one of skb, .*did you mean native"):
+    with pytest.raises(BpfUsageError, match=r"mode= is one of skb, .*did you mean native"):
         program.attach(interface="lo", mode="nativ")
-    with pytest.raises(UsageError, match="netns= is a network namespace"):
+    with pytest.raises(BpfUsageError, match="netns= is a network namespace"):
         program.attach(interface="lo", netns=7)
-    with pytest.raises(UsageError, match=r"attach\(\) takes no direction"):
+    with pytest.raises(BpfUsageError, match=r"attach\(\) takes no direction"):
         program.attach(interface="lo", direction="ingress")
-    with pytest.raises(UsageError, match=r"attached\(\) takes no direction= with cgroup="):
+    with pytest.raises(BpfUsageError, match=r"attached\(\) takes no direction= with cgroup="):
         bpf.attached(cgroup="/sys/fs/cgroup", direction="ingress")
-    with pytest.raises(UsageError, match="has to be told where"):
+    with pytest.raises(BpfUsageError, match="has to be told where"):
         bpf.attached()
 
 

@@ -6,7 +6,7 @@ import pytest
 from attach_events import BUILT
 from network_events import LOST, namespace
 
-from pytest_ebpf import Bpf, KernelCallError, PlanError, UsageError
+from pytest_ebpf import Bpf, BpfUsageError, KernelCallError, PlanError
 from pytest_ebpf.agent.ops import Handle
 from pytest_ebpf.live.net.sockets import Socket
 
@@ -34,7 +34,7 @@ def test_a_socket_filter(bpf: Bpf) -> None:
         here.send_to(b"x", there)
         assert there.silent(within=LOST)
         assert obj.maps["counts"][1] == 1
-        assert link.way == "socket filter"
+        assert link.mechanism == "socket filter"
         link.update(obj["let_in"])
         here.send_to(b"y", there)
         assert there.recv() == b"y"
@@ -42,11 +42,11 @@ def test_a_socket_filter(bpf: Bpf) -> None:
     here.send_to(b"z", there)
     assert there.recv() == b"z"
     assert (obj.maps["counts"][0], obj.maps["counts"][1]) == (1, 1)
-    with pytest.raises(UsageError, match="attached by socket filter, which is no link object"):
+    with pytest.raises(BpfUsageError, match="attached by socket filter, which is no link object"):
         _ = link.info
-    with pytest.raises(UsageError, match="socket= is a socket from"):
+    with pytest.raises(BpfUsageError, match="socket= is a socket from"):
         obj["keep_out"].attach(socket=3)
-    with pytest.raises(UsageError, match="needs socket="):
+    with pytest.raises(BpfUsageError, match="needs socket="):
         obj["keep_out"].attach()
 
 
@@ -67,7 +67,7 @@ def test_the_choice_among_a_group(bpf: Bpf, name: str) -> None:
             assert group[wanted].recv() == b"x"
             assert group[1 - wanted].silent(within=0)
         assert obj.maps["counts"][{"choose": 2, "select_socket": 3}[name]] == 2
-        assert link.way == "reuseport group"
+        assert link.mechanism == "reuseport group"
     with pytest.raises(KernelCallError) as error:
         obj[name].attach(socket=bpf.socket("udp"), **options)
     assert "reuse_port=True" in str(error.value.hint)
@@ -121,7 +121,7 @@ def test_a_parser_and_a_verdict(bpf: Bpf) -> None:
         assert server.recv() == b"hello"
         assert obj.maps["counts"][7] > 0
         assert obj.maps["counts"][0] > 0
-        assert link.way == ("sockmap link" if bpf.has("attach:sockmap_link") else "sockmap")
+        assert link.mechanism == ("sockmap link" if bpf.has("attach:sockmap_link") else "sockmap")
 
 
 @pytest.mark.attach_kind("sk_skb")
@@ -130,7 +130,7 @@ def test_a_role_given_when_attached(bpf: Bpf, way: str) -> None:
     obj = bpf.load(OBJECT, only=["any_role"])
     client, server = connected(bpf)
     table = obj.maps["listening"]
-    with obj["any_role"].attach(map=table, role="stream_verdict", way=way) as link:
+    with obj["any_role"].attach(map=table, role="stream_verdict", mechanism=way) as link:
         table[0] = server
         client.send(b"hello")
         assert server.silent(within=LOST)
@@ -141,7 +141,7 @@ def test_a_role_given_when_attached(bpf: Bpf, way: str) -> None:
                 bpf.attached(map=table)
         else:
             assert [each.hook for each in bpf.attached(map=table)] == ["sk_skb_stream_verdict"]
-    with pytest.raises(UsageError, match="role= is one of stream_parser"):
+    with pytest.raises(BpfUsageError, match="role= is one of stream_parser"):
         obj["any_role"].attach(map=table, role="parser")
 
 
@@ -149,7 +149,7 @@ def test_a_role_given_when_attached(bpf: Bpf, way: str) -> None:
 def test_a_link_asked_for_where_there_is_none(bpf: Bpf) -> None:
     obj = bpf.load(OBJECT, only=["any_role"])
     with pytest.raises(KernelCallError) as error:
-        obj["any_role"].attach(map=obj.maps["listening"], way="link")
+        obj["any_role"].attach(map=obj.maps["listening"], mechanism="link")
     assert "Links on socket maps came with Linux 6.10; this kernel is" in error.value.hint
 
 
@@ -160,7 +160,7 @@ def test_what_is_sent_is_judged(bpf: Bpf, way: str) -> None:
     obj = bpf.load(BUILT / "sockets.bpf.o", only=["sending", "refusing"])
     table = obj.maps["sockets"]
     client, server = connected(bpf)
-    with obj["sending"].attach(map=table, way=way) as link:
+    with obj["sending"].attach(map=table, mechanism=way) as link:
         table[0] = client
         client.send(b"x")
         assert server.recv() == b"x"
@@ -189,7 +189,7 @@ def test_a_function_is_replaced(bpf: Bpf) -> None:
     with other["drop_instead"].attach() as link:
         assert target["replaceable"].run(packet).retval == 1
         assert other.maps["counts"][2] == 1
-        assert link.way == "freplace link"
+        assert link.mechanism == "freplace link"
         assert link.info.type == "tracing"
         with pytest.raises(KernelCallError):
             other["drop_instead"].attach()
@@ -197,18 +197,18 @@ def test_a_function_is_replaced(bpf: Bpf) -> None:
     with other["drop_instead"].attach(target=target["replaceable_too"], function="decide_otherwise"):
         assert target["replaceable_too"].run(packet).retval == 1
     assert target["replaceable_too"].run(packet).retval == 3
-    with pytest.raises(UsageError, match="there is no function 'decid'"):
+    with pytest.raises(BpfUsageError, match="there is no function 'decid'"):
         other["drop_instead"].attach(target=target["replaceable"], function="decid")
-    with pytest.raises(UsageError, match="goes with target="):
+    with pytest.raises(BpfUsageError, match="goes with target="):
         other["drop_instead"].attach(function="decide")
 
 
 def test_sockets_say_what_they_are(bpf: Bpf) -> None:
-    with pytest.raises(UsageError, match=r"a socket is one of tcp, udp.*did you mean tcp"):
+    with pytest.raises(BpfUsageError, match=r"a socket is one of tcp, udp.*did you mean tcp"):
         bpf.socket("tcpp")
-    with pytest.raises(UsageError, match=r"family= is one of ipv4.*did you mean ipv6"):
+    with pytest.raises(BpfUsageError, match=r"family= is one of ipv4.*did you mean ipv6"):
         bpf.socket("tcp", family="ipv66")
-    with pytest.raises(UsageError, match="cgroup= is a group"):
+    with pytest.raises(BpfUsageError, match="cgroup= is a group"):
         bpf.socket("tcp", cgroup=3)
     client, server = connected(bpf)
     assert client.peer == server.address

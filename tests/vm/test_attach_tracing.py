@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from attach_events import BUILT, getpgid
 
-from pytest_ebpf import Bpf, EbpfError, KernelCallError, PlanError, UsageError
+from pytest_ebpf import Bpf, BpfUsageError, EbpfError, KernelCallError, PlanError
 from pytest_ebpf.live.program import Program
 
 pytestmark = pytest.mark.slow
@@ -69,7 +69,7 @@ def test_kprobe_at_an_offset_and_an_address(bpf: Bpf, bpf_vm: Any) -> None:
         except KernelCallError as error:
             hints.append(error.hint)
             continue
-        assert link.where == f"{TARGET}+{offset:#x}"
+        assert link.target == f"{TARGET}+{offset:#x}"
         getpgid(bpf_vm)
         link.detach()
     assert counts[0] >= 10
@@ -127,12 +127,12 @@ def test_kretprobe_multi_by_pattern(bpf: Bpf, bpf_vm: Any) -> None:
     program, counts = load(bpf, "kretprobe_many")
     with program.attach(function=["security_task_*", TARGET]) as link:
         getpgid(bpf_vm)
-        few = int(link.where.split()[0])
+        few = int(link.target.split()[0])
     assert counts[1] >= 10
     before = counts[1]
     with program.attach(function="[d-s]*task*") as link:
         getpgid(bpf_vm)
-        assert int(link.where.split()[0]) > max(few, 200)
+        assert int(link.target.split()[0]) > max(few, 200)
     assert counts[1] >= before + 10
 
 
@@ -335,9 +335,9 @@ def test_a_function_that_is_not_there(bpf: Bpf) -> None:
     with pytest.raises(KernelCallError) as error:
         program.attach(function="security_task_getpgidd")
     assert "no function security_task_getpgidd; did you mean security_task_getpgid" in error.value.hint
-    with pytest.raises(UsageError, match="function= is the name of a kernel function"):
+    with pytest.raises(BpfUsageError, match="function= is the name of a kernel function"):
         program.attach(function=1.5)
-    with pytest.raises(UsageError, match="needs function="):
+    with pytest.raises(BpfUsageError, match="needs function="):
         program.attach()
     syscall, _ = load(bpf, "any_syscall")
     with pytest.raises(KernelCallError) as error:
@@ -353,10 +353,10 @@ def test_many_functions_one_of_which_is_not_there(bpf: Bpf) -> None:
     with pytest.raises(KernelCallError) as error:
         program.attach(function=[TARGET, "security_task_getsidd"])
     assert "no function security_task_getsidd that can be traced; did you mean security_task_getsid" in error.value.hint
-    with pytest.raises(UsageError, match="no function of this kernel") as nothing:
+    with pytest.raises(BpfUsageError, match="no function of this kernel") as nothing:
         program.attach(function="security_task_getpgidd*")
     assert TARGET in nothing.value.hint
-    with pytest.raises(UsageError, match="cookies= is a list of 2 numbers"):
+    with pytest.raises(BpfUsageError, match="cookies= is a list of 2 numbers"):
         program.attach(function=[TARGET, "security_task_getsid"], cookies=[1])
 
 

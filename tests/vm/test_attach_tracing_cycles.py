@@ -93,13 +93,13 @@ CASES = [
     ),
     pytest.param(Case("perf_events", "sampled", given(event="cpu-clock", frequency=10)), id="perf_event"),
     pytest.param(Case("network", "xdp_drop", on_loopback(mode="skb")), id="xdp link"),
-    pytest.param(Case("network", "xdp_drop", on_loopback(mode="skb", way="netlink")), id="xdp netlink"),
+    pytest.param(Case("network", "xdp_drop", on_loopback(mode="skb", mechanism="netlink")), id="xdp netlink"),
     pytest.param(
-        Case("network", "tc_one", on_loopback(direction="ingress", way="tcx")),
+        Case("network", "tc_one", on_loopback(direction="ingress", mechanism="tcx")),
         id="tcx",
         marks=pytest.mark.bpf_kernel(">=6.6"),
     ),
-    pytest.param(Case("network", "tc_one", on_loopback(direction="egress", way="clsact")), id="clsact"),
+    pytest.param(Case("network", "tc_one", on_loopback(direction="egress", mechanism="clsact")), id="clsact"),
     pytest.param(Case("network", "dissect", lambda around: {"netns": around.netns}), id="flow_dissector"),
     pytest.param(Case("on_sockets", "refuse", lambda around: {"netns": around.netns}), id="sk_lookup"),
     pytest.param(
@@ -108,7 +108,7 @@ CASES = [
     ),
     pytest.param(Case("cgroups", "egress", in_group), id="cgroup link"),
     pytest.param(
-        Case("cgroups", "egress", lambda around: {"cgroup": around.group, "way": "attach"}), id="cgroup attach"
+        Case("cgroups", "egress", lambda around: {"cgroup": around.group, "mechanism": "attach"}), id="cgroup attach"
     ),
     pytest.param(Case("cgroups", "device", in_group), id="cgroup/dev"),
     pytest.param(Case("cgroups", "sock_ops", in_group), id="sockops"),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from attach_events import BUILT
 
-from pytest_ebpf import Bpf, EbpfError, KernelCallError, PlanError, UsageError
+from pytest_ebpf import Bpf, BpfUsageError, EbpfError, KernelCallError, PlanError
 
 pytestmark = pytest.mark.slow
 
@@ -63,7 +63,7 @@ def test_every_target(bpf: Bpf, bpf_vm: Any, target: str) -> None:
             seen = records(link.read(), "=Q")
             assert len(seen) > 0
             assert set(seen) == {(1,)}
-            assert link.where == target
+            assert link.target == target
 
 
 @pytest.mark.bpf_kernel(">=6.1")
@@ -84,11 +84,11 @@ def test_iterator_over_groups(bpf: Bpf, bpf_vm: Any) -> None:
         assert levels(cgroup=top) == [own, own + 1]
         assert levels(cgroup=top, order="descendants last first") == [own + 1, own]
         assert levels(cgroup=inner, order="ancestors") == list(range(own + 1, -1, -1))
-        with pytest.raises(UsageError, match="order= is one of self, descendants"):
+        with pytest.raises(BpfUsageError, match="order= is one of self, descendants"):
             program.attach(cgroup=top, order="random")
-        with pytest.raises(UsageError, match="cgroup= and pid= exclude each other"):
+        with pytest.raises(BpfUsageError, match="cgroup= and pid= exclude each other"):
             program.attach(cgroup=top, pid=1)
-        with pytest.raises(UsageError, match="order= is about cgroup="):
+        with pytest.raises(BpfUsageError, match="order= is about cgroup="):
             program.attach(order="self")
         with pytest.raises(EbpfError, match=r"there is no cgroup|ENOENT"):
             program.attach(cgroup=f"{top.path}/none")

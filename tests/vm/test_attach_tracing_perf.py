@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from attach_events import BUILT, getpgid, python
 
-from pytest_ebpf import Bpf, KernelCallError, PlanError, UsageError
+from pytest_ebpf import Bpf, BpfUsageError, KernelCallError, PlanError
 from pytest_ebpf.live.attach.perf_event_spec import PERF_EVENTS, PerfEvent, perf_event
 
 pytestmark = pytest.mark.slow
@@ -80,7 +80,7 @@ def test_breakpoints(bpf: Bpf, bpf_vm: Any) -> None:
     with obj["sampled"].attach(event="mem:jiffies_64/8:w"):
         python(bpf_vm, BUSY)
     assert obj.maps["counts"][0] > 0
-    with pytest.raises(UsageError, match="no address for 'no_such_thing'"):
+    with pytest.raises(BpfUsageError, match="no address for 'no_such_thing'"):
         obj["sampled"].attach(event="mem:no_such_thing:w")
 
 
@@ -126,12 +126,12 @@ def test_what_names_mean(bpf: Bpf) -> None:
     with pytest.raises(PlanError, match="no event source nothing") as error:
         meant("nothing/x/")
     assert "software" in error.value.hint
-    with pytest.raises(UsageError, match="has no event or term 'x'"):
+    with pytest.raises(BpfUsageError, match="has no event or term 'x'"):
         meant("software/x/")
-    with pytest.raises(UsageError, match="only tracepoint programs on tracepoints") as tracepoint:
+    with pytest.raises(BpfUsageError, match="only tracepoint programs on tracepoints") as tracepoint:
         meant("tracepoint:sched/sched_switch")
     assert 'SEC("tp/sched/sched_switch")' in tracepoint.value.hint
-    with pytest.raises(UsageError, match="event= is no event") as wrong:
+    with pytest.raises(BpfUsageError, match="event= is no event") as wrong:
         meant("L1-dcache-load-mises")
     assert "did you mean L1-dcache-load-misses" in wrong.value.hint
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from attach_events import BUILT, PYTHON, python
 
-from pytest_ebpf import Bpf, ObjectError, PlanError, UsageError
+from pytest_ebpf import Bpf, BpfUsageError, ObjectError, PlanError
 
 pytestmark = pytest.mark.slow
 
@@ -43,14 +43,14 @@ def test_uprobe_of_a_process(bpf: Bpf, bpf_vm: Any) -> None:
     with bpf_vm.start([*PYTHON, "-c", code]) as running:
         running.expect("ready")
         with obj["entered"].attach(binary="libc.so.6", symbol="getppid", pid=running.pid) as link:
-            assert link.where.startswith(f"/proc/{running.pid}/root/")
+            assert link.target.startswith(f"/proc/{running.pid}/root/")
             wait_for(obj.maps["counts"], 0)
     obj.maps["counts"][0] = 0
     with bpf_vm.start(["/bin/sleep", "60"]) as other:
         with obj["entered"].attach(binary="libc.so.6", symbol="getppid", pid=other.pid):
             python(bpf_vm, CALL)
         assert obj.maps["counts"][0] == 0
-    with pytest.raises(UsageError, match="there is no process 999999"):
+    with pytest.raises(BpfUsageError, match="there is no process 999999"):
         obj["entered"].attach(binary="libc.so.6", symbol="getppid", pid=999999)
 
 
@@ -60,7 +60,7 @@ def test_uprobe_at_an_offset(bpf: Bpf, bpf_vm: Any) -> None:
     from pytest_ebpf.obj.executables import find_symbol
 
     obj = bpf.load(BUILT / "uprobes.bpf.o", only=["entered"])
-    path = obj["entered"].attach(binary="libc.so.6", symbol="getppid").where.partition(":")[0]
+    path = obj["entered"].attach(binary="libc.so.6", symbol="getppid").target.partition(":")[0]
     place = find_symbol(bpf_vm.read_file(path), "getppid", path=path)
     obj.maps["counts"][0] = 0
     with obj["entered"].attach(binary=path, offset=place):
@@ -83,7 +83,7 @@ def test_uprobe_multi_by_pattern(bpf: Bpf, bpf_vm: Any) -> None:
     obj = bpf.load(BUILT / "uprobes.bpf.o", only=["many_returned"])
     with obj["many_returned"].attach(binary="libc.so.6", symbol=["getpp?d", "getpgid"]) as link:
         python(bpf_vm, CALL)
-        assert link.where.endswith(":getpp?d,getpgid")
+        assert link.target.endswith(":getpp?d,getpgid")
     seen = obj.maps["counts"][4]
     assert seen >= 10
     python(bpf_vm, CALL)
@@ -105,7 +105,7 @@ def test_uprobe_session(bpf: Bpf, bpf_vm: Any) -> None:
 
 def test_binaries_and_symbols_that_are_not_there(bpf: Bpf) -> None:
     program = bpf.load(BUILT / "uprobes.bpf.o", only=["entered"])["entered"]
-    with pytest.raises(UsageError, match="cannot be read") as error:
+    with pytest.raises(BpfUsageError, match="cannot be read") as error:
         program.attach(binary="/usr/bin/enw", symbol="main")
     assert "/usr/bin/env" in error.value.hint
     with pytest.raises(ObjectError, match="it is no program or library"):
@@ -162,7 +162,7 @@ def test_usdt_attached_again_and_again_takes_no_more_room(bpf: Bpf, bpf_vm: Any)
     with (
         obj["seen"].attach(binary=TARGET, provider="demo", name="guarded"),
         obj["seen"].attach(binary=TARGET, provider="demo", name="none"),
-        pytest.raises(UsageError, match="is full with 3 places") as error,
+        pytest.raises(BpfUsageError, match="is full with 3 places") as error,
     ):
         obj["seen"].attach(binary=TARGET, provider="demo", name="mixed", cookie=2)
     assert "maps={'__bpf_usdt_specs': 12}" in error.value.hint
@@ -172,16 +172,16 @@ def test_usdt_attached_again_and_again_takes_no_more_room(bpf: Bpf, bpf_vm: Any)
 
 def test_usdt_probes_that_are_not_there(bpf: Bpf) -> None:
     program = bpf.load(BUILT / "usdt.bpf.o")["seen"]
-    with pytest.raises(UsageError, match="has no USDT probe demo:mixt") as error:
+    with pytest.raises(BpfUsageError, match="has no USDT probe demo:mixt") as error:
         program.attach(binary=TARGET, provider="demo", name="mixt")
     assert "did you mean demo:mixed" in error.value.hint
-    with pytest.raises(UsageError) as other:
+    with pytest.raises(BpfUsageError) as other:
         program.attach(binary=TARGET, provider="nothing", name="alike")
     assert "it has: demo:mixed, demo:guarded, demo:none" in other.value.hint
-    with pytest.raises(UsageError) as none:
+    with pytest.raises(BpfUsageError) as none:
         program.attach(binary="libc.so.6", provider="demo", name="mixed")
     assert "no USDT probes at all" in none.value.hint
-    with pytest.raises(UsageError, match="needs binary="):
+    with pytest.raises(BpfUsageError, match="needs binary="):
         program.attach()
 
 
@@ -189,6 +189,6 @@ def test_usdt_by_section_and_without_maps(bpf: Bpf, bpf_vm: Any) -> None:
     """A program that asks for no argument has no maps of probes, and its section says all."""
     section = f"usdt/{TARGET}:demo:none"
     obj = bpf.load(BUILT / "usdt_plain.bpf.o", programs={"collected": section}).attach()
-    assert obj.links[0].where == f"{TARGET}:demo:none"
+    assert obj.links[0].target == f"{TARGET}:demo:none"
     bpf_vm.run([TARGET])
     assert obj.maps["counts"][0] == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ebpf import XDP, Bpf, KernelCallError, UsageError
+from pytest_ebpf import XDP, Bpf, BpfUsageError, KernelCallError
 from pytest_ebpf.events.aya_log import LOG_LEVELS, render_aya_record
 from pytest_ebpf.uapi.bpf import BPF_F_TEST_XDP_LIVE_FRAMES
 
@@ -58,7 +58,7 @@ def test_messages_of_no_match_are_shown(bpf: Bpf) -> None:
 
 def test_an_object_without_logs_says_so(bpf: Bpf) -> None:
     obj = bpf.load(BUILT / "options.bpf.o", maps={"shared": {"pin": False}})
-    with pytest.raises(UsageError, match=r"no map AYA_LOGS(?s:.*)Is aya-log-ebpf used"):
+    with pytest.raises(BpfUsageError, match=r"no map AYA_LOGS(?s:.*)Is aya-log-ebpf used"):
         _ = obj.aya_logs
 
 
@@ -86,13 +86,13 @@ def test_a_map_by_its_id_and_by_its_pin(bpf: Bpf) -> None:
     pinned = bpf.pinned_map("aya-other")
     pinned[8] = 80
     assert bpf.loaded.map(obj.maps["OTHER"].info.id).open() == {7: 70, 8: 80}
-    with pytest.raises(UsageError, match="is a map, not a link"):
+    with pytest.raises(BpfUsageError, match="is a map, not a link"):
         bpf.pinned_link("aya-other")
 
 
 def test_a_pinned_program(bpf: Bpf) -> None:
     program = bpf.load(LOGS)["log_len"].pin("aya-prog")
-    with pytest.raises(UsageError, match="is a prog, not a map"):
+    with pytest.raises(BpfUsageError, match="is a prog, not a map"):
         bpf.pinned_map("aya-prog")
     with pytest.raises(KernelCallError, match="is there already"):
         program.pin("aya-prog")

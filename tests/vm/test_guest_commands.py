@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pytest_ebpf import KernelCallError, UsageError, User
+from pytest_ebpf import BpfUsageError, KernelCallError, User
 
 PYTHON = ["/usr/bin/env", "python3", "-c"]
 OBJECT = object()
@@ -65,15 +65,15 @@ def test_programs_that_are_not_there(bpf_vm: Any) -> None:
 
 
 def test_what_is_no_command(bpf_vm: Any) -> None:
-    with pytest.raises(UsageError, match="a list of words"):
+    with pytest.raises(BpfUsageError, match="a list of words"):
         bpf_vm.run("ls /")
-    with pytest.raises(UsageError, match="a list of words"):
+    with pytest.raises(BpfUsageError, match="a list of words"):
         bpf_vm.run([])
-    with pytest.raises(UsageError, match="bytes or text"):
+    with pytest.raises(BpfUsageError, match="bytes or text"):
         bpf_vm.run(["cat"], stdin=5)
-    with pytest.raises(UsageError, match="number of seconds"):
+    with pytest.raises(BpfUsageError, match="number of seconds"):
         bpf_vm.run(["cat"], timeout=0)
-    with pytest.raises(UsageError, match="netns= is a network namespace"):
+    with pytest.raises(BpfUsageError, match="netns= is a network namespace"):
         bpf_vm.run(["cat"], netns=5)
 
 
@@ -114,7 +114,7 @@ def test_signals(bpf_vm: Any) -> None:
     assert process.wait().lines == ["up", "caught"]
     with pytest.raises(KernelCallError, match="it ended with 0"):
         process.signal(signal.SIGTERM)
-    with pytest.raises(UsageError, match="no signal 'NOPE'"):
+    with pytest.raises(BpfUsageError, match="no signal 'NOPE'"):
         process.signal("NOPE")
 
 
@@ -211,11 +211,11 @@ def bad_json() -> None:
 
 
 def test_what_cannot_be_sent(bpf_vm: Any) -> None:
-    with pytest.raises(UsageError, match="argument 1 of uname"):
+    with pytest.raises(BpfUsageError, match="argument 1 of uname"):
         bpf_vm.call(uname, object())
-    with pytest.raises(UsageError, match="not a function written with def"):
+    with pytest.raises(BpfUsageError, match="not a function written with def"):
         bpf_vm.call(lambda: 1)
-    with pytest.raises(UsageError, match=r"OBJECT, which with_object\(\) uses, is <object"):
+    with pytest.raises(BpfUsageError, match=r"OBJECT, which with_object\(\) uses, is <object"):
         bpf_vm.call(with_object)
     with pytest.raises(TypeError, match="only plain data"):
         bpf_vm.call(give_a_module)
@@ -251,7 +251,7 @@ def test_trees(bpf_vm: Any, tmp_path: Path) -> None:
     back = bpf_vm.copy_out(there, tmp_path / "back")
     assert sorted(path.name for path in back.rglob("*")) == ["deep", "file", "more", "script"]
     assert bpf_vm.copy_out(there / "more", tmp_path / "single").read_text() == "x"
-    with pytest.raises(UsageError, match=r"there is no .*treee on the host\nDid you mean tree"):
+    with pytest.raises(BpfUsageError, match=r"there is no .*treee on the host\nDid you mean tree"):
         bpf_vm.copy_in(tmp_path / "treee", "/tmp/x")
     with pytest.raises(KernelCallError, match="No such file"):
         bpf_vm.copy_out("/no/such", tmp_path / "no")
@@ -279,7 +279,7 @@ def test_capabilities(bpf_vm: Any) -> None:
         for user in (User("nobody", ("CAP_NET_RAW",)), User("", ("net_raw",)), User("", ()), User("nobody"))
     ]
     assert effective == [1 << 13, 1 << 13, 0, 0]
-    with pytest.raises(UsageError, match="no capability 'CAP_NET_ROW'\nDid you mean CAP_NET_RAW"):
+    with pytest.raises(BpfUsageError, match="no capability 'CAP_NET_ROW'\nDid you mean CAP_NET_RAW"):
         bpf_vm.run(show, user=User("nobody", ("CAP_NET_ROW",)))
 
 
@@ -292,9 +292,9 @@ def test_groups(bpf_vm: Any) -> None:
     assert (group.procs, child.procs) == ([], [process.pid])
     assert group.run(["cat", "/proc/self/cgroup"]).text.endswith(f"{group.path.rpartition('/')[2]}\n")
     assert int(child.read("cgroup.events").split()[1]) == 1
-    with pytest.raises(UsageError, match=r"has no file 'memory\.mox'"):
+    with pytest.raises(BpfUsageError, match=r"has no file 'memory\.mox'"):
         group.write("memory.mox", 1)
-    with pytest.raises(UsageError, match="has no controller 'nosuch'; it has "):
+    with pytest.raises(BpfUsageError, match="has no controller 'nosuch'; it has "):
         group.enable("nosuch")
     with pytest.raises(KernelCallError, match="File exists"):
         bpf_vm.cgroup(group.path.rpartition("/")[2])
@@ -303,7 +303,7 @@ def test_groups(bpf_vm: Any) -> None:
 def test_a_controller(bpf_vm: Any, bpf_kernel: Any) -> None:
     root = bpf_vm.cgroup().path.rpartition("/")[0]
     if bpf_kernel.shared and "pids" not in bpf_vm.read_file(f"{root}/cgroup.controllers").decode():
-        with pytest.raises(UsageError, match="has no controller 'pids'"):
+        with pytest.raises(BpfUsageError, match="has no controller 'pids'"):
             bpf_vm.cgroup(controllers=["pids"])
         return
     group = bpf_vm.cgroup(controllers=["pids"])

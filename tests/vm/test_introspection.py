@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ebpf import Bpf, KernelCallError, PlanError, UsageError
+from pytest_ebpf import Bpf, BpfUsageError, KernelCallError, PlanError
 from pytest_ebpf.agent.ops import ScopeClosed
 from pytest_ebpf.features.helper_table import HELPERS
 from pytest_ebpf.live.program import Program
@@ -198,7 +198,7 @@ def test_links_of_tracing(bpf: Bpf) -> None:
             link = program.attach()
         except (KernelCallError, PlanError) as error:
             pytest.skip(f"this kernel does not attach it: {error}")
-        if link.way != "perf event":
+        if link.mechanism != "perf event":
             assert link.info.type in ("raw_tracepoint", "tracing", "perf_event", "tracepoint")
             listed = [each for each in bpf.loaded.links() if each.id == link.info.id]
             assert [each.program.name for each in listed] == [program.info.name]
@@ -209,7 +209,7 @@ def test_links_of_tracing(bpf: Bpf) -> None:
 def test_what_is_no_link_object(bpf: Bpf) -> None:
     program = next(iter(bpf.load(BUILT / "tc_rewrite.bpf.o").programs.values()))
     link = program.attach(interface="lo", direction="ingress", priority=7)
-    with pytest.raises(UsageError, match="is no link object"):
+    with pytest.raises(BpfUsageError, match="is no link object"):
         _ = link.info
     link.detach()
 

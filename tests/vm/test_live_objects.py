@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ebpf import SK, XDP, Bpf, Eth, KernelCallError, ProgramRejected, UsageError
+from pytest_ebpf import SK, XDP, Bpf, BpfUsageError, Eth, KernelCallError, ProgramRejected
 
 BUILT = Path(__file__).parents[2] / "sample_programs" / "built"
 
@@ -60,7 +60,7 @@ def test_tc_filter_on_clsact(bpf: Bpf, bpf_vm) -> None:
     """With a priority it is a filter on every kernel."""
     obj = bpf.load(BUILT / "map_kinds.bpf.o")
     with obj["account"].attach(interface="lo", direction="egress", priority=7) as link:
-        assert link.way == "clsact filter"
+        assert link.mechanism == "clsact filter"
         bpf_vm.run(["/bin/bash", "-c", "echo hello > /dev/udp/127.0.0.1/9"])
     seen = obj.maps["by_protocol"].sum(0x0800)["packets"]
     assert seen > 0
@@ -75,7 +75,7 @@ def test_sk_lookup_on_a_namespace(bpf: Bpf) -> None:
     obj = bpf.load(BUILT / "sk_lookup.bpf.o")
     (program,) = obj.programs.values()
     with obj.attach():
-        assert obj.links[0].where == "this network namespace"
+        assert obj.links[0].target == "this network namespace"
         result = program.run(ctx={"family": 2, "protocol": 6, "local_port": 80, "remote_ip4": 0x7F000001})
         assert result.retval is SK.PASS
     with pytest.raises(KernelCallError, match="was closed"):
@@ -85,7 +85,7 @@ def test_sk_lookup_on_a_namespace(bpf: Bpf) -> None:
 def test_raw_tracepoint(bpf: Bpf, bpf_vm) -> None:
     obj = bpf.load(BUILT / "syscall_latency.bpf.o")
     links = [program.attach() for program in obj.programs.values()]
-    assert {link.way for link in links} == {"raw tracepoint link"}
+    assert {link.mechanism for link in links} == {"raw tracepoint link"}
     for link in links:
         link.detach()
 
@@ -148,7 +148,7 @@ def test_globals_round_trip(bpf: Bpf) -> None:
     assert obj.globals["budget"] == 7
     with pytest.raises(ValueError, match="budget"):
         obj.globals["budget"] = 1 << 64
-    with pytest.raises(UsageError, match="constant"):
+    with pytest.raises(BpfUsageError, match="constant"):
         obj.globals["limits"] = {"smallest": 1, "largest": 2}
     assert "budget" in obj.globals
     assert len(obj.globals) == len(obj.globals.keys())

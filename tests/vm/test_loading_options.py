@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ebpf import Bpf, KernelCallError, ObjectError, PlanError, UsageError
+from pytest_ebpf import Bpf, BpfUsageError, KernelCallError, ObjectError, PlanError
 from pytest_ebpf.agent.ops import Close, Data, ListDir, Made, MapCreate, Mount, ObjGet, ObjPin, Try
 from pytest_ebpf.live.pin_reuse import reuse_pinned
 
@@ -48,7 +48,7 @@ def test_constants_and_variables(bpf: Bpf) -> None:
     obj.globals["own_section"] = 1000
     obj["use_all"].run(FRAME)
     assert obj.globals["counter"] == 131 + 1030
-    with pytest.raises(UsageError, match="constant"):
+    with pytest.raises(BpfUsageError, match="constant"):
         obj.globals["limit"] = 2
 
 
@@ -167,7 +167,7 @@ def test_an_extension(bpf: Bpf) -> None:
     target = (base["calls_replaceable"], "replaceable")
     obj = bpf.load(OPTIONS, only="replacement", programs={"replacement": {"extends": target}}, maps=UNPINNED)
     assert obj["replacement"].type == "ext"
-    with pytest.raises(UsageError, match="there is no function 'nowhere'"):
+    with pytest.raises(BpfUsageError, match="there is no function 'nowhere'"):
         bpf.load(OPTIONS, programs={"replacement": {"extends": (base["calls_replaceable"], "nowhere")}})
 
 
@@ -183,7 +183,7 @@ def test_an_extension(bpf: Bpf) -> None:
     ],
 )
 def test_what_programs_do_not_take(bpf: Bpf, programs: dict[str, object], words: str) -> None:
-    with pytest.raises((ObjectError, UsageError), match=words):
+    with pytest.raises((ObjectError, BpfUsageError), match=words):
         bpf.load(OPTIONS, programs=programs)
 
 
@@ -318,13 +318,13 @@ def test_open_asks_no_kernel(bpf: Bpf, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_errors_name_what_there_is(bpf: Bpf) -> None:
     spec = bpf.open(OPTIONS)
-    with pytest.raises(UsageError, match=r"(?s)no global variable 'limits'.*did you mean limit"):
+    with pytest.raises(BpfUsageError, match=r"(?s)no global variable 'limits'.*did you mean limit"):
         spec.globals["limits"] = 1
     with pytest.raises(KeyError, match="did you mean 'table'"):
         spec.maps["tabel"]
     with pytest.raises(ObjectError, match="no map 'tabel' to override"):
         bpf.load(OPTIONS, maps={"tabel": 1})
-    with pytest.raises(UsageError, match="no object file"):
+    with pytest.raises(BpfUsageError, match="no object file"):
         bpf.load([])
 
 

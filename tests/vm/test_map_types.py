@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ebpf import Bpf, KernelCallError, PlanError, UsageError
-from pytest_ebpf.live.bpf_object import Loaded
+from pytest_ebpf import Bpf, BpfUsageError, KernelCallError, PlanError
+from pytest_ebpf.live.bpf_object import BpfObject
 
 BUILT = Path(__file__).parents[1] / "objects" / "built"
 FRAME = bytes(64)
 
 
-def load(bpf: Bpf, name: str, *, feature: str) -> Loaded | None:
+def load(bpf: Bpf, name: str, *, feature: str) -> BpfObject | None:
     """None on kernels that have no maps of this type; then the error says so."""
     if bpf.has(feature):
         return bpf.load(BUILT / name)
@@ -88,7 +88,7 @@ def test_one_processor(bpf: Bpf, name: str) -> None:
 
 
 def test_only_per_cpu_maps_have_processors(bpf: Bpf) -> None:
-    with pytest.raises(UsageError, match="one value for all processors"):
+    with pytest.raises(BpfUsageError, match="one value for all processors"):
         bpf.load(BUILT / "map_memory.bpf.o").maps["shared"].on_cpu(0)
 
 
@@ -158,7 +158,7 @@ def test_a_bloom_filter_says_maybe(bpf: Bpf) -> None:
     assert 64 in seen
     assert 1234 in seen
     assert sum(number in seen for number in range(5000, 5100)) < 20
-    with pytest.raises(UsageError, match="is a bloom_filter: pop\\(\\) is for queues"):
+    with pytest.raises(BpfUsageError, match="is a bloom_filter: pop\\(\\) is for queues"):
         seen.pop()
 
 
@@ -190,9 +190,9 @@ def test_values_that_hang_on_sockets_and_groups(bpf: Bpf) -> None:
     assert obj.maps["by_hook"][group] == {"packets": 0, "bytes": 0}
     with pytest.raises(TypeError, match=r"takes a socket from bpf\.socket\(\), not 5"):
         by_socket[5]
-    with pytest.raises(UsageError, match="cannot be listed"):
+    with pytest.raises(BpfUsageError, match="cannot be listed"):
         by_socket.items()
-    with pytest.raises(UsageError, match="go one at a time"):
+    with pytest.raises(BpfUsageError, match="go one at a time"):
         by_socket.update_many({receiver: {"packets": 1}})
 
 
@@ -322,9 +322,9 @@ def test_records_for_programs(bpf: Bpf) -> None:
         samples.produce({"kind": 0, "value": 1})
     assert obj["drain"].run().retval == room
     samples.produce({"kind": 3}, type="struct sample")
-    with pytest.raises(UsageError, match="no type 'struct smaple'"):
+    with pytest.raises(BpfUsageError, match="no type 'struct smaple'"):
         samples.produce({"kind": 3}, type="struct smaple")
-    with pytest.raises(UsageError, match="it has no keys"):
+    with pytest.raises(BpfUsageError, match="it has no keys"):
         samples[1]
 
 
@@ -351,5 +351,5 @@ def test_stacks_by_symbols(bpf: Bpf) -> None:
         stacks.stack(-14)
     del stacks[obj.globals["in_kernel"]]
     assert obj.globals["in_kernel"] not in stacks
-    with pytest.raises(UsageError, match="no stack traces"):
+    with pytest.raises(BpfUsageError, match="no stack traces"):
         bpf.load(BUILT / "map_memory.bpf.o").maps["shared"].stack(1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_ebpf import ARP, IP, TC, TCP, UDP, VLAN, XDP, Eth, IPv6, KernelCallError, UsageError
+from pytest_ebpf import ARP, IP, TC, TCP, UDP, VLAN, XDP, BpfUsageError, Eth, IPv6, KernelCallError
 
 VERDICTS = Path(__file__).parents[1] / "objects/built/any_verdict.bpf.o"
 PACKET = Eth(dst="02:00:00:00:00:05") / IP(src="192.0.2.1") / UDP(dport=9) / b"payload"
@@ -47,11 +47,11 @@ def test_sniffing_for_some(bpf_veth: Any) -> None:
 
 
 def test_what_cannot_be_sniffed_or_sent(bpf_veth: Any) -> None:
-    with pytest.raises(UsageError, match="count= is a number"):
+    with pytest.raises(BpfUsageError, match="count= is a number"):
         bpf_veth.sniff(count=-1)
-    with pytest.raises(UsageError, match="filter= is the name of a header"):
+    with pytest.raises(BpfUsageError, match="filter= is the name of a header"):
         bpf_veth.sniff(filter=5)
-    with pytest.raises(UsageError, match="at least 14 bytes, not 13"):
+    with pytest.raises(BpfUsageError, match="at least 14 bytes, not 13"):
         bpf_veth.send(bytes(13))
     with pytest.raises(TypeError, match="need bytes or a packet"):
         bpf_veth.send(5)
@@ -81,19 +81,19 @@ def test_mtu_queues_and_names(bpf_netns: Any) -> None:
 
 def test_interfaces_that_cannot_be(bpf_netns: Any) -> None:
     bpf_netns.veth("left", "right")
-    with pytest.raises(UsageError, match="an interface left already"):
+    with pytest.raises(BpfUsageError, match="an interface left already"):
         bpf_netns.veth("left", "other")
-    with pytest.raises(UsageError, match="'much-too-long-name' cannot name an interface\nA name has 1 to 15"):
+    with pytest.raises(BpfUsageError, match="'much-too-long-name' cannot name an interface\nA name has 1 to 15"):
         bpf_netns.veth("much-too-long-name", "x")
-    with pytest.raises(UsageError, match=r"'10\.0\.0\.300/24' is no address"):
+    with pytest.raises(BpfUsageError, match=r"'10\.0\.0\.300/24' is no address"):
         bpf_netns.veth(addresses=["10.0.0.300/24"])
-    with pytest.raises(UsageError, match="the prefix length is missing"):
+    with pytest.raises(BpfUsageError, match="the prefix length is missing"):
         bpf_netns.veth(addresses=["10.0.0.1"])
-    with pytest.raises(UsageError, match="mtu=5 is not between"):
+    with pytest.raises(BpfUsageError, match="mtu=5 is not between"):
         bpf_netns.veth(mtu=5)
-    with pytest.raises(UsageError, match="queues=5000 is not between"):
+    with pytest.raises(BpfUsageError, match="queues=5000 is not between"):
         bpf_netns.veth(queues=5000)
-    with pytest.raises(UsageError, match=r"no network interface 'lefft' in that namespace\ndid you mean left"):
+    with pytest.raises(BpfUsageError, match=r"no network interface 'lefft' in that namespace\ndid you mean left"):
         bpf_netns.interface("lefft")
     assert bpf_netns.interfaces == ["lo", "left"]
 
@@ -114,9 +114,9 @@ def test_addresses_and_routes(bpf_netns: Any) -> None:
         bpf_netns.route("10.3.0.0/16", via="10.99.0.1")
     with pytest.raises(KernelCallError, match="File exists"):
         first.a.add_address("10.1.0.1/24")
-    with pytest.raises(UsageError, match=r"'10\.3\.0\.0/99' is no network"):
+    with pytest.raises(BpfUsageError, match=r"'10\.3\.0\.0/99' is no network"):
         bpf_netns.route("10.3.0.0/99", via="10.1.0.254")
-    with pytest.raises(UsageError, match="needs via=, interface="):
+    with pytest.raises(BpfUsageError, match="needs via=, interface="):
         bpf_netns.route("10.3.0.0/16")
 
 
@@ -224,58 +224,58 @@ def test_a_program_stops_tcp(bpf: Any, bpf_veth: Any) -> None:
     ],
     ids=str,
 )
-def test_every_verdict_by_both_paths(bpf: Any, bpf_path: Any, program: str, told: int, seen: int) -> None:
+def test_every_verdict_by_both_paths(bpf: Any, bpf_datapath: Any, program: str, told: int, seen: int) -> None:
     obj = bpf.load(VERDICTS)
     obj.globals["verdict"] = told
     obj.globals["mark"] = 0x77
-    obj.globals["target"] = bpf_path.out.index
-    result = bpf_path.run(obj[program], PACKET)
+    obj.globals["target"] = bpf_datapath.out.index
+    result = bpf_datapath.run(obj[program], PACKET)
     assert result.verdict == seen
     assert bytes(result) == (b"" if result.dropped else bytes(MARKED))
-    assert result.retval == (told if bpf_path.name == "test_run" else None)
+    assert result.retval == (told if bpf_datapath.name == "test_run" else None)
     assert obj.globals["seen"] == 1
 
 
-def test_paths_agree(bpf: Any, bpf_path: Any) -> None:
+def test_paths_agree(bpf: Any, bpf_datapath: Any) -> None:
     obj = bpf.load(VERDICTS)
     obj.globals["verdict"] = XDP.PASS
     packets = [PACKET, Eth() / VLAN(id=7) / IP() / UDP(), Eth() / ARP(), Eth() / IPv6() / TCP(), bytes(Eth() / IP())]
-    here = [bpf_path.run(obj["any_xdp"], packet) for packet in packets]
-    there = [bpf_path.on("wire").run(obj["any_xdp"], packet) for packet in packets]
+    here = [bpf_datapath.run(obj["any_xdp"], packet) for packet in packets]
+    there = [bpf_datapath.on("wire").run(obj["any_xdp"], packet) for packet in packets]
     assert here == there
     obj.globals["verdict"] = XDP.DROP
-    assert bpf_path.run(obj["any_xdp"], PACKET) != here[0]
+    assert bpf_datapath.run(obj["any_xdp"], PACKET) != here[0]
 
 
-def test_a_native_path(bpf: Any, bpf_path: Any) -> None:
+def test_a_native_path(bpf: Any, bpf_datapath: Any) -> None:
     obj = bpf.load(VERDICTS)
-    obj.globals["target"] = bpf_path.out.index
+    obj.globals["target"] = bpf_datapath.out.index
     for mode in ("native", "skb", "native"):
-        bpf_path.mode = mode
+        bpf_datapath.mode = mode
         for verdict in (XDP.PASS, XDP.DROP, XDP.TX, XDP.REDIRECT):
             obj.globals["verdict"] = verdict
-            assert bpf_path.run(obj["any_xdp"], PACKET).verdict == verdict
+            assert bpf_datapath.run(obj["any_xdp"], PACKET).verdict == verdict
 
 
-def test_what_has_no_path(bpf: Any, bpf_path: Any) -> None:
+def test_what_has_no_path(bpf: Any, bpf_datapath: Any) -> None:
     obj = bpf.load(VERDICTS)
-    with pytest.raises(UsageError, match="no_path is a socket_filter program"):
-        bpf_path.run(obj["no_path"], PACKET)
-    with pytest.raises(UsageError, match="a path is test_run or wire, not 'wires'"):
-        bpf_path.on("wires")
+    with pytest.raises(BpfUsageError, match="no_path is a socket_filter program"):
+        bpf_datapath.run(obj["no_path"], PACKET)
+    with pytest.raises(BpfUsageError, match="a path is test_run or wire, not 'wires'"):
+        bpf_datapath.on("wires")
 
 
-@pytest.mark.parametrize("bpf_path", ["wire"], indirect=True)
-def test_a_packet_that_does_not_get_there(bpf: Any, bpf_path: Any) -> None:
+@pytest.mark.parametrize("bpf_datapath", ["wire"], indirect=True)
+def test_a_packet_that_does_not_get_there(bpf: Any, bpf_datapath: Any) -> None:
     obj = bpf.load(VERDICTS)
     first = bpf.load(VERDICTS)
     obj.globals["verdict"], first.globals["verdict"] = XDP.PASS, TC.SHOT
     with (
-        first["any_tc_egress"].attach(interface=bpf_path.veth.a),
+        first["any_tc_egress"].attach(interface=bpf_datapath.veth.a),
         pytest.raises(AssertionError, match=r"did not reach any_xdp at far within 0\.2 s"),
     ):
-        bpf_path.run(obj["any_xdp"], PACKET, timeout=0.2)
-    assert bpf_path.run(obj["any_xdp"], PACKET).verdict == XDP.PASS
+        bpf_datapath.run(obj["any_xdp"], PACKET, timeout=0.2)
+    assert bpf_datapath.run(obj["any_xdp"], PACKET).verdict == XDP.PASS
 
 
 # endurance

@@ -57,11 +57,11 @@ def test_both_answers_occur(guest: RunningKernel, table: Table) -> None:
                  "attach:perf_link", "attach:netkit", "attach:kprobe_multi", "attach:uprobe_multi", "isa:may_goto",
                  "attach:netfilter_link", "attach:sockmap_link", "helper:bpf_loop", "kfunc:bpf_task_acquire",
                  "attach:lsm_cgroup", "isa:callbacks", "isa:atomics"):  # fmt: skip
-        assert table[name].supported is not old, table[name].words
+        assert table[name].supported is not old, table[name].message
     for name in ("map:ringbuf", "prog:xdp", "attach:fentry", "attach:fmod_ret", "attach:kprobe", "attach:lsm",
                  "attach:xdp_link", "attach:cgroup_link", "attach:iter", "isa:v3", "isa:sleepable",
                  "btf:func"):  # fmt: skip
-        assert table[name].supported is True, table[name].words
+        assert table[name].supported is True, table[name].message
 
 
 def test_by_program_type(guest: RunningKernel) -> None:
@@ -82,7 +82,7 @@ def test_a_module_that_is_loaded_has_its_kfuncs(guest: RunningKernel) -> None:
     assert (before.supported, before.cause) == (False, "module")
     guest.kernel.run([Spawn(("modprobe", "nf_conntrack"))])
     after = probe_features(guest, [name])[name]
-    assert (after.supported, after.words) == (True, "kfunc bpf_ct_release is in the BTF of module nf_conntrack")
+    assert (after.supported, after.message) == (True, "kfunc bpf_ct_release is in the BTF of module nf_conntrack")
 
 
 def test_the_memory_is_that_of_the_image(guest: RunningKernel, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_with_the_module(bpf: Bpf) -> None:
     assert obj["lookup"].run(FRAME).retval == 2  # the kfunc ran: ENOENT is what it answers
     assert obj["size_of_type"].run(FRAME).retval > 4
     traced = bpf.load(TYPES, only=["named_module", "any_module"]).attach()
-    assert [link.where for link in traced.links] == ["nf_conntrack:nf_conntrack_in", "nf_conntrack_in"]
+    assert [link.target for link in traced.links] == ["nf_conntrack:nf_conntrack_in", "nf_conntrack_in"]
     with pytest.raises(PlanError, match="module nf_conntrack has no kernel function 'no_such'"):
         bpf.load(TYPES, only="any_module", programs={"any_module": {"target": "nf_conntrack:no_such"}})
 
@@ -89,7 +89,7 @@ def test_a_table_of_functions(bpf: Bpf) -> None:
     assert set(obj.programs) == {"half", "undo", "avoid"}
     for name in ("linked", "plain"):
         with obj.struct_ops[name].attach() as link:
-            assert link.where == "tcp_congestion_ops"
+            assert link.target == "tcp_congestion_ops"
             assert f"pe_{name}" in algorithms(bpf)
     assert not any(name.startswith("pe_") for name in algorithms(bpf))
     with obj.struct_ops["linked"].attach():

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from vm_guests import images
 
-from pytest_ebpf import XDP, Bpf, UsageError
+from pytest_ebpf import XDP, Bpf, BpfUsageError
 from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
 
 pytestmark = pytest.mark.slow
@@ -76,7 +76,7 @@ def test_a_global_set_between_two_runs(bpf: Bpf) -> None:
     assert (seen["text"], seen["color"].name, seen["high"], seen["count"]) == ("before", "BLUE", 12, 0)
     with pytest.raises(ValueError, match=r"global 'seen': struct value: points\[0\]\.x: 40000 does not fit short"):
         obj.globals["seen"] = {"points": [{"x": 40000}]}
-    with pytest.raises(UsageError, match="constant"):
+    with pytest.raises(BpfUsageError, match="constant"):
         obj.globals["wanted"] = KEY
 
 

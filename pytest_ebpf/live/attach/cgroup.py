@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_ebpf.agent.ops import Done, Failed, Handle, LinkCreate, Made, OpenFile, ProgAttach, ProgDetach
-from pytest_ebpf.errors import KernelCallError, PlanError, UsageError
+from pytest_ebpf.errors import BpfUsageError, KernelCallError, PlanError
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.attach.options import Order, choose, order_of
 from pytest_ebpf.live.inspect.suggest import nearest_paths
@@ -38,21 +38,23 @@ def attach_cgroup(session: Session, program: Program, *, named: Mapping[str, obj
     """``way`` "link" or "attach"; by default a link where the kernel has them. ``mode`` is for programs without link
     ("single": none below, "override": one below may take its place, "multi"); links are always of the last kind."""
     target, path = cgroup_target(session, program, group=named["cgroup"])
-    way = choose(program, "way", named=named, among=_WAYS, default="any")
+    mechanism = choose(program, "mechanism", named=named, among=_WAYS, default="any")
     mode = choose(program, "mode", named=named, among=_MODES, default="multi")
     if named.get("mode") is not None:
-        if way == "link":
-            raise UsageError(f"{program.name}: a link on a control group has no mode; mode= goes with way='attach'")
-        way = "attach"
+        if mechanism == "link":
+            raise BpfUsageError(
+                f"{program.name}: a link on a control group has no mode; mode= goes with mechanism='attach'"
+            )
+        mechanism = "attach"
     place = _Place(target, path, _attach_type(program, named), order_of(program, named))
     if place.order.flags and mode != "multi":
-        raise UsageError(f"{program.name}: before= and after= need mode='multi'")
-    if way != "attach":
+        raise BpfUsageError(f"{program.name}: before= and after= need mode='multi'")
+    if mechanism != "attach":
         op = LinkCreate(program.handle, place.type, target=target, flags=place.order.flags, extra=place.order.extra)
         made = session.attempt(op, Made)
         if isinstance(made, Made):
-            return Link(session, program=program, where=path, way="cgroup link", handles=(made.handle,))
-        if way == "link" or made.errno not in _UNKNOWN:
+            return Link(session, program=program, target=path, mechanism="cgroup link", handles=(made.handle,))
+        if mechanism == "link" or made.errno not in _UNKNOWN:
             _refused_order(program, made, order=place.order)
             session.checked(op, made, kind=Made)
     return _without_link(session, program, place=place, mode=_MODES[mode])
@@ -84,7 +86,7 @@ def _without_link(session: Session, program: Program, *, place: _Place, mode: in
         session.one(exchange if mode == _MULTI else ProgAttach(new, place.target, place.type, flags=mode), Done)
         current[0] = new
 
-    return Link(session, program=program, where=place.path, way="cgroup without link", undo=undo, swap=swap)
+    return Link(session, program=program, target=place.path, mechanism="cgroup without link", undo=undo, swap=swap)
 
 
 def _refused_order(program: Program, failed: Failed, *, order: Order) -> None:
@@ -119,7 +121,7 @@ def open_cgroup(session: Session, group: object, *, who: str) -> tuple[Handle, s
     if isinstance(group, Cgroup):
         return group.handle, group.path
     if not isinstance(group, str):
-        raise UsageError(f"{who}: cgroup= is a group from bpf.cgroup() or a path, not {group!r}")
+        raise BpfUsageError(f"{who}: cgroup= is a group from bpf.cgroup() or a path, not {group!r}")
     try:
         return session.make(OpenFile(group)), group
     except KernelCallError as error:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Done, Failed, Handle, LinkCreate, Made, OpenFile, ProgAttach, ProgDetach
-from pytest_ebpf.errors import KernelCallError, UsageError
+from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.inspect.suggest import nearest_paths
 from pytest_ebpf.live.session import Session
@@ -28,7 +28,7 @@ def attach_freplace(session: Session, program: Program, *, named: Mapping[str, o
     target, function = named.get("target"), str(named.get("function") or "")
     if target is None:
         if function:
-            raise UsageError(f"{program.name}: function= goes with target=: which program has it?")
+            raise BpfUsageError(f"{program.name}: function= goes with target=: which program has it?")
         op = LinkCreate(program.handle, 0)
         where = "the program it was loaded for"
     else:
@@ -39,7 +39,7 @@ def attach_freplace(session: Session, program: Program, *, named: Mapping[str, o
     if isinstance(made, Failed):
         _say_why(session, op, failed=made, where=where)
         raise AssertionError("a failure that is none")
-    return Link(session, program=program, where=where, way="freplace link", handles=(made.handle,))
+    return Link(session, program=program, target=where, mechanism="freplace link", handles=(made.handle,))
 
 
 def _say_why(session: Session, op: LinkCreate, *, failed: Failed, where: str) -> None:
@@ -64,7 +64,7 @@ def attach_lirc(session: Session, program: Program, *, named: Mapping[str, objec
     def undo() -> None:
         session.attempt(ProgDetach(program.handle, target, _LIRC), Done)
 
-    return Link(session, program=program, where=device, way="lirc device", undo=undo)
+    return Link(session, program=program, target=device, mechanism="lirc device", undo=undo)
 
 
 def _open(session: Session, program: Program, *, device: str) -> Handle:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import FdAt, LinkCreate, PointerAt
 from pytest_ebpf.btf.types import Kind, Struct
-from pytest_ebpf.errors import KernelCallError, PlanError, UsageError
+from pytest_ebpf.errors import BpfUsageError, KernelCallError, PlanError
 from pytest_ebpf.live.attach.cgroup import cgroup_target
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.maps.map import Map
@@ -50,7 +50,7 @@ def attach_iter(session: Session, program: Program, *, named: Mapping[str, objec
                 f"An iterator over {program.definition.spec.target} has to be told of which map: attach(map=...)."
             )
         raise
-    return Link(session, program=program, where=where, way="iter link", handles=(handle,))
+    return Link(session, program=program, target=where, mechanism="iter link", handles=(handle,))
 
 
 def _check_known(session: Session, program: Program, *, given: str, member: str) -> None:
@@ -72,12 +72,12 @@ def _info(session: Session, program: Program, *, named: Mapping[str, object]) ->
     table, group, pid, tid = (named.get(name) for name in _PARAMETERS)
     given = [name for name in _PARAMETERS if named.get(name) is not None]
     if len(given) > 1:
-        raise UsageError(f"{program.name}: {given[0]}= and {given[1]}= exclude each other")
+        raise BpfUsageError(f"{program.name}: {given[0]}= and {given[1]}= exclude each other")
     if named.get("order") is not None and group is None:
-        raise UsageError(f"{program.name}: order= is about cgroup=, which is not given")
+        raise BpfUsageError(f"{program.name}: order= is about cgroup=, which is not given")
     if table is not None:
         if not isinstance(table, Map):
-            raise UsageError(f"{program.name}: map= is a loaded map, such as obj.maps['counts'], not {table!r}")
+            raise BpfUsageError(f"{program.name}: map= is a loaded map, such as obj.maps['counts'], not {table!r}")
         return bytes(4), (FdAt(0, table.handle),)
     if group is not None:
         _check_known(session, program, given="cgroup", member="cgroup")
@@ -85,7 +85,7 @@ def _info(session: Session, program: Program, *, named: Mapping[str, object]) ->
         return _CGROUP.pack(_order(program, given=named.get("order")), 0, 0), (FdAt(4, target),)
     for name, value in (("pid", pid), ("tid", tid)):
         if value is not None and (not isinstance(value, int) or value <= 0):
-            raise UsageError(f"{program.name}: {name}= is a number above 0, not {value!r}")
+            raise BpfUsageError(f"{program.name}: {name}= is a number above 0, not {value!r}")
     if given:
         _check_known(session, program, given=given[0], member="task")
     return (_TASK.pack(tid or 0, pid or 0, 0), ()) if given else (b"", ())
@@ -94,7 +94,7 @@ def _info(session: Session, program: Program, *, named: Mapping[str, object]) ->
 def _order(program: Program, *, given: object) -> int:
     name = "descendants" if given is None else given
     if name not in _ORDERS:
-        raise UsageError(f"{program.name}: order= is one of {', '.join(_ORDERS)}, not {given!r}")
+        raise BpfUsageError(f"{program.name}: order= is one of {', '.join(_ORDERS)}, not {given!r}")
     return _ORDERS[str(name)]
 
 

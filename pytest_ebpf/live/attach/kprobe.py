@@ -17,7 +17,7 @@ from pytest_ebpf.agent.ops import (
     RawTracepointOpen,
     ReadFile,
 )
-from pytest_ebpf.errors import KernelCallError, PlanError, UsageError
+from pytest_ebpf.errors import BpfUsageError, KernelCallError, PlanError
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.attach.perf_event import on_perf_event
 from pytest_ebpf.live.inspect.suggest import nearest_functions, nearest_raw_tracepoints, nearest_tracepoints
@@ -47,7 +47,7 @@ def attach_tracepoint(session: Session, program: Program, *, named: Mapping[str,
     event = str(named["event"])
     category, slash, name = event.partition("/")
     if not slash:
-        raise UsageError(
+        raise BpfUsageError(
             f"{program.name}: event= is 'category/name', such as 'sched/sched_process_exec', not {event!r}"
         )
     tracefs = tracefs_root(session)
@@ -76,9 +76,11 @@ def attach_kprobe(session: Session, program: Program, *, named: Mapping[str, obj
     "module:function", or the address of an instruction."""
     function, offset = named["function"], named.get("offset", 0)
     if not isinstance(function, str | int) or isinstance(function, bool):
-        raise UsageError(f"{program.name}: function= is the name of a kernel function or an address, not {function!r}")
+        raise BpfUsageError(
+            f"{program.name}: function= is the name of a kernel function or an address, not {function!r}"
+        )
     if not isinstance(offset, int) or offset < 0:
-        raise UsageError(f"{program.name}: offset= is a number of bytes, not {offset!r}")
+        raise BpfUsageError(f"{program.name}: offset= is a number of bytes, not {offset!r}")
     cookie = _cookie(program, named=named)
     read = session.attempt(ReadFile(f"{_PMU}/type"), Data)
     if isinstance(read, Failed):
@@ -140,7 +142,7 @@ def attach_raw_tracepoint(session: Session, program: Program, *, named: Mapping[
         elif error.errno == EINVAL and program.type == "raw_tracepoint_writable":
             error.hint = f"Tracepoint {name!r} has no argument that may be written, or the program writes past it."
         raise
-    return Link(session, program=program, where=event, way="raw tracepoint link", handles=(handle,))
+    return Link(session, program=program, target=event, mechanism="raw tracepoint link", handles=(handle,))
 
 
 def attach_tracing(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
@@ -161,7 +163,7 @@ def attach_tracing(session: Session, program: Program, *, named: Mapping[str, ob
                 "load it again."
             )
         raise
-    return Link(session, program=program, where=spec.target, way=f"{spec.prefix} link", handles=(handle,))
+    return Link(session, program=program, target=spec.target, mechanism=f"{spec.prefix} link", handles=(handle,))
 
 
 def tracefs_root(session: Session) -> str:
@@ -175,7 +177,7 @@ def _cookie(program: Program, *, named: Mapping[str, object]) -> int:
     """What ``bpf_get_attach_cookie`` gives (Linux 5.15)."""
     cookie = named.get("cookie", 0)
     if not isinstance(cookie, int) or isinstance(cookie, bool) or not 0 <= cookie < 1 << 64:
-        raise UsageError(f"{program.name}: cookie= is a number of 64 bits without sign, not {cookie!r}")
+        raise BpfUsageError(f"{program.name}: cookie= is a number of 64 bits without sign, not {cookie!r}")
     return cookie
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Data, Failed, Handle, LinkCreate, PointerAt, ReadFile
 from pytest_ebpf.btf.types import Kind
-from pytest_ebpf.errors import KernelCallError, PlanError, UsageError
+from pytest_ebpf.errors import BpfUsageError, KernelCallError, PlanError
 from pytest_ebpf.live.attach.kprobe import tracefs_root
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.inspect.suggest import nearest_functions
@@ -57,7 +57,11 @@ def attach_kprobe_multi(session: Session, program: Program, *, named: Mapping[st
     shown = ", ".join(f"{each:#x}" if isinstance(each, int) else each for each in wanted)
     where = shown if len(places) == 1 else f"{len(places)} functions ({shown})"
     return Link(
-        session, program=program, where=where, way="kprobe.multi link", handles=(_made(session, op, places=places),)
+        session,
+        program=program,
+        target=where,
+        mechanism="kprobe.multi link",
+        handles=(_made(session, op, places=places),),
     )
 
 
@@ -79,8 +83,8 @@ def attach_tracing_multi(session: Session, program: Program, *, named: Mapping[s
         pointers=pointers,
     )
     where = names[0] if len(names) == 1 else f"{len(names)} functions ({', '.join(wanted)})"
-    way = f"{program.definition.spec.prefix} link"
-    return Link(session, program=program, where=where, way=way, handles=(session.make(op),))
+    mechanism = f"{program.definition.spec.prefix} link"
+    return Link(session, program=program, target=where, mechanism=mechanism, handles=(session.make(op),))
 
 
 def _named(session: Session, program: Program, *, wanted: Sequence[str], btf: Btf) -> list[str]:
@@ -110,21 +114,21 @@ def _made(session: Session, op: LinkCreate, *, places: Sequence[str | int]) -> H
 
 
 def cookies_of(program: Program, *, given: object, count: int) -> bytes:
-    """An array of u64, b"" for none. ``UsageError`` unless there are ``count``."""
+    """An array of u64, b"" for none. ``BpfUsageError`` unless there are ``count``."""
     if given is None:
         return b""
     if not isinstance(given, Sequence) or isinstance(given, str | bytes) or len(given) != count:
-        raise UsageError(f"{program.name}: cookies= is a list of {count} numbers, one per place, not {given!r}")
+        raise BpfUsageError(f"{program.name}: cookies= is a list of {count} numbers, one per place, not {given!r}")
     try:
         return struct.pack(f"={count}Q", *given)
     except struct.error as error:
-        raise UsageError(f"{program.name}: cookies= holds numbers of 64 bits without sign, not {given!r}") from error
+        raise BpfUsageError(f"{program.name}: cookies= holds numbers of 64 bits without sign, not {given!r}") from error
 
 
 def _names(program: Program, *, given: object) -> tuple[str | int, ...]:
     names = (given,) if isinstance(given, str | int) else given
     if not isinstance(names, Sequence) or not names or not all(isinstance(name, str | int) for name in names):
-        raise UsageError(f"{program.name}: function= is a name, a pattern such as 'vfs_*', or a list, not {given!r}")
+        raise BpfUsageError(f"{program.name}: function= is a name, a pattern such as 'vfs_*', or a list, not {given!r}")
     return tuple(names)
 
 
@@ -144,7 +148,7 @@ def _places(session: Session, program: Program, *, wanted: Sequence[str | int]) 
         found += [each] if isinstance(each, int) else _meant(program, each, known=known)
     by_address = all(len(known.get(each, ())) > 0 for each in found if isinstance(each, str))
     if not by_address and any(isinstance(each, int) for each in found):
-        raise UsageError(f"{program.name}: function= mixes addresses with names, whose addresses nobody says")
+        raise BpfUsageError(f"{program.name}: function= mixes addresses with names, whose addresses nobody says")
     if not by_address:
         return list(dict.fromkeys(found))
     return list(dict.fromkeys(place for each in found for place in (known[each] if isinstance(each, str) else [each])))
@@ -162,7 +166,9 @@ def _meant(program: Program, name: str, *, known: Mapping[str, Sequence[int]]) -
     if not found:
         close = get_close_matches(name.strip("*?"), known, n=3, cutoff=0.7)
         hint = f"it has {', '.join(close)}" if close else f"{_LIST} in tracefs lists what it has."
-        raise UsageError(f"{program.name}: no function of this kernel that can be probed matches {name!r}", hint=hint)
+        raise BpfUsageError(
+            f"{program.name}: no function of this kernel that can be probed matches {name!r}", hint=hint
+        )
     return found
 
 

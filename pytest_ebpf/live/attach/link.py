@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Close, Data, Done, Handle, IterRead, LinkDetach, LinkUpdate
-from pytest_ebpf.errors import KernelCallError, UsageError
+from pytest_ebpf.errors import BpfUsageError, KernelCallError
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.inspect.info import LinkInfo
@@ -31,16 +31,16 @@ class Link:
         session: Session,
         *,
         program: Program | StructOps | KernelProgram,
-        where: str,
-        way: str,
+        target: str,
+        mechanism: str,
         handles: tuple[Handle, ...] = (),
         undo: Callable[[], None] | None = None,
         swap: Callable[[Handle, Handle], None] | None = None,
     ) -> None:
         self._session = session
         self.program = program
-        self.where = where
-        self.way = way
+        self.target = target
+        self.mechanism = mechanism
         self._handles = handles
         self._undo = undo
         self._swap = swap  # (the new program, the old one): where there is no link object to update
@@ -67,20 +67,22 @@ class Link:
 
     @property
     def info(self) -> LinkInfo:
-        """What the kernel says about it now, per type of link. ``UsageError`` where it is no link object (a clsact
+        """What the kernel says about it now, per type of link. ``BpfUsageError`` where it is no link object (a clsact
         filter, a program attached to a cgroup by an old kernel)."""
         from pytest_ebpf.live.inspect.query import ask_info
 
         if not self.is_object:
-            raise UsageError(f"{self.program.name} is attached by {self.way}, which is no link object")
+            raise BpfUsageError(f"{self.program.name} is attached by {self.mechanism}, which is no link object")
         info: LinkInfo = ask_info(self._session, "link", asked=self._handles[0])
         return info
 
     def read(self) -> bytes:
         """Run an iterator over everything: what it wrote (``bpf_seq_write``, ``bpf_seq_printf``). Each call starts
-        from the beginning. ``UsageError``: this is a link of another kind."""
-        if self.way != "iter link":
-            raise UsageError(f"{self.program.name} is no iterator: there is nothing to read from its {self.way}")
+        from the beginning. ``BpfUsageError``: this is a link of another kind."""
+        if self.mechanism != "iter link":
+            raise BpfUsageError(
+                f"{self.program.name} is no iterator: there is nothing to read from its {self.mechanism}"
+            )
         return self._session.one(IterRead(self.handle), Data).data
 
     def text(self) -> str:
@@ -90,12 +92,12 @@ class Link:
     def update(self, program: Program | StructOps) -> None:
         """Put another program in its place, with no moment in between in which none runs.
 
-        ``UsageError``: what hangs in this way cannot be exchanged, or the program is of another type.
+        ``BpfUsageError``: what hangs in this way cannot be exchanged, or the program is of another type.
         ``KernelCallError``: another one than ``self.program`` is attached by now.
         """
         new, old = getattr(program, "handle", None), getattr(self.program, "handle", None)
         if not isinstance(new, Handle):
-            raise UsageError(f"{self!r}: update() takes a loaded program, not {program!r}")
+            raise BpfUsageError(f"{self!r}: update() takes a loaded program, not {program!r}")
         self._must_be_attached("updated")
         fill = getattr(program, "fill", None)
         if fill is not None:  # a struct_ops table
@@ -108,15 +110,16 @@ class Link:
 
     def _update_object(self, program: Program | StructOps, *, new: Handle) -> None:
         if not self.is_object:
-            raise UsageError(
-                f"{self.program.name} is attached by {self.way}, which cannot be updated",
+            raise BpfUsageError(
+                f"{self.program.name} is attached by {self.mechanism}, which cannot be updated",
                 hint="Attach the other program, then detach this one.",
             )
         try:
             self._session.one(LinkUpdate(self.handle, new), Done)
         except KernelCallError as error:
             error.hint = error.hint or (
-                f"The kernel did not put {program.name} into the place of {self.program.name} ({self.way}): links of "
+                f"The kernel did not put {program.name} into the place of "
+                f"{self.program.name} ({self.mechanism}): links of "
                 "some kinds cannot be updated at all, the others only with a program of the same type and attach type."
             )
             raise
@@ -125,14 +128,14 @@ class Link:
         """Pin it at a path of the bpf file system (a bare name: in /sys/fs/bpf), so that it stays attached when this
         link is let go. The pin is removed at the end of the test, unless ``keep``. Returns the link itself.
 
-        ``UsageError``: it is no link object, so it cannot be pinned.
+        ``BpfUsageError``: it is no link object, so it cannot be pinned.
         """
         from pytest_ebpf.live.pins import pin
 
         self._must_be_attached("pinned")
         if not self.is_object:
-            raise UsageError(
-                f"{self.program.name} is attached by {self.way}, which cannot be pinned",
+            raise BpfUsageError(
+                f"{self.program.name} is attached by {self.mechanism}, which cannot be pinned",
                 hint="Only link objects can: see docs/attaching.md for the kernels that have them.",
             )
         self._pins.append(pin(self._session, self.handle, path=path, keep=keep))
@@ -182,7 +185,7 @@ class Link:
 
     def _must_be_attached(self, what: str) -> None:
         if not self._attached:
-            raise UsageError(f"{self!r} cannot be {what}: it is detached")
+            raise BpfUsageError(f"{self!r} cannot be {what}: it is detached")
 
     def __enter__(self) -> Link:
         return self
@@ -196,4 +199,4 @@ class Link:
             self.detach()
 
     def __repr__(self) -> str:
-        return f"<Link {self.program.name} on {self.where} ({self.way}{'' if self._attached else ', detached'})>"
+        return f"<Link {self.program.name} on {self.target} ({self.mechanism}{'' if self._attached else ', detached'})>"

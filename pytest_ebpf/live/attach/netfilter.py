@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Done, Handle, LinkCreate, Made, ProgAttach, ProgDetach
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.attach.options import choose
 from pytest_ebpf.live.maps.map import Map
@@ -41,11 +41,11 @@ def attach_netfilter(session: Session, program: Program, *, named: Mapping[str, 
     hook = choose(program, "hook", named=named, among=_HOOKS)
     priority = named.get("priority", -128)
     if not isinstance(priority, int):
-        raise UsageError(f"{program.name}: priority= is a number, not {priority!r}")
+        raise BpfUsageError(f"{program.name}: priority= is a number, not {priority!r}")
     netns = None if named.get("netns") is None else netns_handle(session, named["netns"])
     extra = _EXTRA.pack(_FAMILIES[family], _HOOKS[hook], priority, _DEFRAG if named.get("defrag") else 0)
     handle = session.make(LinkCreate(program.handle, _NETFILTER, netns=netns, extra=extra))
-    return Link(session, program=program, where=f"{family} {hook}", way="netfilter link", handles=(handle,))
+    return Link(session, program=program, target=f"{family} {hook}", mechanism="netfilter link", handles=(handle,))
 
 
 def attach_sockmap(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
@@ -53,15 +53,15 @@ def attach_sockmap(session: Session, program: Program, *, named: Mapping[str, ob
     (Linux 6.10), else without."""
     table = named["map"]
     if not isinstance(table, Map) or table.kind.name not in ("sockmap", "sockhash"):
-        raise UsageError(f"{program.name}: map= is a loaded sockmap or sockhash, not {table!r}")
-    way = choose(program, "way", named=named, among=_WAYS, default="any")
+        raise BpfUsageError(f"{program.name}: map= is a loaded sockmap or sockhash, not {table!r}")
+    mechanism = choose(program, "mechanism", named=named, among=_WAYS, default="any")
     kind, where = _attach_type(program, named), f"map {table.name}"
-    if way != "attach":
+    if mechanism != "attach":
         op = LinkCreate(program.handle, kind, target=table.handle)
         made = session.attempt(op, Made)
         if isinstance(made, Made):
-            return Link(session, program=program, where=where, way="sockmap link", handles=(made.handle,))
-        if way == "link" or made.errno not in _UNKNOWN:
+            return Link(session, program=program, target=where, mechanism="sockmap link", handles=(made.handle,))
+        if mechanism == "link" or made.errno not in _UNKNOWN:
             session.checked(op, made, kind=Made)
     current = [program.handle]
 
@@ -73,7 +73,7 @@ def attach_sockmap(session: Session, program: Program, *, named: Mapping[str, ob
         session.attempt(ProgDetach(current[0], table.handle, kind), Done)
 
     put(program.handle, program.handle)
-    return Link(session, program=program, where=where, way="sockmap", undo=undo, swap=put)
+    return Link(session, program=program, target=where, mechanism="sockmap", undo=undo, swap=put)
 
 
 def _attach_type(program: Program, named: Mapping[str, object]) -> int:
@@ -81,6 +81,6 @@ def _attach_type(program: Program, named: Mapping[str, object]) -> int:
     assert spec is not None
     if spec.attach_type:
         if named.get("role") is not None:
-            raise UsageError(f"{program.name}: section {program.definition.section!r} says the role already")
+            raise BpfUsageError(f"{program.name}: section {program.definition.section!r} says the role already")
         return spec.attach_type
     return _ROLES[choose(program, "role", named=named, among=_ROLES, default="stream_verdict")]

@@ -20,7 +20,7 @@ from pytest_ebpf.agent.ops import (
     ProgAttach,
     ProgDetach,
 )
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.attach.options import choose, whole
 from pytest_ebpf.live.net.netlink import CREATE, EXCL, REPLACE, blob, nest, netlink_op, number, request, text
@@ -56,14 +56,14 @@ def attach_netns(session: Session, program: Program, *, named: Mapping[str, obje
 def _netns_link(session: Session, program: Program, *, target: Handle, where: str) -> Link:
     assert program.definition.spec is not None
     handle = session.make(LinkCreate(program.handle, program.definition.spec.attach_type, target=target))
-    return Link(session, program=program, where=where, way="netns link", handles=(handle,))
+    return Link(session, program=program, target=where, mechanism="netns link", handles=(handle,))
 
 
 def attach_flow_dissector(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
     """``way`` "link" (default, Linux 5.8) or "attach" (BPF_PROG_ATTACH)."""
-    way = choose(program, "way", named=named, among=_WAYS, default="link")
+    mechanism = choose(program, "mechanism", named=named, among=_WAYS, default="link")
     target, where = _namespace(session, named.get("netns"))
-    if way == "link":
+    if mechanism == "link":
         return _netns_link(session, program, target=target, where=where)
     current = [program.handle]
 
@@ -75,8 +75,8 @@ def attach_flow_dissector(session: Session, program: Program, *, named: Mapping[
         session.attempt(ProgDetach(current[0], 0, _FLOW_DISSECTOR, netns=target), Done)
 
     put(program.handle)
-    way = "flow dissector without link"
-    return Link(session, program=program, where=where, way=way, undo=undo, swap=lambda new, old: put(new))
+    mechanism = "flow dissector without link"
+    return Link(session, program=program, target=where, mechanism=mechanism, undo=undo, swap=lambda new, old: put(new))
 
 
 def _namespace(session: Session, given: object) -> tuple[Handle, str]:
@@ -107,7 +107,9 @@ def attach_lwt(session: Session, program: Program, *, named: Mapping[str, object
     op = ask(_RTM_NEWROUTE, program.handle, flags=CREATE | EXCL)
     made = session.attempt(op, Data)
     if isinstance(made, Failed) and made.errno == errno.EEXIST:
-        raise UsageError(f"{program.name}: there is a route to {network} already", hint="Remove it, or take another.")
+        raise BpfUsageError(
+            f"{program.name}: there is a route to {network} already", hint="Remove it, or take another."
+        )
     session.checked(op, made, kind=Data)
 
     def swap(new: Handle, old: Handle) -> None:
@@ -117,8 +119,8 @@ def attach_lwt(session: Session, program: Program, *, named: Mapping[str, object
     return Link(
         session,
         program=program,
-        where=f"route {network} dev {place.name}",
-        way="route",
+        target=f"route {network} dev {place.name}",
+        mechanism="route",
         undo=undo,
         swap=swap,
     )
@@ -128,7 +130,7 @@ def _network(program: Program, route: object) -> ipaddress.IPv4Network | ipaddre
     try:
         return ipaddress.ip_network(route)  # type: ignore[arg-type]  # whatever it is, it says what it does not take
     except ValueError as error:
-        raise UsageError(f"{program.name}: route= is a destination such as '192.0.2.0/24', not {route!r}") from error
+        raise BpfUsageError(f"{program.name}: route= is a destination such as '192.0.2.0/24', not {route!r}") from error
 
 
 def _route(

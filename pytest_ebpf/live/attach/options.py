@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, NamedTuple
 
-from pytest_ebpf.errors import PlanError, UsageError
+from pytest_ebpf.errors import BpfUsageError, PlanError
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.program import Program
@@ -41,7 +41,7 @@ def choose(program: Program, name: str, *, named: Mapping[str, object], among: I
         return value
     close = get_close_matches(str(value), known, n=1) if isinstance(value, str) else []
     near = f" (did you mean {close[0]}?)" if close else ""
-    raise UsageError(f"{program.name}: {name}= is one of {', '.join(known)}, not {value!r}{near}")
+    raise BpfUsageError(f"{program.name}: {name}= is one of {', '.join(known)}, not {value!r}{near}")
 
 
 def whole(program: Program, name: str, *, named: Mapping[str, object], default: int, limit: int = 1 << 32) -> int:
@@ -50,7 +50,7 @@ def whole(program: Program, name: str, *, named: Mapping[str, object], default: 
     if value is None:
         return default
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < limit:
-        raise UsageError(f"{program.name}: {name}= is a number from 0 to {limit - 1}, not {value!r}")
+        raise BpfUsageError(f"{program.name}: {name}= is a number from 0 to {limit - 1}, not {value!r}")
     return value
 
 
@@ -58,7 +58,7 @@ def order_of(program: Program, named: Mapping[str, object]) -> Order:
     """What ``before`` and ``after`` say: a program or link that is attached there, or "all"."""
     before, after = named.get("before"), named.get("after")
     if before is not None and after is not None:
-        raise UsageError(f"{program.name}: before= and after= exclude each other")
+        raise BpfUsageError(f"{program.name}: before= and after= exclude each other")
     if before is None and after is None:
         return Order()
     name, value = ("before", before) if before is not None else ("after", after)
@@ -78,7 +78,7 @@ def _relative(program: Program, name: str, *, value: object, flag: int) -> Order
         value = value.program
     if isinstance(value, Program):
         return Order(flag | _ID, value.id)
-    raise UsageError(f'{program.name}: {name}= is a program or link that is attached there, or "all", not {value!r}')
+    raise BpfUsageError(f'{program.name}: {name}= is a program or link that is attached there, or "all", not {value!r}')
 
 
 def lacking(session: Session, feature: str) -> bool:
@@ -87,5 +87,5 @@ def lacking(session: Session, feature: str) -> bool:
 
     try:
         return probe_feature(session.target, name=f"attach:{feature}").supported is False
-    except (PlanError, UsageError):
+    except (PlanError, BpfUsageError):
         return False

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Close, Done, Failed, Handle, LinkCreate, Made, PerfAttach, PerfEventOpen
-from pytest_ebpf.errors import EbpfError, KernelCallError, PlanError, UsageError, errno_name
+from pytest_ebpf.errors import BpfUsageError, EbpfError, KernelCallError, PlanError, errno_name
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.attach.perf_event_spec import CACHE, HARDWARE, RAW, online_cpus, perf_event
 from pytest_ebpf.live.inspect.executables import check_pid
@@ -87,7 +87,7 @@ def join_links(session: Session, program: Program, *, links: Iterable[Link], whe
         for link in reversed(made):
             link.detach()
 
-    return Link(session, program=program, where=where, way=made[0].way, undo=undo)
+    return Link(session, program=program, target=where, mechanism=made[0].mechanism, undo=undo)
 
 
 def on_perf_event(session: Session, program: Program, *, event: Handle, where: str, cookie: int = 0) -> Link:
@@ -96,7 +96,7 @@ def on_perf_event(session: Session, program: Program, *, event: Handle, where: s
     op = LinkCreate(program.handle, _BPF_PERF_EVENT, target=event, cookie=cookie)
     link = session.attempt(op, Made)
     if isinstance(link, Made):
-        return Link(session, program=program, where=where, way="perf event link", handles=(link.handle, event))
+        return Link(session, program=program, target=where, mechanism="perf event link", handles=(link.handle, event))
     if cookie:
         session.one(Close(event), Done)
         session.checked(op, link, kind=Made)
@@ -104,7 +104,7 @@ def on_perf_event(session: Session, program: Program, *, event: Handle, where: s
     if isinstance(tied, Failed):
         session.one(Close(event), Done)
         session.checked(PerfAttach(event, program.handle), tied, kind=Done)
-    return Link(session, program=program, where=where, way="perf event", handles=(event,))
+    return Link(session, program=program, target=where, mechanism="perf event", handles=(event,))
 
 
 def _policy(program: Program, *, named: Mapping[str, object], counted: bool) -> tuple[int, int]:
@@ -113,12 +113,12 @@ def _policy(program: Program, *, named: Mapping[str, object], counted: bool) -> 
     if period is None and frequency is None and counted:
         return 1, 0
     if (period is None) == (frequency is None):
-        raise UsageError(f"{program.name}: attach() needs either period= (events) or frequency= (times a second)")
+        raise BpfUsageError(f"{program.name}: attach() needs either period= (events) or frequency= (times a second)")
     return (period, 0) if period is not None else (frequency or 0, _IS_FREQUENCY)
 
 
 def _number(program: Program, name: str, *, named: Mapping[str, object]) -> int | None:
     value = named.get(name)
     if value is not None and (not isinstance(value, int) or value < 0):
-        raise UsageError(f"{program.name}: {name}= is a number from 0, not {value!r}")
+        raise BpfUsageError(f"{program.name}: {name}= is a number from 0, not {value!r}")
     return value

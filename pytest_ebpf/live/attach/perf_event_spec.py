@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Data, Failed, ListDir, ReadFile
-from pytest_ebpf.errors import PlanError, UsageError
+from pytest_ebpf.errors import BpfUsageError, PlanError
 from pytest_ebpf.live.session import Session
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ PERF_EVENTS: Mapping[str, tuple[int, int]] = MappingProxyType(
 
 
 def perf_event(session: Session, program: Program, *, given: object) -> PerfEvent:
-    """What ``event=`` means. ``UsageError`` with the nearest names for what means nothing."""
+    """What ``event=`` means. ``BpfUsageError`` with the nearest names for what means nothing."""
     if isinstance(given, tuple) and len(given) == 2 and all(isinstance(part, int) for part in given):
         return PerfEvent(*given)
     if isinstance(given, str):
@@ -83,7 +83,7 @@ def perf_event(session: Session, program: Program, *, given: object) -> PerfEven
 
     close = get_close_matches(str(given), PERF_EVENTS, n=3)
     known = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(PERF_EVENTS)}"
-    raise UsageError(
+    raise BpfUsageError(
         f"{program.name}: event= is no event: {given!r}",
         hint=f"{known} Others: raw:0x1a8, mem:ADDRESS/4:w, msr/tsc/ (a source of {_SOURCES}), (type, config).",
     )
@@ -91,7 +91,7 @@ def perf_event(session: Session, program: Program, *, given: object) -> PerfEven
 
 def _not_a_tracepoint(program: Program, *, event: str) -> None:
     """kernel/events/core.c: __perf_event_set_bpf_prog()."""
-    raise UsageError(
+    raise BpfUsageError(
         f"{program.name} is a perf_event program, and the kernel runs only tracepoint programs on tracepoints",
         hint=f'Write SEC("tp/{event or "sched/sched_switch"}") instead of SEC("perf_event").',
     )
@@ -112,7 +112,7 @@ def _symbol(session: Session, program: Program, *, name: str) -> int:
     found = re.search(rf"^([0-9a-f]+) \w {re.escape(name)}(?:\t|$)", text, re.MULTILINE)
     if found is None or not int(found[1], 16):
         what = "has no address for" if found is None else "does not say (to this user) where it has"
-        raise UsageError(f"{program.name}: this kernel {what} {name!r}", hint="/proc/kallsyms lists what it has.")
+        raise BpfUsageError(f"{program.name}: this kernel {what} {name!r}", hint="/proc/kallsyms lists what it has.")
     return int(found[1], 16)
 
 
@@ -144,7 +144,9 @@ def _fill(session: Session, program: Program, *, folder: str, fields: list[int],
     read = session.attempt(ReadFile(f"{folder}/format/{name}"), Data)
     if isinstance(read, Failed):
         known = _names(session, f"{folder}/events") + [f"{each}=" for each in _names(session, f"{folder}/format")]
-        raise UsageError(f"{program.name}: {folder} has no event or term {name!r}", hint=f"it has: {', '.join(known)}")
+        raise BpfUsageError(
+            f"{program.name}: {folder} has no event or term {name!r}", hint=f"it has: {', '.join(known)}"
+        )
     field, _, places = read.data.decode().strip().partition(":")
     which = int(field.removeprefix("config") or 0)
     for place in places.split(","):

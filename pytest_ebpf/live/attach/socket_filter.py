@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Done, Failed, Handle, SocketSet
-from pytest_ebpf.errors import KernelCallError, UsageError
+from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.net.sockets import Socket
 from pytest_ebpf.live.session import Session
@@ -30,7 +30,7 @@ def attach_socket(session: Session, program: Program, *, named: Mapping[str, obj
     socket of the group by its number, which sk_reuseport programs do in any case."""
     sock = named["socket"]
     if not isinstance(sock, Socket):
-        raise UsageError(
+        raise BpfUsageError(
             f"{program.name}: socket= is a socket from bpf.socket(...), not {sock!r}",
             hint="A socket of the test itself may be on another kernel than the program.",
         )
@@ -47,8 +47,8 @@ def attach_socket(session: Session, program: Program, *, named: Mapping[str, obj
         session.attempt(SocketSet(sock.handle, socket.SOL_SOCKET, off, _NOTHING), Done)
 
     attach(program.handle, program.handle)
-    way = "reuseport group" if group else "socket filter"
-    return Link(session, program=program, where=repr(sock), way=way, undo=undo, swap=attach)
+    mechanism = "reuseport group" if group else "socket filter"
+    return Link(session, program=program, target=repr(sock), mechanism=mechanism, undo=undo, swap=attach)
 
 
 def _say_why(session: Session, op: SocketSet, *, failed: Failed, group: bool) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.attach import freplace as attach_special
 from pytest_ebpf.live.attach import iter as attach_iter
 from pytest_ebpf.live.attach import kprobe as attach_trace
@@ -47,11 +47,11 @@ class Attacher:
     read_target: Callable[[str], Mapping[str, object]] | None = None
 
 
-_TC = ("priority", "handle", "protocol", "classid", "netns", "way", "before", "after")
-_CGROUP = ("mode", "way", "before", "after")
+_TC = ("priority", "handle", "protocol", "classid", "netns", "mechanism", "before", "after")
+_CGROUP = ("mode", "mechanism", "before", "after")
 
 ATTACHERS: tuple[Attacher, ...] = (
-    Attacher(("xdp", "xdp.frags"), attach_xdp, needs=("interface",), takes=("mode", "netns", "way")),
+    Attacher(("xdp", "xdp.frags"), attach_xdp, needs=("interface",), takes=("mode", "netns", "mechanism")),
     Attacher(("tc", "tcx", "classifier", "action"), attach_tc.attach_tc, needs=("interface", "direction"), takes=_TC),
     Attacher(
         ("tc/ingress", "tc/egress", "tcx/ingress", "tcx/egress"),
@@ -72,7 +72,7 @@ ATTACHERS: tuple[Attacher, ...] = (
         takes=("via", "headroom", "netns"),
     ),
     Attacher(("sk_lookup",), attach_net.attach_netns, takes=("netns",)),
-    Attacher(("flow_dissector",), attach_net.attach_flow_dissector, takes=("netns", "way")),
+    Attacher(("flow_dissector",), attach_net.attach_flow_dissector, takes=("netns", "mechanism")),
     Attacher(("socket",), attach_socket, needs=("socket",), takes=("reuseport",)),
     Attacher(("sk_reuseport", "sk_reuseport/migrate"), attach_socket, needs=("socket",)),
     Attacher(("lirc_mode2",), attach_special.attach_lirc, needs=("device",)),
@@ -161,7 +161,7 @@ ATTACHERS: tuple[Attacher, ...] = (
         ("sk_skb", "sk_msg", "sk_skb/stream_parser", "sk_skb/stream_verdict", "sk_skb/verdict"),
         attach_filter.attach_sockmap,
         needs=("map",),
-        takes=("way", "role"),
+        takes=("mechanism", "role"),
     ),
     Attacher(("cgroup/skb", "cgroup_skb"), attach_cgroup, needs=("cgroup", "direction"), takes=_CGROUP),
     Attacher(
@@ -200,18 +200,19 @@ def attacher_for(program: Program) -> Attacher | None:
 
 
 def attach_program(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
-    """Attach by the program's row. ``UsageError`` names an argument that is missing or that the type does not take."""
+    """Attach by the program's row. ``BpfUsageError`` names an argument that is missing or that the type does not
+    take."""
     row = attacher_for(program)
     if row is None:
-        raise UsageError(*_no_row(program))
+        raise BpfUsageError(*_no_row(program))
     known = (*row.needs, *row.takes)
     unknown = [name for name in named if name not in known]
     if unknown:
-        raise UsageError(_no_argument(program, unknown[0], known=known))
+        raise BpfUsageError(_no_argument(program, unknown[0], known=known))
     given = {**_said_by_section(row, program), **named}
     for name in row.needs:
         if given.get(name) is None:
-            raise UsageError(
+            raise BpfUsageError(
                 f"{program.name} is a {program.type} program in section {program.definition.section!r}: "
                 f"attach() needs {name}=",
                 hint=f"Write {program.name}.attach({name}={_EXAMPLES.get(name, '...')}).",

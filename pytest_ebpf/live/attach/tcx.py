@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Failed, LinkCreate, Made
-from pytest_ebpf.errors import PlanError, UsageError
+from pytest_ebpf.errors import BpfUsageError, PlanError
 from pytest_ebpf.live.attach.clsact import PROTOCOLS, Filter, add_filter
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.attach.options import Order, choose, lacking, order_of, whole
@@ -34,16 +34,16 @@ def attach_tc(session: Session, program: Program, *, named: Mapping[str, object]
     said = program.definition.section.rpartition("/")[2]
     direction = choose(program, "direction", named=named, among=_TCX, default=said if said in _TCX else "")
     place = find_interface(session, named["interface"], netns=named.get("netns"))
-    order, way = order_of(program, named), _way(program, named)
-    if way != "clsact":
+    order, mechanism = order_of(program, named), _way(program, named)
+    if mechanism != "clsact":
         op = LinkCreate(
             program.handle, _TCX[direction], target=place.index, flags=order.flags, netns=place.netns, extra=order.extra
         )
         made = session.attempt(op, Made)
         if isinstance(made, Made):
             where = f"{place.name} {direction}"
-            return Link(session, program=program, where=where, way="tcx link", handles=(made.handle,))
-        if way == "tcx" or made.errno not in _UNKNOWN or not lacking(session, "tcx"):
+            return Link(session, program=program, target=where, mechanism="tcx link", handles=(made.handle,))
+        if mechanism == "tcx" or made.errno not in _UNKNOWN or not lacking(session, "tcx"):
             session.checked(op, made, kind=Made)
     if order.flags:
         raise PlanError(
@@ -56,13 +56,13 @@ def attach_tc(session: Session, program: Program, *, named: Mapping[str, object]
 
 
 def _way(program: Program, named: Mapping[str, object]) -> str:
-    way = choose(program, "way", named=named, among=_WAYS, default="any")
+    mechanism = choose(program, "mechanism", named=named, among=_WAYS, default="any")
     asked = [name for name in _CLSACT_ONLY if named.get(name) is not None]
     if program.type_number == _SCHED_ACT:
         asked.append("an action")
-    if asked and (way == "tcx" or order_of(program, named).flags):
-        raise UsageError(f"{program.name}: {asked[0]} is for clsact filters; TCX has before= and after= only")
-    return "clsact" if asked else way
+    if asked and (mechanism == "tcx" or order_of(program, named).flags):
+        raise BpfUsageError(f"{program.name}: {asked[0]} is for clsact filters; TCX has before= and after= only")
+    return "clsact" if asked else mechanism
 
 
 def _by_clsact(
@@ -83,8 +83,8 @@ def _by_clsact(
     return Link(
         session,
         program=program,
-        where=f"{place.name} {direction}, priority {placed.priority}",
-        way="clsact filter",
+        target=f"{place.name} {direction}, priority {placed.priority}",
+        mechanism="clsact filter",
         undo=placed.undo,
         swap=placed.swap,
     )
@@ -102,6 +102,6 @@ def attach_netkit(session: Session, program: Program, *, named: Mapping[str, obj
     made = session.attempt(op, Made)
     if isinstance(made, Failed) and made.errno in (errno.ENXIO, errno.EACCES) and not lacking(session, "netkit"):
         what = "the peer; programs for either end are attached to the primary" if made.errno == errno.EACCES else ""
-        raise UsageError(f"{program.name}: {place.name} is {what or 'no netkit device'}")
+        raise BpfUsageError(f"{program.name}: {place.name} is {what or 'no netkit device'}")
     handle = session.checked(op, made, kind=Made).handle
-    return Link(session, program=program, where=f"{place.name} {end}", way="netkit link", handles=(handle,))
+    return Link(session, program=program, target=f"{place.name} {end}", mechanism="netkit link", handles=(handle,))

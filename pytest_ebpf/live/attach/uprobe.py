@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import LinkCreate, Made, PointerAt
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.attach.kprobe_multi import cookies_of
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.attach.uprobe_open import UprobePlace, at_return, attach_places
@@ -50,9 +50,9 @@ def attach_uprobe(session: Session, program: Program, *, named: Mapping[str, obj
     path = find_binary(session, program, given=named["binary"], pid=pid)
     offset, symbol = number_of(program, "offset", named=named), named.get("symbol")
     if symbol is None and not offset:
-        raise UsageError(f"{program.name}: attach() needs symbol= (a function of {path}) or offset= (a place in it)")
+        raise BpfUsageError(f"{program.name}: attach() needs symbol= (a function of {path}) or offset= (a place in it)")
     if symbol is not None and not isinstance(symbol, str):
-        raise UsageError(f"{program.name}: symbol= is the name of a function, not {symbol!r}")
+        raise BpfUsageError(f"{program.name}: symbol= is the name of a function, not {symbol!r}")
     place = offset
     if symbol is not None:
         place += function_places(read_binary(session, program, path=path), (symbol,), path=path)[0]
@@ -73,7 +73,7 @@ def attach_uprobe_multi(session: Session, program: Program, *, named: Mapping[st
     where = f"{path}:{words}"
     link = session.attempt(op, Made)
     if isinstance(link, Made):
-        return Link(session, program=program, where=where, way="uprobe.multi link", handles=(link.handle,))
+        return Link(session, program=program, target=where, mechanism="uprobe.multi link", handles=(link.handle,))
     if _by_session(program) or not _too_old(session):
         session.checked(op, link, kind=Made)
     each = struct.unpack(f"={len(places)}Q", cookies) if cookies else (0,) * len(places)
@@ -102,17 +102,17 @@ def _wanted(session: Session, program: Program, *, path: str, named: Mapping[str
     """(places in the file, what to call them)."""
     symbol, offset = named.get("symbol"), named.get("offset")
     if (symbol is None) == (offset is None):
-        raise UsageError(
+        raise BpfUsageError(
             f"{program.name}: attach() needs symbol= (functions of {path}, or a pattern) or offset= (places in it)"
         )
     if offset is not None:
         offsets = [offset] if isinstance(offset, int) else offset
         if not isinstance(offsets, Sequence) or not offsets or not all(isinstance(each, int) for each in offsets):
-            raise UsageError(f"{program.name}: offset= is a place in {path} or a list of them, not {offset!r}")
+            raise BpfUsageError(f"{program.name}: offset= is a place in {path} or a list of them, not {offset!r}")
         return offsets, ",".join(f"{each:#x}" for each in offsets)
     given = (symbol,) if isinstance(symbol, str) else symbol
     if not isinstance(given, Sequence) or not given or not all(isinstance(each, str) for each in given):
-        raise UsageError(f"{program.name}: symbol= is a function of {path} or a list of them, not {symbol!r}")
+        raise BpfUsageError(f"{program.name}: symbol= is a function of {path} or a list of them, not {symbol!r}")
     data = read_binary(session, program, path=path)
     symbols = [name for each in given for name in _expand(data, each, path=path)]
     return function_places(data, symbols, path=path), ",".join(given)
@@ -137,5 +137,5 @@ def number_of(program: Program, name: str, *, named: Mapping[str, object], defau
     """An argument that is a number from 0 to 2**64 - 1."""
     value = named.get(name, default)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 64:
-        raise UsageError(f"{program.name}: {name}= is a number of 64 bits without sign, not {value!r}")
+        raise BpfUsageError(f"{program.name}: {name}= is a number of 64 bits without sign, not {value!r}")
     return value

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from pytest_ebpf.errors import KernelCallError, ObjectError, PlanError, UsageError
+from pytest_ebpf.errors import BpfUsageError, KernelCallError, ObjectError, PlanError
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.attach.uprobe import number_of
 from pytest_ebpf.live.attach.uprobe_open import UprobePlace, attach_places
@@ -44,8 +44,8 @@ def attach_usdt(session: Session, program: Program, *, named: Mapping[str, objec
     """On every place of probe ``provider``:``name`` in ``binary``. ``pid``: only in that process; ``cookie``: what
     ``bpf_usdt_cookie`` gives. The probe's semaphore counts the attachment (Linux 4.20).
 
-    ``UsageError``: there is no such probe. ``PlanError``: without cookies the address of a probe in a library or in a
-    position-independent program is only known of a process that runs, so that before 5.15 ``pid`` has to be given.
+    ``BpfUsageError``: there is no such probe. ``PlanError``: without cookies the address of a probe in a library or in
+    a position-independent program is only known of a process that runs, so that before 5.15 ``pid`` has to be given.
     """
     pid = check_pid(session, program, given=named.get("pid"))
     path = find_binary(session, program, given=named["binary"], pid=pid)
@@ -88,7 +88,7 @@ def _by_address(session: Session, program: Program, *, table: Map, entries: Mapp
         made.detach()
         forget()
 
-    return Link(session, program=program, where=made.where, way=made.way, undo=undo)
+    return Link(session, program=program, target=made.target, mechanism=made.mechanism, undo=undo)
 
 
 def _chosen(
@@ -101,10 +101,10 @@ def _chosen(
     there = list(dict.fromkeys(f"{probe.provider}:{probe.name}" for probe in probes))
     message = f"{program.name}: {path} has no USDT probe {wanted[0]}:{wanted[1]}"
     if not there:
-        raise UsageError(message, hint="It has no USDT probes at all: it was built without <sys/sdt.h>.")
+        raise BpfUsageError(message, hint="It has no USDT probes at all: it was built without <sys/sdt.h>.")
     close = get_close_matches(f"{wanted[0]}:{wanted[1]}", there, n=3, cutoff=0.6)
     more = f" and {len(there) - 20} more" if len(there) > 20 else ""
-    raise UsageError(message, hint=f"did you mean {' or '.join(close)}?" if close else
+    raise BpfUsageError(message, hint=f"did you mean {' or '.join(close)}?" if close else
                      f"it has: {', '.join(there[:20])}{more}")  # fmt: skip
 
 
@@ -155,7 +155,7 @@ def _allot(program: Program, specs: Map, *, entries: Iterable[bytes]) -> list[in
     for entry in entries:
         if entry not in numbers:
             if not free:
-                raise UsageError(
+                raise BpfUsageError(
                     f"{program.name}: map {_SPECS} is full with {len(taken)} places of probes",
                     hint=f"Load with maps={{{_SPECS!r}: {len(taken) * 4}}}.",
                 )

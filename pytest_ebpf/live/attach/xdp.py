@@ -39,15 +39,15 @@ def attach_xdp(session: Session, program: Program, *, named: Mapping[str, object
     """``mode``: the kernel's choice unless it is given. ``way``: "link" or "netlink"; by default a link where the
     kernel has them."""
     mode = _MODES[choose(program, "mode", named=named, among=_MODES)] if named.get("mode") else 0
-    way = choose(program, "way", named=named, among=_WAYS, default="any")
+    mechanism = choose(program, "mechanism", named=named, among=_WAYS, default="any")
     place = find_interface(session, named["interface"], netns=named.get("netns"))
-    if way == "netlink":
+    if mechanism == "netlink":
         return _by_netlink(session, program, place=place, mode=mode)
     op = LinkCreate(program.handle, _XDP, target=place.index, flags=mode, netns=place.netns)
     made = session.attempt(op, Made)
     if isinstance(made, Made):
-        return Link(session, program=program, where=place.name, way="xdp link", handles=(made.handle,))
-    if way == "any" and made.errno == errno.EINVAL and lacking(session, "xdp_link"):
+        return Link(session, program=program, target=place.name, mechanism="xdp link", handles=(made.handle,))
+    if mechanism == "any" and made.errno == errno.EINVAL and lacking(session, "xdp_link"):
         return _by_netlink(session, program, place=place, mode=mode)
     raise _with_holder(session, op, failed=made, place=place)
 
@@ -79,7 +79,7 @@ def _by_netlink(session: Session, program: Program, *, place: Interface, mode: i
         expected = (number(_XDP_FLAGS, mode | _REPLACE), number(_XDP_EXPECTED, _OLD))
         session.attempt(_set(place, number(_XDP_FD, _NONE), *expected, fds={_OLD: current[0]}), Data)
 
-    return Link(session, program=program, where=place.name, way="xdp netlink", undo=undo, swap=swap)
+    return Link(session, program=program, target=place.name, mechanism="xdp netlink", undo=undo, swap=swap)
 
 
 def _set(place: Interface, *xdp: bytes, fds: dict[int, Handle]) -> Netlink:

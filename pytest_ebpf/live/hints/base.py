@@ -84,4 +84,4 @@ def lacks(case: Case, *, feature: str, what: str, instead: str = "") -> str:
     if since and is_older(case.described.release, since):
         return f"{what} came with Linux {since}; {this_kernel(case)}. {mark}"
     needs = f" It needs {', '.join(f'CONFIG_{option}' for option in row.config)}." if row.config else ""
-    return f"{what}: this kernel does not have it ({answer.words}).{needs} {mark}"
+    return f"{what}: this kernel does not have it ({answer.message}).{needs} {mark}"

@@ -36,7 +36,7 @@ ELEMENT_HINTS: tuple[Hint, ...] = (
         "This map type has no lookup from user space; use its own access (events(), push/pop).",
     ),
     Hint("MapDump", (524, errno.EOPNOTSUPP), "This map type cannot be walked from user space."),
-    Hint("MapPop", (524,), "Hashes give one entry away since Linux 5.14, and all of them (take_all()) since 5.6."),
+    Hint("MapPop", (524,), "Hashes give one entry away since Linux 5.14, and all of them (drain()) since 5.6."),
     Hint("MapTakeMany", (524, errno.EINVAL), "Hashes can be emptied in one step since Linux 5.6; other maps cannot."),
     Hint("RingProduce", (errno.ENOSPC,), "The ring is full until a program drains it, or a record is larger than it."),
     # net/bpf/test_run.c

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_ebpf.agent.ops import Data, Failed, ReadFile
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.inspect.suggest import nearest_paths
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.executables import find_library
@@ -22,7 +22,7 @@ def find_binary(session: Session, program: Program, *, given: object, pid: int |
     """The path of a program or library, as the kernel under test has it: a path as it is, a name by the libraries that
     process ``pid`` has mapped (also in a container), else by ld.so.cache and the usual folders for programs."""
     if not isinstance(given, str) or not given:
-        raise UsageError(f"{program.name}: binary= is a path, a program or a library, not {given!r}")
+        raise BpfUsageError(f"{program.name}: binary= is a path, a program or a library, not {given!r}")
     if "/" in given:
         return given
     if pid and (path := _of_process(session, pid, name=given)):
@@ -33,14 +33,14 @@ def find_binary(session: Session, program: Program, *, given: object, pid: int |
     for folder in _FOLDERS:
         if isinstance(session.attempt(ReadFile(f"{folder}/{given}", limit=4), Data), Data):
             return f"{folder}/{given}"
-    raise UsageError(f"{program.name}: neither a library nor a program {given!r} was found", hint="Give its path.")
+    raise BpfUsageError(f"{program.name}: neither a library nor a program {given!r} was found", hint="Give its path.")
 
 
 def read_binary(session: Session, program: Program, *, path: str) -> bytes:
-    """All of a file. ``UsageError``: it is not there; the nearest name is in the hint."""
+    """All of a file. ``BpfUsageError``: it is not there; the nearest name is in the hint."""
     read = session.attempt(ReadFile(path), Data)
     if isinstance(read, Failed):
-        raise UsageError(
+        raise BpfUsageError(
             f"{program.name}: binary {path} cannot be read: {read.text}",
             hint=nearest_paths(session, path) or "The path is that of the machine under test, which may be a guest.",
         )
@@ -52,9 +52,9 @@ def check_pid(session: Session, program: Program, *, given: object) -> int | Non
     if given is None:
         return None
     if not isinstance(given, int) or isinstance(given, bool) or given <= 0:
-        raise UsageError(f"{program.name}: pid= is the number of a process, not {given!r}")
+        raise BpfUsageError(f"{program.name}: pid= is the number of a process, not {given!r}")
     if isinstance(session.attempt(ReadFile(f"/proc/{given}/comm"), Data), Failed):
-        raise UsageError(
+        raise BpfUsageError(
             f"{program.name}: there is no process {given} on {session.target.name}",
             hint="pid= is a number of the machine under test, which may be a guest, and the process has to run.",
         )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 
 __all__ = ["pack_tree", "unpack_tree"]
 
 
 def pack_tree(source: Path, *, name: str) -> bytes:
-    """A file or directory as a tar archive, in which it is called ``name``. ``UsageError`` when it is not there."""
+    """A file or directory as a tar archive, in which it is called ``name``. ``BpfUsageError`` when it is not there."""
     import tarfile
 
     if not source.exists():
@@ -19,7 +19,7 @@ def pack_tree(source: Path, *, name: str) -> bytes:
         from difflib import get_close_matches
 
         close = get_close_matches(source.name, near, n=3)
-        raise UsageError(
+        raise BpfUsageError(
             f"there is no {source} on the host", hint=f"Did you mean {' or '.join(close)}?" if close else ""
         )
     memory = io.BytesIO()
@@ -29,12 +29,12 @@ def pack_tree(source: Path, *, name: str) -> bytes:
 
 
 def unpack_tree(data: bytes, target: Path) -> Path:
-    """Write what an archive of one file or directory holds as ``target``. ``UsageError`` when that is there already,
+    """Write what an archive of one file or directory holds as ``target``. ``BpfUsageError`` when that is there already,
     as a directory."""
     import tarfile
 
     if target.is_dir():
-        raise UsageError(f"{target} is a directory already", hint="Give the path that the copy is to have.")
+        raise BpfUsageError(f"{target} is a directory already", hint="Give the path that the copy is to have.")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         members = archive.getmembers()

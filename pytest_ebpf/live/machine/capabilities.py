@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 
 __all__ = ["CAPABILITIES", "capability_bits"]
 
@@ -19,9 +19,10 @@ CAPABILITIES: tuple[str, ...] = tuple(_NAMES.split())
 
 
 def capability_bits(names: Iterable[str]) -> int:
-    """A bit for each: "CAP_NET_ADMIN" and "net_admin" are the same. ``UsageError`` names the nearest that there is."""
+    """A bit for each: "CAP_NET_ADMIN" and "net_admin" are the same. ``BpfUsageError`` names the nearest that there
+    is."""
     if isinstance(names, str):
-        raise UsageError(f"capabilities= is a list of names, not {names!r}")
+        raise BpfUsageError(f"capabilities= is a list of names, not {names!r}")
     bits = 0
     for name in names:
         plain = str(name).lower().removeprefix("cap_")
@@ -30,6 +31,6 @@ def capability_bits(names: Iterable[str]) -> int:
 
             close = get_close_matches(plain, CAPABILITIES, n=2)
             meant = " or ".join(f"CAP_{one.upper()}" for one in close)
-            raise UsageError(f"there is no capability {name!r}", hint=f"Did you mean {meant}?" if meant else "")
+            raise BpfUsageError(f"there is no capability {name!r}", hint=f"Did you mean {meant}?" if meant else "")
         bits |= 1 << CAPABILITIES.index(plain)
     return bits

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Data, Done, Failed, Handle, MakeDir, Mount, ReadFile, WriteFile
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.machine.commands import Commands, Completed, RunOptions, StartOptions
 from pytest_ebpf.live.session import Session
 
@@ -43,7 +43,7 @@ class Cgroup:
     def child(self, name: str) -> Cgroup:
         """A new group below this one."""
         if not name or "/" in name:
-            raise UsageError(f"{name!r} cannot name a control group")
+            raise BpfUsageError(f"{name!r} cannot name a control group")
         path = f"{self.path}/{name}"
         made = self._session.make(MakeDir(path))
         return Cgroup(self._session, path=path, handle=made, commands=self._commands)
@@ -64,11 +64,11 @@ class Cgroup:
         return int(self._commands.run(["stat", "-c", "%i", self.path], check=True).stdout)
 
     def enable(self, *names: str) -> Cgroup:
-        """Let groups below have these controllers. ``UsageError`` when the group has none such. Returns itself."""
+        """Let groups below have these controllers. ``BpfUsageError`` when the group has none such. Returns itself."""
         have = self.controllers
         if missing := [name for name in names if name not in have]:
             words = ", ".join(have) or "none"
-            raise UsageError(
+            raise BpfUsageError(
                 f"control group {self.path} has no controller {missing[0]!r}; it has {words}",
                 hint="What has a version 1 hierarchy of its own (mount -t cgroup) is not to be had in cgroup2.",
             )
@@ -84,10 +84,10 @@ class Cgroup:
         return self._session.one(ReadFile(f"{self.path}/{file}"), Data).data.decode(errors="replace")
 
     def write(self, file: str, value: str | int) -> None:
-        """Set one of its files: ``group.write("pids.max", 5)``. ``UsageError`` names the files that there are."""
+        """Set one of its files: ``group.write("pids.max", 5)``. ``BpfUsageError`` names the files that there are."""
         path = f"{self.path}/{file}"
         if isinstance(self._session.attempt(ReadFile(path, limit=1), Data), Failed) and not self._has(file):
-            raise UsageError(
+            raise BpfUsageError(
                 f"control group {self.path} has no file {file!r}",
                 hint=f"Its controllers: {', '.join(self.controllers) or 'none'}; enable() more of them in its parent.",
             )
@@ -108,7 +108,7 @@ def make_cgroup(
     """A new cgroup under the cgroup2 root of the kernel under test, with ``controllers`` enabled for it."""
     root = cgroup_root(session)
     if "/" in name:
-        raise UsageError(f"{name!r} cannot name a control group", hint="A group in a group: group.child(name).")
+        raise BpfUsageError(f"{name!r} cannot name a control group", hint="A group in a group: group.child(name).")
     if wanted := list(controllers):
         top = Cgroup(session, path=root, handle=Handle(0, "", "dir", root), commands=commands)
         top.enable(*wanted)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict
 
 from pytest_ebpf.agent.ops import Exited, Failed, Op, Spawn, Start
-from pytest_ebpf.errors import KernelCallError, UsageError
+from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.live.machine.capabilities import capability_bits
 from pytest_ebpf.live.net.sockets import netns_handle
 from pytest_ebpf.live.session import Session
@@ -115,7 +115,7 @@ class Commands:
         given: RunOptions = {**self._options, **options}
         timeout = given.get("timeout", 30.0)
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
-            raise UsageError(f"timeout= is a number of seconds, not {timeout!r}")
+            raise BpfUsageError(f"timeout= is a number of seconds, not {timeout!r}")
         scaled = timeout * self._session.target.time_scale
         command = replace(self.command(argv, given), timeout=scaled)
         op = self._wrap(command)
@@ -141,18 +141,18 @@ class Commands:
         return Background(self._session, handle=made.handle, argv=command.argv)
 
     def command(self, argv: Sequence[str | os.PathLike[str]], options: StartOptions | RunOptions) -> Spawn:
-        """The op for a command. ``UsageError`` for what cannot be one."""
+        """The op for a command. ``BpfUsageError`` for what cannot be one."""
         stdin, env, cwd = options.get("stdin") or b"", options.get("env"), options.get("cwd")
         data = stdin.encode() if isinstance(stdin, str) else stdin
         if not isinstance(data, bytes | bytearray | memoryview):
-            raise UsageError(f"stdin= is bytes or text, not {stdin!r}")
+            raise BpfUsageError(f"stdin= is bytes or text, not {stdin!r}")
         if env is not None and not isinstance(env, Mapping):
-            raise UsageError(f"env= is a dict of names and values, not {env!r}")
+            raise BpfUsageError(f"env= is a dict of names and values, not {env!r}")
         user = _user(options.get("user"))
         netns, group = options.get("netns"), options.get("cgroup")
         path = getattr(group, "path", group)
         if path is not None and not isinstance(path, str):
-            raise UsageError(f"cgroup= is a group (bpf_vm.cgroup()) or a path, not {group!r}")
+            raise BpfUsageError(f"cgroup= is a group (bpf_vm.cgroup()) or a path, not {group!r}")
         return Spawn(
             _words(argv),
             stdin=bytes(data),
@@ -198,7 +198,7 @@ def _names(session: Session, folder: str) -> Iterable[str]:
 
 def _words(argv: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
     if isinstance(argv, str | bytes) or not isinstance(argv, Sequence) or not argv:
-        raise UsageError(f"a command is a list of words, not {argv!r}", hint="For a shell: ['sh', '-c', '...'].")
+        raise BpfUsageError(f"a command is a list of words, not {argv!r}", hint="For a shell: ['sh', '-c', '...'].")
     return tuple(map(str, argv))
 
 
@@ -207,4 +207,4 @@ def _user(user: object) -> User:
         return user or User()
     if isinstance(user, str) or (isinstance(user, int) and not isinstance(user, bool) and user >= 0):
         return User(str(user))
-    raise UsageError(f"user= is a name, a number or a User, not {user!r}")
+    raise BpfUsageError(f"user= is a name, a number or a User, not {user!r}")

@@ -26,7 +26,7 @@ from pytest_ebpf.agent.ops import (
     WriteFile,
     WriteTree,
 )
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.machine.commands import Commands, Completed, RunOptions, StartOptions, User
 from pytest_ebpf.live.session import Session
 
@@ -76,7 +76,7 @@ class BpfVm:
         ``check`` (a status other than 0 is an ``AssertionError``).
 
         ``CommandTimeoutError`` (a ``TimeoutError``) has the output so far; ``KernelCallError`` when there is no such
-        program, directory or user; ``UsageError`` for what is no command.
+        program, directory or user; ``BpfUsageError`` for what is no command.
         """
         self._watch()
         return self._commands.run(argv, **options)
@@ -102,7 +102,7 @@ class BpfVm:
         python = self._session.target.described.python
         job = make_job(whole.func, whole.args, kwargs=whole.keywords, python=python)
         if "stdin" in options or "check" in options:
-            raise UsageError(
+            raise BpfUsageError(
                 "bpf_vm.call uses the function's standard input, and raises what it raises: no stdin=, check="
             )
         options["stdin"] = job.stdin

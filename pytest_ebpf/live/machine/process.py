@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Close, Done, Failed, Handle, ProcessRead, ProcessSignal, ProcessWrite, Said
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.machine.commands import Completed
@@ -176,5 +176,5 @@ def _signal(number: int | str) -> int:
         return int(number)
     name = f"SIG{str(number).upper().removeprefix('SIG')}"
     if name not in signal.Signals.__members__:
-        raise UsageError(f"there is no signal {number!r}", hint='Give signal.SIGTERM, or "TERM".')
+        raise BpfUsageError(f"there is no signal {number!r}", hint='Give signal.SIGTERM, or "TERM".')
     return signal.Signals[name].value

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 
 __all__ = ["GuestTraceback", "Job", "as_plain", "make_job", "read_answer"]
 
@@ -83,7 +83,7 @@ class Job:
 
 
 def make_job(function: Callable[..., Any], args: Sequence[object], *, kwargs: Mapping[str, object], python: str) -> Job:
-    """``UsageError`` for what cannot be sent, naming it."""
+    """``BpfUsageError`` for what cannot be sent, naming it."""
     parts = _Parts()
     parts.add(function)
     name = function.__name__
@@ -103,7 +103,7 @@ def make_job(function: Callable[..., Any], args: Sequence[object], *, kwargs: Ma
 
 
 def as_plain(value: object, *, what: str) -> object:
-    """Numbers, text, bytes and containers of them, without their subclasses. ``UsageError`` for anything else."""
+    """Numbers, text, bytes and containers of them, without their subclasses. ``BpfUsageError`` for anything else."""
     if value is None or type(value) in (bool, str, bytes):
         return value
     if isinstance(value, float) and math.isfinite(value):
@@ -121,7 +121,7 @@ def as_plain(value: object, *, what: str) -> object:
     for container in (list, tuple, set):
         if isinstance(value, container):
             return container(as_plain(item, what=what) for item in value)
-    raise UsageError(
+    raise BpfUsageError(
         f"{what} is {value!r}, which cannot be sent to the machine under test",
         hint="Numbers, text, bytes, and lists, tuples, sets and dicts of them can.",
     )
@@ -139,7 +139,7 @@ class _Parts:
     def add(self, function: Callable[..., Any]) -> None:
         """The function's source, and whatever it names."""
         if not isinstance(function, FunctionType) or function.__name__ == "<lambda>":
-            raise UsageError(
+            raise BpfUsageError(
                 f"{function!r} cannot be sent: it is not a function written with def",
                 hint="Write def work(...): ... in the test file, and give work.",
             )
@@ -175,13 +175,13 @@ def _source(function: FunctionType) -> tuple[str, ast.FunctionDef]:
     try:
         lines, first = inspect.getsourcelines(function)
     except (OSError, TypeError):
-        raise UsageError(f"the source of {function.__name__}() is not to be had: it is in no file") from None
+        raise BpfUsageError(f"the source of {function.__name__}() is not to be had: it is in no file") from None
     indented = lines[0][:1].isspace()
     text = "".join(["if True:\n", *lines] if indented else lines)
     tree = ast.parse(text).body[0]
     found = tree.body[0] if isinstance(tree, ast.If) else tree
     if not isinstance(found, ast.FunctionDef):
-        raise UsageError(f"{function.__name__}() cannot be sent: only plain functions can, no coroutines")
+        raise BpfUsageError(f"{function.__name__}() cannot be sent: only plain functions can, no coroutines")
     skip = found.lineno - 1 - indented
     head = "\n" * (first + skip - 1 - indented)
     return head + ("if True:\n" if indented else "") + "".join(lines[skip:]), found

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from pytest_ebpf.agent.ops import Entries, FdAt, Handle, InodeOf, MapDump, ObjById, Op, OpenFile, PidFd, Value
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.maps.kinds import kind_of
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.typed.shape import Shape, StructKey, encode_lpm, hashable
@@ -187,13 +187,13 @@ class MapCodec:
         return Stored(number.ljust(size, b"\0"), (FdAt(_PROGRAM_AT, handle),), netns)
 
     def bytes_of(self, value: object) -> bytes:
-        """A value that needs no fd of an object. ``UsageError`` for one that does."""
+        """A value that needs no fd of an object. ``BpfUsageError`` for one that does."""
         if self.kind.holds == "data":
             return self._per_cpu(value) if self.kind.per_cpu else self.plain.encode(value)
         stored = self.store(value)
         if isinstance(stored.value, bytes) and not stored.fds:
             return stored.value
-        raise UsageError(f"map {self._definition.name!r} holds objects: they are stored one at a time")
+        raise BpfUsageError(f"map {self._definition.name!r} holds objects: they are stored one at a time")
 
     def _per_cpu(self, value: object) -> bytes:
         """One value for each processor: a list says which, anything else is the same for all."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Handle, PerfDrain, Records, Region, RingDrain
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.events.match import matches
 from pytest_ebpf.live.session import Session
 
@@ -96,7 +96,7 @@ class EventStream:
             return self._aya_record(raw)
         if self._btf is None:
             if type is not None:
-                raise UsageError(f"map {self._definition.name!r}: the object has no BTF, so there is no {type!r}")
+                raise BpfUsageError(f"map {self._definition.name!r}: the object has no BTF, so there is no {type!r}")
             return raw
         key = len(raw), type
         type_id = self._types.get(key, -1)
@@ -138,7 +138,7 @@ def record_type(btf: Btf, *, size: int, definition: MapDef, wanted: str | None) 
     records are padded to 8 bytes (less 4), so a size may be up to 7 bytes larger than its struct; where a struct ends
     in an array without a size, it may be any.
 
-    ``UsageError`` for a name that is not in the BTF.
+    ``BpfUsageError`` for a name that is not in the BTF.
     """
     if wanted is not None:
         return named_type(btf, wanted)
@@ -150,10 +150,10 @@ def record_type(btf: Btf, *, size: int, definition: MapDef, wanted: str | None) 
 
 
 def named_type(btf: Btf, name: str) -> int:
-    """A type by its name, "struct event" or "event". ``UsageError``: there is none."""
+    """A type by its name, "struct event" or "event". ``BpfUsageError``: there is none."""
     found = _named(btf, name)
     if not found:
-        raise UsageError(f"the object has no type {name!r}", hint=f"Its structs: {', '.join(_structs(btf))}.")
+        raise BpfUsageError(f"the object has no type {name!r}", hint=f"Its structs: {', '.join(_structs(btf))}.")
     return found
 
 

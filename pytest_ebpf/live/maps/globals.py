@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Data, Done, Handle, MapGet, MapSet, MemRead, MemWrite, Value
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.typed.shape import Shape
 
@@ -59,7 +59,7 @@ class Globals:
     def __setitem__(self, name: str, value: object) -> None:
         section, variable = self._find(name)
         if section.section.kind == "rodata":
-            raise UsageError(
+            raise BpfUsageError(
                 f"global {name!r} is a constant in {section.section.name}: the kernel has frozen it",
                 hint=f"Set it when loading: bpf.load(path, globals={{{name!r}: {value!r}}}).",
             )

@@ -30,7 +30,7 @@ from pytest_ebpf.agent.ops import (
     Try,
     Value,
 )
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.maps.codec import MapCodec
 from pytest_ebpf.live.maps.kinds import MapKind, kind_of
 from pytest_ebpf.live.session import Session
@@ -224,7 +224,7 @@ class Map:
         raw = [self._raw_key(key) for key in keys]
         self._session.one(MapDeleteMany(self.handle, b"".join(raw), len(raw)), Done)
 
-    def take_all(self) -> list[tuple[Any, Any]]:
+    def drain(self) -> list[tuple[Any, Any]]:
         """Every entry, taken out of a hash: what programs count meanwhile is in this answer or in the next."""
         return self._pairs(self._session.one(MapTakeMany(self.handle), Entries))
 
@@ -390,7 +390,7 @@ class Map:
             self._cannot(f"{method}() is for queues and stacks")
 
     def _cannot(self, why: str) -> NoReturn:
-        raise UsageError(f"map {self.name!r} is a {self.kind.name}: {why}")
+        raise BpfUsageError(f"map {self.name!r} is a {self.kind.name}: {why}")
 
     def __repr__(self) -> str:
         return f"<Map {self.name} ({self.kind.name})>"

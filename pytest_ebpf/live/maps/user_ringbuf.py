@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Done, Handle, RingProduce
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.maps.events import named_type, type_named_like
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.typed.as_bytes import as_bytes
@@ -50,6 +50,8 @@ def _encoder(definition: MapDef, *, btf: Btf | None, type: str | None) -> Callab
         why = f"map {name!r}: the object does not say what type its records have"
 
     def refuse(record: object) -> bytes:
-        raise UsageError(f"{why}, so they are bytes, not {record!r}", hint="Or name their type: type='struct sample'.")
+        raise BpfUsageError(
+            f"{why}, so they are bytes, not {record!r}", hint="Or name their type: type='struct sample'."
+        )
 
     return refuse

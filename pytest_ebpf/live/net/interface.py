@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from pytest_ebpf.agent.ops import Close, Data, Done, Failed, Handle, PacketDrain, PacketOpen, PacketSend, Records
-from pytest_ebpf.errors import KernelCallError, UsageError
+from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.live.net import requests
 from pytest_ebpf.live.net.netlink import attributes, messages, netlink_op
 from pytest_ebpf.live.typed.as_bytes import as_bytes
@@ -55,7 +55,7 @@ class Capture:
 
     def _collect(self, keep: Callable[[bytes], list[T]], *, timeout: float, count: int) -> list[T]:
         if count < 0 or isinstance(count, bool):
-            raise UsageError(f"count= is a number of packets, not {count!r}")
+            raise BpfUsageError(f"count= is a number of packets, not {count!r}")
         deadline = time.monotonic() + timeout * self._session.target.time_scale
         found: list[T] = []
         while True:
@@ -89,7 +89,7 @@ def _wanted(filter: Wanted) -> Callable[[Packet], bool]:
     if isinstance(filter, str):
         return lambda packet: filter in packet
     if not callable(filter):
-        raise UsageError(f'filter= is the name of a header ("udp") or a function of a packet, not {filter!r}')
+        raise BpfUsageError(f'filter= is the name of a header ("udp") or a function of a packet, not {filter!r}')
     return filter
 
 
@@ -126,14 +126,16 @@ class NetInterface:
         for address in self.addresses:
             if mark in address:
                 return address.partition("/")[0]
-        raise UsageError(f"{self.name} has no {'IPv4' if mark == '.' else 'IPv6'} address; add_address() gives it one")
+        raise BpfUsageError(
+            f"{self.name} has no {'IPv4' if mark == '.' else 'IPv6'} address; add_address() gives it one"
+        )
 
     def send(self, *packets: object) -> None:
         """Packets (bytes, ours or Scapy's) out of this interface, to the other end. They go through tc egress.
         ``KernelCallError``: the interface is down (ENETDOWN) or a packet is longer than its MTU (EMSGSIZE)."""
         frames = tuple(map(as_bytes, packets))
         if short := [frame for frame in frames if len(frame) < _SHORTEST]:
-            raise UsageError(f"{self.name}: a frame has at least {_SHORTEST} bytes, not {len(short[0])}")
+            raise BpfUsageError(f"{self.name}: a frame has at least {_SHORTEST} bytes, not {len(short[0])}")
         op = PacketSend(self.capture().handle, frames)
         sent = self.netns.session.attempt(op, Done)
         if isinstance(sent, Failed):
@@ -170,7 +172,7 @@ class NetInterface:
         return int(struct.unpack("=I", self._asked()[_IFLA_MTU])[0])
 
     def add_address(self, *addresses: str) -> NetInterface:
-        """ "10.0.0.1/24", "fd00::1/64"; usable at once. Returns itself. ``UsageError`` for what is no address."""
+        """ "10.0.0.1/24", "fd00::1/64"; usable at once. Returns itself. ``BpfUsageError`` for what is no address."""
         parsed = [requests.parse_interface_address(address) for address in addresses]
         self._change(*(requests.add_address(self.index, address) for address in parsed), what=f"addresses {addresses}")
         self.addresses += tuple(map(str, parsed))
@@ -183,7 +185,7 @@ class NetInterface:
         except ValueError:
             raw = b""
         if len(raw) != 6:
-            raise UsageError(f"{mac!r} is no MAC address")
+            raise BpfUsageError(f"{mac!r} is no MAC address")
         self._change(requests.add_neighbour(self.index, address, mac=raw), what=f"neighbour {address}")
         return self
 

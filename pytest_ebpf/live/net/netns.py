@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Close, Data, Done, Failed, Handle, NetNs
-from pytest_ebpf.errors import KernelCallError, UsageError
+from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.live.machine.commands import Commands, Completed, RunOptions, StartOptions
 from pytest_ebpf.live.net import requests
 from pytest_ebpf.live.net.interface import NetInterface
@@ -66,10 +66,10 @@ class Netns:
 
         ``names`` of the two ends: "veth0" and "peer0", "veth1" and "peer1", ... unless given. Addresses ("10.0.0.1/24",
         "fd00::1/64") can be used at once, and each end knows those of the other: neither ARP nor neighbour discovery is
-        needed. ``queues``: for each direction. ``UsageError``: a name that is taken or cannot be one, a bad address.
+        needed. ``queues``: for each direction. ``BpfUsageError``: a name that is taken or cannot be one, a bad address.
         """
         if names and len(names) != 2:
-            raise UsageError(f"a pair has two names, not {len(names)}: {', '.join(names)}")
+            raise BpfUsageError(f"a pair has two names, not {len(names)}: {', '.join(names)}")
         number, self._pairs = self._pairs, self._pairs + 1
         near_name, far_name = names or (f"veth{number}", f"peer{number}")
         tail = bytes([2, 0xEB, 0xBF, number >> 8 & 0xFF, number & 0xFF])
@@ -91,9 +91,11 @@ class Netns:
         made = self.session.attempt(op, Data)
         if isinstance(made, Failed) and made.errno == errno.EEXIST:
             taken = [name for name, place in ((near.name, self), (far.name, other)) if name in place.interfaces]
-            raise UsageError(f"there is an interface {' and '.join(taken)} already", hint="Give the pair other names.")
+            raise BpfUsageError(
+                f"there is an interface {' and '.join(taken)} already", hint="Give the pair other names."
+            )
         if isinstance(made, Failed) and made.errno == errno.EOPNOTSUPP:
-            raise UsageError(f"kernel {self.session.target.name} has no veth (CONFIG_VETH), nor a module for it")
+            raise BpfUsageError(f"kernel {self.session.target.name} has no veth (CONFIG_VETH), nor a module for it")
         self.session.checked(op, made, kind=Data)
 
     def _found(self, device: requests.Device) -> NetInterface:
@@ -101,7 +103,7 @@ class Netns:
         return NetInterface(self, name=device.name, index=index, mac=device.mac)
 
     def interface(self, name: str) -> NetInterface:
-        """An interface of the namespace by name. ``UsageError`` names those that there are."""
+        """An interface of the namespace by name. ``BpfUsageError`` names those that there are."""
         place = find_interface(self.session, name, netns=self)
         return NetInterface(self, name=name, index=place.index).look()
 
@@ -111,10 +113,10 @@ class Netns:
         return list(all_interfaces(self.session, netns=self.handle))
 
     def route(self, network: str, *, via: str = "", interface: NetInterface | None = None) -> Netns:
-        """A route to "10.1.0.0/16", "default" (IPv4) or "default6". Returns itself. ``UsageError`` for what is no
+        """A route to "10.1.0.0/16", "default" (IPv4) or "default6". Returns itself. ``BpfUsageError`` for what is no
         network or address; ``KernelCallError`` when the kernel cannot reach ``via``."""
         if not via and interface is None:
-            raise UsageError("a route needs via=, interface=, or both")
+            raise BpfUsageError("a route needs via=, interface=, or both")
         index = interface.index if interface is not None else 0
         self.change(requests.add_route(requests.parse_network(network), index=index, via=via), what=f"route {network}")
         return self

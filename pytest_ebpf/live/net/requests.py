@@ -9,7 +9,7 @@ import ipaddress
 import struct
 from dataclasses import dataclass
 
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.net.netlink import CREATE, EXCL, REPLACE, blob, nest, number, request, text
 
 __all__ = [
@@ -56,14 +56,14 @@ class Device:
     queues: int = 0
 
     def check(self) -> Device:
-        """Itself; ``UsageError`` says what no device can have."""
+        """Itself; ``BpfUsageError`` says what no device can have."""
         if not 0 < len(self.name.encode()) <= _NAME_SIZE or set(self.name) & set("/: \t\n") or self.name in (".", ".."):
             rule = f"A name has 1 to {_NAME_SIZE} characters, without slash, colon and space."
-            raise UsageError(f"{self.name!r} cannot name an interface", hint=rule)
+            raise BpfUsageError(f"{self.name!r} cannot name an interface", hint=rule)
         if self.mtu and self.mtu not in _MTU:
-            raise UsageError(f"mtu={self.mtu} is not between {_MTU[0]} and {_MTU[-1]}")
+            raise BpfUsageError(f"mtu={self.mtu} is not between {_MTU[0]} and {_MTU[-1]}")
         if self.queues and self.queues not in _QUEUES:
-            raise UsageError(f"queues={self.queues} is not between {_QUEUES[0]} and {_QUEUES[-1]}")
+            raise BpfUsageError(f"queues={self.queues} is not between {_QUEUES[0]} and {_QUEUES[-1]}")
         return self
 
     def attributes(self) -> list[bytes]:
@@ -132,13 +132,15 @@ def add_neighbour(index: int, address: str, *, mac: bytes) -> bytes:
 
 
 def parse_interface_address(address: object) -> Address:
-    """ "10.0.0.1/24". ``UsageError`` for what is none, and for one without a prefix length."""
+    """ "10.0.0.1/24". ``BpfUsageError`` for what is none, and for one without a prefix length."""
     try:
         if "/" not in str(address):
             raise ValueError("the prefix length is missing")
         return ipaddress.ip_interface(str(address))
     except ValueError as error:
-        raise UsageError(f"{address!r} is no address: {error}", hint='Write "10.0.0.1/24" or "fd00::1/64".') from None
+        raise BpfUsageError(
+            f"{address!r} is no address: {error}", hint='Write "10.0.0.1/24" or "fd00::1/64".'
+        ) from None
 
 
 def parse_network(network: object) -> Network:
@@ -147,14 +149,14 @@ def parse_network(network: object) -> Network:
     try:
         return ipaddress.ip_network(words.get(str(network), str(network)))
     except ValueError as error:
-        raise UsageError(f"{network!r} is no network: {error}", hint='Write "10.1.0.0/16" or "default".') from None
+        raise BpfUsageError(f"{network!r} is no network: {error}", hint='Write "10.1.0.0/16" or "default".') from None
 
 
 def _plain(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     try:
         return ipaddress.ip_address(str(address))
     except ValueError as error:
-        raise UsageError(f"{address!r} is no address: {error}") from None
+        raise BpfUsageError(f"{address!r} is no address: {error}") from None
 
 
 def _family(address: object) -> int:

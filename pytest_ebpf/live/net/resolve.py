@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from pytest_ebpf.agent.ops import Data, Failed, Handle, ReadFile
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.net.netlink import DUMP, attributes, messages, netlink_op, request
 from pytest_ebpf.live.session import Session
 
@@ -29,7 +29,7 @@ class Interface:
 
 def find_interface(session: Session, interface: object, *, netns: object = None) -> Interface:
     """An interface given by name, by ifindex, or by a thing that has an ``index`` and maybe a ``netns`` (the end of a
-    ``bpf_veth``). ``UsageError`` when there is none of that name."""
+    ``bpf_veth``). ``BpfUsageError`` when there is none of that name."""
     from pytest_ebpf.live.net.sockets import netns_handle
 
     if netns is None and not isinstance(interface, str | int):
@@ -39,7 +39,7 @@ def find_interface(session: Session, interface: object, *, netns: object = None)
     if isinstance(index, int) and not isinstance(interface, str):
         return Interface(str(getattr(interface, "name", interface)), index, place)
     if not isinstance(interface, str):
-        raise UsageError(f"interface= is the name of a network interface or its ifindex, not {interface!r}")
+        raise BpfUsageError(f"interface= is the name of a network interface or its ifindex, not {interface!r}")
     return Interface(interface, _index(session, interface, netns=place), place)
 
 
@@ -53,7 +53,7 @@ def _index(session: Session, name: str, *, netns: Handle | None) -> int:
         return known[name]
     close = get_close_matches(name, known, n=2)
     meant = f"did you mean {' or '.join(close)}? " if close else ""
-    raise UsageError(
+    raise BpfUsageError(
         f"kernel {session.target.name} has no network interface {name!r}{' in that namespace' if netns else ''}",
         hint=f"{meant}There {'is' if len(known) == 1 else 'are'}: {', '.join(sorted(known)) or 'none'}.",
     )

@@ -36,7 +36,7 @@ from pytest_ebpf.agent.ops import (
     SocketSet,
     SocketShutdown,
 )
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.session import Session
 
 __all__ = ["Process", "Socket", "netns_handle", "open_process", "open_socket"]
@@ -229,7 +229,7 @@ def open_socket(
     plain = _kind(kind, family=family, protocol=protocol)
     group = getattr(cgroup, "path", cgroup) or ""
     if not isinstance(group, str):
-        raise UsageError(f"cgroup= is a group from bpf.cgroup() or a path, not {cgroup!r}")
+        raise BpfUsageError(f"cgroup= is a group from bpf.cgroup() or a path, not {cgroup!r}")
     namespace = None if netns is None else netns_handle(session, netns)
     made = session.make(SocketOpen(plain.family, plain.type, plain.protocol, namespace, group))
     opened = Socket(session, handle=made, words=f"{kind} {family or ''}".strip(), family=plain.family)
@@ -244,10 +244,10 @@ def open_socket(
 
 def _kind(kind: str, *, family: str, protocol: int) -> _Kind:
     if kind not in _KINDS:
-        raise UsageError(*_choice("a socket is", kind, known=_KINDS))
+        raise BpfUsageError(*_choice("a socket is", kind, known=_KINDS))
     default = kind if kind in ("packet", "xdp") else "unix" if kind in ("stream", "dgram", "seqpacket") else "ipv4"
     if (family or default) not in _FAMILIES:
-        raise UsageError(*_choice("family= is", family, known=_FAMILIES))
+        raise BpfUsageError(*_choice("family= is", family, known=_FAMILIES))
     number = _FAMILIES[family or default]
     if number == socket.AF_PACKET and not protocol:
         protocol = socket.htons(_ETH_P_ALL)
@@ -269,7 +269,7 @@ def netns_handle(session: Session, netns: object) -> Handle:
         return handle
     if isinstance(netns, str | os.PathLike):
         return session.make(OpenFile(os.fspath(netns)))
-    raise UsageError(
+    raise BpfUsageError(
         f"netns= is a network namespace of the test or the path of one, not {netns!r}",
         hint="The bpf_netns fixture gives one.",
     )

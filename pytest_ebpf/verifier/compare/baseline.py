@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.verifier.compare.normalise import NormalLine
 
 __all__ = ["LEVELS", "Baseline", "Block", "Snapshot", "differences", "parse_baseline", "render_baseline"]
@@ -112,11 +112,11 @@ def _body(snapshot: Snapshot) -> Iterator[str]:
 
 
 def parse_baseline(text: str, *, name: str) -> Baseline:
-    """``UsageError`` (file, line) for what ``render_baseline`` does not write: a merge conflict, say."""
+    """``BpfUsageError`` (file, line) for what ``render_baseline`` does not write: a merge conflict, say."""
     lines = text.splitlines()
     head = _HEAD.fullmatch(lines[0]) if lines else None
     if head is None:
-        raise UsageError(f"{name}:1: no baseline", hint="Restore it from version control, or remove it.")
+        raise BpfUsageError(f"{name}:1: no baseline", hint="Restore it from version control, or remove it.")
     blocks: list[Block] = []
     start = 0
     for number, line in enumerate([*lines, _RULER]):
@@ -143,9 +143,9 @@ def _block(lines: Sequence[str], *, where: tuple[str, int]) -> Block:
         elif colon and key.isidentifier() and not found:
             facts.append((key, value.strip()))
         elif line.strip():
-            raise UsageError(f"{where[0]}:{number}: not a line of a baseline: {line!r}")
+            raise BpfUsageError(f"{where[0]}:{number}: not a line of a baseline: {line!r}")
     if not kernels or not facts:
-        raise UsageError(f"{where[0]}:{where[1]}: a block without kernels or verdict")
+        raise BpfUsageError(f"{where[0]}:{where[1]}: a block without kernels or verdict")
     return Block(kernels, Snapshot(tuple(facts), tuple(found)))
 
 

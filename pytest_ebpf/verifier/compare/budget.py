@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 
 if TYPE_CHECKING:
     from pytest_ebpf.verifier.log.log import VerifierStats
@@ -82,17 +82,17 @@ def figures_of(stats: VerifierStats, *, size: int = 0, jited: int = 0) -> dict[s
 
 
 def parse_share(value: object, *, name: str) -> float:
-    """ "5%" -> 0.05. ``UsageError`` for anything else; ``name`` is the argument it was given for."""
+    """ "5%" -> 0.05. ``BpfUsageError`` for anything else; ``name`` is the argument it was given for."""
     found = _SHARE.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise UsageError(f"{name}={value!r} is no share", hint=f'Write {name}="5%".')
+        raise BpfUsageError(f"{name}={value!r} is no share", hint=f'Write {name}="5%".')
     return float(found[1]) / 100
 
 
 def parse_budget(given: Mapping[str, object], *, fits: Callable[[str], bool]) -> Budget:
     """What a marker or ``prog.within`` says: ``insns=4000``, ``limit="50%"``, ``growth="5%"``,
     ``insns={"6.1": 4000, ">=6.12": 3000}``, ``prog="name"``. ``fits`` tells whether the kernel at hand is meant by a
-    version ("6.1", ">=6.12,<7", "*"); of several the first counts. ``UsageError`` names what there is."""
+    version ("6.1", ">=6.12,<7", "*"); of several the first counts. ``BpfUsageError`` names what there is."""
     values = dict(given)
     programs = _programs(values.pop("prog", ()))
     bounds: list[Bound] = []
@@ -101,7 +101,7 @@ def parse_budget(given: Mapping[str, object], *, fits: Callable[[str], bool]) ->
         if metric != "growth" and metric not in METRICS:
             near = get_close_matches(name, [*METRICS, "growth", "prog"], n=1)
             hint = f"Did you mean {near[0]!r}? " if near else ""
-            raise UsageError(f"no budget for {name!r}", hint=f"{hint}There are: {', '.join(METRICS)}, growth, prog.")
+            raise BpfUsageError(f"no budget for {name!r}", hint=f"{hint}There are: {', '.join(METRICS)}, growth, prog.")
         if metric == "growth" and isinstance(value, Mapping) and value and set(value) <= set(METRICS):
             bounds += [Bound(each, parse_share(share, name="growth"), growth=True) for each, share in value.items()]
             continue
@@ -109,7 +109,7 @@ def parse_budget(given: Mapping[str, object], *, fits: Callable[[str], bool]) ->
         if chosen is not None:
             bounds += _bounds(metric, chosen)
     if not values:
-        raise UsageError(
+        raise BpfUsageError(
             "a budget that bounds nothing", hint='Write bpf_budget(insns=4000) or bpf_budget(growth="5%").'
         )
     return Budget(tuple(bounds), programs)
@@ -118,7 +118,7 @@ def parse_budget(given: Mapping[str, object], *, fits: Callable[[str], bool]) ->
 def _programs(given: object) -> tuple[str, ...]:
     names = (given,) if isinstance(given, str) else given
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
-        raise UsageError(f"prog={given!r} is no name of a program")
+        raise BpfUsageError(f"prog={given!r} is no name of a program")
     return tuple(names)
 
 
@@ -138,7 +138,7 @@ def _bounds(metric: str, value: object) -> list[Bound]:
     if metric == "limit":
         return [Bound(metric, parse_share(value, name=metric))]
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise UsageError(f"{metric}={value!r} is no number", hint=f"Write {metric}=4000 ({METRICS[metric]}).")
+        raise BpfUsageError(f"{metric}={value!r} is no number", hint=f"Write {metric}=4000 ({METRICS[metric]}).")
     return [Bound(metric, value)]
 
 

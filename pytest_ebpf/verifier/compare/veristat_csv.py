@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TypeAlias
 
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 
 __all__ = [
     "COLUMNS",
@@ -81,24 +81,24 @@ _VERDICTS = ("success", "failure", "error")
 
 
 def find_column(name: str) -> Column:
-    """The column that ``name`` stands for. ``UsageError`` names the nearest, and all."""
+    """The column that ``name`` stands for. ``BpfUsageError`` names the nearest, and all."""
     found = _BY_NAME.get(name.strip())
     if found is None:
         near = get_close_matches(name, _BY_NAME, n=1)
         hint = f"Did you mean {near[0]!r}? " if near else ""
-        raise UsageError(f"no column {name!r}", hint=f"{hint}There are: {', '.join(c.id for c in COLUMNS)}.")
+        raise BpfUsageError(f"no column {name!r}", hint=f"{hint}There are: {', '.join(c.id for c in COLUMNS)}.")
     return found
 
 
 def parse_csv(text: str, *, name: str) -> list[Row]:
-    """The rows of a file that veristat or we wrote. ``UsageError`` (file, line) for anything else."""
+    """The rows of a file that veristat or we wrote. ``BpfUsageError`` (file, line) for anything else."""
     lines = list(csv.reader(io.StringIO(text)))
     if not lines or not lines[0]:
-        raise UsageError(f"{name}: empty: expected the CSV of veristat, whose first line names the columns")
+        raise BpfUsageError(f"{name}: empty: expected the CSV of veristat, whose first line names the columns")
     try:
         columns = [find_column(field) for field in lines[0]]
-    except UsageError as error:
-        raise UsageError(f"{name}:1: {error.message}", hint=error.hint) from None
+    except BpfUsageError as error:
+        raise BpfUsageError(f"{name}:1: {error.message}", hint=error.hint) from None
     rows: list[Row] = []
     for number, fields in enumerate(lines[1:], 2):
         if fields:
@@ -108,14 +108,14 @@ def parse_csv(text: str, *, name: str) -> list[Row]:
 
 def _row(fields: Sequence[str], columns: Sequence[Column], *, where: str) -> Row:
     if len(fields) != len(columns):
-        raise UsageError(f"{where}: {len(fields)} fields, and the first line names {len(columns)} columns")
+        raise BpfUsageError(f"{where}: {len(fields)} fields, and the first line names {len(columns)} columns")
     row: dict[str, Value] = {}
     for field, column in zip(fields, columns, strict=True):
         row[column.id] = field if column.text else _number(field, column, where=where)
     if not row.get("file_name") or not row.get("prog_name"):
-        raise UsageError(f"{where}: no file or program is named")
+        raise BpfUsageError(f"{where}: no file or program is named")
     if row.get("verdict", "success") not in _VERDICTS:
-        raise UsageError(f"{where}: verdict {row['verdict']!r} is none of {', '.join(_VERDICTS)}")
+        raise BpfUsageError(f"{where}: verdict {row['verdict']!r} is none of {', '.join(_VERDICTS)}")
     return row
 
 
@@ -123,7 +123,7 @@ def _number(field: str, column: Column, *, where: str) -> int:
     try:
         return int(field)
     except ValueError:
-        raise UsageError(f"{where}: {column.id} {field!r} is no whole number") from None
+        raise BpfUsageError(f"{where}: {column.id} {field!r} is no whole number") from None
 
 
 def render_csv(rows: Iterable[Row], *, columns: Sequence[str] = CSV_COLUMNS) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.verifier.compare.veristat_csv import Row, find_column
 
 __all__ = ["Filter", "SortKey", "keep_rows", "parse_emit", "parse_filter", "parse_sort", "sort_rows"]
@@ -80,13 +80,14 @@ def _sort_key(part: str) -> SortKey:
 
 
 def parse_filter(text: str) -> Filter:
-    """A glob of names, or an expression; with ``!`` before it, what not to show. ``UsageError`` when it is neither."""
+    """A glob of names, or an expression; with ``!`` before it, what not to show. ``BpfUsageError`` when it is
+    neither."""
     deny, body = text.startswith("!"), text.removeprefix("!").strip()
     found = _EXPRESSION.fullmatch(body)
     if found:
         return _expression(found, deny=deny)
     if not body:
-        raise UsageError(f"filter {text!r} is empty", hint="Write a glob ('xdp_*', 'x.bpf.o/*') or 'insns>1000'.")
+        raise BpfUsageError(f"filter {text!r} is empty", hint="Write a glob ('xdp_*', 'x.bpf.o/*') or 'insns>1000'.")
     file, slash, program = body.partition("/")
     if slash:
         return Filter(deny, file=file or "*", program=program or "*")
@@ -100,15 +101,17 @@ def _expression(found: re.Match[str], *, deny: bool) -> Filter:
     shown = f"{name}{operator}{value}"
     if column.id == "verdict":
         if value not in _VERDICTS:
-            raise UsageError(f"filter {shown!r}: {value!r} is no verdict", hint="There are: success, failure, error.")
+            raise BpfUsageError(
+                f"filter {shown!r}: {value!r} is no verdict", hint="There are: success, failure, error."
+            )
         value = _VERDICTS[value]
     elif not column.text:
         try:
             float(value)
         except ValueError:
-            raise UsageError(f"filter {shown!r}: {column.id} is compared with a number") from None
+            raise BpfUsageError(f"filter {shown!r}: {column.id} is compared with a number") from None
     if column.text and operator not in ("=", "!="):
-        raise UsageError(f"filter {shown!r}: {column.id} is text, compared with = or !=")
+        raise BpfUsageError(f"filter {shown!r}: {column.id} is text, compared with = or !=")
     return Filter(deny, column.id, operator, value)
 
 

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.verifier.log.lines import is_statistic, is_trace
 from pytest_ebpf.verifier.log.pattern import compile_pattern, literal_of
 
@@ -130,29 +130,30 @@ class Checked:
 
 
 def expected(patterns: Sequence[object]) -> tuple[Wanted, ...]:
-    """What a caller wrote, strings and ``Wanted``. ``UsageError`` for anything else, and for text without content."""
+    """What a caller wrote, strings and ``Wanted``. ``BpfUsageError`` for anything else, and for text without
+    content."""
     found = []
     for pattern in patterns:
         wanted = Wanted(pattern) if isinstance(pattern, str) else pattern
         if not isinstance(wanted, Wanted):
-            raise UsageError(
+            raise BpfUsageError(
                 f"an expectation is text, absent(text) or next_line(text), not {pattern!r}",
                 hint='For example: log.expect("R1 type=ctx", absent("processed 0 insns"))',
             )
         if wanted.absent and not wanted.pattern:
-            raise UsageError("absent('') can never be met: an empty text is everywhere")
+            raise BpfUsageError("absent('') can never be met: an empty text is everywhere")
         compile_pattern(wanted.pattern)
         found.append(wanted)
     return tuple(found)
 
 
 def check(text: str, wanted: Sequence[Wanted], *, what: str = "log") -> Checked:
-    """Hold expectations against a text. ``UsageError`` for a pattern that is none."""
+    """Hold expectations against a text. ``BpfUsageError`` for a pattern that is none."""
     return Checked(_Search(text, wanted).rows(), what)
 
 
 def require(text: str, patterns: Sequence[object], *, not_: str | Sequence[str] = ()) -> Checked:
-    """As ``check_log``, for what a test author wrote; each text of ``not_`` must be nowhere. ``UsageError`` as
+    """As ``check_log``, for what a test author wrote; each text of ``not_`` must be nowhere. ``BpfUsageError`` as
     ``expected``."""
     nowhere = (not_,) if isinstance(not_, str) else tuple(not_)
     rows = check_log(text, expected(patterns)).rows

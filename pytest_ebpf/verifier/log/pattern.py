@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 
 __all__ = ["HOLE", "compile_pattern", "literal_of"]
 
@@ -30,11 +30,11 @@ _CLASS = re.compile(r"\[:(\w+):\]")
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """A pattern as a regular expression. Raises UsageError for a hole that is not one, or is left open."""
+    """A pattern as a regular expression. Raises BpfUsageError for a hole that is not one, or is left open."""
     holes = list(HOLE.finditer(pattern))
     rest = pattern[holes[-1].end() :] if holes else pattern
     if "{{" in rest:
-        raise UsageError(f"pattern {pattern!r}: '{{{{' is never closed", hint="write a hole as {{regex}}")
+        raise BpfUsageError(f"pattern {pattern!r}: '{{{{' is never closed", hint="write a hole as {{regex}}")
     errors = [error for hole in holes if (error := _error(_lines(hole[1])))]
     parts: list[str] = []
     end = 0
@@ -46,7 +46,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     joined = "".join([*parts, re.escape(rest)])
     if errors and _error(joined):
         wrong = next(hole[0] for hole in holes if _error(_lines(hole[1])))
-        raise UsageError(f"pattern {pattern!r}: {wrong} is not a regular expression: {errors[0]}")
+        raise BpfUsageError(f"pattern {pattern!r}: {wrong} is not a regular expression: {errors[0]}")
     return re.compile(joined, re.MULTILINE)
 
 

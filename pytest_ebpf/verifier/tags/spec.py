@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.verifier.log.expect import Wanted
 from pytest_ebpf.verifier.log.pattern import compile_pattern
 from pytest_ebpf.verifier.tags.tags import TAGS, Tag, read_tags
@@ -301,7 +301,7 @@ class _Maker:
     def _checked(self, tag: Tag, pattern: str) -> bool:
         try:
             compile_pattern(pattern)
-        except UsageError as error:
+        except BpfUsageError as error:
             self._problems.append(f"{_macro(tag)}: {error.message}")
             return False
         return True

@@ -8,7 +8,7 @@ from btf_writer import BtfWriter
 from click.testing import CliRunner, Result
 
 from pytest_ebpf.cli.btf import btf
-from pytest_ebpf.errors import ObjectError, UsageError
+from pytest_ebpf.errors import BpfUsageError, ObjectError
 
 SAMPLE = Path(__file__).parents[3] / "sample_programs" / "built" / "exec_tracer.bpf.o"
 
@@ -61,7 +61,7 @@ def test_types_by_name_pattern_and_function(raw: Path) -> None:
 
 def test_no_such_type(raw: Path) -> None:
     error = run(raw, "frist", "second").exception
-    assert isinstance(error, UsageError)
+    assert isinstance(error, BpfUsageError)
     assert "has no type 'frist'" in str(error)
     assert str(run(raw, "secnd").exception).endswith("Near it: second.")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_ebpf.agent.ops import Describe, Described, Failed, Op, ProgRejected, Result
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.kernels import host
 from pytest_ebpf.kernels.host import open_host_kernel
 from pytest_ebpf.kernels.local import LocalKernel
@@ -33,7 +33,7 @@ def fake_sudo(folder: Path, script: str) -> None:
 def test_without_sudo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     refuse(monkeypatch, errno=1)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UsageError, match=r"may not call bpf\(\) \(EPERM\), and there is no sudo") as error:
+    with pytest.raises(BpfUsageError, match=r"may not call bpf\(\) \(EPERM\), and there is no sudo") as error:
         open_host_kernel()
     assert "--bpf-kernels=" in error.value.hint
 
@@ -42,7 +42,7 @@ def test_sudo_that_wants_a_password(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     refuse(monkeypatch, errno=1)
     fake_sudo(tmp_path, "echo 'sudo: a password is required' >&2; exit 1")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with pytest.raises(UsageError, match="nor has it sudo: sudo: a password is required"):
+    with pytest.raises(BpfUsageError, match="nor has it sudo: sudo: a password is required"):
         open_host_kernel()
 
 
@@ -61,14 +61,14 @@ def test_closed_to_root_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     fake_sudo(tmp_path, 'shift\nexec "$@"')
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(host, "refusal", lambda kernel: "EPERM")
-    with pytest.raises(UsageError, match=r"bpf\(\) is closed here, for root too \(EPERM\)") as error:
+    with pytest.raises(BpfUsageError, match=r"bpf\(\) is closed here, for root too \(EPERM\)") as error:
         open_host_kernel()
     assert "--privileged" in error.value.hint
 
 
 def test_a_kernel_without_bpf(monkeypatch: pytest.MonkeyPatch) -> None:
     refuse(monkeypatch, errno=38)
-    with pytest.raises(UsageError, match=r"no bpf\(\) system call"):
+    with pytest.raises(BpfUsageError, match=r"no bpf\(\) system call"):
         open_host_kernel()
 
 

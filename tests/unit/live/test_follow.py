@@ -19,7 +19,7 @@ from pytest_ebpf.agent.ops import (
     Region,
     RingDrain,
 )
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.object import MapDef
@@ -103,12 +103,12 @@ def test_many_entries_go_in_one_trip(make: MakeMap) -> None:
     table, session = make(HASH, {MapUpdate: Done(), MapDeleteMany: Done(), MapTakeMany: taken})
     table.update_many({1: 10, 2: b"four"}, flags=1)
     table.delete_many([3, U32[4]])
-    assert table.take_all() == [(1, 10), (2, 20)]
+    assert table.drain() == [(1, 10), (2, 20)]
     assert sent(session, MapUpdate) == [MapUpdate(table.handle, U32[1] + U32[2], U32[10] + b"four", 2, flags=1)]
     assert sent(session, MapDeleteMany) == [MapDeleteMany(table.handle, U32[3] + U32[4], 2)]
 
 
 def test_objects_are_stored_one_at_a_time(make: MakeMap) -> None:
     table, _ = make(13, {})
-    with pytest.raises(UsageError, match="one at a time"):
+    with pytest.raises(BpfUsageError, match="one at a time"):
         table.update_many({1: table})

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.machine.remote_function import GuestTraceback, as_plain, make_job, read_answer
 
 LIMIT = 3
@@ -96,7 +96,7 @@ def test_numbers_and_paths_lose_their_class() -> None:
 
 @pytest.mark.parametrize("value", [object(), float("nan"), float("inf"), [object()], {object(): 1}, print], ids=repr)
 def test_what_is_no_plain_data(value: object) -> None:
-    with pytest.raises(UsageError, match="argument 1 of plain"):
+    with pytest.raises(BpfUsageError, match="argument 1 of plain"):
         call(plain, value)
 
 
@@ -114,11 +114,11 @@ def test_a_method_a_class_and_a_coroutine_cannot_be_sent() -> None:
         pass
 
     for thing in (Colour, "".join, lambda: 1):
-        with pytest.raises(UsageError, match="not a function written with def"):
+        with pytest.raises(BpfUsageError, match="not a function written with def"):
             call(thing)
-    with pytest.raises(UsageError, match="no coroutines"):
+    with pytest.raises(BpfUsageError, match="no coroutines"):
         call(later)
     made: dict[str, Any] = {}
     exec("def from_nowhere(): pass", made)
-    with pytest.raises(UsageError, match="is not to be had"):
+    with pytest.raises(BpfUsageError, match="is not to be had"):
         call(made["from_nowhere"])

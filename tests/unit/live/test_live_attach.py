@@ -31,7 +31,7 @@ from pytest_ebpf.agent.ops import (
     ReadFile,
     Try,
 )
-from pytest_ebpf.errors import KernelCallError, PlanError, UsageError
+from pytest_ebpf.errors import BpfUsageError, KernelCallError, PlanError
 from pytest_ebpf.live.attach.table import ATTACHERS
 from pytest_ebpf.live.attach.uprobe import read_user_target
 from pytest_ebpf.live.program import Program
@@ -101,7 +101,7 @@ def test_a_link_ends_with_its_block(make: Make) -> None:
     program, session = make("xdp")
     with program.attach(interface=1) as link:
         assert link.attached
-        with pytest.raises(UsageError, match="p is no iterator: there is nothing to read from its xdp link"):
+        with pytest.raises(BpfUsageError, match="p is no iterator: there is nothing to read from its xdp link"):
             link.read()
     assert not link.attached
     assert len(sent(session, Close)) == 1
@@ -144,13 +144,13 @@ def test_a_link_ends_with_its_block(make: Make) -> None:
 )
 def test_what_is_missing_is_named(make: Make, section: str, named: dict[str, object], words: str) -> None:
     program, _ = make(section)
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(BpfUsageError, match=words):
         program.attach(**named)
 
 
 def test_tc_takes_tcx_where_there_is_one(make: Make) -> None:
     program, session = make("tc")
-    assert program.attach(interface="lo", direction="egress").way == "tcx link"
+    assert program.attach(interface="lo", direction="egress").mechanism == "tcx link"
     assert sent(session, Netlink) == []
     program, session = make("tc/ingress")
     program.attach(interface="lo")
@@ -162,7 +162,7 @@ def test_tc_falls_back_to_clsact(make: Make) -> None:
         "classifier", {**NO_LINKS, ProgQuery: Failed("ProgQuery", errno.EINVAL, "invalid"), Netlink: Data(b"")}
     )
     link = program.attach(interface="lo", direction="ingress")
-    assert link.way == "clsact filter"
+    assert link.mechanism == "clsact filter"
     qdisc, filter_ = sent(session, Netlink)
     assert b"bpf\0" in filter_.request
     assert b"clsact" in qdisc.request
@@ -187,7 +187,7 @@ def test_xdp_falls_back_to_netlink(make: Make) -> None:
     """Linux 5.4: no XDP links."""
     program, session = make("xdp", {**NO_LINKS, Netlink: Data(b"")})
     link = program.attach(interface="lo", mode="generic")
-    assert link.way == "xdp netlink"
+    assert link.mechanism == "xdp netlink"
     assert not link.is_object
     other, _ = make("xdp")
     with pytest.raises(KernelCallError, match="earlier life"):
@@ -206,13 +206,14 @@ def test_xdp_that_is_refused_for_another_reason_is_an_error(make: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("named", "flags"), [({}, [2]), ({"mode": "single"}, [0]), ({"mode": "override"}, [1]), ({"way": "attach"}, [2])]
+    ("named", "flags"),
+    [({}, [2]), ({"mode": "single"}, [0]), ({"mode": "override"}, [1]), ({"mechanism": "attach"}, [2])],
 )
 def test_cgroup_without_links(make: Make, named: dict[str, object], flags: list[int]) -> None:
     """Linux 5.4, or when asked for."""
     program, session = make("cgroup/connect4", {**NO_LINKS, ProgAttach: Done(), ProgDetach: Done()})
     link = program.attach(cgroup="/sys/fs/cgroup/x", **named)
-    assert link.way == "cgroup without link"
+    assert link.mechanism == "cgroup without link"
     assert [op.flags for op in sent(session, ProgAttach)] == flags
     link.update(program)
     replaced = sent(session, ProgAttach)[-1]
@@ -232,7 +233,7 @@ def test_where_a_program_goes_among_others(make: Make) -> None:
 
 def test_what_goes_into_a_map_says_so(make: Make) -> None:
     program, _ = make("xdp/devmap")
-    with pytest.raises(UsageError, match=r'entry of a devmap that has it: obj.maps\["m"\]\[0\] = {"ifindex": 3'):
+    with pytest.raises(BpfUsageError, match=r'entry of a devmap that has it: obj.maps\["m"\]\[0\] = {"ifindex": 3'):
         program.attach(interface="lo")
 
 
@@ -244,7 +245,7 @@ def test_a_taken_tcx_is_an_error_not_a_fallback(make: Make) -> None:
 
 def test_tracepoint(make: Make) -> None:
     program, session = make("tracepoint/sched/sched_switch")
-    assert program.attach().way == "perf event link"
+    assert program.attach().mechanism == "perf event link"
     (event,) = sent(session, PerfEventOpen)
     assert (event.type, event.config) == (2, 314)
     (link,) = sent(session, LinkCreate)
@@ -257,7 +258,7 @@ def test_tracepoint_before_there_were_links(make: Make) -> None:
         "tp/sched/sched_switch", {LinkCreate: Failed("LinkCreate", errno.EINVAL, ""), PerfAttach: Done()}
     )
     link = program.attach()
-    assert link.way == "perf event"
+    assert link.mechanism == "perf event"
     link.detach()
     assert [close.obj for close in sent(session, Close)] == [link.handle]
 

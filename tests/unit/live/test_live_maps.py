@@ -25,7 +25,7 @@ from pytest_ebpf.agent.ops import (
     RingDrain,
     Value,
 )
-from pytest_ebpf.errors import KernelCallError, UsageError
+from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.live.maps.diff import explain_map
 from pytest_ebpf.live.maps.kinds import MAP_KINDS
 from pytest_ebpf.live.maps.map import Map
@@ -175,7 +175,7 @@ def test_queues(make: MakeMap) -> None:
     with pytest.raises(LookupError, match="queue 'm' is empty"):
         queue.pop()
     assert [(op.key, op.value) for op in sent(session, MapSet)] == [(b"", U32[1])]
-    with pytest.raises(UsageError, match="map 'm' is a queue: it has no keys"):
+    with pytest.raises(BpfUsageError, match="map 'm' is a queue: it has no keys"):
         queue[0]
 
 
@@ -189,7 +189,7 @@ def test_queues(make: MakeMap) -> None:
 )
 def test_methods_of_other_kinds(make: MakeMap, call: Callable[[Map], object], words: str) -> None:
     table, _ = make(HASH)
-    with pytest.raises(UsageError, match=f"map 'm' is a hash: {words}"):
+    with pytest.raises(BpfUsageError, match=f"map 'm' is a hash: {words}"):
         call(table)
 
 
@@ -230,7 +230,7 @@ def test_perf_buffers(make: MakeMap) -> None:
     perf, session = make(PERF, {PerfDrain: Records((b"a",))})
     assert perf.events(timeout=1) == [b"a"]
     assert [(op.at_least, op.timeout_ms) for op in sent(session, PerfDrain)] == [(1, 1000)]
-    with pytest.raises(UsageError, match="the object has no BTF, so there is no 'struct x'"):
+    with pytest.raises(BpfUsageError, match="the object has no BTF, so there is no 'struct x'"):
         perf.events(type="struct x")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from pytest_ebpf import absent, next_line
 from pytest_ebpf.agent.ops import BtfLoad, Close, Failed, MapCreate, ProgLoad, ProgRejected, Try
-from pytest_ebpf.errors import KernelCallError, ObjectError, PlanError, ProgramRejected, UsageError
+from pytest_ebpf.errors import BpfUsageError, KernelCallError, ObjectError, PlanError, ProgramRejected
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.loader import Bpf
 
@@ -41,7 +41,7 @@ def test_one_batch_loads_an_object(target_on: Target) -> None:
     assert len(target.kernel.batches) == before + 1
     assert list(obj.programs) == ["police"]
     assert set(obj.globals) >= {"limits", "budget"}
-    assert repr(obj) == "<Loaded config.bpf.o: police>"
+    assert repr(obj) == "<BpfObject config.bpf.o: police>"
 
 
 def test_parsed_and_planned_once(target_on: Target, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,15 +126,17 @@ def test_rejects(target_on: Target) -> None:
 
 def test_rejects_by_class_order_and_absence(target_on: Target) -> None:
     bpf = Bpf(target_on({ProgLoad: ProgRejected(errno.EACCES, LOG, 1)}), directories=[OBJECTS])
-    with bpf.rejects("1: (61)", absent("leak"), next_line("invalid bpf_context access"), cls="ctx-access", not_="leak"):
+    with bpf.rejects(
+        "1: (61)", absent("leak"), next_line("invalid bpf_context access"), reason="ctx-access", absent="leak"
+    ):
         bpf.load("config.bpf.o")
-    with pytest.raises(AssertionError, match="expected class 'null-deref'"), bpf.rejects(cls="null-deref"):
+    with pytest.raises(AssertionError, match="expected class 'null-deref'"), bpf.rejects(reason="null-deref"):
         bpf.load("config.bpf.o")
-    with pytest.raises(AssertionError, match="UNEXPECTED"), bpf.rejects(not_=["leak", "bpf_context"]):
+    with pytest.raises(AssertionError, match="UNEXPECTED"), bpf.rejects(absent=["leak", "bpf_context"]):
         bpf.load("config.bpf.o")
-    with pytest.raises(UsageError, match="no class of rejections 'nul-deref'"):
-        bpf.rejects(cls="nul-deref")
-    with pytest.raises(UsageError, match="an expectation is text"):
+    with pytest.raises(BpfUsageError, match="no class of rejections 'nul-deref'"):
+        bpf.rejects(reason="nul-deref")
+    with pytest.raises(BpfUsageError, match="an expectation is text"):
         bpf.rejects(13)  # type: ignore[arg-type]
 
 
@@ -165,7 +167,7 @@ def test_other_errors_pass_through_rejects(target_on: Target) -> None:
     bpf = Bpf(target_on(), directories=[OBJECTS])
     with pytest.raises(ObjectError), bpf.rejects("x") as rejected:
         bpf.load("missing.o")
-    with pytest.raises(UsageError, match="nothing was rejected"):
+    with pytest.raises(BpfUsageError, match="nothing was rejected"):
         _ = rejected.value
 
 
@@ -225,12 +227,12 @@ def test_a_closed_scope_says_so(target_on: Target) -> None:
     bpf = Bpf(target_on(), directories=[OBJECTS], name="test_x")
     obj = bpf.load("config.bpf.o")
     assert bpf.close() == ()
-    with pytest.raises(UsageError, match="test_x is closed"):
+    with pytest.raises(BpfUsageError, match="test_x is closed"):
         obj["police"].run(bytes(64))
 
 
 def test_nothing_to_load(target_on: Target) -> None:
-    with pytest.raises(UsageError, match=r"only=\(\) would load nothing"):
+    with pytest.raises(BpfUsageError, match=r"only=\(\) would load nothing"):
         Bpf(target_on(), directories=[OBJECTS]).load("config.bpf.o", only=[])
 
 
@@ -248,21 +250,21 @@ def test_nothing_to_load(target_on: Target) -> None:
     ],
 )
 def test_arguments_of_another_shape(target_on: Target, path: object, options: dict[str, object], words: str) -> None:
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(BpfUsageError, match=words):
         Bpf(target_on(), directories=[OBJECTS]).load(path, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("level", [-1, "2"])
 def test_a_log_level_that_is_none(target_on: Target, level: Any) -> None:
-    with pytest.raises(UsageError, match=r"log_level=.* is no level"):
+    with pytest.raises(BpfUsageError, match=r"log_level=.* is no level"):
         Bpf(target_on(), directories=[OBJECTS]).load("config.bpf.o", log_level=level)
 
 
 def test_attach_of_an_object_without_anything_to_attach(target_on: Target) -> None:
     obj = Bpf(target_on(), directories=[OBJECTS]).load("syscall_prog.bpf.o")
-    with pytest.raises(UsageError, match="has no program that can be attached"):
+    with pytest.raises(BpfUsageError, match="has no program that can be attached"):
         obj.attach()
-    with pytest.raises(UsageError, match=r"no program of syscall_prog.bpf.o takes cgroup="):
+    with pytest.raises(BpfUsageError, match=r"no program of syscall_prog.bpf.o takes cgroup="):
         obj.attach(cgroup="/x")
 
 

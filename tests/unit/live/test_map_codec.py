@@ -27,7 +27,7 @@ from pytest_ebpf.agent.ops import (
     RingProduce,
     Value,
 )
-from pytest_ebpf.errors import KernelCallError, UsageError
+from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.maps.stacks import Frame
 from pytest_ebpf.live.session import Session
@@ -86,7 +86,7 @@ def test_a_key_that_is_open_goes_as_it_is(make: Make) -> None:
     assert sent(session, MapGet)[0].key == thing.handle
     with pytest.raises(TypeError, match=r"takes a socket from bpf\.socket\(\), not 5"):
         table[5]
-    with pytest.raises(UsageError, match="cannot be listed"):
+    with pytest.raises(BpfUsageError, match="cannot be listed"):
         len(table)
 
 
@@ -115,7 +115,7 @@ def test_a_port_with_a_program(make: Make) -> None:
     assert table[1] == {"ifindex": 2, "program": 9}
     with pytest.raises(TypeError, match="program= takes a loaded program, not 'egress'"):
         table[1] = {"ifindex": 2, "program": "egress"}
-    with pytest.raises(UsageError, match="one at a time"):
+    with pytest.raises(BpfUsageError, match="one at a time"):
         table.update_many({1: {"ifindex": 2, "program": program}})
 
 
@@ -158,7 +158,7 @@ def test_records_without_a_type_are_bytes(make: Make) -> None:
     assert sent(session, RingProduce)[0].records == (b"ab", b"c")
     with pytest.raises(KernelCallError, match="ENOSPC"):
         table.produce(b"d")
-    with pytest.raises(UsageError, match="has no BTF, so they are bytes"):
+    with pytest.raises(BpfUsageError, match="has no BTF, so they are bytes"):
         table.produce({"a": 1})
 
 

@@ -11,7 +11,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.net import requests
 
 MAC = bytes.fromhex("02ebbf00000a")
@@ -79,16 +79,16 @@ def test_neighbours() -> None:
 
 @pytest.mark.parametrize("text", ["", "10.0.0.1", "10.0.0.1/33", "10.0.0.256/24", "host/24", None, 5])
 def test_what_is_no_address(text: object) -> None:
-    with pytest.raises(UsageError, match="is no address"):
+    with pytest.raises(BpfUsageError, match="is no address"):
         requests.parse_interface_address(text)
 
 
 def test_what_is_no_network_or_device() -> None:
-    with pytest.raises(UsageError, match="host bits set"):
+    with pytest.raises(BpfUsageError, match="host bits set"):
         requests.parse_network("10.2.0.1/16")
-    with pytest.raises(UsageError, match="'x' is no address"):
+    with pytest.raises(BpfUsageError, match="'x' is no address"):
         requests.add_route(ipaddress.ip_network("10.2.0.0/16"), via="x")
     for name in ("", "sixteen-letters-", "a/b", "a b", ".", "a:b"):
-        with pytest.raises(UsageError, match="cannot name an interface"):
+        with pytest.raises(BpfUsageError, match="cannot name an interface"):
             requests.Device(name, MAC).check()
     assert NEAR.check() is NEAR

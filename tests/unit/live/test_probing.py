@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_ebpf.agent.ops import Done, Failed, MapCreate, ProgLoad, ProgRejected, ScopeClose, ScopeOpen
-from pytest_ebpf.errors import PlanError, UsageError
+from pytest_ebpf.errors import BpfUsageError, PlanError
 from pytest_ebpf.features.base import Answer
 from pytest_ebpf.features.cache import AnswerFile
 from pytest_ebpf.features.probe import Features
@@ -52,7 +52,7 @@ def test_what_cannot_be_told_is_asked_again(target_on: TargetOn) -> None:
 
 def test_a_wrong_name_is_told_before_anything_is_tried(target_on: TargetOn) -> None:
     target = target_on({MapCreate: maps})
-    with pytest.raises(UsageError, match="'ringbuff'"):
+    with pytest.raises(BpfUsageError, match="'ringbuff'"):
         Features(target).answers(["ringbuf", "ringbuff"])
     assert not batches(target)
 

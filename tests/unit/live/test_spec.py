@@ -11,7 +11,7 @@ import pytest
 from pytest_ebpf.agent.ops import BtfByName, Data, Failed, Handle, ListDir, MapCreate, MapSet, ProgLoad, ReadFile, Try
 from pytest_ebpf.btf import types as t
 from pytest_ebpf.btf.write import BtfBuilder
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.facts_cache import Knowledge, facts_for
 from pytest_ebpf.live.load_request import Asked, options_of
 from pytest_ebpf.live.loader import Bpf
@@ -38,7 +38,7 @@ def test_opening_runs_nothing(target_on: Target) -> None:
     bpf = Bpf(target, directories=[OBJECTS])
     before = len(target.kernel.batches)
     spec = bpf.open("options.bpf.o")
-    assert repr(spec).startswith("<Spec options.bpf.o: use_all, hz,")
+    assert repr(spec).startswith("<ObjectSpec options.bpf.o: use_all, hz,")
     assert spec.name == "options.bpf.o"
     assert [problem.symbol for problem in spec.problems] == ["unknown"]
     assert len(target.kernel.batches) == before
@@ -78,7 +78,7 @@ def test_values_are_listed_once_set(target_on: Target) -> None:
     assert dict(spec.globals) == {"limit": 5}
     del spec.globals["limit"]
     assert "limit" not in spec.globals
-    with pytest.raises(UsageError, match="no __kconfig variable 'CONFIG_HS'"):
+    with pytest.raises(BpfUsageError, match="no __kconfig variable 'CONFIG_HS'"):
         spec.kconfig["CONFIG_HS"] = 1
 
 
@@ -139,7 +139,7 @@ def test_the_one_program_may_be_given_itself(target_on: Target) -> None:
     ],
 )
 def test_words_that_no_option_has(session_on: Target, asked: dict[str, Any], words: str) -> None:
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(BpfUsageError, match=words):
         options(session_on(), **asked)
 
 
@@ -151,7 +151,7 @@ def test_a_program_as_target(target_on: Target) -> None:
     assert (override.type, override.program.prog) == (28, base.handle)
     assert OBJ.btf is not None
     assert OBJ.btf.name(override.program.btf_id) == "replaceable"
-    with pytest.raises(UsageError, match="there is no function 'nowhere' in it"):
+    with pytest.raises(BpfUsageError, match="there is no function 'nowhere' in it"):
         options(bpf.session, programs={"replacement": {"extends": (base, "nowhere")}})
 
 

@@ -6,7 +6,7 @@ import pytest
 from plan_facts import types
 
 from pytest_ebpf.btf import types as t
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.maps.events import record_type
 from pytest_ebpf.obj.object import MapDef
 
@@ -54,5 +54,5 @@ def test_the_type_asked_for(wanted: str, found: int) -> None:
 
 
 def test_a_type_that_is_not_there() -> None:
-    with pytest.raises(UsageError, match="no type 'struct evnt'\nIts structs: event, tail, only, one, two"):
+    with pytest.raises(BpfUsageError, match="no type 'struct evnt'\nIts structs: event, tail, only, one, two"):
         record_type(BTF, size=8, definition=MapDef("events", RING), wanted="struct evnt")

@@ -12,7 +12,7 @@ from pytest_ebpf.features.skip_rule import Circumstances, first_release, is_olde
 ROW = Feature("x", "5.8", lambda facts: [], lambda results, facts: NO, source="457f44363a88", config=("X", "Y"))
 NO = Answer(False, "x: EINVAL", "5.8")
 NEW = Circumstances("6.1.0-50-amd64", "x86_64", kconfig="CONFIG_X=y\nCONFIG_Y=m\n")
-DENIED = replace(NO, words="x: EPERM", cause="denied")
+DENIED = replace(NO, message="x: EPERM", cause="denied")
 
 
 def outcome(answer: Answer, kernel: Circumstances, row: Feature = ROW) -> tuple[str, str]:
@@ -49,7 +49,7 @@ def test_a_configuration_that_is_known_and_off_excuses() -> None:
         "skip",
         "x: EINVAL; this kernel has no CONFIG_X and no CONFIG_Y",
     )
-    told = replace(NO, words="x: no such thing (CONFIG_Y)")
+    told = replace(NO, message="x: no such thing (CONFIG_Y)")
     assert outcome(told, off) == ("skip", "x: no such thing (CONFIG_Y)")
 
 

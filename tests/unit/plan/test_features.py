@@ -29,7 +29,7 @@ from pytest_ebpf.agent.ops import (
     Try,
 )
 from pytest_ebpf.btf import types as t
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.features.base import Answer
 from pytest_ebpf.features.helper_table import HELPERS
 from pytest_ebpf.features.kfuncs import in_modules
@@ -177,7 +177,7 @@ def test_every_map_and_program_type_up_to_linux_6_19_has_a_probe() -> None:
 )  # fmt: skip
 def test_answers(name: str, results: list[Result], supported: bool | None, words: str) -> None:
     found = answer(name, *results)
-    assert (found.supported, found.words) == (supported, words)
+    assert (found.supported, found.message) == (supported, words)
 
 
 def test_eperm_is_a_no_only_to_who_may_do_everything_else() -> None:
@@ -231,14 +231,14 @@ TAGGED = types(t.FuncProto(0), t.Func("bpf_task_acquire", 1), t.Func("schedule",
 )  # fmt: skip
 def test_kfuncs_of_kernels_without_tags(name: str, results: list[Result], supported: bool, words: str) -> None:
     found = answer(name, *results)
-    assert (found.supported, found.words) == (supported, words)
+    assert (found.supported, found.message) == (supported, words)
 
 
 def test_kfuncs_of_kernels_with_tags() -> None:
     tagged = facts(btf=TAGGED)
     assert read_probe("kfunc:bpf_task_acquire", [BARRED] * 3, facts=tagged).supported is True
     found = read_probe("kfunc:schedule", [BARRED] * 3, facts=tagged)
-    assert (found.supported, found.words) == (
+    assert (found.supported, found.message) == (
         False,
         "kfunc schedule is a kernel function, but no kfunc in the kernel's BTF",
     )
@@ -250,7 +250,7 @@ def test_kfuncs_of_modules_come_and_go() -> None:
     assert answer("kfunc:bpf_nope").cause == "module"
     assert answer("kfunc:bpf_task_release").conclusive
     own = types(t.FuncProto(0), t.Func("bpf_mine", 1))
-    assert in_modules("bpf_mine@xdp", {"mine": own}).words == "kfunc bpf_mine is in the BTF of module mine"
+    assert in_modules("bpf_mine@xdp", {"mine": own}).message == "kfunc bpf_mine is in the BTF of module mine"
     assert in_modules("bpf_mine", {}) == Answer(
         False, "kfunc bpf_mine is not in the kernel's BTF, nor in that of a loaded module", "", "module"
     )
@@ -290,7 +290,7 @@ def test_kfuncs_that_went_away_have_no_first_release() -> None:
 )  # fmt: skip
 def test_links_instructions_flags(name: str, results: list[Result], supported: bool, words: str) -> None:
     found = answer(name, *results)
-    assert (found.supported, found.words) == (supported, words)
+    assert (found.supported, found.message) == (supported, words)
 
 
 def test_kinds_of_btf_are_known_from_the_facts() -> None:
@@ -305,18 +305,18 @@ def test_linux_7_3_says_more_than_why() -> None:
     log = "0: (85) call bpf_sys_bpf#166\nprogram of this type cannot use helper bpf_sys_bpf#166\n\n"
     log += "Verification failed: Policy: helper not allowed\n\nSuggestion:\n  Use a helper allowed for it.\n"
     found = answer("helper:bpf_sys_bpf@xdp", rejected(22, log))
-    assert found.words.endswith("EINVAL: program of this type cannot use helper bpf_sys_bpf#166")
+    assert found.message.endswith("EINVAL: program of this type cannot use helper bpf_sys_bpf#166")
 
 
 def test_configuration() -> None:
     assert len(probe_ops("config:BPF_LSM", FACTS)) == 3
     found = answer("config:BPF_LSM", failed(2), Data(b"CONFIG_BPF_LSM=y\n"), failed(2))
-    assert (found.supported, found.words) == (True, "CONFIG_BPF_LSM=y")
-    assert answer("config:CONFIG_X", Data(b"CONFIG_Y=y\n")).words == "CONFIG_X is not set"
+    assert (found.supported, found.message) == (True, "CONFIG_BPF_LSM=y")
+    assert answer("config:CONFIG_X", Data(b"CONFIG_Y=y\n")).message == "CONFIG_X is not set"
     assert answer("config:X", failed(2), failed(2), failed(2)).supported is None
     known = facts(kconfig="CONFIG_X=m\n")
     assert probe_ops("config:X", known) == []
-    assert read_probe("config:X", [], facts=known).words == "CONFIG_X=m"
+    assert read_probe("config:X", [], facts=known).message == "CONFIG_X=m"
 
 
 def test_since() -> None:
@@ -354,7 +354,7 @@ def test_a_prefix_says_which_table() -> None:
     ],
 )
 def test_an_unknown_name(name: str, hint: str) -> None:
-    with pytest.raises(UsageError, match="no feature") as caught:
+    with pytest.raises(BpfUsageError, match="no feature") as caught:
         feature(name)
     assert hint in caught.value.hint
 

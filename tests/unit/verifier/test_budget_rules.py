@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.kernel_versions import fits
 from pytest_ebpf.verifier.compare.budget import Bound, Budget, excesses, figures_of, growths, parse_budget
 from pytest_ebpf.verifier.log.log import VerifierStats
@@ -41,7 +41,7 @@ def test_words() -> None:
 
 @pytest.mark.parametrize("given", [{"insn": 5}, {"insns": -1}, {"insns": 1.5}, {"insns": "5%"}, {"limit": 50}, {}])
 def test_what_is_no_budget(given: dict[str, object]) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(BpfUsageError):
         on("6.1", **given)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.verifier.log.expect import Match, Miss, compile_pattern, match
 
 LOG = "0: (95) exit\nR0 !read_ok\ninvalid access to packet, off=12 size=2, R1(id=0,off=12,r=0)\nprocessed 1 insns\n"
@@ -63,5 +63,5 @@ def test_a_miss_in_a_log_without_messages() -> None:
     ("pattern", "words"), [("off={{[0-9+}}", "not a regular expression"), ("a{{b", "never closed")]
 )
 def test_a_bad_pattern_is_a_usage_error(pattern: str, words: str) -> None:
-    with pytest.raises(UsageError, match=words):
+    with pytest.raises(BpfUsageError, match=words):
         match(LOG, pattern)

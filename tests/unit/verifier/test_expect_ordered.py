@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_ebpf import absent, next_line
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.verifier.log.expect import check, expected, require
 from pytest_ebpf.verifier.log.log import parse_log
 from pytest_ebpf.verifier.log.pattern import compile_pattern
@@ -107,7 +107,7 @@ def test_statistics_alone_are_told() -> None:
 
 @pytest.mark.parametrize("wanted", [(7,), (None,), (["a"],), (absent(""),), ("a{{b",)])
 def test_what_is_no_expectation(wanted: tuple[object, ...]) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(BpfUsageError):
         require(LOG, wanted)
 
 
@@ -135,5 +135,5 @@ def test_patterns(pattern: str, text: str, matches: bool) -> None:
 
 @pytest.mark.parametrize("pattern", ["{{[a}}", "{{(}}x", "{{a{2,1}}}", "{{*}}"])
 def test_no_patterns(pattern: str) -> None:
-    with pytest.raises(UsageError, match="regular expression"):
+    with pytest.raises(BpfUsageError, match="regular expression"):
         compile_pattern(pattern)

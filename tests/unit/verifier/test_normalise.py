@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.verifier.compare.baseline import (
     Baseline,
     Block,
@@ -160,7 +160,7 @@ def test_files() -> None:
     ],
 )
 def test_files_that_are_none(text: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(BpfUsageError, match=message):
         parse_baseline(text, name="x")
 
 

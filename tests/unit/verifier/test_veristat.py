@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_ebpf.errors import UsageError
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.verifier.compare.veristat_csv import (
     COLUMNS,
     CSV_COLUMNS,
@@ -65,7 +65,7 @@ def test_columns_have_one_name_each() -> None:
     ],
 )
 def test_files_that_are_none(text: str, message: str) -> None:
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(BpfUsageError) as caught:
         parse_csv(text, name="x.csv")
     assert str(caught.value).startswith(message)
 
@@ -133,7 +133,7 @@ def test_filters(filters: list[str], kept: list[int]) -> None:
 
 @pytest.mark.parametrize("text", ["", "!", "insns>many", "nosuch>5", "verdict=well", "verdict>success", "class<x"])
 def test_filters_that_are_none(text: str) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(BpfUsageError):
         parse_filter(text)
 
 
