@@ -199,7 +199,7 @@ def _one(op: Any, batch: Batch) -> o.Result:
 
 def _place(error: Exception) -> str:
     """The line of the agent that an error went through last."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "agent/" in f.filename]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "agent/" in f.filename or "uapi/" in f.filename]
     return f"{frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}"
 
 
