@@ -9,7 +9,7 @@ import pytest
 
 from pytest_ebpf import XDP, Bpf, BpfUsageError, KernelCallError
 from pytest_ebpf.events.aya_log import LOG_LEVELS, render_aya_record
-from pytest_ebpf.uapi.bpf import BPF_F_TEST_XDP_LIVE_FRAMES
+from pytest_ebpf.uapi.numbers import BPF_F_TEST_XDP_LIVE_FRAMES
 
 BUILT = Path(__file__).parents[1] / "objects" / "built"
 LOGS = BUILT / "aya_log.bpf.o"

@@ -11,7 +11,8 @@ from pytest_ebpf.agent.host.sysfs import read_bytes
 from pytest_ebpf.agent.ops import Data, EnableStats, FdInfo, Ids, Info, InfoArray, InfoArrays, Made, Result
 from pytest_ebpf.agent.protocol.batch import Batch
 from pytest_ebpf.agent.protocol.handles import Refused
-from pytest_ebpf.uapi.bpf import ATTR_ID, Cmd
+from pytest_ebpf.uapi.enums import Cmd
+from pytest_ebpf.uapi.layouts import ATTR_ID
 
 __all__ = ["all_ids", "enable_stats", "fd_info", "info_arrays"]
 

@@ -9,7 +9,8 @@ from pytest_ebpf.agent.bpf.info import object_info, open_id
 from pytest_ebpf.agent.bpf.syscalls import Memory, bpf_errno, error_text
 from pytest_ebpf.agent.ops import BtfByName, Made, Result
 from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.uapi.bpf import ATTR_ID, BTF_INFO, Cmd
+from pytest_ebpf.uapi.enums import Cmd
+from pytest_ebpf.uapi.layouts import ATTR_ID, BTF_INFO
 
 __all__ = ["btf_by_name"]
 

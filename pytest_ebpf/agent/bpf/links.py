@@ -34,7 +34,8 @@ from pytest_ebpf.agent.ops import (
 )
 from pytest_ebpf.agent.protocol.batch import Batch
 from pytest_ebpf.agent.protocol.handles import Refused
-from pytest_ebpf.uapi.bpf import (
+from pytest_ebpf.uapi.enums import AttachType, Cmd
+from pytest_ebpf.uapi.layouts import (
     ATTR_ITER_CREATE,
     ATTR_LINK_CREATE,
     ATTR_LINK_UPDATE,
@@ -42,17 +43,12 @@ from pytest_ebpf.uapi.bpf import (
     ATTR_PROG_ATTACH,
     ATTR_PROG_QUERY,
     ATTR_RAW_TRACEPOINT_OPEN,
-    BPF_F_REPLACE,
     LINK_INFO,
     MAP_INFO,
     PERF_EVENT_ATTR,
-    PERF_EVENT_IOC_ENABLE,
-    PERF_EVENT_IOC_SET_BPF,
-    PERF_FLAG_FD_CLOEXEC,
     PROG_INFO,
-    AttachType,
-    Cmd,
 )
+from pytest_ebpf.uapi.numbers import BPF_F_REPLACE, PERF_EVENT_IOC_ENABLE, PERF_EVENT_IOC_SET_BPF, PERF_FLAG_FD_CLOEXEC
 
 __all__ = [
     "iter_read",

@@ -10,7 +10,8 @@ from pytest_ebpf.agent.bpf.syscalls import Memory, bpf_at, bpf_errno, error_text
 from pytest_ebpf.agent.ops import Done, Entries, Failed, MapDeleteMany, MapDump, MapTakeMany, MapUpdate, Result
 from pytest_ebpf.agent.protocol.batch import Batch
 from pytest_ebpf.agent.protocol.handles import Entry, MapShape, Refused
-from pytest_ebpf.uapi.bpf import ATTR_MAP_BATCH, Cmd, MapType
+from pytest_ebpf.uapi.enums import Cmd, MapType
+from pytest_ebpf.uapi.layouts import ATTR_MAP_BATCH
 
 __all__ = ["map_delete_many", "map_dump", "map_take_many", "map_update"]
 

@@ -27,7 +27,8 @@ from pytest_ebpf.agent.ops import (
 )
 from pytest_ebpf.agent.protocol.batch import Batch
 from pytest_ebpf.agent.protocol.handles import Entry, MapShape, Refused
-from pytest_ebpf.uapi.bpf import ATTR_MAP_CREATE, ATTR_MAP_ELEM, Cmd, MapType
+from pytest_ebpf.uapi.enums import Cmd, MapType
+from pytest_ebpf.uapi.layouts import ATTR_MAP_CREATE, ATTR_MAP_ELEM
 
 __all__ = [
     "elem_attr",

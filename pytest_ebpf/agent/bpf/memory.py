@@ -13,7 +13,7 @@ from pytest_ebpf.agent.bpf.maps import shape_of
 from pytest_ebpf.agent.ops import Data, Done, MemRead, MemWrite, Result
 from pytest_ebpf.agent.protocol.batch import Batch
 from pytest_ebpf.agent.protocol.handles import Entry, Refused
-from pytest_ebpf.uapi.bpf import MapType
+from pytest_ebpf.uapi.enums import MapType
 
 __all__ = ["mem_read", "mem_write"]
 

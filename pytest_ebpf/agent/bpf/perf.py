@@ -17,9 +17,10 @@ from pytest_ebpf.agent.host.sysfs import cpu_set, read_text
 from pytest_ebpf.agent.ops import Done, PerfDrain, PerfOpen, Records, Result
 from pytest_ebpf.agent.protocol.batch import Batch
 from pytest_ebpf.agent.protocol.handles import Entry, Refused
-from pytest_ebpf.uapi.bpf import (
+from pytest_ebpf.uapi.enums import Cmd, MapType
+from pytest_ebpf.uapi.layouts import PERF_EVENT_ATTR
+from pytest_ebpf.uapi.numbers import (
     PERF_COUNT_SW_BPF_OUTPUT,
-    PERF_EVENT_ATTR,
     PERF_EVENT_IOC_ENABLE,
     PERF_FLAG_FD_CLOEXEC,
     PERF_RECORD_LOST,
@@ -27,8 +28,6 @@ from pytest_ebpf.uapi.bpf import (
     PERF_SAMPLE_RAW,
     PERF_SAMPLE_TIME,
     PERF_TYPE_SOFTWARE,
-    Cmd,
-    MapType,
 )
 
 __all__ = ["perf_drain", "perf_open"]

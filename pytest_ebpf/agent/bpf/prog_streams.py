@@ -7,7 +7,7 @@ from struct import Struct
 from pytest_ebpf.agent.bpf.syscalls import Memory, bpf_errno, error_text
 from pytest_ebpf.agent.ops import Data, Result, StreamRead
 from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.uapi.bpf import Cmd
+from pytest_ebpf.uapi.enums import Cmd
 
 __all__ = ["stream_read"]
 

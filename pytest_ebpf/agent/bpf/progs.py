@@ -15,8 +15,9 @@ from pytest_ebpf.agent.host.sysfs import read_text
 from pytest_ebpf.agent.ops import BtfLoad, Failed, Made, ProgLoad, ProgLoaded, ProgRejected, Result
 from pytest_ebpf.agent.protocol.batch import Batch
 from pytest_ebpf.agent.protocol.handles import Entry, Refused
-from pytest_ebpf.uapi.bpf import ATTR_BTF_LOAD, ATTR_PROG_LOAD, PROG_INFO, Cmd
+from pytest_ebpf.uapi.enums import Cmd
 from pytest_ebpf.uapi.layout import Layout
+from pytest_ebpf.uapi.layouts import ATTR_BTF_LOAD, ATTR_PROG_LOAD, PROG_INFO
 
 __all__ = ["btf_load", "prog_load"]
 

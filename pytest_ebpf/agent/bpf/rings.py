@@ -20,7 +20,8 @@ from pytest_ebpf.agent.bpf.wait import wait_for
 from pytest_ebpf.agent.ops import Region, Result, RingDrain
 from pytest_ebpf.agent.protocol.batch import Batch
 from pytest_ebpf.agent.protocol.handles import Entry, Refused
-from pytest_ebpf.uapi.bpf import BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT, MapType
+from pytest_ebpf.uapi.enums import MapType
+from pytest_ebpf.uapi.numbers import BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT
 
 __all__ = ["ring_drain"]
 

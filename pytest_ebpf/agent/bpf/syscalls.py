@@ -17,7 +17,7 @@ from errno import EAGAIN, EPERM
 from functools import partial
 from typing import Any
 
-from pytest_ebpf.uapi.bpf import SYSCALLS
+from pytest_ebpf.uapi.numbers import SYSCALLS
 
 __all__ = [
     "CLONE_FS",

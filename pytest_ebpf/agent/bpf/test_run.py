@@ -10,7 +10,9 @@ from pytest_ebpf.agent.bpf.syscalls import Memory, address_of, bpf_prepared, err
 from pytest_ebpf.agent.ops import Failed, ProgRun, ProgRunMany, Ran, RanMany, Result
 from pytest_ebpf.agent.protocol.batch import Batch
 from pytest_ebpf.agent.protocol.handles import Entry, Refused
-from pytest_ebpf.uapi.bpf import BPF_F_TEST_XDP_LIVE_FRAMES, PROG_INFO, Cmd, ProgType
+from pytest_ebpf.uapi.enums import Cmd, ProgType
+from pytest_ebpf.uapi.layouts import PROG_INFO
+from pytest_ebpf.uapi.numbers import BPF_F_TEST_XDP_LIVE_FRAMES
 
 __all__ = ["prog_run", "prog_run_many"]
 

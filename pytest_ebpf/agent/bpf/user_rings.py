@@ -14,7 +14,7 @@ from pytest_ebpf.agent.bpf.maps import shape_of
 from pytest_ebpf.agent.ops import Done, Failed, Result, RingProduce
 from pytest_ebpf.agent.protocol.batch import Batch
 from pytest_ebpf.agent.protocol.handles import Entry, Refused
-from pytest_ebpf.uapi.bpf import MapType
+from pytest_ebpf.uapi.enums import MapType
 
 __all__ = ["ring_produce"]
 

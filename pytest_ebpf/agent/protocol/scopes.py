@@ -24,7 +24,8 @@ from pytest_ebpf.agent.ops import Close, Done, Failed, Leak, Made, Result, Scope
 from pytest_ebpf.agent.protocol.batch import Batch
 from pytest_ebpf.agent.protocol.handles import Entry, Refused, Table
 from pytest_ebpf.agent.protocol.leaks import leftovers, namespaces
-from pytest_ebpf.uapi.bpf import ATTR_ID, ATTR_OBJ, Cmd, MapType
+from pytest_ebpf.uapi.enums import Cmd, MapType
+from pytest_ebpf.uapi.layouts import ATTR_ID, ATTR_OBJ
 
 __all__ = ["close", "scope_close", "scope_open"]
 

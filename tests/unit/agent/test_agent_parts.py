@@ -12,8 +12,9 @@ from pytest_ebpf.agent.bpf.syscalls import Memory, address_of, error_text
 from pytest_ebpf.agent.host.sysfs import cpu_set, read_bytes, read_text
 from pytest_ebpf.agent.ops import Handle
 from pytest_ebpf.agent.protocol.handles import Refused, Table
-from pytest_ebpf.uapi import bpf as uapi
+from pytest_ebpf.uapi.enums import AttachType, Cmd, MapType, ProgType
 from pytest_ebpf.uapi.layout import Layout
+from pytest_ebpf.uapi.links import LinkType
 
 PIECE = Layout({"a": (0, "I"), "b": (8, "Q"), "name": (16, "16s"), "late": (40, "I")})
 
@@ -42,16 +43,16 @@ def test_a_layout_reads_what_is_there() -> None:
 
 
 def test_numbers_that_programs_are_written_against() -> None:
-    assert uapi.Cmd.PROG_LOAD == 5
-    assert uapi.Cmd.LINK_CREATE == 28
-    assert uapi.Cmd.PROG_STREAM_READ_BY_FD == 37
-    assert uapi.MapType.RINGBUF == 27
-    assert uapi.MapType.ARENA == 33
-    assert uapi.ProgType.NETFILTER == 32
-    assert uapi.AttachType.XDP == 37
-    assert uapi.AttachType.TCX_INGRESS == 46
-    assert uapi.AttachType.TRACE_FSESSION_MULTI == 61
-    assert uapi.LinkType.TRACING_MULTI == 15
+    assert Cmd.PROG_LOAD == 5
+    assert Cmd.LINK_CREATE == 28
+    assert Cmd.PROG_STREAM_READ_BY_FD == 37
+    assert MapType.RINGBUF == 27
+    assert MapType.ARENA == 33
+    assert ProgType.NETFILTER == 32
+    assert AttachType.XDP == 37
+    assert AttachType.TCX_INGRESS == 46
+    assert AttachType.TRACE_FSESSION_MULTI == 61
+    assert LinkType.TRACING_MULTI == 15
 
 
 @pytest.mark.parametrize(
