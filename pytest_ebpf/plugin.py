@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.live.datapath import BpfDatapath
     from pytest_ebpf.live.loader import Bpf
     from pytest_ebpf.live.machine.machine import BpfVm
-    from pytest_ebpf.live.net.netns import Netns
-    from pytest_ebpf.live.net.veth import Veth
+    from pytest_ebpf.live.net.netns import Netns, Veth
 
 __all__ = [
     "Hooks",

@@ -16,9 +16,8 @@ from pytest_ebpf.packets import Packet, parse_packet
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.attach.link import Link
-    from pytest_ebpf.live.net.interface import Capture, NetInterface
-    from pytest_ebpf.live.net.netns import Netns
-    from pytest_ebpf.live.net.veth import Veth
+    from pytest_ebpf.live.net.capture import Capture
+    from pytest_ebpf.live.net.netns import NetInterface, Netns, Veth
     from pytest_ebpf.live.program import Program
 
 __all__ = ["PATHS", "BpfDatapath", "PathResult"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.live.attach.freplace import function_of_program
 from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.program import Program
 from pytest_ebpf.live.session import Session
@@ -15,11 +16,10 @@ from pytest_ebpf.live.session import Session
 if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
     from pytest_ebpf.obj.object import MapDef, ObjectFile
-    from pytest_ebpf.plan.attach import ExtTarget
     from pytest_ebpf.plan.map_definitions import MapOverride
     from pytest_ebpf.plan.options import LoadOptions, ProgramOverride
 
-__all__ = ["Asked", "function_of_program", "options_of"]
+__all__ = ["Asked", "options_of"]
 
 _PROGRAM_FIELDS = (
     "section",
@@ -169,26 +169,6 @@ def _program(name: str, value: Any) -> ProgramOverride:
     if extends is not None:
         fields.setdefault("type", _number("program", "ext"))
     return ProgramOverride(**fields)
-
-
-def function_of_program(name: str, value: Any) -> ExtTarget:
-    """A program, or (program, "function in it"): the FUNC that is replaced or traced."""
-    from pytest_ebpf.btf.types import Func, Kind
-    from pytest_ebpf.plan.attach import ExtTarget
-
-    program, function = value if isinstance(value, tuple) and len(value) == 2 else (value, "")
-    if not isinstance(program, Program):
-        raise BpfUsageError(
-            f"{name}: {value!r} is no loaded program", hint='Give obj["prog"], or (obj["prog"], "function in it").'
-        )
-    function = function or program.definition.name
-    btf = program.btf
-    for type_id in btf.find(function, Kind.FUNC) if btf is not None else ():
-        found = btf.type(type_id) if btf is not None else None
-        if isinstance(found, Func) and found.linkage != 2:
-            return ExtTarget(program.handle, type_id)
-    why = "its object has no BTF" if btf is None else f"there is no function {function!r} in it"
-    raise BpfUsageError(f"{name} cannot be attached to program {program.name}: {why}")
 
 
 def _number(what: str, name: str) -> int:

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
     from pytest_ebpf.features.base import Answer
     from pytest_ebpf.live.attach.link import Link
+    from pytest_ebpf.live.attach.query import Attached
     from pytest_ebpf.live.bpf_object import BpfObject
     from pytest_ebpf.live.kernel_objects import Inventory
     from pytest_ebpf.live.machine.cgroup import Cgroup
     from pytest_ebpf.live.maps.map import Map
     from pytest_ebpf.live.net.sockets import Process, Socket
     from pytest_ebpf.live.object_spec import ObjectSpec
-    from pytest_ebpf.live.query import Attached
     from pytest_ebpf.live.rejects import Rejects
     from pytest_ebpf.obj.object import ObjectFile
     from pytest_ebpf.plan.options import LoadOptions
@@ -202,7 +202,7 @@ class Bpf:
         - ``netns``: sk_lookup programs and the flow dissector
         - ``map``: programs on a sockmap or sockhash; ``device``: on an infrared receiver
         """
-        from pytest_ebpf.live.query import find_attached
+        from pytest_ebpf.live.attach.query import find_attached
 
         return find_attached(self.session, place)
 

@@ -265,7 +265,7 @@ class Program:
     def pin(self, path: str, *, keep: bool = False) -> Program:
         """Pin it at a path of the bpf file system (a bare name: in /sys/fs/bpf), until the end of the test unless
         ``keep``. Returns the program itself."""
-        from pytest_ebpf.live.pins import pin
+        from pytest_ebpf.live.bpffs import pin
 
         pin(self._session, self.handle, path=path, keep=keep)
         return self

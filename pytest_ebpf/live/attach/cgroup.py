@@ -5,18 +5,16 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pytest_ebpf.agent.ops import Done, Failed, Handle, LinkCreate, Made, OpenFile, ProgAttach, ProgDetach
 from pytest_ebpf.errors import BpfUsageError, KernelCallError, PlanError
+from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.attach.options import Order, choose, order_of
 from pytest_ebpf.live.inspect.suggest import nearest_paths
 from pytest_ebpf.live.machine.cgroup import Cgroup
 from pytest_ebpf.live.session import Session
-
-if TYPE_CHECKING:
-    from pytest_ebpf.live.program import Program
 
 __all__ = ["attach_cgroup", "cgroup_target", "open_cgroup"]
 
@@ -34,7 +32,7 @@ class _Place(NamedTuple):
     order: Order
 
 
-def attach_cgroup(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+def attach_cgroup(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
     """``way`` "link" or "attach"; by default a link where the kernel has them. ``mode`` is for programs without link
     ("single": none below, "override": one below may take its place, "multi"); links are always of the last kind."""
     target, path = cgroup_target(session, program, group=named["cgroup"])
@@ -60,7 +58,7 @@ def attach_cgroup(session: Session, program: Program, *, named: Mapping[str, obj
     return _without_link(session, program, place=place, mode=_MODES[mode])
 
 
-def _attach_type(program: Program, named: Mapping[str, object]) -> int:
+def _attach_type(program: AttachableProgram, named: Mapping[str, object]) -> int:
     spec = program.definition.spec
     assert spec is not None
     if spec.prefix in ("cgroup/skb", "cgroup_skb"):  # the section leaves it open
@@ -68,7 +66,7 @@ def _attach_type(program: Program, named: Mapping[str, object]) -> int:
     return spec.attach_type
 
 
-def _without_link(session: Session, program: Program, *, place: _Place, mode: int) -> Link:
+def _without_link(session: Session, program: AttachableProgram, *, place: _Place, mode: int) -> Link:
     op = ProgAttach(
         program.handle, place.target, place.type, flags=mode | place.order.flags, relative=place.order.relative
     )
@@ -89,7 +87,7 @@ def _without_link(session: Session, program: Program, *, place: _Place, mode: in
     return Link(session, program=program, target=place.path, mechanism="cgroup without link", undo=undo, swap=swap)
 
 
-def _refused_order(program: Program, failed: Failed, *, order: Order) -> None:
+def _refused_order(program: AttachableProgram, failed: Failed, *, order: Order) -> None:
     if order.flags and failed.errno in _UNKNOWN:
         raise PlanError(
             f"{program.name}: before= and after= on control groups came with Linux 6.17 ({failed.text})",
@@ -111,7 +109,7 @@ def _say_why(session: Session, op: ProgAttach, *, failed: Failed, path: str) -> 
         raise
 
 
-def cgroup_target(session: Session, program: Program, *, group: object) -> tuple[Handle, str]:
+def cgroup_target(session: Session, program: AttachableProgram, *, group: object) -> tuple[Handle, str]:
     """The open directory of a group from ``bpf.cgroup()`` or of a path, and its path."""
     return open_cgroup(session, group, who=program.name)
 

@@ -11,9 +11,9 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Data, Failed, Handle, Netlink
+from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.net.netlink import (
     CREATE,
     DUMP,
@@ -30,9 +30,6 @@ from pytest_ebpf.live.net.netlink import (
 )
 from pytest_ebpf.live.net.resolve import Interface
 from pytest_ebpf.live.session import Session
-
-if TYPE_CHECKING:
-    from pytest_ebpf.live.program import Program
 
 __all__ = ["PARENTS", "PROTOCOLS", "Filter", "Placed", "add_filter", "filters_on"]
 
@@ -80,7 +77,7 @@ class Placed:
     swap: Callable[[Handle, Handle], None]
 
 
-def add_filter(session: Session, program: Program, *, wanted: Filter) -> Placed:
+def add_filter(session: Session, program: AttachableProgram, *, wanted: Filter) -> Placed:
     """Put the program in place: a classifier as a filter of its own, a SCHED_ACT program as the action of a filter that
     matches everything."""
     made_qdisc = _add_qdisc(session, wanted.place)
@@ -149,12 +146,12 @@ def _no_qdisc(place: Interface) -> Netlink:
     return netlink_op(request(_RTM_DELQDISC, body), netns=place.netns)
 
 
-def _filter(program: Program, wanted: Filter, *, priority: int, prog: Handle, flags: int) -> Netlink:
+def _filter(program: AttachableProgram, wanted: Filter, *, priority: int, prog: Handle, flags: int) -> Netlink:
     body = _place_of(program, wanted, priority=priority) + nest(_TCA_OPTIONS, *_options(program, wanted))
     return netlink_op(request(_RTM_NEWTFILTER, body, flags=flags), netns=wanted.place.netns, fds={_MARK: prog})
 
 
-def _options(program: Program, wanted: Filter) -> list[bytes]:
+def _options(program: AttachableProgram, wanted: Filter) -> list[bytes]:
     if program.type_number == _SCHED_ACT:
         options = (
             blob(_ACT_BPF_PARMS, _ACT_PIPE),
@@ -166,10 +163,10 @@ def _options(program: Program, wanted: Filter) -> list[bytes]:
     return [*classid, number(_BPF_FD, _MARK), text(_BPF_NAME, program.name), number(_BPF_FLAGS, _ACT_DIRECT)]
 
 
-def _removal(program: Program, wanted: Filter, *, priority: int) -> Netlink:
+def _removal(program: AttachableProgram, wanted: Filter, *, priority: int) -> Netlink:
     return netlink_op(request(_RTM_DELTFILTER, _place_of(program, wanted, priority=priority)), netns=wanted.place.netns)
 
 
-def _place_of(program: Program, wanted: Filter, *, priority: int) -> bytes:
+def _place_of(program: AttachableProgram, wanted: Filter, *, priority: int) -> bytes:
     place = (wanted.place.index, wanted.handle, PARENTS[wanted.direction], wanted.info(priority))
     return _TCMSG.pack(0, *place) + text(_TCA_KIND, "matchall" if program.type_number == _SCHED_ACT else "bpf")

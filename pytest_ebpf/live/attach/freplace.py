@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 
 from pytest_ebpf.agent.ops import Done, Failed, Handle, LinkCreate, Made, OpenFile, ProgAttach, ProgDetach
+from pytest_ebpf.btf.types import Func, Kind
 from pytest_ebpf.errors import BpfUsageError, KernelCallError
+from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.inspect.suggest import nearest_paths
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.plan.attach import ExtTarget
 
-if TYPE_CHECKING:
-    from pytest_ebpf.live.program import Program
-
-__all__ = ["attach_freplace", "attach_lirc"]
+__all__ = ["attach_freplace", "attach_lirc", "function_of_program"]
 
 _LIRC = 16  # enum bpf_attach_type
 
 
-def attach_freplace(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+def attach_freplace(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
     """In place of a function of the program that it was loaded for (``extends``); with ``target``, of another loaded
     program that has the same function (Linux 5.10), or a ``function`` like it."""
-    from pytest_ebpf.live.load_request import function_of_program
-
     target, function = named.get("target"), str(named.get("function") or "")
     if target is None:
         if function:
@@ -55,7 +53,7 @@ def _say_why(session: Session, op: LinkCreate, *, failed: Failed, where: str) ->
         raise
 
 
-def attach_lirc(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+def attach_lirc(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
     """To the receiver behind ``device`` ("/dev/lirc0"). There is no link of this kind."""
     device = str(named["device"])
     target = _open(session, program, device=device)
@@ -67,7 +65,7 @@ def attach_lirc(session: Session, program: Program, *, named: Mapping[str, objec
     return Link(session, program=program, target=device, mechanism="lirc device", undo=undo)
 
 
-def _open(session: Session, program: Program, *, device: str) -> Handle:
+def _open(session: Session, program: AttachableProgram, *, device: str) -> Handle:
     try:
         return session.make(OpenFile(device))
     except KernelCallError as error:
@@ -77,3 +75,21 @@ def _open(session: Session, program: Program, *, device: str) -> Handle:
                 "one without hardware: bpf_vm.run(['modprobe', 'rc-loopback'])."
             )
         raise
+
+
+def function_of_program(name: str, value: Any) -> ExtTarget:
+    """A program, or (program, "function in it"): the FUNC that is replaced or traced."""
+    program, function = value if isinstance(value, tuple) and len(value) == 2 else (value, "")
+    handle = getattr(program, "handle", None)
+    if not isinstance(handle, Handle) or handle.kind != "prog":
+        raise BpfUsageError(
+            f"{name}: {value!r} is no loaded program", hint='Give obj["prog"], or (obj["prog"], "function in it").'
+        )
+    function = function or program.definition.name
+    btf = program.btf
+    for type_id in btf.find(function, Kind.FUNC) if btf is not None else ():
+        found = btf.type(type_id) if btf is not None else None
+        if isinstance(found, Func) and found.linkage != 2:
+            return ExtTarget(program.handle, type_id)
+    why = "its object has no BTF" if btf is None else f"there is no function {function!r} in it"
+    raise BpfUsageError(f"{name} cannot be attached to program {program.name}: {why}")

@@ -6,18 +6,15 @@ import struct
 from collections.abc import Mapping
 from errno import EBADF
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import FdAt, LinkCreate, PointerAt
 from pytest_ebpf.btf.types import Kind, Struct
 from pytest_ebpf.errors import BpfUsageError, KernelCallError, PlanError
+from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.cgroup import cgroup_target
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.session import Session
-
-if TYPE_CHECKING:
-    from pytest_ebpf.live.program import Program
 
 __all__ = ["attach_iter"]
 
@@ -31,7 +28,7 @@ _ORDERS = MappingProxyType(
 _TASK = struct.Struct("=III")  # union bpf_iter_link_info, its struct task: tid, pid, pid_fd (Linux 6.1)
 
 
-def attach_iter(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+def attach_iter(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
     """An iterator link (Linux 5.8), with ``read()`` and ``text()``. ``map``: whose elements; ``cgroup``: from which
     group on (6.1), in ``order`` "self", "descendants" (the default: parents first), "descendants last first" or
     "ancestors"; ``pid``, ``tid``: only that process or thread (6.1)."""
@@ -53,7 +50,7 @@ def attach_iter(session: Session, program: Program, *, named: Mapping[str, objec
     return Link(session, program=program, target=where, mechanism="iter link", handles=(handle,))
 
 
-def _check_known(session: Session, program: Program, *, given: str, member: str) -> None:
+def _check_known(session: Session, program: AttachableProgram, *, given: str, member: str) -> None:
     """A kernel that does not know a parameter may look at everything instead of refusing, so it is asked before."""
     btf = session.target.facts().btf
     unions = [btf.type(found) for found in btf.find("bpf_iter_link_info", Kind.UNION)] if btf is not None else []
@@ -67,7 +64,9 @@ def _check_known(session: Session, program: Program, *, given: str, member: str)
     )
 
 
-def _info(session: Session, program: Program, *, named: Mapping[str, object]) -> tuple[bytes, tuple[FdAt, ...]]:
+def _info(
+    session: Session, program: AttachableProgram, *, named: Mapping[str, object]
+) -> tuple[bytes, tuple[FdAt, ...]]:
     """``union bpf_iter_link_info`` and the fds in it; b"" for none."""
     table, group, pid, tid = (named.get(name) for name in _PARAMETERS)
     given = [name for name in _PARAMETERS if named.get(name) is not None]
@@ -91,7 +90,7 @@ def _info(session: Session, program: Program, *, named: Mapping[str, object]) ->
     return (_TASK.pack(tid or 0, pid or 0, 0), ()) if given else (b"", ())
 
 
-def _order(program: Program, *, given: object) -> int:
+def _order(program: AttachableProgram, *, given: object) -> int:
     name = "descendants" if given is None else given
     if name not in _ORDERS:
         raise BpfUsageError(f"{program.name}: order= is one of {', '.join(_ORDERS)}, not {given!r}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from errno import EADDRNOTAVAIL, EILSEQ, EINVAL, ENOENT
-from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import (
     Data,
@@ -18,13 +17,11 @@ from pytest_ebpf.agent.ops import (
     ReadFile,
 )
 from pytest_ebpf.errors import BpfUsageError, KernelCallError, PlanError
+from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.attach.perf_event import on_perf_event
 from pytest_ebpf.live.inspect.suggest import nearest_functions, nearest_raw_tracepoints, nearest_tracepoints
 from pytest_ebpf.live.session import Session
-
-if TYPE_CHECKING:
-    from pytest_ebpf.live.program import Program
 
 __all__ = [
     "attach_kprobe",
@@ -41,7 +38,7 @@ _BLACKLIST = "/sys/kernel/debug/kprobes/blacklist"
 _TRACEFS = "/sys/kernel/tracing"
 
 
-def attach_tracepoint(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+def attach_tracepoint(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
     """On ``category/name``, through a perf event. One event is enough: programs run for every processor and process
     (``perf_event_attach_bpf_prog`` puts them on the tracepoint itself)."""
     event = str(named["event"])
@@ -71,7 +68,7 @@ def read_kprobe_target(target: str) -> Mapping[str, object]:
     return {"function": function, "offset": int(offset, 0)}
 
 
-def attach_kprobe(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+def attach_kprobe(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
     """On a kernel function (``offset`` bytes in), at its entry or, for kretprobe, at its return. ``function`` may be
     "module:function", or the address of an instruction."""
     function, offset = named["function"], named.get("offset", 0)
@@ -105,7 +102,7 @@ def attach_kprobe(session: Session, program: Program, *, named: Mapping[str, obj
     return on_perf_event(session, program, event=event, where=where, cookie=cookie)
 
 
-def _why_no_kprobe(session: Session, program: Program, *, function: str | int, errno: int) -> str:
+def _why_no_kprobe(session: Session, program: AttachableProgram, *, function: str | int, errno: int) -> str:
     """kernel/kprobes.c: check_kprobe_address_safe(), arch_prepare_kprobe()."""
     if errno == EILSEQ:
         return "The offset is inside an instruction: bpftool or objdump of vmlinux shows where they begin."
@@ -126,7 +123,7 @@ def _why_no_kprobe(session: Session, program: Program, *, function: str | int, e
     return f"This kernel has no {what}; {close or 'it may be inlined (see /proc/kallsyms)'}"
 
 
-def attach_raw_tracepoint(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+def attach_raw_tracepoint(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
     """On the tracepoint itself, arguments as they are. ``cookie``: what ``bpf_get_attach_cookie`` gives (Linux
     6.10)."""
     event = str(named["event"])
@@ -145,7 +142,7 @@ def attach_raw_tracepoint(session: Session, program: Program, *, named: Mapping[
     return Link(session, program=program, target=event, mechanism="raw tracepoint link", handles=(handle,))
 
 
-def attach_tracing(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+def attach_tracing(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
     """On what the program was loaded for: the function, tracepoint or LSM hook of its section name. ``cookie``: what
     ``bpf_get_attach_cookie`` gives (Linux 5.19, tp_btf 6.10)."""
     spec, cookie = program.definition.spec, _cookie(program, named=named)
@@ -173,7 +170,7 @@ def tracefs_root(session: Session) -> str:
     return _TRACEFS
 
 
-def _cookie(program: Program, *, named: Mapping[str, object]) -> int:
+def _cookie(program: AttachableProgram, *, named: Mapping[str, object]) -> int:
     """What ``bpf_get_attach_cookie`` gives (Linux 5.15)."""
     cookie = named.get("cookie", 0)
     if not isinstance(cookie, int) or isinstance(cookie, bool) or not 0 <= cookie < 1 << 64:
@@ -187,7 +184,7 @@ def _retprobe_bit(session: Session) -> int:
     return 1 << int(text.rpartition(":")[2])
 
 
-def _symbol(session: Session, program: Program, *, function: str) -> str:
+def _symbol(session: Session, program: AttachableProgram, *, function: str) -> str:
     """``ksyscall`` names a system call; its function carries the architecture's prefix."""
     if program.definition.section.lstrip("?").split("/")[0] not in ("ksyscall", "kretsyscall"):
         return function

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pytest_ebpf.agent.ops import Data, Failed, Handle, LinkCreate, PointerAt, ReadFile
 from pytest_ebpf.btf.types import Kind
 from pytest_ebpf.errors import BpfUsageError, KernelCallError, PlanError
+from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.kprobe import tracefs_root
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.inspect.suggest import nearest_functions
@@ -21,7 +22,6 @@ from pytest_ebpf.live.session import Session
 
 if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
-    from pytest_ebpf.live.program import Program
 
 __all__ = ["attach_kprobe_multi", "attach_tracing_multi", "cookies_of"]
 
@@ -32,7 +32,7 @@ _SYMS, _ADDRS, _COOKIES = 8, 16, 24
 _LIST = "available_filter_functions"
 
 
-def attach_kprobe_multi(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+def attach_kprobe_multi(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
     """A kprobe.multi link (Linux 5.18), session ones from 6.10. ``function``: a name, an address, a pattern ("vfs_*")
     or a list of them; ``cookies``: one number per function that ``function`` means. Of a pattern, a kernel before 6.5
     leaves out functions whose name another one has: it cannot say where they are."""
@@ -65,7 +65,7 @@ def attach_kprobe_multi(session: Session, program: Program, *, named: Mapping[st
     )
 
 
-def attach_tracing_multi(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+def attach_tracing_multi(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
     """fentry.multi, fexit.multi and fsession.multi: one link on many functions that BTF knows (Linux 7.2)."""
     wanted = [str(each) for each in _names(program, given=named["function"])]
     btf = session.target.facts().btf
@@ -87,7 +87,7 @@ def attach_tracing_multi(session: Session, program: Program, *, named: Mapping[s
     return Link(session, program=program, target=where, mechanism=mechanism, handles=(session.make(op),))
 
 
-def _named(session: Session, program: Program, *, wanted: Sequence[str], btf: Btf) -> list[str]:
+def _named(session: Session, program: AttachableProgram, *, wanted: Sequence[str], btf: Btf) -> list[str]:
     """The functions that BTF knows and that can be traced; of a pattern those that are both."""
     known = _traceable(session) if any(map(_is_pattern, wanted)) else {}
     found: list[str] = []
@@ -113,7 +113,7 @@ def _made(session: Session, op: LinkCreate, *, places: Sequence[str | int]) -> H
         raise
 
 
-def cookies_of(program: Program, *, given: object, count: int) -> bytes:
+def cookies_of(program: AttachableProgram, *, given: object, count: int) -> bytes:
     """An array of u64, b"" for none. ``BpfUsageError`` unless there are ``count``."""
     if given is None:
         return b""
@@ -125,14 +125,14 @@ def cookies_of(program: Program, *, given: object, count: int) -> bytes:
         raise BpfUsageError(f"{program.name}: cookies= holds numbers of 64 bits without sign, not {given!r}") from error
 
 
-def _names(program: Program, *, given: object) -> tuple[str | int, ...]:
+def _names(program: AttachableProgram, *, given: object) -> tuple[str | int, ...]:
     names = (given,) if isinstance(given, str | int) else given
     if not isinstance(names, Sequence) or not names or not all(isinstance(name, str | int) for name in names):
         raise BpfUsageError(f"{program.name}: function= is a name, a pattern such as 'vfs_*', or a list, not {given!r}")
     return tuple(names)
 
 
-def _places(session: Session, program: Program, *, wanted: Sequence[str | int]) -> list[str | int]:
+def _places(session: Session, program: AttachableProgram, *, wanted: Sequence[str | int]) -> list[str | int]:
     """Names only, or addresses only: the kernel takes one or the other. Each function once."""
     if not any(isinstance(each, int) or _is_pattern(each) for each in wanted):
         return list(dict.fromkeys(wanted))
@@ -158,7 +158,7 @@ def _is_pattern(name: str) -> bool:
     return bool(set(name) & set("*?["))
 
 
-def _meant(program: Program, name: str, *, known: Mapping[str, Sequence[int]]) -> list[str]:
+def _meant(program: AttachableProgram, name: str, *, known: Mapping[str, Sequence[int]]) -> list[str]:
     if not _is_pattern(name):
         return [name]
     matches = re.compile(translate(name)).match

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Close, Data, Done, Handle, IterRead, LinkDetach, LinkUpdate
-from pytest_ebpf.errors import BpfUsageError, KernelCallError
-
-if TYPE_CHECKING:
-    from pytest_ebpf.live.inspect.info import LinkInfo
-    from pytest_ebpf.live.kernel_objects import KernelProgram
-    from pytest_ebpf.live.program import Program
-    from pytest_ebpf.live.session import Session
-    from pytest_ebpf.live.struct_ops import StructOps
+from pytest_ebpf.errors import BpfUsageError, GuestLost, KernelCallError
+from pytest_ebpf.live.attach.attachable import Attachable
+from pytest_ebpf.live.bpffs import pin, unpin
+from pytest_ebpf.live.inspect.info import LinkInfo
+from pytest_ebpf.live.inspect.query import ask_info
+from pytest_ebpf.live.session import Session
 
 __all__ = ["Link"]
 
@@ -30,7 +27,7 @@ class Link:
         self,
         session: Session,
         *,
-        program: Program | StructOps | KernelProgram,
+        program: Attachable,
         target: str,
         mechanism: str,
         handles: tuple[Handle, ...] = (),
@@ -69,8 +66,6 @@ class Link:
     def info(self) -> LinkInfo:
         """What the kernel says about it now, per type of link. ``BpfUsageError`` where it is no link object (a clsact
         filter, a program attached to a cgroup by an old kernel)."""
-        from pytest_ebpf.live.inspect.query import ask_info
-
         if not self.is_object:
             raise BpfUsageError(f"{self.program.name} is attached by {self.mechanism}, which is no link object")
         info: LinkInfo = ask_info(self._session, "link", asked=self._handles[0])
@@ -89,7 +84,7 @@ class Link:
         """``read`` as text."""
         return self.read().decode(errors="replace")
 
-    def update(self, program: Program | StructOps) -> None:
+    def update(self, program: Attachable) -> None:
         """Put another program in its place, with no moment in between in which none runs.
 
         ``BpfUsageError``: what hangs in this way cannot be exchanged, or the program is of another type.
@@ -108,7 +103,7 @@ class Link:
             self._update_object(program, new=new)
         self.program = program
 
-    def _update_object(self, program: Program | StructOps, *, new: Handle) -> None:
+    def _update_object(self, program: Attachable, *, new: Handle) -> None:
         if not self.is_object:
             raise BpfUsageError(
                 f"{self.program.name} is attached by {self.mechanism}, which cannot be updated",
@@ -130,8 +125,6 @@ class Link:
 
         ``BpfUsageError``: it is no link object, so it cannot be pinned.
         """
-        from pytest_ebpf.live.pins import pin
-
         self._must_be_attached("pinned")
         if not self.is_object:
             raise BpfUsageError(
@@ -143,8 +136,6 @@ class Link:
 
     def unpin(self) -> Link:
         """Remove its pins; it stays attached as long as this link is held. Returns the link itself."""
-        from pytest_ebpf.live.pins import unpin
-
         while self._pins:
             unpin(self._session, self._pins.pop())
         return self
@@ -193,8 +184,6 @@ class Link:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        from pytest_ebpf.errors import GuestLost
-
         if not isinstance(error, GuestLost):  # nothing is left to detach from, and the loss is the news
             self.detach()
 

@@ -6,17 +6,15 @@ import errno
 import struct
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Done, Handle, LinkCreate, Made, ProgAttach, ProgDetach
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.attach.options import choose
+from pytest_ebpf.live.handles import netns_handle
 from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.session import Session
-
-if TYPE_CHECKING:
-    from pytest_ebpf.live.program import Program
 
 __all__ = ["attach_netfilter", "attach_sockmap"]
 
@@ -32,11 +30,9 @@ _WAYS = ("link", "attach")
 _UNKNOWN = (errno.EINVAL, errno.EOPNOTSUPP, 524)
 
 
-def attach_netfilter(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+def attach_netfilter(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
     """A netfilter link (Linux 6.4) in the network namespace of the test, or ``netns``. Of two programs at a hook the
     one with the smaller ``priority`` runs first; the kernel refuses its own first and last places."""
-    from pytest_ebpf.live.net.sockets import netns_handle
-
     family = choose(program, "family", named=named, among=_FAMILIES)
     hook = choose(program, "hook", named=named, among=_HOOKS)
     priority = named.get("priority", -128)
@@ -48,7 +44,7 @@ def attach_netfilter(session: Session, program: Program, *, named: Mapping[str, 
     return Link(session, program=program, target=f"{family} {hook}", mechanism="netfilter link", handles=(handle,))
 
 
-def attach_sockmap(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+def attach_sockmap(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
     """To every socket that comes into the map ``map`` from now on (those in it keep what they came in with): by a link
     (Linux 6.10), else without."""
     table = named["map"]
@@ -76,7 +72,7 @@ def attach_sockmap(session: Session, program: Program, *, named: Mapping[str, ob
     return Link(session, program=program, target=where, mechanism="sockmap", undo=undo, swap=put)
 
 
-def _attach_type(program: Program, named: Mapping[str, object]) -> int:
+def _attach_type(program: AttachableProgram, named: Mapping[str, object]) -> int:
     spec = program.definition.spec
     assert spec is not None
     if spec.attach_type:

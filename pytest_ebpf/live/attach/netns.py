@@ -7,7 +7,6 @@ import ipaddress
 import struct
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import (
     Data,
@@ -21,14 +20,13 @@ from pytest_ebpf.agent.ops import (
     ProgDetach,
 )
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.attach.options import choose, whole
+from pytest_ebpf.live.handles import netns_handle
 from pytest_ebpf.live.net.netlink import CREATE, EXCL, REPLACE, blob, nest, netlink_op, number, request, text
 from pytest_ebpf.live.net.resolve import Interface, find_interface
 from pytest_ebpf.live.session import Session
-
-if TYPE_CHECKING:
-    from pytest_ebpf.live.program import Program
 
 __all__ = ["attach_flow_dissector", "attach_lwt", "attach_netns"]
 
@@ -47,19 +45,19 @@ _SEG6_ACTION, _SEG6_BPF, _ACTION_END_BPF = 1, 8, 15
 _MARK = 0x5EBF5EBF  # stands where the fd goes
 
 
-def attach_netns(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+def attach_netns(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
     """On a network namespace: the test's own unless ``netns`` names another."""
     target, where = _namespace(session, named.get("netns"))
     return _netns_link(session, program, target=target, where=where)
 
 
-def _netns_link(session: Session, program: Program, *, target: Handle, where: str) -> Link:
+def _netns_link(session: Session, program: AttachableProgram, *, target: Handle, where: str) -> Link:
     assert program.definition.spec is not None
     handle = session.make(LinkCreate(program.handle, program.definition.spec.attach_type, target=target))
     return Link(session, program=program, target=where, mechanism="netns link", handles=(handle,))
 
 
-def attach_flow_dissector(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+def attach_flow_dissector(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
     """``way`` "link" (default, Linux 5.8) or "attach" (BPF_PROG_ATTACH)."""
     mechanism = choose(program, "mechanism", named=named, among=_WAYS, default="link")
     target, where = _namespace(session, named.get("netns"))
@@ -80,14 +78,12 @@ def attach_flow_dissector(session: Session, program: Program, *, named: Mapping[
 
 
 def _namespace(session: Session, given: object) -> tuple[Handle, str]:
-    from pytest_ebpf.live.net.sockets import netns_handle
-
     if given is None:
         return session.make(OpenFile(_OWN_NETNS)), "this network namespace"
     return netns_handle(session, given), str(getattr(given, "name", "") or given)
 
 
-def attach_lwt(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+def attach_lwt(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
     """A route whose packets go through the program: ``route`` is its destination ("192.0.2.0/24"), ``interface`` the
     device, ``via`` a next hop, ``headroom`` what lwt_xmit may add in front, in bytes."""
     assert program.definition.spec is not None
@@ -126,7 +122,7 @@ def attach_lwt(session: Session, program: Program, *, named: Mapping[str, object
     )
 
 
-def _network(program: Program, route: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+def _network(program: AttachableProgram, route: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
         return ipaddress.ip_network(route)  # type: ignore[arg-type]  # whatever it is, it says what it does not take
     except ValueError as error:
@@ -134,7 +130,7 @@ def _network(program: Program, route: object) -> ipaddress.IPv4Network | ipaddre
 
 
 def _route(
-    program: Program,
+    program: AttachableProgram,
     network: ipaddress.IPv4Network | ipaddress.IPv6Network,
     *,
     named: Mapping[str, object],
@@ -153,7 +149,7 @@ def _route(
     )
 
 
-def _encap(program: Program, named: Mapping[str, object]) -> Callable[[str], bytes]:
+def _encap(program: AttachableProgram, named: Mapping[str, object]) -> Callable[[str], bytes]:
     """What makes a route one of a program, by the name the kernel is to know it by."""
     assert program.definition.spec is not None
     hook, headroom = program.definition.spec.prefix, whole(program, "headroom", named=named, default=0, limit=256)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from pytest_ebpf.agent.ops import Handle
 from pytest_ebpf.errors import BpfUsageError, PlanError
-
-if TYPE_CHECKING:
-    from pytest_ebpf.live.program import Program
-    from pytest_ebpf.live.session import Session
+from pytest_ebpf.features.probe import probe_feature
+from pytest_ebpf.live.attach.attachable import AttachableProgram
+from pytest_ebpf.live.attach.link import Link
+from pytest_ebpf.live.session import Session
 
 __all__ = ["Order", "choose", "lacking", "order_of", "whole"]
 
@@ -32,7 +33,9 @@ class Order(NamedTuple):
         return _RELATIVE.pack(self.relative, 0, 0) if self.flags else b""
 
 
-def choose(program: Program, name: str, *, named: Mapping[str, object], among: Iterable[str], default: str = "") -> str:
+def choose(
+    program: AttachableProgram, name: str, *, named: Mapping[str, object], among: Iterable[str], default: str = ""
+) -> str:
     """One of several words."""
     value, known = named.get(name), tuple(among)
     if value is None and default:
@@ -44,7 +47,9 @@ def choose(program: Program, name: str, *, named: Mapping[str, object], among: I
     raise BpfUsageError(f"{program.name}: {name}= is one of {', '.join(known)}, not {value!r}{near}")
 
 
-def whole(program: Program, name: str, *, named: Mapping[str, object], default: int, limit: int = 1 << 32) -> int:
+def whole(
+    program: AttachableProgram, name: str, *, named: Mapping[str, object], default: int, limit: int = 1 << 32
+) -> int:
     """A number from 0 on, below ``limit``."""
     value = named.get(name)
     if value is None:
@@ -54,7 +59,7 @@ def whole(program: Program, name: str, *, named: Mapping[str, object], default: 
     return value
 
 
-def order_of(program: Program, named: Mapping[str, object]) -> Order:
+def order_of(program: AttachableProgram, named: Mapping[str, object]) -> Order:
     """What ``before`` and ``after`` say: a program or link that is attached there, or "all"."""
     before, after = named.get("before"), named.get("after")
     if before is not None and after is not None:
@@ -68,23 +73,19 @@ def order_of(program: Program, named: Mapping[str, object]) -> Order:
     return _relative(program, name, value=value, flag=flag)
 
 
-def _relative(program: Program, name: str, *, value: object, flag: int) -> Order:
-    from pytest_ebpf.live.attach.link import Link
-    from pytest_ebpf.live.program import Program
-
+def _relative(program: AttachableProgram, name: str, *, value: object, flag: int) -> Order:
     if isinstance(value, Link):
         if value.is_object:
             return Order(flag | _ID | _LINK, value.info.id)
         value = value.program
-    if isinstance(value, Program):
-        return Order(flag | _ID, value.id)
+    handle, number = getattr(value, "handle", None), getattr(value, "id", None)
+    if isinstance(handle, Handle) and handle.kind == "prog" and isinstance(number, int):
+        return Order(flag | _ID, number)
     raise BpfUsageError(f'{program.name}: {name}= is a program or link that is attached there, or "all", not {value!r}')
 
 
 def lacking(session: Session, feature: str) -> bool:
     """Whether a probe says that this kernel does not have a way to attach. Asked when that way has failed."""
-    from pytest_ebpf.features.probe import probe_feature
-
     try:
         return probe_feature(session.target, name=f"attach:{feature}").supported is False
     except (PlanError, BpfUsageError):

@@ -7,14 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Data, Failed, ListDir, ReadFile
 from pytest_ebpf.errors import BpfUsageError, PlanError
 from pytest_ebpf.live.session import Session
-
-if TYPE_CHECKING:
-    from pytest_ebpf.live.program import Program
 
 __all__ = ["CACHE", "HARDWARE", "PERF_EVENTS", "RAW", "PerfEvent", "online_cpus", "perf_event"]
 
@@ -64,7 +60,7 @@ PERF_EVENTS: Mapping[str, tuple[int, int]] = MappingProxyType(
 )
 
 
-def perf_event(session: Session, program: Program, *, given: object) -> PerfEvent:
+def perf_event(session: Session, who: str, *, given: object) -> PerfEvent:
     """What ``event=`` means. ``BpfUsageError`` with the nearest names for what means nothing."""
     if isinstance(given, tuple) and len(given) == 2 and all(isinstance(part, int) for part in given):
         return PerfEvent(*given)
@@ -74,61 +70,61 @@ def perf_event(session: Session, program: Program, *, given: object) -> PerfEven
         if found := re.fullmatch(r"raw:(0x[0-9a-fA-F]+|\d+)|r([0-9a-fA-F]+)", given):
             return PerfEvent(RAW, int(found[1], 0) if found[1] else int(found[2], 16))
         if found := _MEMORY.fullmatch(given):
-            return _breakpoint(session, program, found=found)
+            return _breakpoint(session, who, found=found)
         if found := _SOURCE.fullmatch(given):
-            return _of_source(session, program, source=found["source"], terms=found["terms"])
+            return _of_source(session, who, source=found["source"], terms=found["terms"])
         if given.startswith("tracepoint:"):
-            _not_a_tracepoint(program, event=given.removeprefix("tracepoint:"))
+            _not_a_tracepoint(who, event=given.removeprefix("tracepoint:"))
     from difflib import get_close_matches
 
     close = get_close_matches(str(given), PERF_EVENTS, n=3)
     known = f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(PERF_EVENTS)}"
     raise BpfUsageError(
-        f"{program.name}: event= is no event: {given!r}",
+        f"{who}: event= is no event: {given!r}",
         hint=f"{known} Others: raw:0x1a8, mem:ADDRESS/4:w, msr/tsc/ (a source of {_SOURCES}), (type, config).",
     )
 
 
-def _not_a_tracepoint(program: Program, *, event: str) -> None:
+def _not_a_tracepoint(who: str, *, event: str) -> None:
     """kernel/events/core.c: __perf_event_set_bpf_prog()."""
     raise BpfUsageError(
-        f"{program.name} is a perf_event program, and the kernel runs only tracepoint programs on tracepoints",
+        f"{who} is a perf_event program, and the kernel runs only tracepoint programs on tracepoints",
         hint=f'Write SEC("tp/{event or "sched/sched_switch"}") instead of SEC("perf_event").',
     )
 
 
-def _breakpoint(session: Session, program: Program, *, found: re.Match[str]) -> PerfEvent:
+def _breakpoint(session: Session, who: str, *, found: re.Match[str]) -> PerfEvent:
     """``mem:ADDRESS/SIZE:ACCESS``; the address may be the name of a variable or function of the kernel."""
     place, access = found["place"], found["access"] or "rw"
     numeric = re.fullmatch(r"0x[0-9a-fA-F]+|\d+", place)
-    address = int(place, 0) if numeric else _symbol(session, program, name=place)
+    address = int(place, 0) if numeric else _symbol(session, who, name=place)
     size = int(found["size"] or (8 if access == "x" else 4))
     return PerfEvent(BREAKPOINT, 0, address, size, breakpoint=_ACCESS[access], counted=True)
 
 
-def _symbol(session: Session, program: Program, *, name: str) -> int:
+def _symbol(session: Session, who: str, *, name: str) -> int:
     read = session.attempt(ReadFile("/proc/kallsyms"), Data)
     text = read.data.decode(errors="replace") if isinstance(read, Data) else ""
     found = re.search(rf"^([0-9a-f]+) \w {re.escape(name)}(?:\t|$)", text, re.MULTILINE)
     if found is None or not int(found[1], 16):
         what = "has no address for" if found is None else "does not say (to this user) where it has"
-        raise BpfUsageError(f"{program.name}: this kernel {what} {name!r}", hint="/proc/kallsyms lists what it has.")
+        raise BpfUsageError(f"{who}: this kernel {what} {name!r}", hint="/proc/kallsyms lists what it has.")
     return int(found[1], 16)
 
 
-def _of_source(session: Session, program: Program, *, source: str, terms: str) -> PerfEvent:
+def _of_source(session: Session, who: str, *, source: str, terms: str) -> PerfEvent:
     """``source/term,term=value/`` as sysfs describes it: events/NAME holds terms, format/NAME the bits of a term."""
     read = session.attempt(ReadFile(f"{_SOURCES}/{source}/type"), Data)
     if isinstance(read, Failed):
         raise PlanError(
-            f"{program.name}: this machine has no event source {source}",
+            f"{who}: this machine has no event source {source}",
             feature=f"perf:{source}",
             hint=f"it has: {', '.join(_names(session, _SOURCES))}",
         )
     folder, fields = f"{_SOURCES}/{source}", [0, 0, 0]
     for term in filter(None, terms.split(",")):
         for name, _, value in (each.partition("=") for each in _spelled(session, folder, term=term)):
-            _fill(session, program, folder=folder, fields=fields, term=(name, int(value or "1", 0)))
+            _fill(session, who, folder=folder, fields=fields, term=(name, int(value or "1", 0)))
     return PerfEvent(int(read.data), config=fields[0], config1=fields[1], config2=fields[2])
 
 
@@ -138,15 +134,13 @@ def _spelled(session: Session, folder: str, *, term: str) -> list[str]:
     return read.data.decode().strip().split(",") if isinstance(read, Data) else [term]
 
 
-def _fill(session: Session, program: Program, *, folder: str, fields: list[int], term: tuple[str, int]) -> None:
+def _fill(session: Session, who: str, *, folder: str, fields: list[int], term: tuple[str, int]) -> None:
     """Put a value into the bits that its format names: "config1:0-7,32-35"."""
     name, value = term
     read = session.attempt(ReadFile(f"{folder}/format/{name}"), Data)
     if isinstance(read, Failed):
         known = _names(session, f"{folder}/events") + [f"{each}=" for each in _names(session, f"{folder}/format")]
-        raise BpfUsageError(
-            f"{program.name}: {folder} has no event or term {name!r}", hint=f"it has: {', '.join(known)}"
-        )
+        raise BpfUsageError(f"{who}: {folder} has no event or term {name!r}", hint=f"it has: {', '.join(known)}")
     field, _, places = read.data.decode().strip().partition(":")
     which = int(field.removeprefix("config") or 0)
     for place in places.split(","):

@@ -6,16 +6,13 @@ import errno
 import socket
 import struct
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Done, Failed, Handle, SocketSet
 from pytest_ebpf.errors import BpfUsageError, KernelCallError
+from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.net.sockets import Socket
 from pytest_ebpf.live.session import Session
-
-if TYPE_CHECKING:
-    from pytest_ebpf.live.program import Program
 
 __all__ = ["attach_socket"]
 
@@ -25,7 +22,7 @@ _SK_REUSEPORT = 21  # enum bpf_prog_type
 _NOTHING = struct.pack("=i", 0)
 
 
-def attach_socket(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+def attach_socket(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
     """``socket``: one from ``bpf.socket``. A filter sees what arrives at it; with ``reuseport=True`` it chooses the
     socket of the group by its number, which sk_reuseport programs do in any case."""
     sock = named["socket"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.attach import freplace as attach_special
@@ -17,20 +17,18 @@ from pytest_ebpf.live.attach import perf_event as attach_perf
 from pytest_ebpf.live.attach import tcx as attach_tc
 from pytest_ebpf.live.attach import uprobe as attach_user
 from pytest_ebpf.live.attach import usdt as attach_usdt
+from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.cgroup import attach_cgroup
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.attach.socket_filter import attach_socket
 from pytest_ebpf.live.attach.xdp import attach_xdp
 from pytest_ebpf.live.session import Session
 
-if TYPE_CHECKING:
-    from pytest_ebpf.live.program import Program
-
 __all__ = ["ATTACHERS", "Attacher", "attach_program", "attacher_for"]
 
 
 class _Attach(Protocol):
-    def __call__(self, session: Session, program: Program, *, named: Mapping[str, object]) -> Link: ...
+    def __call__(self, session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +183,7 @@ _IN_MAPS: Mapping[str, str] = {
 }
 
 
-def attacher_for(program: Program) -> Attacher | None:
+def attacher_for(program: AttachableProgram) -> Attacher | None:
     """The row of a program, None for types that are not attached (or not yet, by this package)."""
     spec = program.definition.spec
     prefix = spec.prefix if spec is not None else ""
@@ -199,7 +197,7 @@ def attacher_for(program: Program) -> Attacher | None:
     return None
 
 
-def attach_program(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+def attach_program(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
     """Attach by the program's row. ``BpfUsageError`` names an argument that is missing or that the type does not
     take."""
     row = attacher_for(program)
@@ -220,7 +218,7 @@ def attach_program(session: Session, program: Program, *, named: Mapping[str, ob
     return row.run(session, program, named=given)
 
 
-def _no_argument(program: Program, name: str, *, known: tuple[str, ...]) -> str:
+def _no_argument(program: AttachableProgram, name: str, *, known: tuple[str, ...]) -> str:
     from difflib import get_close_matches
 
     close = get_close_matches(name, known, n=1)
@@ -229,7 +227,7 @@ def _no_argument(program: Program, name: str, *, known: tuple[str, ...]) -> str:
     return f"{program.name} is a {program.type} program: attach() takes no {name}{near}; {takes}"
 
 
-def _said_by_section(row: Attacher, program: Program) -> Mapping[str, object]:
+def _said_by_section(row: Attacher, program: AttachableProgram) -> Mapping[str, object]:
     target = program.definition.spec.target if program.definition.spec is not None else ""
     if not target:
         return {}
@@ -257,7 +255,7 @@ _EXAMPLES: Mapping[str, str] = {
 }
 
 
-def _no_row(program: Program) -> tuple[str]:
+def _no_row(program: AttachableProgram) -> tuple[str]:
     section, spec = program.definition.section, program.definition.spec
     if spec is not None and spec.prefix in _IN_MAPS:
         return (f"{program.name} ({section}) is not attached: {_IN_MAPS[spec.prefix]}",)

@@ -5,18 +5,15 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Failed, LinkCreate, Made
 from pytest_ebpf.errors import BpfUsageError, PlanError
+from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.clsact import PROTOCOLS, Filter, add_filter
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.attach.options import Order, choose, lacking, order_of, whole
 from pytest_ebpf.live.net.resolve import Interface, find_interface
 from pytest_ebpf.live.session import Session
-
-if TYPE_CHECKING:
-    from pytest_ebpf.live.program import Program
 
 __all__ = ["attach_netkit", "attach_tc"]
 
@@ -28,7 +25,7 @@ _SCHED_ACT = 4
 _UNKNOWN = (errno.EINVAL, errno.EOPNOTSUPP, 524)
 
 
-def attach_tc(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+def attach_tc(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
     """``way`` "tcx" or "clsact"; by default TCX where the kernel has it. What only one of them has (``before`` and
     ``after``; ``priority``, ``handle``, ``protocol``, ``classid``) decides for it."""
     said = program.definition.section.rpartition("/")[2]
@@ -55,7 +52,7 @@ def attach_tc(session: Session, program: Program, *, named: Mapping[str, object]
     return _by_clsact(session, program, named=named, place=place, direction=direction)
 
 
-def _way(program: Program, named: Mapping[str, object]) -> str:
+def _way(program: AttachableProgram, named: Mapping[str, object]) -> str:
     mechanism = choose(program, "mechanism", named=named, among=_WAYS, default="any")
     asked = [name for name in _CLSACT_ONLY if named.get(name) is not None]
     if program.type_number == _SCHED_ACT:
@@ -66,7 +63,7 @@ def _way(program: Program, named: Mapping[str, object]) -> str:
 
 
 def _by_clsact(
-    session: Session, program: Program, *, named: Mapping[str, object], place: Interface, direction: str
+    session: Session, program: AttachableProgram, *, named: Mapping[str, object], place: Interface, direction: str
 ) -> Link:
     protocol = named.get("protocol")
     wanted = Filter(
@@ -90,7 +87,7 @@ def _by_clsact(
     )
 
 
-def attach_netkit(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+def attach_netkit(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
     """A netkit link (Linux 6.7). ``interface`` is the primary device for programs of either end."""
     assert program.definition.spec is not None
     place = find_interface(session, named["interface"], netns=named.get("netns"))

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Data, Failed, PerfEventOpen, ReadFile
 from pytest_ebpf.errors import PlanError
+from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.attach.perf_event import join_links, on_perf_event
 from pytest_ebpf.live.session import Session
-
-if TYPE_CHECKING:
-    from pytest_ebpf.live.program import Program
 
 __all__ = ["UprobePlace", "attach_places", "at_return"]
 
@@ -31,7 +28,13 @@ class UprobePlace:
 
 
 def attach_places(
-    session: Session, program: Program, *, path: str, places: Sequence[UprobePlace], pid: int | None, where: str
+    session: Session,
+    program: AttachableProgram,
+    *,
+    path: str,
+    places: Sequence[UprobePlace],
+    pid: int | None,
+    where: str,
 ) -> Link:
     """One perf event for each place, held together by one ``Link``. ``PlanError``: the kernel has no uprobes."""
     read = session.attempt(ReadFile(f"{_PMU}/type"), Data)
@@ -57,13 +60,18 @@ def attach_places(
 
 
 def _each(
-    session: Session, program: Program, *, ops: Sequence[PerfEventOpen], places: Sequence[UprobePlace], where: str
+    session: Session,
+    program: AttachableProgram,
+    *,
+    ops: Sequence[PerfEventOpen],
+    places: Sequence[UprobePlace],
+    where: str,
 ) -> Iterable[Link]:
     for op, place in zip(ops, places, strict=True):
         yield on_perf_event(session, program, event=session.make(op), where=where, cookie=place.cookie)
 
 
-def at_return(program: Program) -> bool:
+def at_return(program: AttachableProgram) -> bool:
     """Whether a program asks to run when the function returns."""
     return program.definition.section.lstrip("?").startswith("uretprobe")
 

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from pytest_ebpf.errors import BpfUsageError, KernelCallError, ObjectError, PlanError
+from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.attach.uprobe import number_of
 from pytest_ebpf.live.attach.uprobe_open import UprobePlace, attach_places
@@ -22,7 +23,6 @@ from pytest_ebpf.obj.usdt import UsdtArg, UsdtProbe, parse_usdt_args, read_usdt
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.maps.map import Map
-    from pytest_ebpf.live.program import Program
 
 __all__ = ["attach_usdt", "read_usdt_target"]
 
@@ -40,16 +40,18 @@ def read_usdt_target(target: str) -> Mapping[str, object]:
     return {"binary": binary, "provider": provider, "name": name} if binary else {"binary": target}
 
 
-def attach_usdt(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+def attach_usdt(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
     """On every place of probe ``provider``:``name`` in ``binary``. ``pid``: only in that process; ``cookie``: what
     ``bpf_usdt_cookie`` gives. The probe's semaphore counts the attachment (Linux 4.20).
 
     ``BpfUsageError``: there is no such probe. ``PlanError``: without cookies the address of a probe in a library or in
     a position-independent program is only known of a process that runs, so that before 5.15 ``pid`` has to be given.
     """
-    pid = check_pid(session, program, given=named.get("pid"))
-    path = find_binary(session, program, given=named["binary"], pid=pid)
-    probes = _chosen(program, read_usdt(read_binary(session, program, path=path), path=path), path=path, named=named)
+    pid = check_pid(session, named.get("pid"), who=program.name)
+    path = find_binary(session, named["binary"], who=program.name, pid=pid)
+    probes = _chosen(
+        program, read_usdt(read_binary(session, path, who=program.name), path=path), path=path, named=named
+    )
     specs = program.maps.get(_SPECS)
     cookie = number_of(program, "cookie", named=named)
     where = f"{path}:{named['provider']}:{named['name']}"
@@ -71,7 +73,9 @@ def attach_usdt(session: Session, program: Program, *, named: Mapping[str, objec
     ))  # fmt: skip
 
 
-def _by_address(session: Session, program: Program, *, table: Map, entries: Mapping[object, object], link: Any) -> Link:
+def _by_address(
+    session: Session, program: AttachableProgram, *, table: Map, entries: Mapping[object, object], link: Any
+) -> Link:
     """An attachment that has entries in the map of addresses for as long as it lasts."""
     table.update_many(entries)
 
@@ -92,7 +96,7 @@ def _by_address(session: Session, program: Program, *, table: Map, entries: Mapp
 
 
 def _chosen(
-    program: Program, probes: Sequence[UsdtProbe], *, path: str, named: Mapping[str, object]
+    program: AttachableProgram, probes: Sequence[UsdtProbe], *, path: str, named: Mapping[str, object]
 ) -> list[UsdtProbe]:
     wanted = (named["provider"], named["name"])
     chosen = [probe for probe in probes if (probe.provider, probe.name) == wanted]
@@ -108,7 +112,7 @@ def _chosen(
                      f"it has: {', '.join(there[:20])}{more}")  # fmt: skip
 
 
-def _entry(program: Program, specs: Map, *, probe: UsdtProbe, cookie: int) -> bytes:
+def _entry(program: AttachableProgram, specs: Map, *, probe: UsdtProbe, cookie: int) -> bytes:
     """``struct __bpf_usdt_spec`` as the object has it."""
     from pytest_ebpf.btf.codec import encode
 
@@ -144,7 +148,7 @@ def _arg(arg: UsdtArg) -> dict[str, object]:
     return spec if arg.index is None else spec | {"idx_reg_off": arg.index, "scale_bitshift": arg.scale}
 
 
-def _allot(program: Program, specs: Map, *, entries: Iterable[bytes]) -> list[int]:
+def _allot(program: AttachableProgram, specs: Map, *, entries: Iterable[bytes]) -> list[int]:
     """An index for each entry, the same for the same bytes, so that attaching again takes no more room. The last one is
     for the entry that is all zero: it cannot be told from a free one."""
     taken = [value for _, value in specs.dump().pairs()]
@@ -165,7 +169,7 @@ def _allot(program: Program, specs: Map, *, entries: Iterable[bytes]) -> list[in
     return found
 
 
-def _base(session: Session, program: Program, *, path: str, probe: UsdtProbe, pid: int | None) -> int:
+def _base(session: Session, program: AttachableProgram, *, path: str, probe: UsdtProbe, pid: int | None) -> int:
     """What to add to ``_position`` for the address in memory."""
     if probe.fixed:
         return 0

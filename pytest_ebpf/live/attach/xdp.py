@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import errno
 import struct
+import sys
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Data, Failed, Handle, LinkCreate, Made, Netlink
 from pytest_ebpf.errors import KernelCallError
+from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.attach.options import choose, lacking
-from pytest_ebpf.live.inspect.suggest import xdp_holder
-from pytest_ebpf.live.net.netlink import nest, netlink_op, number, request
+from pytest_ebpf.live.inspect.query import program_name
+from pytest_ebpf.live.net.netlink import attributes, messages, nest, netlink_op, number, request
 from pytest_ebpf.live.net.resolve import Interface, find_interface
 from pytest_ebpf.live.session import Session
 
-if TYPE_CHECKING:
-    from pytest_ebpf.live.program import Program
-
-__all__ = ["attach_xdp"]
+__all__ = ["attach_xdp", "xdp_on"]
 
 _XDP = 37  # enum bpf_attach_type
 # XDP_FLAGS_*: include/uapi/linux/if_link.h
@@ -29,13 +27,14 @@ _MODES: Mapping[str, int] = MappingProxyType(
 )
 _ONLY_IF_NONE, _REPLACE = 1 << 0, 1 << 4
 _WAYS = ("link", "netlink")
-_RTM_SETLINK = 19
+_RTM_GETLINK, _RTM_SETLINK = 18, 19
 _IFINFO = struct.Struct("=BxHiII")
-_IFLA_XDP, _XDP_FD, _XDP_FLAGS, _XDP_EXPECTED = 43, 1, 3, 8
+_IFLA_XDP, _XDP_FD, _XDP_ATTACHED, _XDP_FLAGS, _XDP_PROG_ID, _XDP_EXPECTED = 43, 1, 2, 3, 4, 8
+_ATTACHED_MODES: Mapping[int, str] = MappingProxyType({1: "native", 2: "mode skb", 3: "offloaded"})  # XDP_ATTACHED_*
 _NEW, _OLD, _NONE = 0x5EBF5EBF, 0x5EBF5EC0, 0xFFFFFFFF  # the first two stand where fds go
 
 
-def attach_xdp(session: Session, program: Program, *, named: Mapping[str, object]) -> Link:
+def attach_xdp(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
     """``mode``: the kernel's choice unless it is given. ``way``: "link" or "netlink"; by default a link where the
     kernel has them."""
     mode = _MODES[choose(program, "mode", named=named, among=_MODES)] if named.get("mode") else 0
@@ -56,13 +55,13 @@ def _with_holder(session: Session, op: LinkCreate | Netlink, *, failed: Failed, 
     try:
         session.checked(op, failed, kind=Data)
     except KernelCallError as error:
-        if error.errno in (errno.EBUSY, errno.EEXIST) and (holder := xdp_holder(session, place)):
+        if error.errno in (errno.EBUSY, errno.EEXIST) and (holder := _holder(session, place)):
             error.hint = f"{place.name} has {holder} attached; detach it first, or link.update() it."
         return error
     raise AssertionError("a failure that is none")
 
 
-def _by_netlink(session: Session, program: Program, *, place: Interface, mode: int) -> Link:
+def _by_netlink(session: Session, program: AttachableProgram, *, place: Interface, mode: int) -> Link:
     flags = number(_XDP_FLAGS, mode | _ONLY_IF_NONE)
     op = _set(place, number(_XDP_FD, _NEW), flags, fds={_NEW: program.handle})
     answer = session.attempt(op, Data)
@@ -85,3 +84,24 @@ def _by_netlink(session: Session, program: Program, *, place: Interface, mode: i
 def _set(place: Interface, *xdp: bytes, fds: dict[int, Handle]) -> Netlink:
     body = _IFINFO.pack(0, 0, place.index, 0, 0) + nest(_IFLA_XDP, *xdp)
     return netlink_op(request(_RTM_SETLINK, body), netns=place.netns, fds=fds)
+
+
+def _holder(session: Session, place: Interface) -> str:
+    """ "program 'firewall' (id 12, native)" on an interface, "" when there is none or nobody says."""
+    found = xdp_on(session, place)
+    if found is None:
+        return ""
+    number, mode = found
+    return f"program {program_name(session, number)!r} (id {number}{', ' + mode if mode else ''})"
+
+
+def xdp_on(session: Session, place: Interface) -> tuple[int, str] | None:
+    """(program id, mode) of what runs on an interface."""
+    message = request(_RTM_GETLINK, _IFINFO.pack(0, 0, place.index, 0, 0))
+    answer = session.attempt(netlink_op(message, netns=place.netns), Data)
+    for _, body in messages(answer.data) if isinstance(answer, Data) else ():
+        xdp = attributes(attributes(body[_IFINFO.size :]).get(_IFLA_XDP, b""))
+        number = int.from_bytes(xdp.get(_XDP_PROG_ID, b""), sys.byteorder)
+        if number:
+            return number, _ATTACHED_MODES.get(xdp.get(_XDP_ATTACHED, b"\0")[0], "")
+    return None

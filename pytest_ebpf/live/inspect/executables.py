@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pytest_ebpf.agent.ops import Data, Failed, ReadFile
 from pytest_ebpf.errors import BpfUsageError
@@ -10,19 +10,16 @@ from pytest_ebpf.live.inspect.suggest import nearest_paths
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.executables import find_library
 
-if TYPE_CHECKING:
-    from pytest_ebpf.live.program import Program
-
 __all__ = ["Mapping", "check_pid", "find_binary", "mapped_at", "mappings_of", "read_binary"]
 
 _FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
-def find_binary(session: Session, program: Program, *, given: object, pid: int | None = None) -> str:
+def find_binary(session: Session, given: object, *, who: str, pid: int | None = None) -> str:
     """The path of a program or library, as the kernel under test has it: a path as it is, a name by the libraries that
     process ``pid`` has mapped (also in a container), else by ld.so.cache and the usual folders for programs."""
     if not isinstance(given, str) or not given:
-        raise BpfUsageError(f"{program.name}: binary= is a path, a program or a library, not {given!r}")
+        raise BpfUsageError(f"{who}: binary= is a path, a program or a library, not {given!r}")
     if "/" in given:
         return given
     if pid and (path := _of_process(session, pid, name=given)):
@@ -33,29 +30,29 @@ def find_binary(session: Session, program: Program, *, given: object, pid: int |
     for folder in _FOLDERS:
         if isinstance(session.attempt(ReadFile(f"{folder}/{given}", limit=4), Data), Data):
             return f"{folder}/{given}"
-    raise BpfUsageError(f"{program.name}: neither a library nor a program {given!r} was found", hint="Give its path.")
+    raise BpfUsageError(f"{who}: neither a library nor a program {given!r} was found", hint="Give its path.")
 
 
-def read_binary(session: Session, program: Program, *, path: str) -> bytes:
+def read_binary(session: Session, path: str, *, who: str) -> bytes:
     """All of a file. ``BpfUsageError``: it is not there; the nearest name is in the hint."""
     read = session.attempt(ReadFile(path), Data)
     if isinstance(read, Failed):
         raise BpfUsageError(
-            f"{program.name}: binary {path} cannot be read: {read.text}",
+            f"{who}: binary {path} cannot be read: {read.text}",
             hint=nearest_paths(session, path) or "The path is that of the machine under test, which may be a guest.",
         )
     return read.data
 
 
-def check_pid(session: Session, program: Program, *, given: object) -> int | None:
+def check_pid(session: Session, given: object, *, who: str) -> int | None:
     """A process that runs, None for none given."""
     if given is None:
         return None
     if not isinstance(given, int) or isinstance(given, bool) or given <= 0:
-        raise BpfUsageError(f"{program.name}: pid= is the number of a process, not {given!r}")
+        raise BpfUsageError(f"{who}: pid= is the number of a process, not {given!r}")
     if isinstance(session.attempt(ReadFile(f"/proc/{given}/comm"), Data), Failed):
         raise BpfUsageError(
-            f"{program.name}: there is no process {given} on {session.target.name}",
+            f"{who}: there is no process {given} on {session.target.name}",
             hint="pid= is a number of the machine under test, which may be a guest, and the process has to run.",
         )
     return given

@@ -20,6 +20,7 @@ from pytest_ebpf.agent.ops import (
     Info,
     InfoArray,
     InfoArrays,
+    InfoByFd,
     Made,
     Obj,
     ObjById,
@@ -70,8 +71,10 @@ __all__ = [
     "ask_run_stats",
     "ask_xlated",
     "ids_of",
+    "program_name",
 ]
 
+_NAME = slice(64, 80)  # of struct bpf_prog_info
 Asked = Handle | int  # an object by what it is called here, or by the kernel's id
 AnyInfo = ProgInfo | MapInfo | LinkInfo | BtfInfo
 
@@ -255,3 +258,11 @@ def _map_names(session: Session, ids: tuple[int, ...]) -> dict[int, str]:
 def _symbols(session: Session) -> Symbols:
     answer = session.attempt(ReadFile("/proc/kallsyms"), Data)
     return Symbols(answer.data.decode(errors="replace") if isinstance(answer, Data) else "")
+
+
+def program_name(session: Session, number: int) -> str:
+    """Up to 15 characters of a program's name, "?" when there is no such program any more."""
+    results = session.run([Try(ObjById("prog", number)), Try(InfoByFd(Ref(0)))])
+    if isinstance(results[0], Made) and isinstance(results[1], Info):
+        return results[1].data[_NAME].partition(b"\0")[0].decode(errors="replace")
+    return "?"

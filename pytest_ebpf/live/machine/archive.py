@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from difflib import get_close_matches
 from pathlib import Path
 
 from pytest_ebpf.errors import BpfUsageError
@@ -16,8 +17,6 @@ def pack_tree(source: Path, *, name: str) -> bytes:
 
     if not source.exists():
         near = sorted(path.name for path in source.parent.iterdir()) if source.parent.is_dir() else []
-        from difflib import get_close_matches
-
         close = get_close_matches(source.name, near, n=3)
         raise BpfUsageError(
             f"there is no {source} on the host", hint=f"Did you mean {' or '.join(close)}?" if close else ""

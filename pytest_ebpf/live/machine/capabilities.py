@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 
 from pytest_ebpf.errors import BpfUsageError
 
@@ -27,8 +28,6 @@ def capability_bits(names: Iterable[str]) -> int:
     for name in names:
         plain = str(name).lower().removeprefix("cap_")
         if plain not in CAPABILITIES:
-            from difflib import get_close_matches
-
             close = get_close_matches(plain, CAPABILITIES, n=2)
             meant = " or ".join(f"CAP_{one.upper()}" for one in close)
             raise BpfUsageError(f"there is no capability {name!r}", hint=f"Did you mean {meant}?" if meant else "")

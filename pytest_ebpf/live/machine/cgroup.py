@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import Unpack
 
-from pytest_ebpf.agent.ops import Data, Done, Failed, Handle, MakeDir, Mount, ReadFile, WriteFile
+from pytest_ebpf.agent.ops import Data, Done, Failed, Handle, ListDir, MakeDir, Mount, ReadFile, WriteFile
 from pytest_ebpf.errors import BpfUsageError
-from pytest_ebpf.live.machine.commands import Commands, Completed, RunOptions, StartOptions
+from pytest_ebpf.live.machine.commands import Commands, RunOptions, StartOptions
+from pytest_ebpf.live.machine.process import Background
+from pytest_ebpf.live.machine.results import Completed
 from pytest_ebpf.live.session import Session
-
-if TYPE_CHECKING:
-    from typing import Unpack
-
-    from pytest_ebpf.live.machine.process import Background
 
 __all__ = ["Cgroup", "cgroup_root", "make_cgroup"]
 
@@ -94,8 +91,6 @@ class Cgroup:
         self._session.one(WriteFile(path, str(value).encode()), Done)
 
     def _has(self, file: str) -> bool:
-        from pytest_ebpf.agent.ops import ListDir
-
         return file.encode() in self._session.one(ListDir(self.path), Data).data.split(b"\0")
 
     def __repr__(self) -> str:

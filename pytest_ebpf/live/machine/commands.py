@@ -6,22 +6,19 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypedDict
+from difflib import get_close_matches
+from typing import TypedDict, Unpack
 
-from pytest_ebpf.agent.ops import Exited, Failed, Op, Spawn, Start
+from pytest_ebpf.agent.ops import Data, Exited, Failed, ListDir, Made, Op, Spawn, Start
 from pytest_ebpf.errors import BpfUsageError, KernelCallError
+from pytest_ebpf.live.handles import netns_handle
+from pytest_ebpf.live.inspect.suggest import nearest_paths
 from pytest_ebpf.live.machine.capabilities import capability_bits
-from pytest_ebpf.live.net.sockets import netns_handle
+from pytest_ebpf.live.machine.process import Background
+from pytest_ebpf.live.machine.results import CommandTimeoutError, Completed
 from pytest_ebpf.live.session import Session
 
-if TYPE_CHECKING:
-    from typing import Unpack
-
-    from pytest_ebpf.live.machine.process import Background
-
-__all__ = ["CommandTimeoutError", "Commands", "Completed", "RunOptions", "StartOptions", "User"]
-
-_SHOWN = 2000  # characters of output in a message
+__all__ = ["Commands", "RunOptions", "StartOptions", "User"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,47 +28,6 @@ class User:
 
     name: str = ""
     capabilities: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Completed:
-    """A finished command, as ``subprocess.CompletedProcess`` has it. ``returncode`` is -N when signal N ended it."""
-
-    args: tuple[str, ...]
-    returncode: int
-    stdout: bytes
-    stderr: bytes
-
-    def check(self) -> Completed:
-        """Itself, or ``AssertionError`` with what the command said when it failed."""
-        if self.returncode:
-            said = (self.stderr or self.stdout).decode(errors="replace").strip()
-            raise AssertionError(f"{' '.join(self.args)} ended with {self.returncode}: {said}")
-        return self
-
-    @property
-    def text(self) -> str:
-        """Standard output as text."""
-        return self.stdout.decode(errors="replace")
-
-    @property
-    def lines(self) -> list[str]:
-        """Standard output, line by line."""
-        return self.text.splitlines()
-
-
-class CommandTimeoutError(TimeoutError):
-    """A command that took too long; it was killed. ``stdout`` and ``stderr``: what it wrote until then."""
-
-    def __init__(self, message: str, *, stdout: bytes, stderr: bytes) -> None:
-        said = "".join(
-            f"\n{name}: {data[-_SHOWN:].decode(errors='replace').rstrip()}"
-            for name, data in (("stdout", stdout), ("stderr", stderr))
-            if data
-        )
-        super().__init__(message + (said or "; it wrote nothing"))
-        self.stdout = stdout
-        self.stderr = stderr
 
 
 class StartOptions(TypedDict, total=False):
@@ -130,9 +86,6 @@ class Commands:
 
     def start(self, argv: Sequence[str | os.PathLike[str]], **options: Unpack[StartOptions]) -> Background:
         """Start a command and leave it running, until it is killed or the test ends."""
-        from pytest_ebpf.agent.ops import Made
-        from pytest_ebpf.live.machine.process import Background
-
         command = self.command(argv, {**self._options, **options})
         op = self._wrap(Start(command))
         made = self._session.attempt(op, Made)
@@ -175,10 +128,6 @@ class Commands:
         raise AssertionError("a failure is no result")
 
     def _near(self, program: str) -> str:
-        from difflib import get_close_matches
-
-        from pytest_ebpf.live.inspect.suggest import nearest_paths
-
         where = f"on kernel {self._session.target.name}"
         if "/" in program:
             return nearest_paths(self._session, program) or f"There is no such program {where}."
@@ -190,8 +139,6 @@ class Commands:
 
 
 def _names(session: Session, folder: str) -> Iterable[str]:
-    from pytest_ebpf.agent.ops import Data, ListDir
-
     listed = session.attempt(ListDir(folder), Data)
     return () if isinstance(listed, Failed) else listed.data.decode(errors="replace").split("\0")
 

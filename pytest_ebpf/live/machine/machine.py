@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar, Unpack
 
 from pytest_ebpf.agent.ops import (
     Data,
@@ -27,14 +27,13 @@ from pytest_ebpf.agent.ops import (
     WriteTree,
 )
 from pytest_ebpf.errors import BpfUsageError
-from pytest_ebpf.live.machine.commands import Commands, Completed, RunOptions, StartOptions, User
+from pytest_ebpf.live.machine.archive import pack_tree, unpack_tree
+from pytest_ebpf.live.machine.cgroup import Cgroup, make_cgroup
+from pytest_ebpf.live.machine.commands import Commands, RunOptions, StartOptions, User
+from pytest_ebpf.live.machine.process import Background
+from pytest_ebpf.live.machine.remote_function import make_job, read_answer
+from pytest_ebpf.live.machine.results import Completed
 from pytest_ebpf.live.session import Session
-
-if TYPE_CHECKING:
-    from typing import Unpack
-
-    from pytest_ebpf.live.machine.cgroup import Cgroup
-    from pytest_ebpf.live.machine.process import Background
 
 __all__ = ["Around", "AsUser", "BpfVm"]
 
@@ -94,10 +93,6 @@ class BpfVm:
         constants of its own module. What it raises is raised here, with its traceback as the cause. Options as of
         ``run``; arguments by name go through ``functools.partial``.
         """
-        from functools import partial
-
-        from pytest_ebpf.live.machine.remote_function import make_job, read_answer
-
         whole = partial(function, *args)
         python = self._session.target.described.python
         job = make_job(whole.func, whole.args, kwargs=whole.keywords, python=python)
@@ -123,8 +118,6 @@ class BpfVm:
 
     def cgroup(self, name: str = "", *, controllers: Iterable[str] = ()) -> Cgroup:
         """A new control group (cgroup2); ``controllers`` are enabled for it: ``cgroup(controllers=["pids"])``."""
-        from pytest_ebpf.live.machine.cgroup import make_cgroup
-
         return make_cgroup(self._session, name=name, controllers=controllers, commands=self._commands)
 
     def mount(self, fstype: str, path: FilePath = "", *, source: str = "none", options: str = "") -> PurePosixPath:
@@ -168,16 +161,12 @@ class BpfVm:
     def copy_in(self, source: FilePath, target: FilePath) -> PurePosixPath:
         """Copy a file or a directory of the host into the machine, where it is called ``target``. Removed with the
         test. Say where it is."""
-        from pytest_ebpf.live.machine.archive import pack_tree
-
         to = PurePosixPath(target)
         self._one(WriteTree(str(to.parent), pack_tree(Path(source), name=to.name)), Done)
         return to
 
     def copy_out(self, source: FilePath, target: FilePath) -> Path:
         """Copy a file or a directory of the machine to the host, where it is called ``target``."""
-        from pytest_ebpf.live.machine.archive import unpack_tree
-
         return unpack_tree(self._one(ReadTree(os.fspath(source)), Data).data, Path(target))
 
     def dmesg(self) -> list[str]:

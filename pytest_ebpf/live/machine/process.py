@@ -6,14 +6,11 @@ import signal
 import time
 from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Close, Done, Failed, Handle, ProcessRead, ProcessSignal, ProcessWrite, Said
-from pytest_ebpf.errors import BpfUsageError
-
-if TYPE_CHECKING:
-    from pytest_ebpf.live.machine.commands import Completed
-    from pytest_ebpf.live.session import Session
+from pytest_ebpf.errors import BpfUsageError, GuestLost
+from pytest_ebpf.live.machine.results import CommandTimeoutError, Completed
+from pytest_ebpf.live.session import Session
 
 __all__ = ["Background"]
 
@@ -64,8 +61,6 @@ class Background:
 
     def wait(self, *, timeout: float = 30.0) -> Completed:
         """Its end, with all that it wrote. It stays alive when the time is up."""
-        from pytest_ebpf.live.machine.commands import Completed
-
         deadline = self._deadline(timeout)
         while self._returncode is None:
             left = deadline - time.monotonic()
@@ -146,8 +141,6 @@ class Background:
         return time.monotonic() + timeout * self._session.target.time_scale
 
     def _late(self, what: str) -> TimeoutError:
-        from pytest_ebpf.live.machine.commands import CommandTimeoutError
-
         where = f"on kernel {self._session.target.name}"
         return CommandTimeoutError(f"{self._words} {what} {where}", stdout=bytes(self._out), stderr=bytes(self._err))
 
@@ -161,8 +154,6 @@ class Background:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        from pytest_ebpf.errors import GuestLost
-
         if not isinstance(error, GuestLost):
             self._session.one(Close(self.handle), Done)
 

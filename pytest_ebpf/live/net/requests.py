@@ -5,14 +5,18 @@ include/uapi/linux/if_link.h, if_addr.h, rtnetlink.h, neighbour.h, veth.h.
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.net.netlink import CREATE, EXCL, REPLACE, blob, nest, number, request, text
 
 __all__ = [
+    "HINTS",
     "Address",
     "Device",
     "add_address",
@@ -44,6 +48,17 @@ _NDA_DST, _NDA_LLADDR, _NUD_PERMANENT = 1, 2, 0x80
 _NAME_SIZE = 15  # IFNAMSIZ without the NUL
 _MTU = range(68, 65536)
 _QUEUES = range(1, 4097)
+
+HINTS: Mapping[int, str] = MappingProxyType(
+    {  # what to do about a refusal, by errno
+        errno.EEXIST: "It is there already.",
+        errno.ENETUNREACH: "The next hop is in none of its networks: give an interface an address there first.",
+        errno.ENODEV: "The interface is gone.",
+        errno.EADDRNOTAVAIL: "IPv6 is off here, or the address cannot be one of an interface.",
+        errno.EPERM: "This needs root in the kernel that runs the test.",
+        errno.EINVAL: "The value is not valid: an MTU beyond the limits of the device, or an address that cannot be used.",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 
 from pytest_ebpf.agent.ops import Data, Failed, Handle, ReadFile
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.live.handles import netns_handle
 from pytest_ebpf.live.net.netlink import DUMP, attributes, messages, netlink_op, request
 from pytest_ebpf.live.session import Session
 
@@ -30,8 +31,6 @@ class Interface:
 def find_interface(session: Session, interface: object, *, netns: object = None) -> Interface:
     """An interface given by name, by ifindex, or by a thing that has an ``index`` and maybe a ``netns`` (the end of a
     ``bpf_veth``). ``BpfUsageError`` when there is none of that name."""
-    from pytest_ebpf.live.net.sockets import netns_handle
-
     if netns is None and not isinstance(interface, str | int):
         netns = getattr(interface, "netns", None)
     place = None if netns is None else netns_handle(session, netns)

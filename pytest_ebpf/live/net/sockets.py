@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from pytest_ebpf.agent.ops import (
     Made,
     Named,
     Op,
-    OpenFile,
     PidFd,
     Received,
     SocketAccept,
@@ -36,10 +34,11 @@ from pytest_ebpf.agent.ops import (
     SocketSet,
     SocketShutdown,
 )
-from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.errors import BpfUsageError, GuestLost
+from pytest_ebpf.live.handles import netns_handle
 from pytest_ebpf.live.session import Session
 
-__all__ = ["Process", "Socket", "netns_handle", "open_process", "open_socket"]
+__all__ = ["Process", "Socket", "open_process", "open_socket"]
 
 _AF_XDP, _SOL_XDP, _XDP_RX_RING = 44, 283, 2  # linux/if_xdp.h
 _RING = 64  # packets: Linux 7.3 lets a socket without a ring into no XSKMAP
@@ -202,8 +201,6 @@ class Socket:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        from pytest_ebpf.errors import GuestLost
-
         if not isinstance(error, GuestLost):
             self.close()
 
@@ -260,19 +257,6 @@ def _choice(what: str, given: object, *, known: Mapping[str, int]) -> tuple[str]
     near = get_close_matches(str(given), known, n=1)
     meant = f" (did you mean {near[0]}?)" if near else ""
     return (f"{what} one of {', '.join(known)}, not {given!r}{meant}",)
-
-
-def netns_handle(session: Session, netns: object) -> Handle:
-    """The network namespace that a test names: what has a ``handle`` (``bpf_netns``), a handle, or a path."""
-    handle = netns if isinstance(netns, Handle) else getattr(netns, "handle", None)
-    if isinstance(handle, Handle):
-        return handle
-    if isinstance(netns, str | os.PathLike):
-        return session.make(OpenFile(os.fspath(netns)))
-    raise BpfUsageError(
-        f"netns= is a network namespace of the test or the path of one, not {netns!r}",
-        hint="The bpf_netns fixture gives one.",
-    )
 
 
 class Process:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Failed, Handle, OpenFile, ProgQuery, Queried, Result, Try
 from pytest_ebpf.errors import BpfUsageError, PlanError
+from pytest_ebpf.live.attach.cgroup import open_cgroup
 from pytest_ebpf.live.attach.clsact import PARENTS, filters_on
-from pytest_ebpf.live.inspect.suggest import program_name, xdp_on
+from pytest_ebpf.live.attach.xdp import xdp_on
+from pytest_ebpf.live.handles import netns_handle
+from pytest_ebpf.live.inspect.query import program_name
+from pytest_ebpf.live.kernel_objects import Inventory, KernelProgram
 from pytest_ebpf.live.net.resolve import Interface, find_interface
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.uapi.sections import ATTACH_TYPES
-
-if TYPE_CHECKING:
-    from pytest_ebpf.live.kernel_objects import KernelProgram
 
 __all__ = ["Attached", "find_attached"]
 
@@ -56,8 +56,6 @@ class Attached:
     @property
     def program(self) -> KernelProgram:
         """What the kernel says about the program."""
-        from pytest_ebpf.live.kernel_objects import Inventory
-
         assert self._session is not None
         return Inventory(self._session).program(self.prog_id)
 
@@ -104,15 +102,11 @@ def _filters(session: Session, device: Interface, *, direction: str) -> list[Att
 
 
 def _on_cgroup(session: Session, place: Mapping[str, object]) -> list[Attached]:
-    from pytest_ebpf.live.attach.cgroup import open_cgroup
-
     target, _ = open_cgroup(session, place["cgroup"], who="attached()")
     return _asked(session, target, types=_CGROUP, flags=_QUERY_EFFECTIVE if place.get("effective") else 0)
 
 
 def _on_netns(session: Session, place: Mapping[str, object]) -> list[Attached]:
-    from pytest_ebpf.live.net.sockets import netns_handle
-
     return _asked(session, netns_handle(session, place["netns"]), types=_NETNS)
 
 

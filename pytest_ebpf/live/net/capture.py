@@ -1,0 +1,80 @@
+"""A recording of the frames that arrive at an interface."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from pytest_ebpf.agent.ops import Close, Done, Handle, PacketDrain, PacketOpen, Records
+from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.live.session import Session
+from pytest_ebpf.packets import Packet, parse_packet
+
+__all__ = ["Capture", "Wanted"]
+
+T = TypeVar("T")
+Wanted = Callable[[Packet], bool] | str | None
+
+
+class Capture:
+    """Frames that arrive at an interface, from now on. ``with`` or ``close()`` ends it, as does the test."""
+
+    def __init__(self, session: Session, interface: str, *, netns: Handle, protocols: Sequence[int] = ()) -> None:
+        self._session = session
+        self.handle: Handle = session.make(PacketOpen(interface, netns, tuple(protocols)))
+        self.lost = 0
+
+    def take(self, *, timeout: float = 1.0, count: int = 0, filter: Wanted = None) -> list[Packet]:
+        """The frames since the last time that ``filter`` wants, as they came. With ``count`` it returns as soon as
+        there are so many, else when ``timeout`` (seconds, stretched where the processor is emulated) is over."""
+        wanted = _wanted(filter)
+
+        def keep(frame: bytes) -> list[Packet]:
+            packet = parse_packet(frame)
+            return [packet] if wanted(packet) else []
+
+        return self._collect(keep, timeout=timeout, count=count)
+
+    def frames(self, *, timeout: float = 1.0, count: int = 0) -> list[bytes]:
+        """As ``take``, but bytes: for thousands of them."""
+        return self._collect(lambda frame: [frame], timeout=timeout, count=count)
+
+    def _collect(self, keep: Callable[[bytes], list[T]], *, timeout: float, count: int) -> list[T]:
+        if count < 0 or isinstance(count, bool):
+            raise BpfUsageError(f"count= is a number of packets, not {count!r}")
+        deadline = time.monotonic() + timeout * self._session.target.time_scale
+        found: list[T] = []
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            limit = count - len(found) if count else 0
+            drained = self._drain(at_least=limit or 1 << 30, seconds=left, limit=limit)
+            found += [kept for frame in drained.records for kept in keep(frame)]
+            if left <= 0 or (count and len(found) >= count):
+                return found
+
+    def _drain(self, *, at_least: int, seconds: float, limit: int) -> Records:
+        op = PacketDrain(self.handle, at_least, round(seconds * 1000), limit)
+        drained = self._session.one(op, Records)
+        self.lost += drained.lost
+        return drained
+
+    def close(self) -> None:
+        """Stop recording."""
+        self._session.attempt(Close(self.handle), Done)
+
+    def __enter__(self) -> Capture:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _wanted(filter: Wanted) -> Callable[[Packet], bool]:
+    if filter is None:
+        return lambda packet: True
+    if isinstance(filter, str):
+        return lambda packet: filter in packet
+    if not callable(filter):
+        raise BpfUsageError(f'filter= is the name of a header ("udp") or a function of a packet, not {filter!r}')
+    return filter
