@@ -56,7 +56,7 @@ HINTS: Mapping[int, str] = MappingProxyType(
         errno.ENODEV: "The interface is gone.",
         errno.EADDRNOTAVAIL: "IPv6 is off here, or the address cannot be one of an interface.",
         errno.EPERM: "This needs root in the kernel that runs the test.",
-        errno.EINVAL: "The value is not valid: an MTU beyond the limits of the device, or an address that cannot be used.",
+        errno.EINVAL: "The value is not valid: an MTU beyond the limits of the device, or an unusable address.",
     }
 )
 
