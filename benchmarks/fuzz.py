@@ -28,17 +28,16 @@ from functools import cache, partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests/writers")]
-
-from every_kind import every_kind  # noqa: E402  # from the path just added
-from fuzz_cases import TooSlowError, btf_case, object_case, target_case  # noqa: E402
-from plan_facts import facts  # noqa: E402
-from rust_object import rust_object  # noqa: E402
-from sample_object import sample  # noqa: E402
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from pytest_ebpf.btf.parse import Btf, parse_btf  # noqa: E402
 from pytest_ebpf.obj.object import parse_object  # noqa: E402
 from pytest_ebpf.plan.facts import Facts  # noqa: E402
+from support.every_kind import every_kind  # noqa: E402  # from the path just added
+from support.fuzz_cases import TooSlowError, btf_case, object_case, target_case  # noqa: E402
+from support.plan_facts import facts  # noqa: E402
+from support.rust_object import rust_object  # noqa: E402
+from support.sample_object import sample  # noqa: E402
 
 __all__ = ["main"]
 

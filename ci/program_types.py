@@ -1,8 +1,8 @@
 """Run the tests of every attach kind on the host and on guests, and write what became of them to docs/program-types.md.
 
 ci/program_types.py                       host, 5.10, 6.1, 6.12 and the newest kernel
-ci/program_types.py --record FILE…        render records that runs have written (pytest -p attach_record
-                                          --attach-record FILE, with tests/writers in PYTHONPATH)
+ci/program_types.py --record FILE…        render records that runs have written (pytest -p support.attach_record
+                                          --attach-record FILE, with tests in PYTHONPATH)
 ci/program_types.py --check               only run the tests
 ci/program_types.py -- -k usdt            arguments for pytest
 """
@@ -64,9 +64,9 @@ def read_record(path: Path) -> list[Line]:
 
 def run_tests(record: Path, *, kernels: str, arguments: Sequence[str]) -> int:
     """pytest's exit status."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "attach_record", f"--attach-record={record}"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "support.attach_record", f"--attach-record={record}"]
     command += [f"--bpf-kernels={kernels}", "-m", "attach_kind", "-p", "no:cacheprovider", *TESTS, *arguments]
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "tests/writers")}
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
     return subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
 
 

@@ -473,6 +473,13 @@ def test_every_room_exists() -> None:
     assert set(ROOMS) <= known, f"rooms without a module: {sorted(set(ROOMS) - known)}"
 
 
-def test_test_files_have_names_of_their_own() -> None:
-    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
-    assert len(names) == len(set(names)), f"pytest imports by name: {sorted({n for n in names if names.count(n) > 1})}"
+def test_unit_tests_mirror_the_rooms() -> None:
+    unit = ROOT / "tests" / "unit"
+    folders = {path.parent.relative_to(unit) for path in unit.rglob("test_*.py")}
+    strangers = sorted(str(folder) for folder in folders if not (PACKAGE / folder / "__init__.py").exists())
+    assert not strangers, f"tests/unit has folders that are not rooms of pytest_ebpf: {strangers}"
+
+
+def test_test_folders_are_not_packages() -> None:
+    packages = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("__init__.py"))
+    assert packages == ["tests/support/__init__.py"], "pytest imports test files by path (--import-mode=importlib)"

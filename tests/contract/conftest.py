@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from contract_kernels import REAL, Opened, Run
 
 from pytest_ebpf.agent.ops import Describe, Described, Handle, Op, Result, ScopeClose, ScopeClosed, ScopeOpen
 from pytest_ebpf.kernels.base import Kernel, check, made
+from support.contract_kernels import REAL, Opened, Run
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bpf_asm import R0, XDP_PASS, add, emitting, exit_, mov, perf_emitting, program, returning
-from contract_kernels import Opened
 
 from pytest_ebpf.agent.bpf import progs, syscalls
 from pytest_ebpf.agent.ops import (
@@ -35,6 +33,8 @@ from pytest_ebpf.agent.ops import (
     Try,
 )
 from pytest_ebpf.kernels.base import Kernel, check, made
+from support.bpf_asm import R0, XDP_PASS, add, emitting, exit_, mov, perf_emitting, program, returning
+from support.contract_kernels import Opened
 
 
 @pytest.fixture

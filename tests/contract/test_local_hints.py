@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
-from refused_ops import REFUSED
 
 from pytest_ebpf.agent.ops import Describe, Described, Failed, Made, MapCreate
 from pytest_ebpf.errors import BpfUsageError, KernelCallError, PlanError, ProgramRejected
@@ -19,6 +18,7 @@ from pytest_ebpf.live.hints.lookup import hint_for
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.uapi.sections import MAP_TYPES
+from support.refused_ops import REFUSED
 
 OBJECTS = "sample_programs/built"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import hypothesis  # noqa: F401
 import pytest
@@ -25,8 +24,9 @@ import pytest_ebpf.packets
 import pytest_ebpf.plan.load_plan
 import pytest_ebpf.vm.images.spec  # noqa: F401
 from pytest_ebpf.vm.images.cache import CACHE_VARIABLE, default_cache
+from support.paths import ROOT
 
-OBJECTS = Path(__file__).parents[2] / "sample_programs" / "built"
+OBJECTS = ROOT / "sample_programs" / "built"
 
 
 CACHE = default_cache()  # pytester gives the inner run a home of its own, which has no kernels

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from support.paths import TESTS
+
 Objects = Callable[..., None]
 
-TAGGED = Path(__file__).parents[1] / "objects" / "built"
+TAGGED = TESTS / "objects" / "built"
 SAMPLE = "verifier_expectations.bpf.o"
 
 

@@ -6,11 +6,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-SAMPLES = Path(__file__).parents[2] / "sample_programs"
+from support.paths import ROOT
+
+SAMPLES = ROOT / "sample_programs"
 
 TESTS = """
 import pytest

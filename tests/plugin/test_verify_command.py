@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-SAMPLES = Path(__file__).parents[2] / "sample_programs" / "built"
+from support.paths import ROOT
+
+SAMPLES = ROOT / "sample_programs" / "built"
 Objects = Callable[..., None]
 Verify = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from vm_guests import Boot, images, start
 
 from pytest_ebpf.fixtures.kernel_matrix import Problem, kernel_of_item
 from pytest_ebpf.kernels.remote import RemoteKernel
 from pytest_ebpf.vm.guest.config import BootConfig
 from pytest_ebpf.vm.guest.machine import Machine
 from pytest_ebpf.vm.images.image import KernelImage
+from support.guests import Boot, images, start
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

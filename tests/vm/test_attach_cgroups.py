@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from attach_events import BUILT
-from network_events import arrives
 
 from pytest_ebpf import Bpf, BpfUsageError, KernelCallError, PlanError
 from pytest_ebpf.live.machine.cgroup import Cgroup
+from support.attach_events import BUILT
+from support.network_events import arrives
 
 OBJECT = BUILT / "cgroups.bpf.o"
 Event = Callable[[Bpf, Cgroup], None]

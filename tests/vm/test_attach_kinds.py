@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import struct
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_ebpf import Bpf, BpfUsageError, ObjectError
+from support.paths import TESTS
 
 pytestmark = pytest.mark.slow
 
-BUILT = Path(__file__).parents[1] / "data" / "attach" / "built"
+BUILT = TESTS / "data" / "attach" / "built"
 # Calls getppid() of the C library as often as it is told; the second form says its pid first.
 CALLS = "import ctypes, sys; c = ctypes.CDLL('libc.so.6')\nfor _ in range(int(sys.argv[1])): c.getppid()"
 TALK = """

@@ -7,11 +7,11 @@ import socket
 from typing import Any
 
 import pytest
-from attach_events import BUILT
-from network_events import arrives, namespace
 
 from pytest_ebpf import Bpf, BpfUsageError, KernelCallError, Program
 from pytest_ebpf.agent.ops import Data, Handle, ListDir
+from support.attach_events import BUILT
+from support.network_events import arrives, namespace
 
 NETWORK, CGROUPS = BUILT / "network.bpf.o", BUILT / "cgroups.bpf.o"
 

@@ -7,13 +7,13 @@ import time
 from typing import Any
 
 import pytest
-from attach_events import BUILT
-from network_events import FRAME, LOST, arrives, ip, namespace
 
 from pytest_ebpf import Bpf, BpfUsageError, KernelCallError, PlanError
 from pytest_ebpf.agent.ops import Data, Handle
 from pytest_ebpf.live.net.netlink import CREATE, EXCL, blob, nest, netlink_op, number, request, text
 from pytest_ebpf.live.net.resolve import find_interface
+from support.attach_events import BUILT
+from support.network_events import FRAME, LOST, arrives, ip, namespace
 
 OBJECT = BUILT / "network.bpf.o"
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from attach_events import BUILT
-from network_events import LOST, namespace
 
 from pytest_ebpf import Bpf, BpfUsageError, KernelCallError, PlanError
 from pytest_ebpf.agent.ops import Handle
 from pytest_ebpf.live.net.sockets import Socket
+from support.attach_events import BUILT
+from support.network_events import LOST, namespace
 
 OBJECT = BUILT / "on_sockets.bpf.o"
 

@@ -9,10 +9,10 @@ import re
 from typing import Any
 
 import pytest
-from attach_events import BUILT, getpgid
 
 from pytest_ebpf import Bpf, BpfUsageError, EbpfError, KernelCallError, PlanError
 from pytest_ebpf.live.program import Program
+from support.attach_events import BUILT, getpgid
 
 pytestmark = pytest.mark.slow
 

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from attach_events import BUILT
-from network_events import namespace
 
 from pytest_ebpf import Bpf
 from pytest_ebpf.agent.ops import Data, Handle
 from pytest_ebpf.live.net.netlink import messages, netlink_op, request
+from support.attach_events import BUILT
+from support.network_events import namespace
 
 _DUMP = 0x300  # NLM_F_DUMP
 _GETQDISC, _GETTFILTER = 38, 46

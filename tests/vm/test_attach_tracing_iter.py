@@ -9,9 +9,9 @@ import struct
 from typing import Any
 
 import pytest
-from attach_events import BUILT
 
 from pytest_ebpf import Bpf, BpfUsageError, EbpfError, KernelCallError, PlanError
+from support.attach_events import BUILT
 
 pytestmark = pytest.mark.slow
 

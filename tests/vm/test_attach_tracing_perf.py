@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from attach_events import BUILT, getpgid, python
 
 from pytest_ebpf import Bpf, BpfUsageError, KernelCallError, PlanError
 from pytest_ebpf.live.attach.perf_event_spec import PERF_EVENTS, PerfEvent, perf_event
+from support.attach_events import BUILT, getpgid, python
 
 pytestmark = pytest.mark.slow
 

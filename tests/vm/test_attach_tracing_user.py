@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from attach_events import BUILT, PYTHON, python
 
 from pytest_ebpf import Bpf, BpfUsageError, ObjectError, PlanError
+from support.attach_events import BUILT, PYTHON, python
 
 pytestmark = pytest.mark.slow
 

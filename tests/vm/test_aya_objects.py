@@ -3,15 +3,14 @@ named; the object is written in C (``tests/objects/aya_log.bpf.c``)."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from pytest_ebpf import XDP, Bpf, BpfUsageError, KernelCallError
 from pytest_ebpf.events.aya_log import LOG_LEVELS, render_aya_record
 from pytest_ebpf.uapi.numbers import BPF_F_TEST_XDP_LIVE_FRAMES
+from support.paths import TESTS
 
-BUILT = Path(__file__).parents[1] / "objects" / "built"
+BUILT = TESTS / "objects" / "built"
 LOGS = BUILT / "aya_log.bpf.o"
 
 

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -16,8 +15,9 @@ from pytest_ebpf.features.helper_table import HELPERS
 from pytest_ebpf.live.program import Program
 from pytest_ebpf.obj.disasm import InsnNames, insn_text
 from pytest_ebpf.obj.insn import unpack_insns
+from support.paths import ROOT
 
-BUILT = Path(__file__).parents[2] / "sample_programs" / "built"
+BUILT = ROOT / "sample_programs" / "built"
 LISTED = ("xdp_lb", "map_kinds", "tail_calls", "config", "tc_rewrite", "exec_tracer", "syscall_latency", "skb_filters")
 INSN = re.compile(r"^\s*(\d+): (\([0-9a-f]{2}\) [^;\t\n]*?)\s*(?:(?:[;\t]|//).*)?$", re.M)  # what follows is state
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from pytest_ebpf import SK, XDP, Bpf, BpfUsageError, Eth, KernelCallError, ProgramRejected
+from support.paths import ROOT
 
-BUILT = Path(__file__).parents[2] / "sample_programs" / "built"
+BUILT = ROOT / "sample_programs" / "built"
 
 
 def test_map_in_map(bpf: Bpf) -> None:

@@ -9,8 +9,9 @@ import pytest
 from pytest_ebpf import Bpf, BpfUsageError, KernelCallError, ObjectError, PlanError
 from pytest_ebpf.agent.ops import Close, Data, ListDir, Made, MapCreate, Mount, ObjGet, ObjPin, Try
 from pytest_ebpf.live.pin_reuse import reuse_pinned
+from support.paths import TESTS
 
-BUILT = Path(__file__).parents[1] / "objects" / "built"
+BUILT = TESTS / "objects" / "built"
 OPTIONS = BUILT / "options.bpf.o"
 FRAME = bytes(64)
 UNPINNED = {"shared": {"pin": False}}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
 
 import pytest
 
 from pytest_ebpf import Bpf, BpfUsageError, KernelCallError, PlanError
 from pytest_ebpf.live.bpf_object import BpfObject
+from support.paths import TESTS
 
-BUILT = Path(__file__).parents[1] / "objects" / "built"
+BUILT = TESTS / "objects" / "built"
 FRAME = bytes(64)
 
 

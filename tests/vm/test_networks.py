@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_ebpf import ARP, IP, TC, TCP, UDP, VLAN, XDP, BpfUsageError, Eth, IPv6, KernelCallError
+from support.paths import TESTS
 
-VERDICTS = Path(__file__).parents[1] / "objects/built/any_verdict.bpf.o"
+VERDICTS = TESTS / "objects/built/any_verdict.bpf.o"
 PACKET = Eth(dst="02:00:00:00:00:05") / IP(src="192.0.2.1") / UDP(dport=9) / b"payload"
 MARKED = PACKET.replace("eth", dst="02:00:00:00:00:77")
 COPIES = 3

@@ -4,13 +4,13 @@ named."""
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
 from pytest_ebpf import Bpf
+from support.paths import TESTS
 
-RECORDS = Path(__file__).parents[1] / "objects" / "built" / "records.bpf.o"
+RECORDS = TESTS / "objects" / "built" / "records.bpf.o"
 FRAME, LARGE = bytes(64), bytes(2000)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
 
 import pytest
 
 from pytest_ebpf import Bpf, PlanError
+from support.paths import TESTS
 
-BUILT = Path(__file__).parents[1] / "objects" / "built"
+BUILT = TESTS / "objects" / "built"
 FRAME = bytes(64)
 
 

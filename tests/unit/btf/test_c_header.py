@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from btf_writer import BtfWriter
-from every_kind import every_kind
-from fuzz_cases import time_limit
-from mutate import mutate
 
 from pytest_ebpf.btf.c_header import CHeaderStyle, c_blocks, render_c
 from pytest_ebpf.btf.parse import parse_btf
 from pytest_ebpf.btf.py_source import render_python
 from pytest_ebpf.errors import ObjectError
+from support.btf_writer import BtfWriter
+from support.every_kind import every_kind
+from support.fuzz_cases import time_limit
+from support.mutate import mutate
 
 BARE = CHeaderStyle(guard="", preserve_access_index=False)
 

@@ -8,17 +8,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from every_kind import every_kind
-from random_structs import random_structs
 
-sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
+from support.every_kind import every_kind
+from support.paths import ROOT
+from support.random_structs import random_structs
+
+sys.path.append(str(ROOT / "benchmarks"))
 from c_header import differences, layouts, round_trip
 
 from pytest_ebpf.btf.parse import Btf, parse_btf
 
 pytestmark = pytest.mark.skipif(not shutil.which("clang"), reason="needs clang with the bpf target")
 
-OBJECTS = Path(__file__).parents[3] / "sample_programs" / "built"
+OBJECTS = ROOT / "sample_programs" / "built"
 HOST = Path("/sys/kernel/btf/vmlinux")
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-from plan_facts import facts
 
 from pytest_ebpf.btf.codec import decode, encode
 from pytest_ebpf.btf.decode import EnumValue
 from pytest_ebpf.obj.object import ObjectFile, parse_object
 from pytest_ebpf.plan.data_maps import plan_data
+from support.paths import TESTS
+from support.plan_facts import facts
 
-DATA = Path(__file__).parents[2] / "data" / "types"
+DATA = TESTS / "data" / "types"
 
 # What the source says, but for the views of the union, whose numbers depend on the byte order.
 WANT: dict[str, Any] = {

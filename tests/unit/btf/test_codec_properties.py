@@ -7,12 +7,12 @@ import math
 from typing import Any
 
 import pytest
-from ctypes_types import Made, Universe
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from pytest_ebpf.btf.codec import decode, encode
 from pytest_ebpf.btf.parse import Btf, parse_btf
+from support.ctypes_types import Made, Universe
 
 each_order = pytest.mark.parametrize("byteorder", ["little", "big"])
 unhurried = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

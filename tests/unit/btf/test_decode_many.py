@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from btf_writer import BtfWriter
 
 from pytest_ebpf.btf.decode import decoder, many_decoder
 from pytest_ebpf.btf.parse import parse_btf
+from support.btf_writer import BtfWriter
 
 
 def types() -> tuple[BtfWriter, dict[str, int]]:

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
-from fuzz_cases import time_limit, walk
-from plan_facts import types
 
 from pytest_ebpf.btf import types as t
 from pytest_ebpf.btf.codec import decode, describe, encode
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import BtfType
 from pytest_ebpf.errors import ObjectError
+from support.fuzz_cases import time_limit, walk
+from support.plan_facts import types
 
 INT = t.Int("int", 4, 32, signed=True)
 LEVELS = 30

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from btf_writer import BtfWriter
-from every_kind import every_kind
-from random_structs import random_structs
 
 from pytest_ebpf.btf.codec import decode
 from pytest_ebpf.btf.parse import Btf, parse_btf
 from pytest_ebpf.btf.py_source import render_python
 from pytest_ebpf.btf.types import Enum, Struct
 from pytest_ebpf.btf.value_type import python_type
+from support.btf_writer import BtfWriter
+from support.every_kind import every_kind
+from support.random_structs import random_structs
 
 HOST = Path("/sys/kernel/btf/vmlinux")
 each_order = pytest.mark.parametrize("byteorder", ["little", "big"])

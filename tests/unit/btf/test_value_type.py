@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from btf_writer import BtfWriter
 
 from pytest_ebpf.btf.parse import Btf, parse_btf
 from pytest_ebpf.btf.value_type import TypeTable, find_types, python_type
 from pytest_ebpf.errors import ObjectError
+from support.btf_writer import BtfWriter
 
 
 def sample() -> Btf:

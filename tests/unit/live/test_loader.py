@@ -15,8 +15,9 @@ from pytest_ebpf.agent.ops import BtfLoad, Close, Failed, MapCreate, ProgLoad, P
 from pytest_ebpf.errors import BpfUsageError, KernelCallError, ObjectError, PlanError, ProgramRejected
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.loader import Bpf
+from support.paths import ROOT
 
-OBJECTS = Path(__file__).parents[3] / "sample_programs" / "built"
+OBJECTS = ROOT / "sample_programs" / "built"
 LOG = b"""func#0 @0
 0: R1=ctx() R10=fp0
 ; int x = *p; @ police.c:7

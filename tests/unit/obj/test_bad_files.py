@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from btf_writer import BtfWriter
-from elf_writer import ALLOC, EXEC, FUNC, RELA, WRITE, ElfWriter
-from sample_object import EXIT, assemble, sample
 
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.object import parse_object
 from pytest_ebpf.obj.read import read_object
+from support.btf_writer import BtfWriter
+from support.elf_writer import ALLOC, EXEC, FUNC, RELA, WRITE, ElfWriter
+from support.sample_object import EXIT, assemble, sample
 
 
 def error_of(data: bytes) -> ObjectError:

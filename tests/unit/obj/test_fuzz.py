@@ -9,19 +9,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from every_kind import every_kind
-from fuzz_cases import TooSlowError, btf_case, object_case, target_case, time_limit
-from mutate import mutate
-from plan_facts import facts
-from sample_object import sample
 
 from pytest_ebpf.obj.object import parse_object
 from pytest_ebpf.plan.facts import Facts
+from support.every_kind import every_kind
+from support.fuzz_cases import TooSlowError, btf_case, object_case, target_case, time_limit
+from support.mutate import mutate
+from support.paths import ROOT
+from support.plan_facts import facts
+from support.sample_object import sample
 
-ROOT = Path(__file__).parents[3]
 ROUNDS = int(os.environ.get("PYTEST_EBPF_FUZZ", "60"))
 MEMORY = 256 << 20
 BUILT = {f"{name}.bpf.o": ROOT / f"sample_programs/built/{name}.bpf.o" for name in ("xdp_lb", "core_task")}
@@ -88,7 +87,7 @@ def test_memory_stays_small() -> None:
     """The same mutations in a process that may not have more: a MemoryError is no ObjectError."""
     code = f"""
 import resource, sys
-sys.path[:0] = {[str(ROOT), str(ROOT / "tests/writers"), str(ROOT / "tests/unit/obj")]!r}
+sys.path[:0] = {[str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/unit/obj")]!r}
 import test_fuzz
 data = test_fuzz.sample()
 target = test_fuzz.kernels(data)[0]

@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from sample_object import sample
 
 from pytest_ebpf.cli.inspect import inspect
 from pytest_ebpf.obj.object import parse_object
 from pytest_ebpf.obj.summary import summarise
-
-ROOT = Path(__file__).parents[3]
+from support.paths import ROOT
+from support.sample_object import sample
 
 
 @pytest.fixture

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from plan_facts import an_object, facts
-from sample_object import sample
 
 from pytest_ebpf.agent.ops import ProgLoad, Try
 from pytest_ebpf.btf import types as t
@@ -26,8 +23,11 @@ from pytest_ebpf.obj.object import (
     parse_object,
 )
 from pytest_ebpf.plan.load_plan import plan_load
+from support.paths import TESTS
+from support.plan_facts import an_object, facts
+from support.sample_object import sample
 
-BUILT = Path(__file__).parents[2] / "objects" / "built"
+BUILT = TESTS / "objects" / "built"
 
 
 def built(name: str) -> ObjectFile:

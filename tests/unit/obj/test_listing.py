@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from click.testing import CliRunner
-from sample_object import sample
 
 from pytest_ebpf.cli.inspect import inspect
 from pytest_ebpf.obj.disasm import InsnNames
@@ -12,8 +10,10 @@ from pytest_ebpf.obj.insn import Insn
 from pytest_ebpf.obj.listing import Listed, SourceLine, list_function, list_insns, render_listing
 from pytest_ebpf.obj.object import parse_object
 from pytest_ebpf.obj.read import read_object
+from support.paths import ROOT
+from support.sample_object import sample
 
-BUILT = Path(__file__).parents[3] / "sample_programs" / "built"
+BUILT = ROOT / "sample_programs" / "built"
 
 
 def test_source_lines_stand_before_their_first_instruction() -> None:

@@ -3,14 +3,14 @@ from __future__ import annotations
 import struct
 
 import pytest
-from btf_writer import BtfWriter
-from elf_writer import ALLOC, EXEC, FUNC, LOCAL, NOBITS, SECTION, WRITE, ElfWriter
-from sample_object import EXIT, R_64_64, add_map, add_map_struct, assemble, sample
 
 from pytest_ebpf.btf.parse import parse_btf
 from pytest_ebpf.btf.types import DataSec
 from pytest_ebpf.btf.write import rewrite_btf
 from pytest_ebpf.obj.object import DataReloc, MapDef, ObjectFile, Reloc, SlotInit, Variable, parse_object
+from support.btf_writer import BtfWriter
+from support.elf_writer import ALLOC, EXEC, FUNC, LOCAL, NOBITS, SECTION, WRITE, ElfWriter
+from support.sample_object import EXIT, R_64_64, add_map, add_map_struct, assemble, sample
 
 each_order = pytest.mark.parametrize("byteorder", ["little", "big"])
 HASH, ARRAY, PROG_ARRAY, ARRAY_OF_MAPS, RINGBUF, ARENA = 1, 2, 3, 12, 27, 33

@@ -3,13 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from btf_writer import BtfExtWriter, BtfWriter
-from elf_writer import ALLOC, EXEC, FUNC, LOCAL, NOTYPE, SECTION, WEAK, WRITE, ElfWriter
-from sample_object import EXIT, R_64_32, R_64_64, assemble, sample
 
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.insn import Insn, pack_insns, slots_with_code, unpack_insns
 from pytest_ebpf.obj.object import CoreReloc, FuncInfo, LineInfo, ObjectFile, ProgramDef, Reloc, parse_object
+from support.btf_writer import BtfExtWriter, BtfWriter
+from support.elf_writer import ALLOC, EXEC, FUNC, LOCAL, NOTYPE, SECTION, WEAK, WRITE, ElfWriter
+from support.sample_object import EXIT, R_64_32, R_64_64, assemble, sample
 
 each_order = pytest.mark.parametrize("byteorder", ["little", "big"])
 CALL = (0x85, 0, 1, 0, -1)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from btf_writer import BtfWriter
-from rust_object import ARRAY, HASH, PERCPU_HASH, mangled, rust_object, rust_types
 
 from pytest_ebpf.btf.codec import decode, encode
 from pytest_ebpf.btf.describe import describe
@@ -12,6 +10,8 @@ from pytest_ebpf.btf.parse import Btf, parse_btf
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.object import ObjectFile, parse_object
 from pytest_ebpf.obj.rust_names import plain_name, rust_map_types
+from support.btf_writer import BtfWriter
+from support.rust_object import ARRAY, HASH, PERCPU_HASH, mangled, rust_object, rust_types
 
 
 def parsed(**maps: tuple[str, tuple[int, ...]]) -> ObjectFile:

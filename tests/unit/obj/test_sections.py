@@ -3,7 +3,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +16,7 @@ from pytest_ebpf.obj.sections import (
     prog_type_name,
 )
 from pytest_ebpf.uapi import sections as section_table
-
-ROOT = Path(__file__).parents[3]
+from support.paths import ROOT
 
 
 def spec(name: str) -> SectionSpec:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.usdt import UsdtArg, parse_usdt_args, read_usdt
+from support.paths import TESTS
 
-BUILT = Path(__file__).parents[2] / "data" / "attach" / "built"
+BUILT = TESTS / "data" / "attach" / "built"
 
 
 def test_every_place_of_a_program() -> None:

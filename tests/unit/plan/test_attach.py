@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-from plan_facts import facts, types
 
 from pytest_ebpf.agent.ops import Handle
 from pytest_ebpf.btf import types as t
@@ -10,6 +9,7 @@ from pytest_ebpf.errors import PlanError
 from pytest_ebpf.obj.object import ProgramDef
 from pytest_ebpf.obj.sections import parse_section
 from pytest_ebpf.plan.attach import Attachment, ExtTarget, plan_attachment
+from support.plan_facts import facts, types
 
 KERNEL = types(
     t.FuncProto(0),

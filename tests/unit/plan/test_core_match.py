@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from plan_facts import types
 
 from pytest_ebpf.btf import types as t
 from pytest_ebpf.btf.types import BtfType, Kind
 from pytest_ebpf.plan.core_match import compatible_fields, compatible_types, matching_types
+from support.plan_facts import types
 
 INT = t.Int("int", 4, 32, signed=True)
 LONG = t.Int("long unsigned int", 8, 64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from plan_facts import types
 
 from pytest_ebpf.btf import types as t
 from pytest_ebpf.btf.parse import Btf
@@ -12,6 +11,7 @@ from pytest_ebpf.obj.insn import CALL, LD_IMM64, Code, Insn, pack_insns, unpack_
 from pytest_ebpf.obj.object import CoreReloc, LineInfo
 from pytest_ebpf.plan.core_patch import POISON_CORE
 from pytest_ebpf.plan.core_reloc import Relocator
+from support.plan_facts import types
 
 MOV, LDX_W, LDX_DW, LDX_B, ST_W = 0xB7, 0x61, 0x79, 0x71, 0x62
 OFFSET, SIZE, EXISTS, SIGNED, LSHIFT, RSHIFT = range(6)

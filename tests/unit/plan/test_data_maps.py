@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import pytest
-from plan_facts import an_object, facts, types
 
 from pytest_ebpf.btf import types as t
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.object import DataSection, Variable
 from pytest_ebpf.plan.data_maps import plan_data, section_layouts
 from pytest_ebpf.plan.sanitise import SectionLayout
+from support.plan_facts import an_object, facts, types
 
 BTF = types(
     t.Int("unsigned int", 4, 32),

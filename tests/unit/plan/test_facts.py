@@ -3,7 +3,6 @@ from __future__ import annotations
 import gzip
 
 import pytest
-from plan_facts import an_object, described, facts, types
 
 from pytest_ebpf.agent.ops import (
     Close,
@@ -27,6 +26,7 @@ from pytest_ebpf.errors import PlanError
 from pytest_ebpf.obj.object import Extern
 from pytest_ebpf.plan.btf_features import BTF_FEATURES
 from pytest_ebpf.plan.facts import Facts, facts_ops, more_ops, read_facts, with_more
+from support.plan_facts import an_object, described, facts, types
 
 NO = Failed("x", 22, "Invalid argument")
 HANDLE = Handle(1, "b")

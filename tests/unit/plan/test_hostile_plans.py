@@ -5,8 +5,6 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from fuzz_cases import check_plan, time_limit
-from plan_facts import an_object, facts, types
 
 from pytest_ebpf.agent.ops import MapCreate
 from pytest_ebpf.btf import types as t
@@ -17,6 +15,8 @@ from pytest_ebpf.obj.insn import CALL, LD_IMM64, Insn, pack_insns
 from pytest_ebpf.obj.object import CoreReloc, Extern, MapDef, ObjectFile, Problem, ProgramDef, Reloc
 from pytest_ebpf.obj.sections import parse_section
 from pytest_ebpf.plan.load_plan import Plan, plan_load
+from support.fuzz_cases import check_plan, time_limit
+from support.plan_facts import an_object, facts, types
 
 INT = t.Int("int", 4, 32, signed=True)
 MOV, LDX_W, EXIT = 0xB7, 0x61, 0x95

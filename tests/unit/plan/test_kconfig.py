@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from plan_facts import an_object, described, facts, types
 
 from pytest_ebpf.btf import types as t
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.object import Extern
 from pytest_ebpf.plan.kconfig import config_value, kernel_version, plan_kconfig
+from support.plan_facts import an_object, described, facts, types
 
 CONFIG = 'CONFIG_HZ=250\nCONFIG_BPF=y\nCONFIG_MOD=m\n# CONFIG_OFF is not set\nCONFIG_NAME="a b"\nCONFIG_HEX=0x10\n'
 BTF = types(

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
-from btf_writer import BtfWriter
-from plan_facts import an_object, facts, types
 
 from pytest_ebpf.agent.ops import BtfByName, Data, Failed, FdPatch, ProgLoad, ReadFile, Ref, Try
 from pytest_ebpf.btf import types as t
@@ -19,6 +17,8 @@ from pytest_ebpf.obj.sections import parse_section
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.load_plan import Plan, plan_load
 from pytest_ebpf.plan.modules import LIST_MODULES, lacks_types, listed_modules, module_ops, with_modules
+from support.btf_writer import BtfWriter
+from support.plan_facts import an_object, facts, types
 
 EXIT = Insn(0x95)
 PROTO = t.FuncProto(1)

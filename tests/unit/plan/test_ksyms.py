@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import pytest
-from plan_facts import an_object, facts, types
 
 from pytest_ebpf.btf import types as t
 from pytest_ebpf.errors import PlanError
 from pytest_ebpf.obj.insn import CALL, LD_IMM64, PSEUDO_BTF_ID, PSEUDO_KFUNC_CALL, Insn
 from pytest_ebpf.obj.object import Extern
 from pytest_ebpf.plan.ksyms import POISON_KFUNC, Ksym, call_kfunc, find_ksym, load_address
+from support.plan_facts import an_object, facts, types
 
 KALLSYMS = "ffffffff81000000 T _text\n0000000000000000 A zero\nffffffff82345678 d table\t[mod]\n"
 LOCAL = types(t.Int("int", 4, 32, signed=True), t.FuncProto(1, (t.Param("p", 3),)), t.Ptr(0), t.FuncProto(1))

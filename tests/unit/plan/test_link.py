@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from plan_facts import an_object
 
 from pytest_ebpf.errors import PlanError
 from pytest_ebpf.obj.insn import CALL, LD_IMM64, PSEUDO_CALL, PSEUDO_FUNC, Insn, pack_insns, unpack_insns
 from pytest_ebpf.obj.object import FuncInfo, LineInfo, ProgramDef, Reloc
 from pytest_ebpf.plan.link import Fixup, Linked, Prepared, function_index, link
+from support.plan_facts import an_object
 
 EXIT = Insn(0x95)
 CALL_SUB = Insn(CALL, src=PSEUDO_CALL, imm=-1)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from hashlib import sha256
 
 import pytest
-from plan_facts import an_object, facts, types
 
 from pytest_ebpf.agent.ops import (
     Handle,
@@ -32,6 +31,7 @@ from pytest_ebpf.plan.load_plan import LoadOptions, Plan, plan_load
 from pytest_ebpf.plan.options import ProgramOverride
 from pytest_ebpf.plan.pins import differences, directories, pin_path
 from pytest_ebpf.uapi.sections import ATTACH_TYPES, PROG_TYPES
+from support.plan_facts import an_object, facts, types
 
 EXIT = Insn(0x95)
 LOAD = [Insn(LD_IMM64, 1), Insn(0), EXIT]

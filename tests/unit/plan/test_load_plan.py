@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from plan_facts import ALL_BTF, an_object, facts, types
-from sample_object import sample
 
 from pytest_ebpf.agent.ops import BtfLoad, FdPatch, Handle, MapCreate, MapFreeze, MapSet, Op, ProgLoad, Ref, Try
 from pytest_ebpf.btf import types as t
@@ -25,8 +23,11 @@ from pytest_ebpf.obj.object import (
 )
 from pytest_ebpf.obj.sections import parse_section
 from pytest_ebpf.plan.load_plan import LoadOptions, Plan, plan_load
+from support.paths import ROOT
+from support.plan_facts import ALL_BTF, an_object, facts, types
+from support.sample_object import sample
 
-BUILT = Path(__file__).parents[3] / "sample_programs" / "built"
+BUILT = ROOT / "sample_programs" / "built"
 EXIT = Insn(0x95)
 LOAD = [Insn(LD_IMM64, 1), Insn(0), EXIT]
 HASH, ARRAY, PROG_ARRAY, ARRAY_OF_MAPS = 1, 2, 3, 12

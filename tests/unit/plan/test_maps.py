@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from plan_facts import an_object, facts
 
 from pytest_ebpf.agent.ops import Handle, Ref
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.object import MapDef
 from pytest_ebpf.plan.map_definitions import adjust_map, apply_overrides, create_op, kernel_name
+from support.plan_facts import an_object, facts
 
 HASH, ARRAY, PROG_ARRAY, PERF, HASH_OF_MAPS, RINGBUF, QUEUE, BLOOM = 1, 2, 3, 4, 13, 27, 22, 30
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from plan_facts import ALL_BTF, an_object, facts, types
-from typed_objects import KINDS, typed_object
 
 from pytest_ebpf.agent.ops import BtfLoad
 from pytest_ebpf.btf import types as t
@@ -16,6 +14,8 @@ from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.object import ProgramDef, parse_object
 from pytest_ebpf.plan.load_plan import plan_load
 from pytest_ebpf.plan.sanitise import SectionLayout, sanitise_btf
+from support.plan_facts import ALL_BTF, an_object, facts, types
+from support.typed_objects import KINDS, typed_object
 
 INT = t.Int("int", 4, 32, signed=True)
 CONST_VOID = t.Modifier(Kind.CONST, 0)
@@ -175,7 +175,7 @@ def size_of(btf: Btf, type_id: int) -> int | None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("byteorder", ["little", "big"])
 def test_ids_and_sizes_stay(kind: str, release: str, byteorder: str) -> None:
-    """tests/vm/test_vm_types.py loads the same objects."""
+    """tests/vm/test_types.py loads the same objects."""
     obj = parse_object(typed_object(KINDS[kind], byteorder=byteorder), name="typed.o")
     (load,) = (
         op for op in plan_load(obj, facts(features=SINCE[release], byteorder=byteorder)).ops if isinstance(op, BtfLoad)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from plan_facts import an_object, facts, types
 
 from pytest_ebpf.agent.ops import BtfLoad, FdAt, MapCreate, Op, ProgLoad, Ref, Try
 from pytest_ebpf.btf import types as t
@@ -14,8 +12,10 @@ from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import PlanError
 from pytest_ebpf.obj.object import DataSection, ObjectFile, parse_object
 from pytest_ebpf.plan.load_plan import LoadOptions, Plan, plan_load
+from support.paths import TESTS
+from support.plan_facts import an_object, facts, types
 
-OBJ = parse_object((Path(__file__).parents[2] / "objects/built/struct_ops.bpf.o").read_bytes(), name="struct_ops.bpf.o")
+OBJ = parse_object((TESTS / "objects/built/struct_ops.bpf.o").read_bytes(), name="struct_ops.bpf.o")
 U32, CHARS, PROTO, POINTER = 1, 3, 4, 5
 LINK = t.Struct("bpf_struct_ops_link", 8, ())
 

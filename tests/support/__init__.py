@@ -1,0 +1,1 @@
+"""What tests share: writers of objects and BTF, kernels to run on, events to make, records to keep."""

@@ -1,0 +1,32 @@
+"""The committed objects of sample_programs: one per source, and nothing of the machine that built them inside."""
+
+import re
+
+import pytest
+
+from support.paths import ROOT
+
+SAMPLES = ROOT / "sample_programs"
+OBJECTS = sorted((SAMPLES / "built").glob("*.bpf.o"))
+
+
+def test_each_source_has_its_object():
+    sources = {path.name.removesuffix(".bpf.c") for path in SAMPLES.glob("*.bpf.c")}
+    assert sources == {path.name.removesuffix(".bpf.o") for path in OBJECTS}
+    assert len(sources) >= 18
+
+
+@pytest.mark.parametrize("path", OBJECTS, ids=lambda path: path.name)
+def test_objects_are_bpf_and_tell_nothing_of_their_builder(path):
+    data = path.read_bytes()
+    assert data[:4] == b"\x7fELF"
+    assert data[18:20] == b"\xf7\x00"  # e_machine EM_BPF, little endian
+    assert b".BTF.ext\0" in data
+    assert b".debug_info" not in data
+    assert not re.search(rb"/(home|root|tmp|usr|work|build)/", data)
+
+
+def test_each_rejected_program_is_expected_somewhere():
+    expected = (SAMPLES / "test_rejected.py").read_text()
+    for path in SAMPLES.glob("reject_*.bpf.c"):
+        assert f'"{path.name.removeprefix("reject_").removesuffix(".bpf.c")}"' in expected

@@ -1,0 +1,64 @@
+"""A target whose kernel answers from a script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from pytest_ebpf.agent.ops import Described, Done, MapFreeze, MapSet
+from pytest_ebpf.kernels.fake import FakeKernel
+from pytest_ebpf.live.session import Session
+from pytest_ebpf.plan.btf_features import BTF_FEATURES
+from pytest_ebpf.plan.facts import Facts
+from support.paths import ROOT
+
+OBJECTS = ROOT / "sample_programs" / "built"
+
+DESCRIBED = Described(
+    release="6.1.0",
+    version="#1",
+    machine="x86_64",
+    cpus=2,
+    page_size=4096,
+    boot="b",
+    byteorder="little",
+    has_btf=False,
+    jit=1,
+    euid=0,
+    cap_bpf=True,
+    unprivileged_bpf_disabled=0,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FakeTarget:
+    kernel: FakeKernel
+    name: str = "fake"
+    described: Described = DESCRIBED
+    time_scale: float = 1.0
+
+    def facts(self) -> Facts:
+        return Facts(self.described, btf_features=frozenset(feature.name for feature in BTF_FEATURES))
+
+
+@pytest.fixture
+def session_on() -> Callable[..., Session]:
+    """``session_on({MapGet: ...})``: a session on a fake kernel with these answers."""
+
+    def make(answers: Mapping[Any, Any] | None = None) -> Session:
+        return Session(FakeTarget(FakeKernel(answers)), name="test")
+
+    return make
+
+
+@pytest.fixture
+def target_on() -> Callable[..., FakeTarget]:
+    """As ``session_on``, for what opens its own session; maps can be filled."""
+
+    def make(answers: Mapping[Any, Any] | None = None) -> FakeTarget:
+        return FakeTarget(FakeKernel({**(answers or {}), MapSet: Done(), MapFreeze: Done()}))
+
+    return make

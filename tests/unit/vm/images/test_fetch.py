@@ -1,0 +1,485 @@
+"""From an empty cache to an image: what works, and what is left when it does not."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from pytest_ebpf.errors import ImageError, MirrorUnreachable
+from pytest_ebpf.vm.images.fetch import ensure, fetch
+from pytest_ebpf.vm.images.image import ImageConfig, in_use, resolve
+from pytest_ebpf.vm.images.prune import prune, prune_all
+from support.fake_mirror import BTF, Mirror, Row, make_deb, make_vmlinux, serve, single, split, write_ring
+from support.openpgp import make_key
+from support.paths import ROOT
+
+KEY = make_key(1)
+OLD = single("6.1.0-9-amd64", "6.1.9-1")
+NEW = single("6.1.0-10-amd64", "6.1.10-1", usr=True, padding=300_000)
+
+
+class Notes:
+    """A reporter that remembers."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.bytes = 0
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    def task(self, name: str, *, total: int) -> Notes:
+        self.lines.append(f"{name} of {total}")
+        return self
+
+    def advance(self, count: int) -> None:
+        self.bytes += count
+
+    def stage(self, words: str) -> None:
+        self.lines.append(words)
+
+    def done(self, words: str) -> None:
+        self.lines.append(words)
+
+
+@pytest.fixture
+def mirror() -> Iterator[Mirror]:
+    with serve() as running:
+        running.add_suite("bookworm", [OLD], key=KEY)
+        running.add_suite("bookworm-security", [NEW], key=KEY)
+        yield running
+
+
+@pytest.fixture
+def config(mirror: Mirror, tmp_path: Path) -> ImageConfig:
+    return ImageConfig(mirror.url, tmp_path / "cache", write_ring(tmp_path, KEY), pauses=(0.01, 0.01))
+
+
+def leftovers(config: ImageConfig) -> list[str]:
+    """Everything under the cache that is neither a finished image, a lock, an index nor the tag."""
+    root = config.store.root
+    fine = ("images", "locks", "indexes", "resolved", "CACHEDIR.TAG")
+    files = [path.relative_to(root) for path in root.rglob("*") if path.is_file() or path.is_symlink()]
+    return [str(path) for path in files if path.parts[0] not in fine or ".tmp" in path.name]
+
+
+def test_an_image_has_everything(config: ImageConfig) -> None:
+    notes = Notes()
+    (image,) = fetch(["6.1"], config=config, reporter=notes)
+    assert (image.spec, image.series, image.release, image.version) == ("6.1", "6.1", "6.1.0-10-amd64", "6.1.10-1")
+    assert image.vmlinux.read_bytes() == make_vmlinux(image.release)
+    assert image.bzimage is not None
+    assert image.bzimage.read_bytes()[0x202:0x206] == b"HdrS"
+    assert image.btf is not None
+    assert image.btf.read_bytes() == BTF
+    assert image.kconfig is not None
+    assert image.kconfig.read_bytes() == b"CONFIG_BPF_SYSCALL=y\n"
+    assert image.modules is not None
+    assert (image.modules / "kernel/net/veth.ko").is_file()
+    assert "kernel/net/veth.ko:" in (image.modules / "modules.dep").read_text()
+    assert image.origin == "Debian 6.1.10-1 from bookworm-security (verified by signature)"
+    assert notes.lines == [f"6.1 (6.1.0-10-amd64) of {len(NEW.deb)}", "unpacking", "ready"]
+    assert notes.bytes == len(NEW.deb)
+    assert not leftovers(config)
+    assert resolve("6.1", config=config) == image
+
+
+def test_the_lock_file_records_versions_and_hashes(config: ImageConfig) -> None:
+    (image,) = fetch(["6.1"], config=config)
+    locked = config.store.resolved("6.1")
+    assert locked is not None
+    assert locked["version"] == "6.1.10-1"
+    assert locked["digest"] == image.digest
+    assert locked["verified"] == "signature"
+    (row,) = locked["packages"]
+    assert row["name"] == NEW.name
+    assert row["size"] == len(NEW.deb)
+    assert len(row["sha256"]) == 64
+
+
+def test_the_lock_of_an_alias_ends_when_the_alias_moves_on(config: ImageConfig) -> None:
+    (image,) = fetch(["6.1"], config=config)
+    entry = config.store.entry(image.vmlinux.parent)
+    assert entry is not None
+    config.store.resolve("newest", entry=entry)  # as if 6.1 had been the newest series of the catalogue then
+    with pytest.raises(ImageError, match="kernel newest is not in the cache"):
+        resolve("newest", config=config)
+
+
+@pytest.mark.parametrize("unsigned", [False, True])
+def test_a_kernel_in_three_packages(mirror: Mirror, config: ImageConfig, unsigned: bool) -> None:
+    mirror.add_suite("sid", split("7.2.6+deb13-amd64", "7.2.6-1", unsigned=unsigned), key=KEY)
+    (image,) = fetch(["7.2"], config=config)
+    assert image.release == "7.2.6+deb13-amd64"
+    assert image.vmlinux.is_file()
+    assert image.kconfig is not None
+    assert image.modules is not None
+    assert (image.modules / "modules.builtin").is_file()
+
+
+def test_several_at_once_in_the_order_asked_for(mirror: Mirror, config: ImageConfig) -> None:
+    mirror.add_suite("bullseye-security", [single("5.10.0-4-amd64", "5.10.4-1")], key=KEY)
+    mirror.add_suite("sid", split("7.2.6+deb13-amd64", "7.2.6-1"), key=KEY)
+    images = fetch(["host", "7.2", "oldest", "6.1", "6.1.9", "5.10"], config=config)
+    assert [one.spec for one in images] == ["7.2", "oldest", "6.1", "6.1.9", "5.10"]
+    assert [one.version for one in images] == ["7.2.6-1", "5.10.4-1", "6.1.10-1", "6.1.9-1", "5.10.4-1"]
+    assert mirror.asked("linux-image-5.10") == 1
+    assert len(list(config.store.images.iterdir())) == 4
+
+
+def test_nothing_is_fetched_twice(mirror: Mirror, config: ImageConfig) -> None:
+    first = fetch(["6.1"], config=config)
+    mirror.requests.clear()
+    assert fetch(["6.1"], config=config) == first
+    assert mirror.requests == []
+
+
+def test_ensure_is_content_with_what_is_cached(mirror: Mirror, config: ImageConfig) -> None:
+    mirror.add_suite("bookworm-security", [], key=KEY)
+    fetch(["6.1"], config=config)
+    mirror.add_suite("bookworm-security", [NEW], key=KEY)
+    mirror.requests.clear()
+    eager = ImageConfig(config.mirror, config.cache, config.keyring, max_age=0)
+    assert [one.version for one in ensure(["host", "6.1"], config=eager)] == ["6.1.9-1"]
+    assert mirror.requests == []
+    mirror.add_suite("sid", split("7.2.6+deb13-amd64", "7.2.6-1"), key=KEY)
+    assert [one.version for one in ensure(["6.1", "7.2"], config=eager)] == ["6.1.9-1", "7.2.6-1"]
+
+
+def test_host_alone_needs_no_mirror(tmp_path: Path) -> None:
+    assert fetch(["host"], config=ImageConfig("nonsense", tmp_path / "none")) == []
+    assert not (tmp_path / "none").exists()
+
+
+def test_resolve_fetches_nothing(mirror: Mirror, config: ImageConfig) -> None:
+    with pytest.raises(ImageError, match=r"kernel 6\.1 is not in the cache\nrun: pytest-ebpf kernels fetch 6\.1"):
+        resolve("6.1", config=config)
+    with pytest.raises(ImageError, match="host is the running kernel"):
+        resolve("host", config=config)
+    assert mirror.requests == []
+    assert not config.store.root.exists()
+
+
+def test_a_newer_version_is_fetched_and_the_older_stays_until_pruned(mirror: Mirror, config: ImageConfig) -> None:
+    mirror.add_suite("bookworm-security", [], key=KEY)
+    (old,) = fetch(["6.1"], config=config)
+    mirror.add_suite("bookworm-security", [NEW], key=KEY)
+    fresh = ImageConfig(config.mirror, config.cache, config.keyring, max_age=0)
+    (new,) = fetch(["6.1"], config=fresh)
+    assert (old.version, new.version) == ("6.1.9-1", "6.1.10-1")
+    assert resolve("6.1", config=config).version == "6.1.10-1"
+    assert resolve("6.1.9", config=config).version == "6.1.9-1"
+    with in_use(old, config=config):
+        assert prune(config.store).kept_in_use == (old.vmlinux.parent.name,)
+    result = prune(config.store)
+    assert result.removed == (old.vmlinux.parent.name,)
+    assert result.freed > 0
+    assert resolve("6.1", config=config).version == "6.1.10-1"
+    with pytest.raises(ImageError, match="not in the cache"):
+        resolve("6.1.9", config=config)
+    with pytest.raises(ImageError, match="is gone"), in_use(old, config=config):
+        pass
+
+
+def test_prune_all_leaves_nothing(config: ImageConfig) -> None:
+    fetch(["6.1"], config=config)
+    (config.store.tmp / "half").mkdir()
+    (config.store.downloads / "x.part").write_bytes(b"partial")
+    assert len(prune_all(config.store).removed) == 1
+    assert not leftovers(config)
+    assert not list(config.store.images.iterdir())
+    assert not list((config.store.root / "resolved").iterdir())
+    assert prune_all(config.store).removed == ()
+
+
+# --- what goes wrong -------------------------------------------------------------------------------------------------
+
+
+def test_a_broken_connection_is_resumed(mirror: Mirror, config: ImageConfig) -> None:
+    mirror.faults.cut_after = {".deb": 100_000}
+    mirror.faults.cuts = 3
+    notes = Notes()
+    (image,) = fetch(["6.1"], config=config, reporter=notes)
+    assert mirror.ranges == ["bytes=100000-", "bytes=200000-", "bytes=300000-"]
+    assert notes.bytes == len(NEW.deb)
+    assert image.vmlinux.is_file()
+
+
+def test_a_server_without_ranges_starts_over(mirror: Mirror, config: ImageConfig) -> None:
+    mirror.faults.cut_after = {".deb": 100_000}
+    mirror.faults.cuts, mirror.faults.ranges = 1, False
+    notes = Notes()
+    fetch(["6.1"], config=config, reporter=notes)
+    assert mirror.asked(".deb") == 2
+    assert notes.bytes == len(NEW.deb)
+
+
+def test_a_connection_that_keeps_breaking_is_given_up_and_the_next_run_continues(
+    mirror: Mirror, config: ImageConfig
+) -> None:
+    mirror.faults.cut_after = {".deb": 0}
+    mirror.faults.cuts = 99
+    part = config.store.downloads / f"{_sha(NEW.deb)}.deb.part"
+    config.store.prepare()
+    part.write_bytes(NEW.deb[:1000])
+    with pytest.raises(
+        MirrorUnreachable, match=r"linux-image-6\.1\.0-10-amd64.*: the connection ended early"
+    ) as caught:
+        fetch(["6.1"], config=config)
+    assert caught.value.hint == f"1000 of {len(NEW.deb)} bytes are kept; the same command continues"
+    assert mirror.asked(".deb") == 3  # once, and one retry for each pause
+    assert part.read_bytes() == NEW.deb[:1000]
+    mirror.faults.cuts = 0
+    mirror.ranges.clear()
+    assert fetch(["6.1"], config=config)
+    assert mirror.ranges == ["bytes=1000-"]
+
+
+def test_a_wrong_hash_is_refused_and_removed(mirror: Mirror, config: ImageConfig) -> None:
+    mirror.faults.corrupt = ".deb"
+    with pytest.raises(ImageError, match=r"linux-image-6\.1\.0-10-amd64_6\.1\.10-1_amd64\.deb: wrong SHA-256"):
+        fetch(["6.1"], config=config)
+    assert not leftovers(config)
+    assert not list(config.store.images.iterdir())
+    mirror.faults.corrupt = ""
+    assert fetch(["6.1"], config=config)
+
+
+def test_a_longer_file_than_promised_is_refused(mirror: Mirror, config: ImageConfig) -> None:
+    mirror.files[f"/debian-security/{NEW.path}"] += b"more"
+    with pytest.raises(ImageError, match=f"the server sent more than the {len(NEW.deb)} bytes"):
+        fetch(["6.1"], config=config)
+    assert not leftovers(config)
+
+
+def test_a_package_that_is_gone_gives_way_to_an_older_one(mirror: Mirror, config: ImageConfig) -> None:
+    mirror.faults.missing = "6.1.10-1_amd64.deb"
+    notes = Notes()
+    (image,) = fetch(["6.1"], config=config, reporter=notes)
+    assert image.version == "6.1.9-1"
+    assert any("listed in the index, yet not in the archive; trying an older version" in line for line in notes.lines)
+    mirror.faults.missing = ".deb"
+    with pytest.raises(ImageError, match="listed in the index, yet not in the archive"):
+        fetch(["6.1.10"], config=config)
+
+
+def test_a_full_disk_while_downloading(config: ImageConfig) -> None:
+    config.store.prepare()
+    part = config.store.downloads / f"{_sha(NEW.deb)}.deb.part"
+    part.symlink_to("/dev/full")  # every write to it fails with ENOSPC
+    with pytest.raises(ImageError, match="no space left on the disk of") as caught:
+        fetch(["6.1"], config=config)
+    assert "kernels prune" in str(caught.value)
+    assert "PYTEST_EBPF_CACHE" in str(caught.value)
+    assert not leftovers(config)
+    assert fetch(["6.1"], config=config)
+
+
+def test_a_full_disk_while_unpacking(config: ImageConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pytest_ebpf.vm.images.unpack.run_depmod", full)
+        with pytest.raises(ImageError, match="no space left on the disk of"):
+            fetch(["6.1"], config=config)
+    assert not leftovers(config)
+    assert not list(config.store.downloads.iterdir())
+    assert fetch(["6.1"], config=config)
+
+
+def test_a_disk_too_small_is_known_before(mirror: Mirror, config: ImageConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=100_000_000))
+    with pytest.raises(ImageError, match=r"6\.1\.0-10-amd64 needs \d+ MB, the disk of .* has 100 MB free"):
+        fetch(["6.1"], config=config)
+    assert mirror.asked(".deb") == 0
+
+
+def test_a_cache_that_cannot_be_written(mirror: Mirror, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ImageError, match=r"cannot use the cache .*: Not a directory") as caught:
+        fetch(["6.1"], config=ImageConfig(mirror.url, tmp_path / "file/cache"))
+    assert "PYTEST_EBPF_CACHE" in caught.value.hint
+
+
+def test_a_package_that_is_not_what_it_should_be_leaves_nothing(mirror: Mirror, config: ImageConfig) -> None:
+    rows = [Row("linux-image-6.1.0-11-amd64", "6.1.11-1", make_deb({"./usr/share/doc/x": b""}))]
+    mirror.add_suite("bookworm-security", rows, key=KEY)
+    with pytest.raises(ImageError, match=r"the packages of 6\.1\.0-11-amd64 hold no image or no modules"):
+        fetch(["6.1"], config=config)
+    assert not list(config.store.images.iterdir())
+    assert not list(config.store.tmp.iterdir())
+
+
+def test_one_failure_does_not_cost_the_others(mirror: Mirror, config: ImageConfig) -> None:
+    mirror.add_suite("sid", split("7.2.6+deb13-amd64", "7.2.6-1"), key=KEY)
+    mirror.faults.corrupt = "6.1.10-1_amd64.deb"
+    with pytest.raises(ImageError, match="wrong SHA-256"):
+        fetch(["6.1", "7.2"], config=config)
+    assert resolve("7.2", config=config).version == "7.2.6-1"
+
+
+def test_without_an_archive_the_cache_does(mirror: Mirror, config: ImageConfig, tmp_path: Path) -> None:
+    (image,) = fetch(["6.1"], config=config)
+    mirror.faults.status_503 = 10_000
+    expired = ImageConfig(config.mirror, config.cache, config.keyring, max_age=0, pauses=(0.01,))
+    notes = Notes()
+    assert fetch(["6.1"], config=expired, reporter=notes) == [image]
+    assert any("going by the last index" in line for line in notes.lines)
+    shutil.rmtree(config.store.root / "indexes")
+    notes = Notes()
+    assert fetch(["6.1"], config=expired, reporter=notes) == [image]
+    assert any("using the cached kernel, the archive does not answer" in line for line in notes.lines)
+    with pytest.raises(MirrorUnreachable, match="HTTP status 503"):
+        fetch(["6.12"], config=expired)
+
+
+def test_a_mirror_that_is_not_there(tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(MirrorUnreachable, match="Connection refused") as caught:
+        fetch(["6.1"], config=ImageConfig("http://127.0.0.1:1/debian", tmp_path))
+    assert "--mirror" in caught.value.hint
+    assert time.monotonic() - began < 2
+
+
+def test_an_archive_without_the_suites(mirror: Mirror, config: ImageConfig) -> None:
+    with pytest.raises(ImageError, match=r"kernel 6\.12: no package in trixie-security \(not in this archive\)"):
+        fetch(["6.12"], config=config)
+
+
+def test_a_file_mirror(mirror: Mirror, config: ImageConfig, tmp_path: Path) -> None:
+    for path, body in mirror.files.items():
+        file = tmp_path / "archive" / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(body)
+    local = ImageConfig(f"file://{tmp_path}/archive/debian", tmp_path / "other", config.keyring)
+    assert fetch(["6.1"], config=local)[0].version == "6.1.10-1"
+
+
+# --- several at the same time, and death half-way --------------------------------------------------------------------
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from pytest_ebpf.vm.images.fetch import fetch
+from pytest_ebpf.vm.images.image import ImageConfig
+from pytest_ebpf.vm.images.progress import PlainReporter
+config = ImageConfig(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+print(fetch(["6.1"], config=config, reporter=PlainReporter(sys.stdout))[0].vmlinux, flush=True)
+"""
+
+
+def start(config: ImageConfig) -> subprocess.Popen[str]:
+    root = ROOT
+    arguments = [config.mirror, str(config.cache), str(config.keyring)]
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+
+
+def wait_for(condition: object, *, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.01)
+
+
+def test_two_processes_fetch_once(mirror: Mirror, config: ImageConfig) -> None:
+    mirror.faults.slow = 0.05
+    both = [start(config), start(config)]
+    outputs = [process.communicate(timeout=60) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert mirror.asked(".deb") == 1
+    assert outputs[0][0].splitlines()[-1] == outputs[1][0].splitlines()[-1]
+    assert sum("waiting for another process" in out for out, _ in outputs) == 1
+    assert not leftovers(config)
+
+
+def test_threads_of_one_process_fetch_once(mirror: Mirror, config: ImageConfig) -> None:
+    mirror.faults.slow = 0.01
+    images = fetch(["6.1", "6.1.10", "6.1.0-10-amd64"], config=config)
+    assert len({image.vmlinux for image in images}) == 1
+    assert mirror.asked(".deb") == 1
+
+
+@pytest.mark.parametrize("deadly", [signal.SIGKILL, signal.SIGINT])
+def test_killed_while_downloading_the_next_run_continues(
+    mirror: Mirror, config: ImageConfig, deadly: signal.Signals
+) -> None:
+    mirror.faults.slow = 0.2
+    process = start(config)
+    part = config.store.downloads / f"{_sha(NEW.deb)}.deb.part"
+    wait_for(lambda: part.exists() and part.stat().st_size > 0)
+    process.send_signal(deadly)
+    process.communicate(timeout=30)
+    assert process.returncode != 0
+    with pytest.raises(ImageError, match="not in the cache"):
+        resolve("6.1", config=config)
+    kept = part.stat().st_size
+    assert 0 < kept < len(NEW.deb)
+    mirror.faults.slow = 0
+    (image,) = fetch(["6.1"], config=config)
+    assert mirror.ranges == [f"bytes={kept}-"]
+    assert image.vmlinux.read_bytes() == make_vmlinux(image.release)
+    assert not leftovers(config)
+
+
+def test_killed_while_unpacking_leaves_nothing_that_looks_finished(
+    mirror: Mirror, config: ImageConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "depmod").write_text(f"#!/bin/sh\ntouch {tmp_path}/reached\nexec sleep 60\n")
+    (tools / "depmod").chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+        process = start(config)
+        wait_for((tmp_path / "reached").exists)
+        process.kill()
+        process.communicate(timeout=30)
+    with pytest.raises(ImageError, match="not in the cache"):
+        resolve("6.1", config=config)
+    assert list(config.store.tmp.iterdir())  # a killed process cannot clean up: the next run does
+    mirror.requests.clear()
+    assert fetch(["6.1"], config=config)
+    assert mirror.asked(".deb") == 0  # it was complete and is checked again, not fetched again
+    assert not leftovers(config)
+
+
+def test_a_run_that_is_alive_is_not_swept(mirror: Mirror, config: ImageConfig) -> None:
+    mirror.add_suite("sid", split("7.2.6+deb13-amd64", "7.2.6-1"), key=KEY)
+    config.store.prepare()
+    (config.store.tmp / "of-another").mkdir()
+    with config.store.share("fetching"):
+        fetch(["7.2"], config=config)
+        assert prune_all(config.store).removed
+    assert (config.store.tmp / "of-another").is_dir()
+    fetch(["7.2"], config=config)
+    assert not (config.store.tmp / "of-another").exists()
+
+
+def test_kmod_missing(config: ImageConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytest_ebpf.vm.images.modules.find_program", lambda name: None)
+    with pytest.raises(ImageError, match="depmod is missing") as caught:
+        fetch(["6.1"], config=config)
+    assert caught.value.hint == "apt-get install kmod"
+    assert not list(config.store.tmp.iterdir())
+
+
+def _sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
