@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,18 @@ class ExtInfo:
     funcs: _Rows
     lines: _Rows
     core: _Rows
+
+    def without(self, sections: Iterable[str], *, path: str) -> ExtInfo:
+        """Without the records of sections of which several have the same name and nothing tells which is meant.
+        ObjectError when one is a CO-RE record: the program would read the wrong bytes without it."""
+        names = frozenset(sections)
+        for name in names & self.core.keys():
+            message = "CO-RE records of several sections of one name, and no relocation tells them apart"
+            raise ObjectError(
+                message, path=path, section=name, hint="strip with llvm-strip -g, which keeps .rel.BTF.ext"
+            )
+        funcs, lines = ({n: rows for n, rows in table.items() if n not in names} for table in (self.funcs, self.lines))
+        return ExtInfo(self.btf, funcs, lines, self.core)
 
     def within(self, section: str, *, start: int, end: int) -> InsnInfo:
         """The records of the function at bytes ``start`` to ``end`` of a section."""
@@ -76,8 +88,9 @@ def _cut(rows: list[tuple[int, ...]], *, start: int, end: int) -> list[tuple[int
     return rows[first : bisect_left(rows, (end,), first)]
 
 
-def parse_ext(data: bytes, *, btf: Btf | None, name: str) -> ExtInfo:
-    """``data``: the .BTF.ext section (b"": nothing). ``name``: the file's, for messages."""
+def parse_ext(data: bytes, *, btf: Btf | None, name: str, bases: Mapping[int, int] | None = None) -> ExtInfo:
+    """``data``: the .BTF.ext section (b"": nothing). ``name``: the file's, for messages. ``bases``: byte of ``data``
+    that has an instruction offset -> bytes to add to it; only for objects whose code was moved (``same_names``)."""
     if not data or btf is None:
         return ExtInfo(btf, {}, {}, {})
     code = "<" if btf.byteorder == "little" else ">"
@@ -94,8 +107,20 @@ def parse_ext(data: bytes, *, btf: Btf | None, name: str) -> ExtInfo:
         if length + start + size > len(data):
             raise _error("a table ends after the section does", name=name, offset=length + start)
         table = data[length + start : length + start + size]
+        table = _moved(table, bases, at=length + start, code=code) if bases else table
         tables.append(_read_table(table, fields=fields, code=code, string=btf.string, name=name))
     return ExtInfo(btf, *tables)
+
+
+def _moved(table: bytes, bases: Mapping[int, int], *, at: int, code: str) -> bytes:
+    """``table``, which begins at byte ``at`` of the section, with ``bases`` added to its instruction offsets."""
+    word = struct.Struct(code + "I")
+    moved = bytearray(table)
+    for place, base in bases.items():
+        if at <= place <= at + len(table) - word.size:
+            (offset,) = word.unpack_from(moved, place - at)
+            word.pack_into(moved, place - at, (offset + base) & 0xFFFFFFFF)
+    return bytes(moved)
 
 
 def _read_table(data: bytes, *, fields: int, code: str, string: Callable[[int], str], name: str) -> _Rows:

@@ -32,6 +32,7 @@ __all__ = [
     "Section",
     "Symbol",
     "read_elf",
+    "read_relocs",
 ]
 
 SHT_PROGBITS, SHT_SYMTAB, SHT_RELA, SHT_NOBITS, SHT_REL = 1, 2, 4, 8, 9
@@ -137,7 +138,14 @@ def read_elf(data: bytes, *, name: str) -> Elf:
     code = "<" if byteorder == "little" else ">"
     table = next((s for s in sections if s.type == SHT_SYMTAB), None)
     symbols = _symbols(table, sections=sections, code=code, path=name) if table else ()
-    return Elf(name, byteorder, sections, symbols, _relocs(sections, code=code, name=name))
+    wanted = {section.index for section in sections if section.flags & SHF_ALLOC}
+    return Elf(name, byteorder, sections, symbols, _relocs(sections, wanted=wanted, code=code, name=name))
+
+
+def read_relocs(elf: Elf, section: str) -> dict[int, tuple[Rel, ...]]:
+    """The relocations of sections of this name, which ``read_elf`` leaves out when no loader uses them."""
+    wanted = {found.index for found in elf.sections if found.name == section}
+    return _relocs(elf.sections, wanted=wanted, code="<" if elf.byteorder == "little" else ">", name=elf.name)
 
 
 def _check_overlap(sections: tuple[Section, ...], *, size: int, name: str) -> None:
@@ -253,12 +261,11 @@ def _symbols(table: Section, *, sections: tuple[Section, ...], code: str, path: 
     )
 
 
-def _relocs(sections: tuple[Section, ...], *, code: str, name: str) -> dict[int, tuple[Rel, ...]]:
+def _relocs(sections: tuple[Section, ...], *, wanted: set[int], code: str, name: str) -> dict[int, tuple[Rel, ...]]:
+    """``wanted``: indices of the sections whose relocations to read."""
     found: dict[int, list[Rel]] = {}
     for section in sections:
-        if section.type not in (SHT_REL, SHT_RELA) or section.info >= len(sections):
-            continue
-        if not sections[section.info].flags & SHF_ALLOC:
+        if section.type not in (SHT_REL, SHT_RELA) or section.info not in wanted:
             continue
         if section.type == SHT_RELA:
             hint = "BPF compilers write REL relocations; which tool made this file?"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pytest_ebpf.btf.parse import Btf, parse_btf
 from pytest_ebpf.errors import ObjectError
-from pytest_ebpf.obj.btf_ext import parse_ext
+from pytest_ebpf.obj.btf_ext import ExtInfo, parse_ext
 from pytest_ebpf.obj.data import data_kind, fix_datasecs, read_data
-from pytest_ebpf.obj.elf import Elf, read_elf
+from pytest_ebpf.obj.elf import SHF_EXECINSTR, Elf, read_elf
 from pytest_ebpf.obj.externs import read_externs
 from pytest_ebpf.obj.functions import read_functions
 from pytest_ebpf.obj.legacy_maps import is_legacy_section, read_legacy_maps
 from pytest_ebpf.obj.maps import MAPS_SECTION, find_spans, read_maps
 from pytest_ebpf.obj.object import ObjectFile
+from pytest_ebpf.obj.same_names import merge_same_names
 from pytest_ebpf.obj.targets import Targets, find_functions
 
 __all__ = ["assemble"]
@@ -19,7 +20,7 @@ __all__ = ["assemble"]
 
 def assemble(data: bytes, *, name: str) -> ObjectFile:
     """``parse_object``."""
-    elf = read_elf(data, name=name)
+    elf = merge_same_names(read_elf(data, name=name))
     try:
         return _assemble(elf, name=name)
     except ObjectError as error:
@@ -35,7 +36,7 @@ def _assemble(elf: Elf, *, name: str) -> ObjectFile:
     btf_raw = _bytes(elf, ".BTF")
     btf = parse_btf(btf_raw) if btf_raw else None
     _check_order(elf, btf)
-    ext = parse_ext(_bytes(elf, ".BTF.ext"), btf=btf, name=name)
+    ext = _ext(elf, btf, name=name)
     targets = _targets(elf)
     functions = read_functions(elf, targets=targets, ext=ext)
     maps, bad_maps = read_maps(elf, btf=btf, targets=targets)
@@ -56,6 +57,18 @@ def _assemble(elf: Elf, *, name: str) -> ObjectFile:
         externs=read_externs(elf, btf=btf, functions=functions.programs + functions.text),
         problems=functions.problems + bad_maps + bad_legacy + bad_data,
     )
+
+
+def _ext(elf: Elf, btf: Btf | None, *, name: str) -> ExtInfo:
+    """Only objects with several sections of one name have relocations of .BTF.ext here: a row names its section, and
+    the relocation says which of them."""
+    section = elf.section(".BTF.ext")
+    rels = elf.relocs.get(section.index, ()) if section else ()
+    bases = {rel.offset: value for rel in rels if (value := elf.symbol(rel).value)}
+    ext = parse_ext(section.data if section else b"", btf=btf, name=name, bases=bases)
+    code = [section.name for section in elf.sections if section.flags & SHF_EXECINSTR]
+    same = {name for name in code if code.count(name) > 1} if not rels and len(set(code)) < len(code) else ()
+    return ext.without(same, path=name) if same else ext
 
 
 def _bytes(elf: Elf, section: str) -> bytes:

@@ -1,13 +1,13 @@
-"""Objects that no compiler at hand writes, byte by byte. Each function gives the bytes of an object; what it shows is the
-line of issue 12 in its description. Every program returns 2 (XDP_PASS) unless its name says otherwise."""
+"""Objects that no compiler at hand writes, byte by byte. Each function gives the bytes of an object; what it shows is
+the line of issue 12 in its description. Every program returns 2 (XDP_PASS) unless its name says otherwise."""
 
 from __future__ import annotations
 
 import struct
 
-from btf_writer import BtfExtWriter, BtfWriter
-from elf_writer import ALLOC, EXEC, FUNC, WRITE, ElfWriter
-from sample_object import EXIT, LD64, R_64_64, add_map, assemble
+from support.btf_writer import BtfExtWriter, BtfWriter
+from support.elf_writer import ALLOC, EXEC, FUNC, WRITE, ElfWriter
+from support.sample_object import EXIT, LD64, R_64_64, add_map, assemble
 
 RETURN_2 = ((0xB7, 0, 0, 0, 2), EXIT)
 
@@ -64,7 +64,8 @@ def dangling_func(proto: int) -> bytes:
 
 
 def stale_ext(*, type_: int = 900, name: int = 90000) -> bytes:
-    """Line 3: .BTF was written anew (``pahole -J``) and .BTF.ext still is of before: its types and strings are not there."""
+    """Line 3: .BTF was written anew (``pahole -J``) and .BTF.ext still is of before: its types and strings are not
+    there."""
     btf = BtfWriter()
     btf.int("int", 4, signed=True)
     ext = BtfExtWriter(btf)
@@ -100,7 +101,8 @@ def machine_0() -> bytes:
 
 def needs_gpl(*, license: bytes | None, maps: str) -> bytes:
     """Line 22: a GPL-only helper (bpf_ktime_get_ns is for all; bpf_trace_printk is not) in an object whose license is
-    ``license`` (None: no such section). ``maps``: "maps" for a map as aya-ebpf defines it, ".maps" for BTF, "" for none."""
+    ``license`` (None: no such section). ``maps``: "maps" for a map as aya-ebpf defines it, ".maps" for BTF, "" for
+    none."""
     elf, btf = ElfWriter(), BtfWriter()
     text = ((0xB7, 1, 0, 0, 0), (0x7B, 10, 1, -8), (0xBF, 1, 10), (0x07, 1, 0, 0, -8), (0xB7, 2, 0, 0, 8))
     load = ((0x18, 6), (0,)) if maps else ()
