@@ -1,6 +1,6 @@
 """One module per line of the list of loader faults: test_NN_<topic>.py is about line NN.
 
-Objects are in tests/objects/built (of real compilers) or written by tests/support/fault_objects.py. A test that takes the
+Objects are in tests/objects/built (of real compilers) or written by tests/support/fault_objects.py. A test with the
 fixture ``bpf`` needs a kernel: the host, unless kernels are named.
 """
 

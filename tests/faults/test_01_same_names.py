@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.elf_writer import ALLOC, EXEC, FUNC, NOBITS, WRITE, ElfWriter
-from support.sample_object import EXIT, assemble
 
 from pytest_ebpf import Bpf, ObjectError
 from pytest_ebpf.obj.elf import read_elf
 from pytest_ebpf.obj.object import ObjectFile, parse_object
 from pytest_ebpf.obj.same_names import merge_same_names
+from support.elf_writer import ALLOC, EXEC, FUNC, NOBITS, WRITE, ElfWriter
+from support.sample_object import EXIT, assemble
 
 Parsed = Callable[[str], ObjectFile]
 FRAME = bytes(64)
