@@ -4,13 +4,10 @@ it has to report of the program: faults in arenas, deadlocks of rqspinlocks, loo
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Data, Failed, Handle, StreamRead
 from pytest_ebpf.errors import PlanError
-
-if TYPE_CHECKING:
-    from pytest_ebpf.live.session import Session
+from pytest_ebpf.live.session import Session
 
 __all__ = ["ProgStream"]
 

@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from pytest_ebpf.errors import EbpfError
+from pytest_ebpf.errors import BpfUsageError, EbpfError
 from pytest_ebpf.kernel_versions import fits
 from pytest_ebpf.verifier.compare.budget import Excess, excesses, parse_budget
+from pytest_ebpf.verifier.compare.cost import LineCost, render_costs
+from pytest_ebpf.verifier.log.log import VerifierStats
 
-if TYPE_CHECKING:
-    from pytest_ebpf.live.program import Program
-
-__all__ = ["check_within", "costs_text", "over_budget"]
+__all__ = ["BudgetedProgram", "check_within", "costs_text", "over_budget"]
 
 _MOST_LINES = 5
 _LARGE = 400_000  # instructions: a trace of more takes minutes in an emulated guest
 
 
-def check_within(program: Program, *, bounds: Mapping[str, object]) -> None:
+class BudgetedProgram(Protocol):
+    """A loaded program as far as its budget is concerned."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def object_name(self) -> str: ...
+    @property
+    def release(self) -> str: ...
+    @property
+    def time_scale(self) -> float: ...
+    @property
+    def figures(self) -> Mapping[str, int]: ...
+    @property
+    def stats(self) -> VerifierStats: ...
+    @property
+    def costs(self) -> tuple[LineCost, ...]: ...
+
+
+def check_within(program: BudgetedProgram, *, bounds: Mapping[str, object]) -> None:
     """``AssertionError`` when the program cost more than ``bounds`` say. ``BpfUsageError``: bounds that do not exist,
     or need a baseline (growth)."""
-    from pytest_ebpf.errors import BpfUsageError
-
     if "growth" in bounds or "prog" in bounds:
         raise BpfUsageError(
             "prog.within() compares with figures alone",
@@ -35,16 +51,14 @@ def check_within(program: Program, *, bounds: Mapping[str, object]) -> None:
         raise AssertionError(over_budget(program, found))
 
 
-def over_budget(program: Program, found: list[Excess]) -> str:
+def over_budget(program: BudgetedProgram, found: list[Excess]) -> str:
     """What is over, and the costliest source lines."""
     head = f"{program.object_name}: {program.name} is over its budget on {program.release}"
     return "\n".join([head, *(f"  {excess.text}" for excess in found), *costs_text(program)])
 
 
-def costs_text(program: Program) -> list[str]:
+def costs_text(program: BudgetedProgram) -> list[str]:
     """The costliest source lines, or why they are not known. Loads the program once more, for its trace."""
-    from pytest_ebpf.verifier.compare.cost import render_costs
-
     insns = program.stats.insns or 0
     if insns * program.time_scale > _LARGE:
         return [f"  ({insns} instructions: pytest-ebpf verify --lines counts them by source line, which takes a while)"]

@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pytest_ebpf.agent.ops import Handle, ObjById
+from pytest_ebpf.btf.value_type import TypeTable
 from pytest_ebpf.live.inspect import query as introspect
 from pytest_ebpf.live.inspect.dump import Jited, Xlated
 from pytest_ebpf.live.inspect.info import BtfInfo, LinkInfo, MapInfo, ProgInfo
+from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.obj.object import MapDef
 
 if TYPE_CHECKING:
-    from pytest_ebpf.agent.ops import Handle
     from pytest_ebpf.btf.parse import Btf
-    from pytest_ebpf.btf.value_type import TypeTable
-    from pytest_ebpf.live.maps.map import Map
 
-__all__ = ["Inventory", "KernelBtf", "KernelLink", "KernelMap", "KernelProgram", "opened_map", "xlated_of"]
+__all__ = ["Inventory", "KernelBtf", "KernelLink", "KernelMap", "KernelProgram", "opened_map"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class KernelProgram:
     @property
     def xlated(self) -> Xlated:
         """Its instructions after verification, with source lines."""
-        return xlated_of(self._session, self.id)
+        return introspect.ask_xlated(self._session, self.id)
 
     @property
     def jited(self) -> Jited:
@@ -84,8 +85,6 @@ class KernelMap:
 
     def open(self) -> Map:
         """The map itself, to read and to change, until the end of the test: of another process's objects, too."""
-        from pytest_ebpf.agent.ops import ObjById
-
         return opened_map(self._session, self.info, handle=self._session.make(ObjById("map", self.id)))
 
 
@@ -130,16 +129,11 @@ class KernelBtf:
     @property
     def types(self) -> TypeTable:
         """The types by name."""
-        from pytest_ebpf.btf.value_type import TypeTable
-
         return TypeTable(self.btf, name=self.name or f"BTF object {self.id}")
 
 
 def opened_map(session: Session, info: MapInfo, *, handle: Handle) -> Map:
     """A map that no object file defined: typed by its BTF, where the kernel was given one."""
-    from pytest_ebpf.live.maps.map import Map
-    from pytest_ebpf.obj.object import MapDef
-
     definition = MapDef(
         info.name,
         info.type_number,
@@ -202,10 +196,3 @@ class Inventory:
 
     def __repr__(self) -> str:
         return f"<what is loaded on {self._session.target.name}>"
-
-
-def xlated_of(session: Session, asked: introspect.Asked) -> Xlated:
-    """The instructions of a program after verification, helpers by name."""
-    from pytest_ebpf.features.helper_table import HELPERS
-
-    return introspect.ask_xlated(session, asked, helpers=HELPERS)

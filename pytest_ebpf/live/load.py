@@ -25,7 +25,6 @@ from pytest_ebpf.agent.ops import (
 )
 from pytest_ebpf.errors import KernelCallError, PlanError, ProgramRejected, errno_name
 from pytest_ebpf.live.bpf_object import BpfObject, Named
-from pytest_ebpf.live.hints.lookup import hint_for
 from pytest_ebpf.live.maps.globals import Globals, GlobalSection
 from pytest_ebpf.live.maps.kinds import kind_of
 from pytest_ebpf.live.maps.map import Map
@@ -88,7 +87,7 @@ def _check(session: Session, plan: Plan, *, results: Sequence[Result]) -> None:
         if isinstance(result, ProgRejected):
             error = _rejected(program, result)
             log = result.log.decode(errors="replace")
-            error.hint = error.hint or hint_for(plan.ops[program.op], result.errno, target=session.target, log=log)
+            error.hint = error.hint or session.advice(plan.ops[program.op], result.errno, log=log)
             if result.truncated:
                 error.hint = f"{error.hint}\n{_CUT.format(len(result.log) >> 20)}".strip()
             raise error
@@ -112,7 +111,7 @@ def _refused_map(session: Session, plan: Plan, *, op: MapCreate, failed: Failed)
     from pytest_ebpf.features.table import FEATURES
 
     name = kind_of(op.type).name
-    hint = hint_for(op, failed.errno, target=session.target)
+    hint = session.advice(op, failed.errno)
     if failed.errno in _INVALID and name in FEATURES:
         answer = probe_feature(session.target, name=f"map:{name}")
         if answer.supported is False:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import BpfUsageError
-from pytest_ebpf.live.attach.freplace import function_of_program
-from pytest_ebpf.live.maps.map import Map
-from pytest_ebpf.live.program import Program
+from pytest_ebpf.live.maps.codec import MapCodec
+from pytest_ebpf.live.program_function import function_of_program, is_program
 from pytest_ebpf.live.session import Session
-
-if TYPE_CHECKING:
-    from pytest_ebpf.btf.parse import Btf
-    from pytest_ebpf.obj.object import MapDef, ObjectFile
-    from pytest_ebpf.plan.map_definitions import MapOverride
-    from pytest_ebpf.plan.options import LoadOptions, ProgramOverride
+from pytest_ebpf.obj.object import ObjectFile
+from pytest_ebpf.obj.sections import number_of_type
+from pytest_ebpf.plan.map_definitions import MapOverride, nearest, override_map
+from pytest_ebpf.plan.options import LoadOptions, ProgramOverride
+from pytest_ebpf.uapi.sections import ATTACH_TYPES, MAP_TYPES, PROG_TYPES
 
 __all__ = ["Asked", "options_of"]
 
@@ -50,8 +49,6 @@ class Asked:
 
 def options_of(asked: Asked, *, obj: ObjectFile, session: Session) -> LoadOptions:
     """``BpfUsageError`` for words that no option has; what the object does not have is found when it is planned."""
-    from pytest_ebpf.plan.options import LoadOptions
-
     _check_shapes(asked)
     names = (asked.only,) if isinstance(asked.only, str) else tuple(asked.only or ())
     if asked.only is not None and not names:
@@ -101,7 +98,7 @@ def _map(name: str, value: Any, *, obj: ObjectFile, session: Session) -> MapOver
     if isinstance(fields.get("type"), str):
         fields["type"] = _number("map", fields["type"])
     exclusive = fields.get("exclusive")
-    if isinstance(exclusive, Program):
+    if is_program(exclusive):
         fields["exclusive"] = exclusive.name
     if fields.get("contents") is not None:
         fields["contents"] = _contents(name, fields, obj=obj, session=session)
@@ -113,38 +110,27 @@ def _contents(
 ) -> tuple[tuple[bytes, Any], ...]:
     """Keys and values as the kernel takes them, written as one writes them to the map itself. A list fills an array
     from its first element on, or a queue or stack."""
-    from pytest_ebpf.plan.map_definitions import override_map
-
     definition = next((found for found in obj.maps if found.name == name), None)
     if definition is None:
         return ()  # the plan says so, and what there is
     plain = {field: value for field, value in fields.items() if field != "contents"}
-    shape = _unmade(override_map(definition, plain, path=obj.name), obj=obj, session=session)
+    codec = MapCodec(session, definition=override_map(definition, plain, path=obj.name), btf=obj.btf)
     contents = fields["contents"]
     if not isinstance(contents, Mapping):
-        keyed = shape.kind.access == "keyed"
+        keyed = codec.kind.access == "keyed"
         contents = {} if not contents else None if not keyed else dict(enumerate(contents))
         if contents is None:
-            return tuple((b"", _raw(shape, value)) for value in fields["contents"])
-    return tuple((shape.codec.raw_key(key), _raw(shape, value)) for key, value in contents.items())
+            return tuple((b"", _raw(codec, value)) for value in fields["contents"])
+    return tuple((codec.raw_key(key), _raw(codec, value)) for key, value in contents.items())
 
 
-def _raw(shape: Map, value: object) -> Any:
+def _raw(codec: MapCodec, value: object) -> Any:
     """A value as an op takes it: an object by its handle, anything else as bytes."""
-    stored = shape.codec.store(value)
-    return shape.codec.bytes_of(value) if stored.fds else stored.value
-
-
-def _unmade(definition: MapDef, *, obj: ObjectFile, session: Session) -> Map:
-    """A map that does not exist yet: only for how its keys and values are written."""
-    from pytest_ebpf.agent.ops import Handle
-
-    return Map(session, definition=definition, handle=Handle(0, "", "map", definition.name), btf=obj.btf)
+    stored = codec.store(value)
+    return codec.bytes_of(value) if stored.fds else stored.value
 
 
 def _program(name: str, value: Any) -> ProgramOverride:
-    from pytest_ebpf.plan.options import ProgramOverride
-
     if isinstance(value, bool):
         return ProgramOverride(autoload=value)
     if isinstance(value, str):
@@ -172,10 +158,6 @@ def _program(name: str, value: Any) -> ProgramOverride:
 
 
 def _number(what: str, name: str) -> int:
-    from pytest_ebpf.obj.sections import number_of_type
-    from pytest_ebpf.plan.map_definitions import nearest
-    from pytest_ebpf.uapi.sections import ATTACH_TYPES, MAP_TYPES, PROG_TYPES
-
     names = {"program": PROG_TYPES, "attach": ATTACH_TYPES, "map": MAP_TYPES}[what]
     number = number_of_type(name, names)
     if number is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pytest_ebpf.errors import BpfUsageError, HarnessError, PlanError, ProgramRejected
+from pytest_ebpf.live.hints import advise
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.load_request import Asked
 from pytest_ebpf.live.session import Session, Target
@@ -54,7 +55,7 @@ class Bpf:
         on_load: Callable[[BpfObject], None] = lambda loaded: None,
         on_reject: Callable[[ProgramRejected, str], None] = lambda error, name: None,
     ) -> None:
-        self.session = Session(target, name=name)
+        self.session = Session(target, name=name, advise=advise)
         self._directories = tuple(directories)
         self._cache = cache or LoadCache()
         self._on_load = on_load

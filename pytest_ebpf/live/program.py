@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Handle, ProgLoaded, Ran, RanMany
-from pytest_ebpf.live.run.rules import type_name
+from pytest_ebpf.btf.parse import Btf
+from pytest_ebpf.btf.types import Func, FuncProto, Ptr, Struct
+from pytest_ebpf.live.bpf_streams import ProgStream
+from pytest_ebpf.live.budget import check_within
+from pytest_ebpf.live.inspect.dump import Jited, Xlated
+from pytest_ebpf.live.inspect.info import ProgInfo
+from pytest_ebpf.live.inspect.query import RunStats, ask_info, ask_jited, ask_run_stats, ask_xlated
+from pytest_ebpf.live.maps.map import Map
+from pytest_ebpf.live.reload import Reload, load_trace
+from pytest_ebpf.live.run.rules import RUN_RULES, type_name
 from pytest_ebpf.live.run.test_run import PacketRuns, RunInput, RunResult, plan_many, plan_run, read_many, read_run
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.typed.shape import Shape
+from pytest_ebpf.obj.object import LineInfo, ObjectFile, ProgramDef
+from pytest_ebpf.verifier.compare.budget import figures_of
+from pytest_ebpf.verifier.compare.cost import LineCost, line_costs
 from pytest_ebpf.verifier.log.log import VerifierLog, VerifierStats, parse_log, parse_stats
 
 if TYPE_CHECKING:
-    from pytest_ebpf.btf.parse import Btf
     from pytest_ebpf.live.attach.link import Link
-    from pytest_ebpf.live.bpf_streams import ProgStream
-    from pytest_ebpf.live.inspect.dump import Jited, Xlated
-    from pytest_ebpf.live.inspect.info import ProgInfo
-    from pytest_ebpf.live.inspect.query import RunStats
-    from pytest_ebpf.live.maps.map import Map
-    from pytest_ebpf.live.reload import Reload
-    from pytest_ebpf.obj.object import LineInfo, ObjectFile, ProgramDef
-    from pytest_ebpf.verifier.compare.cost import LineCost
 
 __all__ = ["Program"]
 
@@ -84,8 +88,6 @@ class Program:
         """What verification cost; ``insns`` is the kernel's own count also where there is no log."""
         stats = parse_stats(self._loaded.log.decode(errors="replace"))
         if stats.insns is None and self._loaded.verified_insns:
-            from dataclasses import replace
-
             return replace(stats, insns=self._loaded.verified_insns)
         return stats
 
@@ -93,16 +95,12 @@ class Program:
     def trace(self) -> VerifierLog:
         """The verifier's whole trace (log level 2), as far as 64 MiB hold it: the program is loaded once more for it,
         unless it was loaded with it."""
-        from pytest_ebpf.live.reload import load_trace
-
         assert self._again is not None
         return self.log if self.log.log_level & 2 else load_trace(self._session, self._again.op)
 
     @property
     def costs(self) -> tuple[LineCost, ...]:
         """How many instructions the verifier walked in each source line, counted in ``trace``."""
-        from pytest_ebpf.verifier.compare.cost import line_costs
-
         return line_costs(self.trace.text, self.line_info)
 
     @property
@@ -114,16 +112,12 @@ class Program:
     def figures(self) -> Mapping[str, int]:
         """What a budget can bound: insns, states, peak_states, max_states_per_insn, stack (bytes of the deepest call
         chain), time_us, limit (instructions of those allowed, in percent), size and jited (bytes); those known here."""
-        from pytest_ebpf.verifier.compare.budget import figures_of
-
         return figures_of(self.stats, size=self._loaded.xlated_len, jited=self._loaded.jited_len)
 
     def within(self, **bounds: object) -> Program:
         """Assert that verifying it cost at most this: ``prog.within(insns=4000, stack=256, limit="50%")``. The names
         are those of ``figures``, and ``jited``, ``size``; see docs/budgets.md. The error names what was used and the
         costliest source lines."""
-        from pytest_ebpf.live.budget import check_within
-
         check_within(self, bounds=bounds)
         return self
 
@@ -155,44 +149,32 @@ class Program:
     @property
     def info(self) -> ProgInfo:
         """What the kernel says about it now: ids, sizes, tag, maps, run counts, ..."""
-        from pytest_ebpf.live.inspect.query import ask_info
-
         info: ProgInfo = ask_info(self._session, "prog", asked=self.handle)
         return info
 
     @property
     def xlated(self) -> Xlated:
         """Its instructions as the verifier left them, with source lines: ``print(prog.xlated)``."""
-        from pytest_ebpf.live.kernel_objects import xlated_of
-
-        return xlated_of(self._session, self.handle)
+        return ask_xlated(self._session, self.handle)
 
     @property
     def jited(self) -> Jited:
         """Its machine code, by function."""
-        from pytest_ebpf.live.inspect.query import ask_jited
-
         return ask_jited(self._session, self.handle)
 
     @property
     def run_stats(self) -> RunStats:
         """How often it ran and for how long, inside ``with bpf.count_runs():``."""
-        from pytest_ebpf.live.inspect.query import ask_run_stats
-
         return ask_run_stats(self._session, self.handle)
 
     @property
     def stdout(self) -> ProgStream:
         """What it writes with ``bpf_stream_printk(BPF_STDOUT, ...)``: ``prog.stdout.read()`` (Linux 6.17)."""
-        from pytest_ebpf.live.bpf_streams import ProgStream
-
         return ProgStream(self._session, program=self.handle, number=1)
 
     @property
     def stderr(self) -> ProgStream:
         """As ``stdout``, what it writes to BPF_STDERR, and what the kernel has to report of it."""
-        from pytest_ebpf.live.bpf_streams import ProgStream
-
         return ProgStream(self._session, program=self.handle, number=2)
 
     def run(
@@ -291,8 +273,6 @@ class Program:
     @cached_property
     def _ctx_shape(self) -> Shape | None:
         """The struct a SYSCALL program takes, from the prototype of its function."""
-        from pytest_ebpf.live.run.rules import RUN_RULES
-
         rule = RUN_RULES.get(self.type_number)
         if rule is None or rule.context != "bytes" or self._obj.btf is None or not self.definition.btf_id:
             return None
@@ -303,8 +283,6 @@ class Program:
 
 
 def _first_parameter(obj: ObjectFile, definition: ProgramDef) -> Shape | None:
-    from pytest_ebpf.btf.types import Func, FuncProto, Ptr, Struct
-
     btf = obj.btf
     assert btf is not None
     func = btf.type(definition.btf_id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import (
     Close,
@@ -22,10 +21,8 @@ from pytest_ebpf.agent.ops import (
     Unprivileged,
 )
 from pytest_ebpf.live.session import Session
-
-if TYPE_CHECKING:
-    from pytest_ebpf.obj.object import LineInfo
-    from pytest_ebpf.verifier.log.log import VerifierLog
+from pytest_ebpf.obj.object import LineInfo
+from pytest_ebpf.verifier.log.log import VerifierLog, parse_log
 
 __all__ = ["TRACE_ROOM", "Reload", "load_trace", "resolved"]
 
@@ -79,8 +76,6 @@ def load_trace(session: Session, op: ProgLoad, *, room: int = TRACE_ROOM, timeou
 
     ``KernelCallError`` when what it needs (its maps) is closed already.
     """
-    from pytest_ebpf.verifier.log.log import parse_log
-
     again = Try(replace(op, log_level=_TRACE, log_limit=room))
     result = session.run([again], timeout=timeout)[0]
     if isinstance(result, ProgLoaded):

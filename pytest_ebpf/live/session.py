@@ -26,13 +26,13 @@ from pytest_ebpf.agent.ops import (
     ScopeOpen,
     Try,
 )
+from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.kernels.base import Kernel, check, made
-from pytest_ebpf.live.hints.lookup import with_hint
 
 if TYPE_CHECKING:
     from pytest_ebpf.plan.facts import Facts
 
-__all__ = ["Session", "Target", "calling_line", "signed_by"]
+__all__ = ["Advise", "Session", "Target", "calling_line", "no_advice", "signed_by"]
 
 R = TypeVar("R")
 _PACKAGE = str(Path(__file__).parent.parent)
@@ -56,20 +56,32 @@ class Target(Protocol):
         ...
 
 
-class Session:
-    """Runs ops in a scope of its own. ``close`` ends the scope; closing twice is harmless."""
+class Advise(Protocol):
+    """Finds what to do about an op that failed with ``errno``, "" where nothing is known. ``log``: what the kernel
+    wrote about it. ``live.hints`` has the one that tests use."""
 
-    def __init__(self, target: Target, *, name: str = "") -> None:
+    def __call__(self, op: Op, errno: int, *, target: Target, log: str = "") -> str: ...
+
+
+def no_advice(op: Op, errno: int, *, target: Target, log: str = "") -> str:
+    """Errors without hints."""
+    return ""
+
+
+class Session:
+    """Runs ops in a scope of its own. ``close`` ends the scope; closing twice is harmless. ``advise`` finds the hints
+    of errors."""
+
+    def __init__(self, target: Target, *, name: str = "", advise: Advise = no_advice) -> None:
         self.target = target
         self.name = name
+        self._advise = advise
         self._scope: Handle | None = made(target.kernel.run([ScopeOpen(name)])[0])
         self._undo: list[Callable[[], None]] = []
 
     def run(self, ops: Sequence[Op], *, timeout: float | None = None) -> list[Result]:
         """Run a batch. New objects are signed with the line of test code that asked for them."""
         if self._scope is None:
-            from pytest_ebpf.errors import BpfUsageError
-
             raise BpfUsageError(
                 f"{self.name or 'this object'} is closed: what a fixture loaded ends with its scope",
                 hint="Load it in the test, or with bpf_shared for a whole module.",
@@ -91,8 +103,15 @@ class Session:
         """``result`` as ``kind``, or the error of ``op`` with its hint."""
         if isinstance(result, kind):
             return result
-        with with_hint(op, target=self.target):
+        try:
             return check(result, kind)
+        except KernelCallError as error:
+            error.hint = error.hint or self.advice(op, error.errno, log=error.log)
+            raise
+
+    def advice(self, op: Op, errno: int, *, log: str = "") -> str:
+        """What to do about an op that failed with ``errno``, "" where nothing is known."""
+        return self._advise(op, errno, target=self.target, log=log)
 
     def attempt(self, op: Op, kind: type[R], *, timeout: float | None = None) -> R | Failed:
         """Run one op whose failure is an answer."""

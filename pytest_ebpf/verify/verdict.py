@@ -17,7 +17,7 @@ from pytest_ebpf.errors import (
     ProgramRejected,
     errno_name,
 )
-from pytest_ebpf.live.hints.lookup import hint_for
+from pytest_ebpf.live.hints import advise
 from pytest_ebpf.live.rejects import rejection
 from pytest_ebpf.live.reload import TRACE_ROOM
 from pytest_ebpf.live.session import Session, Target
@@ -144,7 +144,7 @@ def verify_object(
     """
     wanted = wanted or Wanted()
     blank = _Blank(obj.name, kernel, target.described.release, config=tuple(wanted.globals.items()))
-    session = Session(target, name=f"verify {obj.name}")
+    session = Session(target, name=f"verify {obj.name}", advise=advise)
     try:
         plan = _planned(obj, session, cache=cache, wanted=wanted)
         results = session.run(plan.ops)
@@ -311,7 +311,7 @@ def _rejected(
 ) -> ProgramVerdict:
     error = rejection(result, program=planned.name, lines=planned.line_info, notes=dict(planned.notes))
     class_id, kind = _classified(error)
-    hint = error.hint or hint_for(op, result.errno, target=target, log=error.log.text)
+    hint = error.hint or advise(op, result.errno, target=target, log=error.log.text)
     return blank.verdict(
         planned.definition,
         "rejected",
@@ -352,7 +352,7 @@ def _stopped(plan: Plan, results: Sequence[Result], *, target: Target) -> EbpfEr
     for op, result in zip(plan.ops, results, strict=True):
         if isinstance(result, Failed) and not isinstance(op, Try):
             what = f"map {op.name!r} was refused" if isinstance(op, MapCreate) else f"{result.op} failed"
-            hint = hint_for(op, result.errno, target=target)
+            hint = advise(op, result.errno, target=target)
             why = errno_name(result.errno) if result.errno else result.text
             return KernelCallError(f"{what}: {why}", op=result.op, errno=result.errno, hint=hint)
     return PlanError("the batch stopped, and no operation says why")

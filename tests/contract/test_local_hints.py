@@ -14,6 +14,7 @@ from pytest_ebpf.errors import BpfUsageError, KernelCallError, PlanError, Progra
 from pytest_ebpf.kernels.base import check
 from pytest_ebpf.kernels.local import LocalKernel
 from pytest_ebpf.kernels.pool import HOST, KernelPool, PoolConfig, RunningKernel
+from pytest_ebpf.live.hints import advise
 from pytest_ebpf.live.hints.lookup import hint_for
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.live.session import Session
@@ -32,7 +33,7 @@ def host() -> Iterator[RunningKernel]:
 
 @pytest.fixture
 def session(host: RunningKernel) -> Iterator[Session]:
-    session = Session(host, name="hints")
+    session = Session(host, name="hints", advise=advise)
     yield session
     session.close()
 

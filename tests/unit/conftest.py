@@ -10,6 +10,7 @@ import pytest
 
 from pytest_ebpf.agent.ops import Described, Done, MapFreeze, MapSet
 from pytest_ebpf.kernels.fake import FakeKernel
+from pytest_ebpf.live.hints import advise
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.plan.btf_features import BTF_FEATURES
 from pytest_ebpf.plan.facts import Facts
@@ -49,7 +50,7 @@ def session_on() -> Callable[..., Session]:
     """``session_on({MapGet: ...})``: a session on a fake kernel with these answers."""
 
     def make(answers: Mapping[Any, Any] | None = None) -> Session:
-        return Session(FakeTarget(FakeKernel(answers)), name="test")
+        return Session(FakeTarget(FakeKernel(answers)), name="test", advise=advise)
 
     return make
 

@@ -15,6 +15,7 @@ from pytest_ebpf.features.probe import Features, kconfig_of, probe_features
 from pytest_ebpf.features.skip_rule import Circumstances, is_older, judge_feature
 from pytest_ebpf.features.table import TABLE, feature
 from pytest_ebpf.kernels.pool import KernelPool, PoolConfig, RunningKernel
+from pytest_ebpf.live.hints import advise
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.live.session import Session
 from support.guests import images
@@ -97,7 +98,7 @@ def test_the_memory_is_that_of_the_image(guest: RunningKernel, tmp_path: Path) -
 
 def test_hints_about_maps(guest: RunningKernel) -> None:
     old = is_older(guest.described.release, "5.11")
-    session = Session(guest, name="hints")
+    session = Session(guest, name="hints", advise=advise)
     for case, (op, errnos, words) in {**REFUSED, **(REFUSED_BY_5_10 if old else {})}.items():
         with pytest.raises(KernelCallError) as caught:
             session.make(op)

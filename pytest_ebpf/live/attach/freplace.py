@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
-from typing import Any
 
 from pytest_ebpf.agent.ops import Done, Failed, Handle, LinkCreate, Made, OpenFile, ProgAttach, ProgDetach
-from pytest_ebpf.btf.types import Func, Kind
 from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.inspect.suggest import nearest_paths
+from pytest_ebpf.live.program_function import function_of_program
 from pytest_ebpf.live.session import Session
-from pytest_ebpf.plan.attach import ExtTarget
 
-__all__ = ["attach_freplace", "attach_lirc", "function_of_program"]
+__all__ = ["attach_freplace", "attach_lirc"]
 
 _LIRC = 16  # enum bpf_attach_type
 
@@ -75,21 +73,3 @@ def _open(session: Session, program: AttachableProgram, *, device: str) -> Handl
                 "one without hardware: bpf_vm.run(['modprobe', 'rc-loopback'])."
             )
         raise
-
-
-def function_of_program(name: str, value: Any) -> ExtTarget:
-    """A program, or (program, "function in it"): the FUNC that is replaced or traced."""
-    program, function = value if isinstance(value, tuple) and len(value) == 2 else (value, "")
-    handle = getattr(program, "handle", None)
-    if not isinstance(handle, Handle) or handle.kind != "prog":
-        raise BpfUsageError(
-            f"{name}: {value!r} is no loaded program", hint='Give obj["prog"], or (obj["prog"], "function in it").'
-        )
-    function = function or program.definition.name
-    btf = program.btf
-    for type_id in btf.find(function, Kind.FUNC) if btf is not None else ():
-        found = btf.type(type_id) if btf is not None else None
-        if isinstance(found, Func) and found.linkage != 2:
-            return ExtTarget(program.handle, type_id)
-    why = "its object has no BTF" if btf is None else f"there is no function {function!r} in it"
-    raise BpfUsageError(f"{name} cannot be attached to program {program.name}: {why}")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Described, Op
 from pytest_ebpf.errors import EbpfError
-
-if TYPE_CHECKING:
-    from pytest_ebpf.features.base import Answer
-    from pytest_ebpf.live.session import Target
+from pytest_ebpf.features.base import Answer
+from pytest_ebpf.features.probe import probe_feature
+from pytest_ebpf.features.skip_rule import first_release, is_older
+from pytest_ebpf.features.table import feature as row_of
+from pytest_ebpf.live.session import Target
 
 __all__ = ["Case", "Hint", "lacks", "this_kernel"]
 
@@ -39,8 +39,6 @@ class Case:
 
     def ask(self, feature: str) -> Answer | None:
         """What a probe says, None where it cannot be asked. Asked only by rows that need it."""
-        from pytest_ebpf.features.probe import probe_feature
-
         try:
             return probe_feature(self.target, name=feature)
         except EbpfError:
@@ -71,9 +69,6 @@ def this_kernel(case: Case) -> str:
 def lacks(case: Case, *, feature: str, what: str, instead: str = "") -> str:
     """ "RINGBUF maps need Linux 5.8; this kernel is 5.4.0. Use a perf event array, or mark the test ..." when a probe
     says that this kernel does not have the feature; "" when it has, or when the probe cannot tell."""
-    from pytest_ebpf.features.skip_rule import first_release, is_older
-    from pytest_ebpf.features.table import feature as row_of
-
     answer = case.ask(feature)
     if answer is None or answer.supported is not False:
         return ""

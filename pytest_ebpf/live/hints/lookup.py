@@ -8,18 +8,16 @@ pages of bpf(2) and perf_event_open(2), and the kernel file named in a row's com
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import In, Op, Try, Unprivileged
-from pytest_ebpf.errors import KernelCallError
+from pytest_ebpf.live.hints.attach import ATTACH_HINTS
 from pytest_ebpf.live.hints.base import Case, Hint
+from pytest_ebpf.live.hints.load import LOAD_HINTS
+from pytest_ebpf.live.hints.maps import MAP_HINTS
+from pytest_ebpf.live.hints.permissions import RIGHTS
+from pytest_ebpf.live.session import Target
 
-if TYPE_CHECKING:
-    from pytest_ebpf.live.session import Target
-
-__all__ = ["ELEMENT_HINTS", "all_hints", "hint_for", "with_hint"]
+__all__ = ["ELEMENT_HINTS", "all_hints", "hint_for"]
 
 ELEMENT_HINTS: tuple[Hint, ...] = (
     Hint("MapSet", (errno.E2BIG,), "The map is full, or the index is beyond its last element: raise max_entries."),
@@ -58,11 +56,6 @@ ELEMENT_HINTS: tuple[Hint, ...] = (
 
 def all_hints() -> tuple[Hint, ...]:
     """Every row, in the order they are tried."""
-    from pytest_ebpf.live.hints.attach import ATTACH_HINTS
-    from pytest_ebpf.live.hints.load import LOAD_HINTS
-    from pytest_ebpf.live.hints.maps import MAP_HINTS
-    from pytest_ebpf.live.hints.permissions import RIGHTS
-
     return (*RIGHTS, *MAP_HINTS, *LOAD_HINTS, *ATTACH_HINTS, *ELEMENT_HINTS)
 
 
@@ -72,13 +65,3 @@ def hint_for(op: Op, number: int, *, target: Target, log: str = "") -> str:
         op = op.op
     case = Case(op, number, target, log)
     return next((text for row in all_hints() if (text := row.says(case))), "")
-
-
-@contextmanager
-def with_hint(op: Op, *, target: Target) -> Iterator[None]:
-    """Give a ``KernelCallError`` raised inside the hint of ``op``, unless it has one."""
-    try:
-        yield
-    except KernelCallError as error:
-        error.hint = error.hint or hint_for(op, error.errno, target=target, log=error.log)
-        raise

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from struct import unpack, unpack_from
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_ebpf.agent.ops import (
     Close,
@@ -30,6 +30,9 @@ from pytest_ebpf.agent.ops import (
     Result,
     Try,
 )
+from pytest_ebpf.btf.parse import Btf, parse_btf
+from pytest_ebpf.errors import PlanError
+from pytest_ebpf.features.helper_table import HELPERS
 from pytest_ebpf.kernels.base import check
 from pytest_ebpf.live.inspect.dump import (
     Jited,
@@ -54,11 +57,9 @@ from pytest_ebpf.live.inspect.info import (
     read_map_info,
     read_prog_info,
 )
-
-if TYPE_CHECKING:
-    from pytest_ebpf.btf.parse import Btf
-    from pytest_ebpf.live.session import Session
-    from pytest_ebpf.obj.listing import SourceLine
+from pytest_ebpf.live.session import Session
+from pytest_ebpf.obj.insn import unpack_insns
+from pytest_ebpf.obj.listing import SourceLine
 
 __all__ = [
     "Asked",
@@ -182,9 +183,6 @@ def ask_btf_info(session: Session, id: int) -> BtfInfo:
 
 def ask_btf(session: Session, id: int) -> Btf:
     """The types of a BTF object of the kernel: a program's, vmlinux's, a module's."""
-    from pytest_ebpf.btf.parse import parse_btf
-    from pytest_ebpf.errors import PlanError
-
     (answer,) = _ask(session, "btf", asked=id, ops=lambda obj: [InfoArrays(obj, (_BTF_DATA, _BTF_NAME))])
     info = check(answer, Info)
     about = read_btf_info(info.data, name=info.arrays[1])
@@ -196,11 +194,8 @@ def ask_btf(session: Session, id: int) -> Btf:
     return parse_btf(info.arrays[0], base=kernel)
 
 
-def ask_xlated(session: Session, asked: Asked, *, helpers: tuple[str, ...]) -> Xlated:
-    """The instructions of a program as they are in the kernel. PlanError when it does not show them."""
-    from pytest_ebpf.errors import PlanError
-    from pytest_ebpf.obj.insn import unpack_insns
-
+def ask_xlated(session: Session, asked: Asked) -> Xlated:
+    """The instructions of a program after verification. PlanError when the kernel does not show them."""
     info = _arrays(session, asked, arrays=(_XLATED, _MAP_IDS, _KSYMS, _LINES))
     code, map_ids, ksyms, lines = info.arrays
     if not code:
@@ -209,7 +204,7 @@ def ask_xlated(session: Session, asked: Asked, *, helpers: tuple[str, ...]) -> X
             hint="It takes CAP_PERFMON or CAP_SYS_ADMIN, and net.core.bpf_jit_harden=0 or CAP_BPF.",
         )
     names = xlated_names(
-        helpers=helpers,
+        helpers=HELPERS,
         symbols=_symbols(session),
         maps=_map_names(session, _u32s(map_ids)),
         ksyms=_u64s(ksyms),

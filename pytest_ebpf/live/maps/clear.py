@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from pytest_ebpf.agent.ops import Done, Failed, MapDelete, MapDeleteMany, MapPop, MapUpdate, Op, Try, Value
+from pytest_ebpf.agent.ops import (
+    Done,
+    Entries,
+    Failed,
+    Handle,
+    MapDelete,
+    MapDeleteMany,
+    MapPop,
+    MapUpdate,
+    Op,
+    Try,
+    Value,
+)
+from pytest_ebpf.live.maps.kinds import MapKind
 from pytest_ebpf.live.session import Session
 
-if TYPE_CHECKING:
-    from pytest_ebpf.live.maps.map import Map
-
-__all__ = ["clear_map"]
+__all__ = ["clear_entries", "clear_fifo"]
 
 
-def clear_map(session: Session, table: Map) -> None:
-    """See ``Map.clear``. An entry that goes by itself meanwhile (LRU) is as good as deleted."""
-    kind, handle = table.kind, table.handle
-    if kind.access == "fifo":
-        _drain(session, table)
-        return
-    dump = table.dump()
+def clear_entries(session: Session, handle: Handle, *, kind: MapKind, dump: Entries) -> None:
+    """Delete the entries of ``dump``, or zero them where they are always present. An entry that was removed meanwhile
+    (LRU) counts as deleted."""
     if not dump.count:
         return
     if kind.indexed and kind.holds == "data":
@@ -31,8 +35,8 @@ def clear_map(session: Session, table: Map) -> None:
         session.run(ops)
 
 
-def _drain(session: Session, table: Map) -> None:
-    """Programs may push meanwhile: as often as there is room, and no more."""
-    ops: list[Op] = [MapPop(table.handle)] * table.definition.max_entries
+def clear_fifo(session: Session, handle: Handle, *, max_entries: int) -> None:
+    """Pop ``max_entries`` values off a queue or stack. Programs may push meanwhile."""
+    ops: list[Op] = [MapPop(handle)] * max_entries
     for op, result in zip(ops, session.run(ops), strict=True):
         session.checked(op, result, kind=Value)

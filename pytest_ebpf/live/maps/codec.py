@@ -17,7 +17,6 @@ from pytest_ebpf.live.typed.shape import Shape, StructKey, encode_lpm, hashable
 
 if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
-    from pytest_ebpf.live.program import Program
     from pytest_ebpf.obj.object import MapDef, Variable
 
 __all__ = ["MapCodec", "Stored", "handle_of"]
@@ -61,22 +60,22 @@ def handle_of(thing: object) -> Handle | None:
 
 
 class MapCodec:
-    """Reads and writes what belongs to one map. ``programs`` finds programs by the kernel's id; ``inner`` makes a map
-    of the handle of one that was found in this map."""
+    """Reads and writes the keys and values of one map. ``handle``: the map, once it exists. ``programs`` finds
+    programs by the kernel's id; ``inner`` makes a map of the handle of one that was found in this map."""
 
     def __init__(
         self,
         session: Session,
         *,
         definition: MapDef,
-        handle: Handle,
         btf: Btf | None,
-        variables: tuple[Variable, ...],
-        programs: Callable[[], Mapping[int, Program]],
-        inner: Callable[[Handle], object],
+        handle: Handle | None = None,
+        variables: tuple[Variable, ...] = (),
+        programs: Callable[[], Mapping[int, object]] = dict,
+        inner: Callable[[Handle], object] = lambda handle: handle,
     ) -> None:
         self._session = session
-        self._definition = definition
+        self.definition = definition
         self._map = handle
         self._programs = programs
         self._inner = inner
@@ -88,6 +87,11 @@ class MapCodec:
             f"value of map {name!r}", definition.value_size, self._order, btf, definition.value_type, variables
         )
         self._stride = (definition.value_size + _SLOT - 1) // _SLOT * _SLOT
+
+    @property
+    def name(self) -> str:
+        """The name of the map."""
+        return self.definition.name
 
     # -- keys
 
@@ -117,7 +121,7 @@ class MapCodec:
     def raw_key(self, key: object) -> bytes:
         """A key that is bytes in the kernel."""
         if self.kind.lpm and (isinstance(key, str) or hasattr(key, "prefixlen")):
-            raw = encode_lpm(str(key), size=self._definition.key_size, byteorder=self._order)
+            raw = encode_lpm(str(key), size=self.definition.key_size, byteorder=self._order)
             if raw is not None:
                 return raw
         return self._key.encode(key)
@@ -126,8 +130,9 @@ class MapCodec:
         """The key of a cgroup's storage: its id, and for maps with a storage per attach type the only type it has."""
         inode = self._session.one(InodeOf(handle), Value).data
         assert inode is not None
-        if self._definition.key_size != _CGROUP_KEY.size:
+        if self.definition.key_size != _CGROUP_KEY.size:
             return inode
+        assert self._map is not None
         dump = self._session.one(MapDump(self._map), Entries)
         wanted = int.from_bytes(inode, "big" if self._order == "big" else "little")
         found = [kind for number, kind in _CGROUP_KEY.iter_unpack(dump.keys) if number == wanted]
@@ -159,7 +164,7 @@ class MapCodec:
         if self.kind.holds in _VALUES:
             handle = handle_of(value)
             if handle is None:
-                raise TypeError(f"map {self._definition.name!r} takes {_VALUES[self.kind.holds]}, not {value!r}")
+                raise TypeError(f"map {self.definition.name!r} takes {_VALUES[self.kind.holds]}, not {value!r}")
             return Stored(handle)
         if self.kind.holds in _FIRST:
             return self._with_program(value)
@@ -168,7 +173,7 @@ class MapCodec:
     def _with_program(self, value: object) -> Stored:
         """Of a devmap or cpumap: a number, or {"ifindex": 2, "program": prog} ("qsize" for a cpumap). An interface of
         the test may stand for its ifindex: that counts in its own namespace."""
-        first, size = _FIRST[self.kind.holds], self._definition.value_size
+        first, size = _FIRST[self.kind.holds], self.definition.value_size
         if not isinstance(value, Mapping | bytes):
             value = {first: value}
         if not isinstance(value, Mapping) or not value.keys() <= {first, "program"}:
@@ -183,7 +188,7 @@ class MapCodec:
         handle = handle_of(program)
         if handle is None or size < _WITH_PROGRAM:
             why = f"not {program!r}" if handle is None else f"and values of {_WITH_PROGRAM} bytes (it has {size})"
-            raise TypeError(f"map {self._definition.name!r}: program= takes a loaded program, {why}")
+            raise TypeError(f"map {self.definition.name!r}: program= takes a loaded program, {why}")
         return Stored(number.ljust(size, b"\0"), (FdAt(_PROGRAM_AT, handle),), netns)
 
     def bytes_of(self, value: object) -> bytes:
@@ -193,14 +198,14 @@ class MapCodec:
         stored = self.store(value)
         if isinstance(stored.value, bytes) and not stored.fds:
             return stored.value
-        raise BpfUsageError(f"map {self._definition.name!r} holds objects: they are stored one at a time")
+        raise BpfUsageError(f"map {self.definition.name!r} holds objects: they are stored one at a time")
 
     def _per_cpu(self, value: object) -> bytes:
         """One value for each processor: a list says which, anything else is the same for all."""
         cpus = self._session.target.described.cpus
         values = value if isinstance(value, list) else [value] * cpus
         if len(values) != cpus:
-            name = self._definition.name
+            name = self.definition.name
             raise ValueError(f"map {name!r} has a value per processor: need {cpus}, got {len(values)}")
         return b"".join(self.plain.encode(item).ljust(self._stride, b"\0") for item in values)
 
@@ -213,7 +218,7 @@ class MapCodec:
             return self._program(data)
         if self.kind.holds == "map":
             number = self._number(data)
-            return self._inner(self._session.make(ObjById("map", number))) if self._definition.inner else number
+            return self._inner(self._session.make(ObjById("map", number))) if self.definition.inner else number
         if self.kind.holds in _FIRST and len(data) == _WITH_PROGRAM:
             return {_FIRST[self.kind.holds]: self._number(data), "program": self._program(data[_PROGRAM_AT:])}
         return self.plain.decode(data)

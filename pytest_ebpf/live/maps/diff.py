@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from pytest_ebpf.agent.ops import Entries
+from pytest_ebpf.live.maps.codec import MapCodec
 from pytest_ebpf.live.run.retvals import render_retval
 from pytest_ebpf.live.run.test_run import RunResult
 
-if TYPE_CHECKING:
-    from pytest_ebpf.live.maps.map import Map
-
-__all__ = ["explain_map", "explain_result", "map_differences", "value_differences"]
+__all__ = ["DumpedMap", "explain_map", "explain_result", "map_differences", "value_differences"]
 
 _MOST_SHOWN = 20
 
 
-def map_differences(map: Map, expected: Mapping[object, object]) -> list[str]:
+class DumpedMap(Protocol):
+    """A map as far as it is compared."""
+
+    @property
+    def codec(self) -> MapCodec: ...
+    def dump(self) -> Entries:
+        """Every entry."""
+        ...
+
+
+def map_differences(map: DumpedMap, expected: Mapping[object, object]) -> list[str]:
     """One line per element that differs; empty when map and dict hold the same. One round trip."""
     codec = map.codec
     wanted = {codec.key(key): (key, value) for key, value in expected.items()}
@@ -24,7 +33,7 @@ def map_differences(map: Map, expected: Mapping[object, object]) -> list[str]:
     for key, value in map.dump().pairs():
         shown = codec.show_key(key)
         if key not in wanted:
-            if not (map.kind.indexed and not any(value)):  # arrays are full of zeros that nobody lists
+            if not (codec.kind.indexed and not any(value)):  # arrays are full of zeros that nobody lists
                 lines.append(f"  {shown}: {codec.read(value)!r} is there, nothing was expected")
             continue
         _, expected_value = wanted.pop(key)
@@ -52,7 +61,7 @@ def value_differences(got: object, expected: object) -> Iterator[str]:
         yield f": {got!r}, expected {expected!r}"
 
 
-def explain_map(map: Map, expected: Mapping[object, object]) -> list[str]:
+def explain_map(map: DumpedMap, expected: Mapping[object, object]) -> list[str]:
     """Lines for pytest's assertion report."""
     lines = map_differences(map, expected)
     if not lines:

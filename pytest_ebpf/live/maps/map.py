@@ -31,20 +31,23 @@ from pytest_ebpf.agent.ops import (
     Value,
 )
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.live.inspect.info import MapInfo
+from pytest_ebpf.live.inspect.query import ask_info
+from pytest_ebpf.live.maps.clear import clear_entries, clear_fifo
 from pytest_ebpf.live.maps.codec import MapCodec
+from pytest_ebpf.live.maps.diff import map_differences
+from pytest_ebpf.live.maps.events import EventStream
+from pytest_ebpf.live.maps.follow import Following
 from pytest_ebpf.live.maps.kinds import MapKind, kind_of
+from pytest_ebpf.live.maps.memory import MapMemory
+from pytest_ebpf.live.maps.per_cpu import CpuValues
+from pytest_ebpf.live.maps.user_ringbuf import produce
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.typed.shape import add_values, uncollected
 
 if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
-    from pytest_ebpf.live.inspect.info import MapInfo
-    from pytest_ebpf.live.maps.events import EventStream
-    from pytest_ebpf.live.maps.follow import Following
-    from pytest_ebpf.live.maps.memory import MapMemory
-    from pytest_ebpf.live.maps.per_cpu import CpuValues
     from pytest_ebpf.live.maps.stacks import StackTrace
-    from pytest_ebpf.live.program import Program
     from pytest_ebpf.obj.object import MapDef, Variable
 
 __all__ = ["Map"]
@@ -70,7 +73,7 @@ class Map:
         definition: MapDef,
         handle: Handle,
         btf: Btf | None = None,
-        programs: Callable[[], Mapping[int, Program]] | None = None,
+        programs: Callable[[], Mapping[int, object]] | None = None,
         variables: tuple[Variable, ...] = (),
     ) -> None:
         self._session = session
@@ -101,8 +104,6 @@ class Map:
     @property
     def info(self) -> MapInfo:
         """What the kernel says about it now: id, sizes, flags, memory, whether it is frozen, types."""
-        from pytest_ebpf.live.inspect.query import ask_info
-
         info: MapInfo = ask_info(self._session, "map", asked=self.handle)
         return info
 
@@ -178,11 +179,9 @@ class Map:
 
     def on_cpu(self, cpu: int) -> CpuValues:
         """The values of one processor of a per-CPU map: ``m.on_cpu(1)[key]``, and to be set."""
-        from pytest_ebpf.live.maps.per_cpu import CpuValues
-
         if not self.kind.per_cpu:
             self._cannot("it has one value for all processors")
-        return CpuValues(self._session, map=self, codec=self.codec, cpu=cpu)
+        return CpuValues(self._session, handle=self.handle, codec=self.codec, cpu=cpu)
 
     # -- all of them
 
@@ -235,9 +234,10 @@ class Map:
 
     def clear(self) -> None:
         """Delete every entry, and empty a queue or stack; elements of arrays become zero. Two round trips."""
-        from pytest_ebpf.live.maps.clear import clear_map
-
-        clear_map(self._session, self)
+        if self.kind.access == "fifo":
+            clear_fifo(self._session, self.handle, max_entries=self.definition.max_entries)
+        else:
+            clear_entries(self._session, self.handle, kind=self.kind, dump=self.dump())
 
     def freeze(self) -> None:
         """Let nothing outside of BPF programs change it any more."""
@@ -248,8 +248,6 @@ class Map:
             return self is other
         if not isinstance(other, Mapping):
             return NotImplemented
-        from pytest_ebpf.live.maps.diff import map_differences
-
         return not map_differences(self, other)
 
     __hash__ = None  # type: ignore[assignment]  # equal to dicts, and changing
@@ -272,16 +270,12 @@ class Map:
         is named like the map). ``KernelCallError`` (ENOSPC) says how many there was room for."""
         if self.kind.access != "produce":
             self._cannot("records are put into user ring buffers")
-        from pytest_ebpf.live.maps.user_ringbuf import produce
-
         produce(self._session, self.handle, records=records, definition=self.definition, btf=self._btf, type=type)
 
     @property
     def memory(self) -> MapMemory:
         """The memory that an array with BPF_F_MMAPABLE, or an arena, shares: ``m.memory[0:8]``, and to be set."""
-        from pytest_ebpf.live.maps.memory import MapMemory
-
-        return MapMemory(self._session, map=self)
+        return MapMemory(self._session, handle=self.handle, definition=self.definition)
 
     def stack(self, id: int, *, pid: int | None = None) -> StackTrace:
         """The stack trace that bpf_get_stackid() called ``id``, by symbols. Frames of user space have names when the
@@ -290,7 +284,7 @@ class Map:
             self._cannot("it holds no stack traces")
         from pytest_ebpf.live.maps.stacks import read_stack
 
-        return read_stack(self._session, self, id=id, pid=pid)
+        return read_stack(self._session, self.handle, codec=self.codec, id=id, pid=pid)
 
     # -- events
 
@@ -317,8 +311,6 @@ class Map:
 
     def follow(self, *, timeout: float = 1.0, type: str | None = None) -> Following:
         """Records as they come, for ``for`` and ``async for``; ends when none came for ``timeout`` seconds."""
-        from pytest_ebpf.live.maps.follow import Following
-
         return Following(self._stream, timeout=timeout, type=type)
 
     @property
@@ -337,8 +329,6 @@ class Map:
     def _stream(self) -> EventStream:
         if self.kind.access not in ("ring", "perf"):
             self._cannot("events are read from ring buffers and perf event arrays")
-        from pytest_ebpf.live.maps.events import EventStream
-
         return EventStream(self._session, handle=self.handle, definition=self.definition, btf=self._btf)
 
     def _pairs(self, dump: Entries) -> list[tuple[Any, Any]]:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from pytest_ebpf.agent.ops import Data, Done, MemRead, MemWrite
+from pytest_ebpf.agent.ops import Data, Done, Handle, MemRead, MemWrite
 from pytest_ebpf.live.session import Session
-
-if TYPE_CHECKING:
-    from pytest_ebpf.live.maps.map import Map
+from pytest_ebpf.obj.object import MapDef
 
 __all__ = ["MapMemory"]
 
@@ -24,25 +20,26 @@ class MapMemory:
     that nobody allocated read as zeroes and are allocated by being written.
     """
 
-    def __init__(self, session: Session, *, map: Map) -> None:
+    def __init__(self, session: Session, *, handle: Handle, definition: MapDef) -> None:
         self._session = session
-        self._map = map
+        self._handle = handle
+        self._definition = definition
 
     def __len__(self) -> int:
-        definition = self._map.definition
+        definition = self._definition
         if definition.type == _ARENA:
             return definition.max_entries * self._session.target.described.page_size
         return (definition.value_size + 7) // 8 * 8 * definition.max_entries
 
     def __getitem__(self, place: slice) -> bytes:
         start, size = self._range(place)
-        return self._session.one(MemRead(self._map.handle, start, size), Data).data
+        return self._session.one(MemRead(self._handle, start, size), Data).data
 
     def __setitem__(self, place: slice, data: bytes) -> None:
         start, size = self._range(place)
         if len(data) != size:
-            raise ValueError(f"{len(data)} bytes for {size} of map {self._map.name!r}")
-        self._session.one(MemWrite(self._map.handle, start, bytes(data)), Done)
+            raise ValueError(f"{len(data)} bytes for {size} of map {self._definition.name!r}")
+        self._session.one(MemWrite(self._handle, start, bytes(data)), Done)
 
     def _range(self, place: slice) -> tuple[int, int]:
         if not isinstance(place, slice) or place.step not in (None, 1):
@@ -51,4 +48,4 @@ class MapMemory:
         return start, max(stop - start, 0)
 
     def __repr__(self) -> str:
-        return f"<{len(self)} bytes of {self._map!r}>"
+        return f"<{len(self)} bytes of map {self._definition.name}>"

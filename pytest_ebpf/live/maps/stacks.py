@@ -10,14 +10,13 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from struct import Struct
-from typing import TYPE_CHECKING
 
-from pytest_ebpf.agent.ops import Data, MapGet, ReadFile, Value
+from pytest_ebpf.agent.ops import Data, Handle, MapGet, ReadFile, Value
+from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.live.inspect.executables import Mapping, mappings_of
+from pytest_ebpf.live.maps.codec import MapCodec
 from pytest_ebpf.live.session import Session
-
-if TYPE_CHECKING:
-    from pytest_ebpf.live.maps.map import Map
+from pytest_ebpf.obj.executables import functions_by_place
 
 __all__ = ["Frame", "StackTrace", "read_stack"]
 
@@ -73,14 +72,14 @@ class StackTrace:
         return "\n".join(map(str, self.frames))
 
 
-def read_stack(session: Session, table: Map, *, id: int, pid: int | None) -> StackTrace:
+def read_stack(session: Session, handle: Handle, *, codec: MapCodec, id: int, pid: int | None) -> StackTrace:
     """See ``Map.stack``. ``KeyError``: there is no such trace, or another took its place."""
     if id < 0:
         raise KeyError(f"{id} is what bpf_get_stackid() returned for an error, not a stack")
-    data = session.one(MapGet(table.handle, table.codec.raw_key(id)), Value).data
+    data = session.one(MapGet(handle, codec.raw_key(id)), Value).data
     if data is None:
-        raise KeyError(f"map {table.name!r} has no stack {id}")
-    if table.definition.flags & _BUILD_ID_FLAG:
+        raise KeyError(f"map {codec.name!r} has no stack {id}")
+    if codec.definition.flags & _BUILD_ID_FLAG:
         return StackTrace(tuple(_by_build_id(data)))
     addresses = [address for (address,) in _ADDRESS.iter_unpack(data) if address]
     kernel = _kernel_names(session, [address for address in addresses if address >= _KERNEL])
@@ -143,9 +142,6 @@ class _UserNames:
     def _functions(self, path: str) -> list[tuple[int, str]]:
         """(place in the file, name), in order; none for a file that is gone or no program."""
         if path not in self._files:
-            from pytest_ebpf.errors import ObjectError
-            from pytest_ebpf.obj.executables import functions_by_place
-
             read = self._session.attempt(ReadFile(f"/proc/{self._pid}/root{path}"), Data)
             try:
                 found = functions_by_place(read.data, path=path) if isinstance(read, Data) else []

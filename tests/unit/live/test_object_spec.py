@@ -135,7 +135,7 @@ def test_the_one_program_may_be_given_itself(target_on: Target) -> None:
         ({"programs": {"hz": 5}}, "no section name, True, False or dict"),
         ({"programs": {"hz": {"colour": 5}}}, r"(?s)no 'colour'.*autoload"),
         ({"programs": {"hz": {"attach_type": "nowhere"}}}, "no attach type 'nowhere'"),
-        ({"programs": {"hz": {"traces": ("x", "y")}}}, "is no loaded program"),
+        ({"programs": {"hz": {"traces": ("x", "y")}}}, "expected a loaded program"),
         ({"only": []}, r"only=\(\) would load nothing"),
     ],
 )

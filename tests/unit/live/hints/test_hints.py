@@ -11,6 +11,7 @@ import pytest
 
 from pytest_ebpf.agent.ops import (
     BtfLoad,
+    Failed,
     Handle,
     LinkCreate,
     MapCreate,
@@ -25,11 +26,14 @@ from pytest_ebpf.agent.ops import (
     ProgRun,
     RawTracepointOpen,
     Try,
+    Value,
 )
 from pytest_ebpf.errors import KernelCallError, PlanError
 from pytest_ebpf.features.base import Answer
+from pytest_ebpf.live import hints
 from pytest_ebpf.live.hints.base import Case, Hint
-from pytest_ebpf.live.hints.lookup import all_hints, hint_for, with_hint
+from pytest_ebpf.live.hints.lookup import all_hints, hint_for
+from pytest_ebpf.live.session import Session, Target
 from pytest_ebpf.uapi.sections import ATTACH_TYPES, MAP_TYPES, PROG_TYPES
 from support.refused_ops import REFUSED, REFUSED_BY_5_10
 
@@ -47,7 +51,7 @@ def advise(target_on: TargetOn, monkeypatch: pytest.MonkeyPatch) -> Callable[...
 
     def ask(op: Op, number: int, *, lacking: frozenset[str] = frozenset(), log: str = "", **changes: object) -> str:
         monkeypatch.setattr(
-            "pytest_ebpf.features.probe.probe_feature",
+            "pytest_ebpf.live.hints.base.probe_feature",
             lambda target, *, name: UNKNOWN if name in lacking else Answer(True, "works"),
         )
         target = target_on()
@@ -276,15 +280,24 @@ def test_a_probe_that_fails_costs_only_the_hint(target_on: TargetOn, monkeypatch
     def broken(target: object, *, name: str) -> Answer:
         raise PlanError("no facts")
 
-    monkeypatch.setattr("pytest_ebpf.features.probe.probe_feature", broken)
+    monkeypatch.setattr("pytest_ebpf.live.hints.base.probe_feature", broken)
     ring = MapCreate(MAP_TYPES.index("RINGBUF"), 0, 0, 5000)
     assert "power of two" in hint_for(ring, E, target=target_on())
 
 
-def test_a_hint_that_is_there_stays(target_on: TargetOn) -> None:
-    with pytest.raises(KernelCallError) as caught, with_hint(MapGet(HANDLE, b""), target=target_on()):
-        raise KernelCallError("x", op="MapGet", errno=errno.EPERM, hint="better")
-    assert caught.value.hint == "better"
+def test_an_error_of_a_session_has_its_advice(target_on: TargetOn) -> None:
+    def better(op: Op, errno: int, *, target: Target, log: str = "") -> str:
+        return f"{type(op).__name__} {errno} {log}"
+
+    op, failed = MapGet(HANDLE, b""), Failed("MapGet", errno.EPERM, "no", log=b"written")
+    for session, hint in (
+        (Session(target_on(), advise=better), "MapGet 1 written"),
+        (Session(target_on()), ""),
+        (Session(target_on(), advise=hints.advise), hint_for(op, errno.EPERM, target=target_on())),
+    ):
+        with pytest.raises(KernelCallError) as caught:
+            session.checked(op, failed, kind=Value)
+        assert caught.value.hint == hint
 
 
 def test_no_row_is_shadowed_by_an_unconditional_one() -> None:
