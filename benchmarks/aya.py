@@ -33,7 +33,7 @@ from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.live.session import Target as Kernel
-from pytest_ebpf.obj.object import parse_object
+from pytest_ebpf.obj.parse import parse_object
 
 __all__ = ["Loader", "main"]
 

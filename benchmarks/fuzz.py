@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from pytest_ebpf.btf.parse import Btf, parse_btf  # noqa: E402
-from pytest_ebpf.obj.object import parse_object  # noqa: E402
+from pytest_ebpf.obj.parse import parse_object  # noqa: E402
 from pytest_ebpf.plan.facts import Facts  # noqa: E402
 from support.every_kind import every_kind  # noqa: E402  # from the path just added
 from support.fuzz_cases import TooSlowError, btf_case, object_case, target_case  # noqa: E402

@@ -12,7 +12,8 @@ from pytest_ebpf.agent.ops import Failed, NotRun, ProgLoaded, ProgRejected, Resu
 from pytest_ebpf.errors import EbpfError, GuestLost, ObjectError
 from pytest_ebpf.kernels.base import made
 from pytest_ebpf.live.session import Target
-from pytest_ebpf.obj.object import ObjectFile, ProgramDef, parse_object
+from pytest_ebpf.obj.object import ObjectFile, ProgramDef
+from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.plan.facts import more_ops, with_more
 from pytest_ebpf.plan.load_plan import LoadOptions, Plan, plan_load
 from pytest_ebpf.plan.map_definitions import MapOverride

@@ -17,7 +17,8 @@ from ours import completed
 from peer import Peer, peer
 
 from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
-from pytest_ebpf.obj.object import ObjectFile, parse_object
+from pytest_ebpf.obj.object import ObjectFile
+from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.load_plan import LoadOptions, plan_load
 

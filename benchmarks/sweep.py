@@ -21,11 +21,12 @@ from pathlib import Path
 from compare import find_objects
 from ours import Ours, load_object
 
-from pytest_ebpf.errors import EbpfError, GuestLost, HarnessError, KernelCallError, ProgramRejected
+from pytest_ebpf.errors import EbpfError, GuestLost, HarnessError, KernelCallError
 from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.live.session import Target
+from pytest_ebpf.verifier.program_rejected import ProgramRejected
 
 __all__ = ["Finding", "main"]
 

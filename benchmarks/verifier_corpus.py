@@ -20,15 +20,16 @@ from pathlib import Path
 
 from compare import find_objects
 
-from pytest_ebpf.errors import EbpfError, GuestLost, ProgramRejected
+from pytest_ebpf.errors import EbpfError, GuestLost
 from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.live.session import Target
-from pytest_ebpf.obj.object import parse_object
+from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.verifier.explain.text import render_explanation
-from pytest_ebpf.verifier.log.log import VerifierLog, parse_log
 from pytest_ebpf.verifier.log.trace import parse_trace
+from pytest_ebpf.verifier.program_rejected import ProgramRejected
+from pytest_ebpf.verifier.verifier_log import VerifierLog, parse_log
 
 __all__ = ["Seen", "main"]
 

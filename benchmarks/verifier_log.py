@@ -17,10 +17,10 @@ from pathlib import Path
 
 from measure import Target, best_ms, render_targets
 
+from pytest_ebpf.verifier.digest import digest_log
 from pytest_ebpf.verifier.explain.text import render_explanation
-from pytest_ebpf.verifier.log.digest import digest_log
-from pytest_ebpf.verifier.log.log import parse_log
 from pytest_ebpf.verifier.log.trace import parse_trace
+from pytest_ebpf.verifier.verifier_log import parse_log
 
 LOGS = Path(__file__).parent.parent / "tests" / "data" / "verifier-logs"
 ACCEPTED = "asm-6.18/ok_branches.l2", "c-6.18/iter_ok.l2", "c-6.12/tc_ok.l6", "cbase-5.10/tc_ok.l6", "c-7.2/iter_ok.l6"

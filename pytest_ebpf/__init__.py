@@ -20,7 +20,6 @@ if TYPE_CHECKING:
         KernelCallError,
         ObjectError,
         PlanError,
-        ProgramRejected,
     )
     from pytest_ebpf.kernels.fake import FakeKernel
     from pytest_ebpf.live.attach.link import Link
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
         parse_packet,
     )
     from pytest_ebpf.verifier.log.expect import absent, next_line
+    from pytest_ebpf.verifier.program_rejected import ProgramRejected
 
 __all__ = [
     "ARP",
@@ -99,8 +99,7 @@ __all__ = [
 _HOMES = MappingProxyType(
     {
         "pytest_ebpf.errors": (
-            "BootFailed EbpfError GuestLost HarnessError ImageError KernelCallError ObjectError PlanError "
-            "ProgramRejected BpfUsageError"
+            "BootFailed BpfUsageError EbpfError GuestLost HarnessError ImageError KernelCallError ObjectError PlanError"
         ),
         "pytest_ebpf.kernels.fake": "FakeKernel",
         "pytest_ebpf.live.machine.commands": "User",
@@ -115,6 +114,7 @@ _HOMES = MappingProxyType(
             "ARP ICMP IP TCP UDP VLAN Eth ICMPv6 IPv6 Packet Pad Raw assert_packet diff_packets parse_packet"
         ),
         "pytest_ebpf.verifier.log.expect": "absent next_line",
+        "pytest_ebpf.verifier.program_rejected": "ProgramRejected",
     }
 )
 

@@ -1,16 +1,16 @@
 """Every exception of the package, split by whose fault it is.
 
     EbpfError
-    +-- BpfUsageError            how pytest-ebpf was called: an unknown kernel spec, marker or option
+    +-- BpfUsageError         how pytest-ebpf was called: an unknown kernel spec, marker or option
     +-- ObjectError           your object file: what is wrong, where, what to try
     +-- PlanError             this kernel cannot do what the object or the test asks for
-    +-- ProgramRejected       the verifier (or the loader of the kernel) said no; carries the whole log
+    +-- ProgramRejected       the verifier rejected a program; carries the whole log (verifier/program_rejected.py)
     +-- KernelCallError       a kernel operation failed: which, errno, hint
     +-- HarnessError          the machinery around the test
         +-- GuestLost         a running guest died or stopped answering
-        +-- BootFailed        a guest did not come up
-        +-- ImageError        a kernel image could not be had
-            +-- MirrorUnreachable   no answer from the archive: what is cached may still do
+        +-- BootFailed        a guest did not boot, or its agent did not answer
+        +-- ImageError        a kernel image could not be found, fetched, verified or unpacked
+            +-- MirrorUnreachable   the archive does not answer; cached kernels still work
             +-- PackageGone         the archive lists a file that it no longer has
 
 ``str()`` of each is the one useful line (a second line may say what to do). A ``HarnessError`` makes a test *error*;
@@ -20,10 +20,6 @@ the others make it *fail*.
 from __future__ import annotations
 
 import errno as _errno
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pytest_ebpf.verifier.log.log import SourceLine, VerifierLog
 
 __all__ = [
     "BootFailed",
@@ -36,7 +32,6 @@ __all__ = [
     "ObjectError",
     "PackageGone",
     "PlanError",
-    "ProgramRejected",
     "BpfUsageError",
     "errno_name",
 ]
@@ -98,25 +93,6 @@ class PlanError(EbpfError):
         super().__init__(message, hint=hint)
         self.feature = feature
         self.since = since
-
-
-class ProgramRejected(EbpfError):
-    """A program that did not load. ``log`` is the parsed verifier log; ``log.text`` is all of it."""
-
-    def __init__(self, message: str, *, program: str, errno: int, log: VerifierLog, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.program = program
-        self.errno = errno
-        self.log = log
-
-    @property
-    def errno_name(self) -> str:
-        return errno_name(self.errno)
-
-    @property
-    def source_line(self) -> SourceLine | None:
-        """The line of C that the verifier stopped at: ``text``, ``file``, ``line``. None where nobody knows it."""
-        return self.log.source_line
 
 
 class KernelCallError(EbpfError):

@@ -14,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from pytest_ebpf.verifier.explain.explain import Explanation
     from pytest_ebpf.verifier.log.extract import Found
-    from pytest_ebpf.verifier.log.log import VerifierLog
+    from pytest_ebpf.verifier.verifier_log import VerifierLog
 
 __all__ = ["explain", "log"]
 
@@ -76,7 +76,7 @@ def _read_end(file: BinaryIO) -> str:
 def _explained(name: str, found: Found) -> tuple[dict[str, Any], str]:
     """The JSON row and the text of one log."""
     from pytest_ebpf.verifier.explain.text import render_explanation
-    from pytest_ebpf.verifier.log.log import parse_log
+    from pytest_ebpf.verifier.verifier_log import parse_log
 
     parsed = parse_log(found.text)
     explanation = parsed.explanation

@@ -75,7 +75,7 @@ def read_request(paths: Sequence[str], lines: int, *, kernels: str, options: Map
 def _read_objects(paths: Sequence[str]) -> tuple[list[ObjectFile], list[str]]:
     """What can be read, and a line about each file that cannot: it does not stop the others. A path that is no file
     does, and so does having nothing left."""
-    from pytest_ebpf.obj.object import parse_object
+    from pytest_ebpf.obj.parse import parse_object
     from pytest_ebpf.obj.read import read_bytes
 
     contents = {path: read_bytes(path) for path in paths}

@@ -9,7 +9,7 @@ from pytest_ebpf.errors import BpfUsageError, EbpfError
 from pytest_ebpf.kernel_versions import fits
 from pytest_ebpf.verifier.compare.budget import Excess, excesses, parse_budget
 from pytest_ebpf.verifier.compare.cost import LineCost, render_costs
-from pytest_ebpf.verifier.log.log import VerifierStats
+from pytest_ebpf.verifier.log.values import VerifierStats
 
 __all__ = ["BudgetedProgram", "check_within", "costs_text", "over_budget"]
 

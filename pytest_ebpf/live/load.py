@@ -23,7 +23,7 @@ from pytest_ebpf.agent.ops import (
     Result,
     Try,
 )
-from pytest_ebpf.errors import KernelCallError, PlanError, ProgramRejected, errno_name
+from pytest_ebpf.errors import KernelCallError, PlanError, errno_name
 from pytest_ebpf.live.bpf_object import BpfObject, Named
 from pytest_ebpf.live.maps.globals import Globals, GlobalSection
 from pytest_ebpf.live.maps.kinds import kind_of
@@ -35,6 +35,7 @@ from pytest_ebpf.live.reload import Reload
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.struct_ops import StructOps
 from pytest_ebpf.plan.data_maps import arena_of
+from pytest_ebpf.verifier.program_rejected import ProgramRejected
 
 if TYPE_CHECKING:
     from pytest_ebpf.plan.load_plan import Plan, PlannedMap, PlannedProgram, PlannedStructOps

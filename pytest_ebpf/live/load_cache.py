@@ -32,7 +32,7 @@ class LoadCache:
         key = (hashlib.sha256(data).hexdigest(), name)
         found = self._objects.get(key)
         if found is None:
-            from pytest_ebpf.obj.object import parse_object
+            from pytest_ebpf.obj.parse import parse_object
 
             with _uncollected():
                 found = self._objects[key] = parse_object(data, name=name)

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pytest_ebpf.errors import BpfUsageError, HarnessError, PlanError, ProgramRejected
+from pytest_ebpf.errors import BpfUsageError, HarnessError, PlanError
 from pytest_ebpf.live.hints import advise
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.load_request import Asked
 from pytest_ebpf.live.session import Session, Target
+from pytest_ebpf.verifier.program_rejected import ProgramRejected
 
 if TYPE_CHECKING:
     from pytest_ebpf.agent.ops import Leak

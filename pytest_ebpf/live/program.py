@@ -24,7 +24,9 @@ from pytest_ebpf.live.typed.shape import Shape
 from pytest_ebpf.obj.object import LineInfo, ObjectFile, ProgramDef
 from pytest_ebpf.verifier.compare.budget import figures_of
 from pytest_ebpf.verifier.compare.cost import LineCost, line_costs
-from pytest_ebpf.verifier.log.log import VerifierLog, VerifierStats, parse_log, parse_stats
+from pytest_ebpf.verifier.log.read import parse_stats
+from pytest_ebpf.verifier.log.values import VerifierStats
+from pytest_ebpf.verifier.verifier_log import VerifierLog, parse_log
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.attach.link import Link

@@ -7,7 +7,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from pytest_ebpf.errors import BpfUsageError, ProgramRejected, errno_name
+from pytest_ebpf.errors import BpfUsageError, errno_name
+from pytest_ebpf.verifier.program_rejected import ProgramRejected
 
 if TYPE_CHECKING:
     from pytest_ebpf.agent.ops import ProgRejected
@@ -100,7 +101,8 @@ def rejection(
 ) -> ProgramRejected:
     """The kernel's refusal as an exception: its first line has the program, the reason, the C source and the errno."""
     from pytest_ebpf.verifier.explain.poison import poison_note
-    from pytest_ebpf.verifier.log.log import locate, parse_log
+    from pytest_ebpf.verifier.log.values import locate
+    from pytest_ebpf.verifier.verifier_log import parse_log
 
     log = parse_log(result.log.decode(errors="replace"), log_level=result.log_level)
     log = replace(log, source_line=locate(log, lines), line_info=tuple(lines))

@@ -22,7 +22,7 @@ from pytest_ebpf.agent.ops import (
 )
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.object import LineInfo
-from pytest_ebpf.verifier.log.log import VerifierLog, parse_log
+from pytest_ebpf.verifier.verifier_log import VerifierLog, parse_log
 
 __all__ = ["TRACE_ROOM", "Reload", "load_trace", "resolved"]
 

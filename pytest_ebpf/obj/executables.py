@@ -5,19 +5,18 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.suggest import close_names, did_you_mean
 
 if TYPE_CHECKING:
     from elftools.elf.elffile import ELFFile
 
 __all__ = [
     "find_library",
-    "find_symbol",
     "function_places",
     "functions_by_place",
     "match_symbols",
@@ -31,16 +30,11 @@ _CACHE_HEAD = 48  # magic, nlibs, len_strings, flags, extension_offset, unused (
 _CACHE_ENTRY = struct.Struct("=iIIIQ")  # flags, key, value, osversion, hwcap
 
 
-def find_symbol(data: bytes, symbol: str, *, path: str) -> int:
-    """The place in the file (bytes) of a function of an ELF file. A version may be named (``memcpy@GLIBC_2.14``).
-
-    ``ObjectError``: no ELF file, or it has no such function; the names most like it are in the hint.
-    """
-    return function_places(data, (symbol,), path=path)[0]
-
-
 def function_places(data: bytes, symbols: Sequence[str], *, path: str) -> tuple[int, ...]:
-    """``find_symbol`` of several, the file being read once."""
+    """Where functions of an ELF file are in it, in bytes. A version may be named (``memcpy@GLIBC_2.14``).
+
+    ``ObjectError``: not an ELF file, or it has no such function; the names most like it are in the hint.
+    """
     with readable_elf(path):
         file = _elf(data)
         functions = _functions(file, data)
@@ -48,8 +42,8 @@ def function_places(data: bytes, symbols: Sequence[str], *, path: str) -> tuple[
         if None not in named:
             return tuple(place_in_file(file, each) for each in named if each is not None)
     missing = symbols[named.index(None)]
-    close = get_close_matches(missing, functions, n=3, cutoff=0.7)
-    hint = f"did you mean {' or '.join(close)}?" if close else "it may be stripped: give offset= instead of symbol="
+    stripped = "it may be stripped: give offset= instead of symbol="
+    hint = did_you_mean(missing, functions, cutoff=0.7, otherwise=stripped)
     raise ObjectError(f"it has no function {missing!r}", path=path, hint=hint)
 
 
@@ -59,9 +53,9 @@ def match_symbols(data: bytes, pattern: str, *, path: str) -> tuple[str, ...]:
         functions = _functions(_elf(data), data)
     by_place = {place: name for name, place in functions.items() if fnmatchcase(name, pattern)}
     if not by_place:
-        close = get_close_matches(pattern.strip("*?"), functions, n=3, cutoff=0.6)
+        close = close_names(pattern.strip("*?"), functions)
         hint = f"it has {', '.join(close)}" if close else ""
-        raise ObjectError(f"no function of it matches {pattern!r}", path=path, hint=hint)
+        raise ObjectError(f"none of its functions matches {pattern!r}", path=path, hint=hint)
     return tuple(sorted(by_place.values()))
 
 

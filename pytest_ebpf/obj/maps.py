@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any
 
 from pytest_ebpf.btf.parse import Btf
@@ -18,6 +17,7 @@ from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.elf import STB_WEAK, STT_SECTION, Elf, Section
 from pytest_ebpf.obj.object import MapDef, Problem, SlotInit
 from pytest_ebpf.obj.targets import Span, Targets
+from pytest_ebpf.suggest import did_you_mean
 from pytest_ebpf.uapi.sections import MAP_TYPES
 
 __all__ = ["MAPS_SECTION", "find_spans", "read_maps"]
@@ -141,12 +141,9 @@ def _definition(btf: Btf, type_id: int, *, name: str, is_inner: bool = False) ->
 
 
 def _unknown(field: str) -> str:
-    """libbpf refuses such a map as well: a misspelt field would quietly be left at 0."""
+    """libbpf refuses such a map as well: a misspelt field would otherwise be left at 0 without a message."""
     fields = (*_NUMBERS, "key", "value", "values")
-    close = get_close_matches(field, fields, n=1)
-    return f"there is no field {field!r}; " + (
-        f"did you mean {close[0]}?" if close else f"it may have {', '.join(fields)}"
-    )
+    return f"there is no field {field!r}; {did_you_mean(field, fields, most=1)}"
 
 
 def _number(btf: Btf, member: Member) -> int:

@@ -1,4 +1,4 @@
-"""What an eBPF object file says, as values; ``parse_object`` makes them from its bytes.
+"""What an eBPF object file contains, as values; ``parse_object`` (obj/parse.py) reads them from its bytes.
 
 Nothing here depends on a kernel. Offsets are bytes unless a field is called ``insn``: then it counts instruction slots
 of 8 bytes (a 64-bit load takes two) from the start of its function.
@@ -28,7 +28,6 @@ __all__ = [
     "Reloc",
     "SlotInit",
     "Variable",
-    "parse_object",
 ]
 
 _Named = TypeVar("_Named", "ProgramDef", "MapDef")
@@ -258,11 +257,3 @@ def _named(values: tuple[_Named, ...], name: str) -> _Named:
         if value.name == name:
             return value
     raise KeyError(f"no {name!r}; there are: {', '.join(sorted(value.name for value in values)) or 'none'}")
-
-
-def parse_object(data: bytes, *, name: str) -> ObjectFile:
-    """The object in ``data``. ``name`` is the file's, for messages. ObjectError when it is not an eBPF object, or so
-    broken that nothing of it can be loaded; what costs a single program or map is in ``problems``."""
-    from pytest_ebpf.obj.parse import assemble
-
-    return assemble(data, name=name)

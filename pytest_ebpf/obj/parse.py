@@ -1,4 +1,4 @@
-"""All parts of an object put together: the one place that knows the order."""
+"""Bytes of an object file -> ``ObjectFile``: the parts, read in the order in which they depend on each other."""
 
 from __future__ import annotations
 
@@ -15,18 +15,22 @@ from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.obj.same_names import merge_same_names
 from pytest_ebpf.obj.targets import Targets, find_functions
 
-__all__ = ["assemble"]
+__all__ = ["parse_object"]
 
 
-def assemble(data: bytes, *, name: str) -> ObjectFile:
-    """``parse_object``."""
+def parse_object(data: bytes, *, name: str) -> ObjectFile:
+    """The object in ``data``. ``name`` is the file's, for messages.
+
+    ``ObjectError`` when it is not an eBPF object, or so broken that nothing in it can be loaded; what affects a single
+    program or map is in ``problems``.
+    """
     elf = merge_same_names(read_elf(data, name=name))
     try:
         return _assemble(elf, name=name)
     except ObjectError as error:
         if error.path:
             raise
-        # raised by btf/, which knows no files
+        # raised by btf/, which does not know the file
         raise ObjectError(
             error.reason, path=name, section=error.section, offset=error.offset, hint=error.hint
         ) from error

@@ -21,9 +21,10 @@ from pytest_ebpf.agent.ops import (
     Unprivileged,
     WriteFile,
 )
-from pytest_ebpf.errors import PlanError, ProgramRejected
+from pytest_ebpf.errors import PlanError
 from pytest_ebpf.obj.insn import PSEUDO_CALL
 from pytest_ebpf.verifier.log.expect import check, check_log
+from pytest_ebpf.verifier.program_rejected import ProgramRejected
 from pytest_ebpf.verifier.tags.spec import ANY_VALUE
 
 if TYPE_CHECKING:

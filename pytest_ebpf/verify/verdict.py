@@ -8,22 +8,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_ebpf.agent.ops import Failed, MapCreate, NotRun, ProgLoad, ProgLoaded, ProgRejected, Result, Try
-from pytest_ebpf.errors import (
-    EbpfError,
-    GuestLost,
-    KernelCallError,
-    ObjectError,
-    PlanError,
-    ProgramRejected,
-    errno_name,
-)
+from pytest_ebpf.errors import EbpfError, GuestLost, KernelCallError, ObjectError, PlanError, errno_name
 from pytest_ebpf.live.hints import advise
 from pytest_ebpf.live.rejects import rejection
 from pytest_ebpf.live.reload import TRACE_ROOM
 from pytest_ebpf.live.session import Session, Target
 from pytest_ebpf.obj.sections import attach_type_name, prog_type_name
 from pytest_ebpf.verifier.compare.cost import LineCost, line_costs
-from pytest_ebpf.verifier.log.log import SourceLine, VerifierStats
+from pytest_ebpf.verifier.log.values import SourceLine, VerifierStats
+from pytest_ebpf.verifier.program_rejected import ProgramRejected
 from pytest_ebpf.verify.ext_types import stand_ins
 
 if TYPE_CHECKING:
@@ -295,7 +288,7 @@ def _verdict(
 
 
 def _accepted(planned: PlannedProgram, result: ProgLoaded, *, blank: _Blank, size: int) -> ProgramVerdict:
-    from pytest_ebpf.verifier.log.log import parse_log
+    from pytest_ebpf.verifier.verifier_log import parse_log
 
     text = result.log.decode(errors="replace")
     stats = parse_log(text, log_level=result.log_level).stats

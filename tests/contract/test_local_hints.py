@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_ebpf.agent.ops import Describe, Described, Failed, Made, MapCreate
-from pytest_ebpf.errors import BpfUsageError, KernelCallError, PlanError, ProgramRejected
+from pytest_ebpf.errors import BpfUsageError, KernelCallError, PlanError
 from pytest_ebpf.kernels.base import check
 from pytest_ebpf.kernels.local import LocalKernel
 from pytest_ebpf.kernels.pool import HOST, KernelPool, PoolConfig, RunningKernel
@@ -19,6 +19,7 @@ from pytest_ebpf.live.hints.lookup import hint_for
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.uapi.sections import MAP_TYPES
+from pytest_ebpf.verifier.program_rejected import ProgramRejected
 from support.refused_ops import REFUSED
 
 OBJECTS = "sample_programs/built"

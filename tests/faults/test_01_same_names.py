@@ -9,7 +9,8 @@ import pytest
 
 from pytest_ebpf import Bpf, ObjectError
 from pytest_ebpf.obj.elf import read_elf
-from pytest_ebpf.obj.object import ObjectFile, parse_object
+from pytest_ebpf.obj.object import ObjectFile
+from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.obj.same_names import merge_same_names
 from support.elf_writer import ALLOC, EXEC, FUNC, NOBITS, WRITE, ElfWriter
 from support.sample_object import EXIT, assemble

@@ -21,7 +21,8 @@ from pytest_ebpf.btf.write import rewrite_btf
 from pytest_ebpf.errors import ObjectError, PlanError
 from pytest_ebpf.obj.link import link_objects
 from pytest_ebpf.obj.listing import list_function, render_listing
-from pytest_ebpf.obj.object import ObjectFile, parse_object
+from pytest_ebpf.obj.object import ObjectFile
+from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.obj.summary import summarise
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.load_plan import Plan, plan_load

@@ -57,11 +57,11 @@ def test_uprobe_of_a_process(bpf: Bpf, bpf_vm: Any) -> None:
 @pytest.mark.attach_kind("uprobe", option="at an offset")
 def test_uprobe_at_an_offset(bpf: Bpf, bpf_vm: Any) -> None:
     """The place of a function in the file, which is where its symbol is."""
-    from pytest_ebpf.obj.executables import find_symbol
+    from pytest_ebpf.obj.executables import function_places
 
     obj = bpf.load(BUILT / "uprobes.bpf.o", only=["entered"])
     path = obj["entered"].attach(binary="libc.so.6", symbol="getppid").target.partition(":")[0]
-    place = find_symbol(bpf_vm.read_file(path), "getppid", path=path)
+    (place,) = function_places(bpf_vm.read_file(path), ("getppid",), path=path)
     obj.maps["counts"][0] = 0
     with obj["entered"].attach(binary=path, offset=place):
         python(bpf_vm, CALL)
@@ -88,7 +88,7 @@ def test_uprobe_multi_by_pattern(bpf: Bpf, bpf_vm: Any) -> None:
     assert seen >= 10
     python(bpf_vm, CALL)
     assert obj.maps["counts"][4] == seen
-    with pytest.raises(ObjectError, match=r"no function of it matches 'getppidd\*'") as error:
+    with pytest.raises(ObjectError, match=r"none of its functions matches 'getppidd\*'") as error:
         obj["many_returned"].attach(binary="libc.so.6", symbol="getppidd*")
     assert "getppid" in error.value.hint
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ebpf.errors import KernelCallError, PlanError, ProgramRejected
+from pytest_ebpf.errors import KernelCallError, PlanError
 from pytest_ebpf.features.base import Answer
 from pytest_ebpf.features.cache import features_of_kernel
 from pytest_ebpf.features.history import KFUNCS
@@ -18,6 +18,7 @@ from pytest_ebpf.kernels.pool import KernelPool, PoolConfig, RunningKernel
 from pytest_ebpf.live.hints import advise
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.verifier.program_rejected import ProgramRejected
 from support.guests import images
 from support.paths import ROOT
 from support.refused_ops import REFUSED, REFUSED_BY_5_10

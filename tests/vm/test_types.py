@@ -25,7 +25,8 @@ from pytest_ebpf.agent.ops import (
 )
 from pytest_ebpf.kernels.base import check
 from pytest_ebpf.kernels.pool import KernelPool, PoolConfig, RunningKernel
-from pytest_ebpf.obj.object import ObjectFile, parse_object
+from pytest_ebpf.obj.object import ObjectFile
+from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.plan.load_plan import LoadOptions, Plan, plan_load
 from support.guests import images
 from support.plan_facts import ALL_BTF

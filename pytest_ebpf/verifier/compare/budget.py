@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pytest_ebpf.errors import BpfUsageError
 
 if TYPE_CHECKING:
-    from pytest_ebpf.verifier.log.log import VerifierStats
+    from pytest_ebpf.verifier.log.values import VerifierStats
 
 __all__ = ["METRICS", "Bound", "Budget", "Excess", "excesses", "figures_of", "growths", "parse_budget", "parse_share"]
 

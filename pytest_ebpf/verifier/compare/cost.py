@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pytest_ebpf.verifier.log.lines import source_of
-from pytest_ebpf.verifier.log.log import LineInfoLike, SourceLine
+from pytest_ebpf.verifier.log.values import LineInfoLike, SourceLine
 
 __all__ = ["LineCost", "line_costs", "render_costs", "walked_insns"]
 

@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_ebpf.verifier.compare.cost import line_costs
-from pytest_ebpf.verifier.log.log import LineInfoLike
 from pytest_ebpf.verifier.log.state import Register, parse_state
 from pytest_ebpf.verifier.log.trace import read_instruction
+from pytest_ebpf.verifier.log.values import LineInfoLike
 
 __all__ = ["NormalLine", "normal_lines", "normal_message"]
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pytest_ebpf.verifier.explain.error_path import Path, failing_path
 from pytest_ebpf.verifier.explain.register_text import describe
 from pytest_ebpf.verifier.explain.value_origin import Cause, branches_since, origin_of
-from pytest_ebpf.verifier.log.log import Diagnosis, LineInfoLike, SourceLine, VerifierLog, locate
 from pytest_ebpf.verifier.log.state import Register
 from pytest_ebpf.verifier.log.trace import Instruction, Trace, parse_trace
+from pytest_ebpf.verifier.log.values import Diagnosis, LineInfoLike, ParsedLog, SourceLine, locate
 from pytest_ebpf.verifier.rejection.classify import Rejection, classify
 
 __all__ = ["Explanation", "Happened", "explain"]
@@ -69,13 +69,18 @@ class Explanation:
     report: Diagnosis | None = None
 
 
-def explain(log: VerifierLog, *, line_info: Sequence[LineInfoLike] = ()) -> Explanation | None:
-    """The explanation of a rejection; None for an accepted program. ``line_info`` (of the object) gives source lines
-    their file and number where the kernel prints the text alone, and source at all at log level 4."""
+def explain(
+    log: ParsedLog, *, line_info: Sequence[LineInfoLike] = (), trace: Trace | None = None
+) -> Explanation | None:
+    """The explanation of a rejection; None for an accepted program.
+
+    ``line_info`` (of the object) gives source lines their file and number where the kernel prints the text alone, and
+    source lines at all at log level 4. ``trace``: the parsed trace of the log, if the caller has it.
+    """
     rejection = classify(log)
     if rejection is None:
         return None
-    trace = parse_trace(log.text)
+    trace = trace or parse_trace(log.text)
     path = failing_path(trace)
     rows = line_info or log.line_info
     sources = _Sources(trace, rows)
@@ -98,7 +103,7 @@ def explain(log: VerifierLog, *, line_info: Sequence[LineInfoLike] = ()) -> Expl
     )
 
 
-def _failing_step(path: Path, log: VerifierLog) -> int:
+def _failing_step(path: Path, log: ParsedLog) -> int:
     """The step at fault: the last one, unless the message names another (a loop, the head of a jump)."""
     if not len(path):
         return -1

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from pytest_ebpf.verifier.log.log import VerifierLog
+from pytest_ebpf.verifier.log.values import ParsedLog
 
 __all__ = ["poison_note"]
 
@@ -19,7 +19,7 @@ _CALLED = re.compile(r"invalid func unknown#(\d+)|invalid kernel function call n
 _NO_HELPER = 1_000_000  # helper ids are small numbers (212 in Linux 6.18); what loaders write is far above
 
 
-def poison_note(log: VerifierLog, notes: Mapping[int, str]) -> str:
+def poison_note(log: ParsedLog, notes: Mapping[int, str]) -> str:
     """What the rejected instruction stood for: the plan's note for it ("" when the error is not about a poison).
 
     ``notes`` maps instruction indices of the loaded program to texts. A log without a trace (level 4) does not say

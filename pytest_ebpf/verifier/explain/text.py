@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pytest_ebpf.verifier.explain.explain import Explanation, Happened
 from pytest_ebpf.verifier.explain.register_text import describe
-from pytest_ebpf.verifier.log.log import Diagnosis, SourceLine
+from pytest_ebpf.verifier.log.values import Diagnosis, SourceLine
 
 __all__ = ["render_explanation"]
 

@@ -14,8 +14,9 @@ from functools import cached_property
 from typing import overload
 
 from pytest_ebpf.verifier.log.lines import Kind, kinds_of, source_of
-from pytest_ebpf.verifier.log.log import SourceLine
 from pytest_ebpf.verifier.log.state import State, parse_state
+from pytest_ebpf.verifier.log.values import SourceLine
+from pytest_ebpf.verifier.rejection.rules import matches
 
 __all__ = [
     "Branch",
@@ -189,8 +190,6 @@ class Trace:
     @cached_property
     def unknown(self) -> tuple[str, ...]:
         """Lines that neither a shape nor a rule knows. They are kept; here they are to be counted and looked at."""
-        from pytest_ebpf.verifier.rejection.rules import matches
-
         messages = [self.lines[at] for at in self.at(Kind.MESSAGE)]
         looked_at, rest = messages[:_MOST_MESSAGES], messages[_MOST_MESSAGES:]
         known = (next(matches(line.strip()), None) is not None or "processed " in line for line in looked_at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pytest_ebpf.verifier.log.log import VerifierLog
+from pytest_ebpf.verifier.log.values import ParsedLog
 from pytest_ebpf.verifier.rejection.classes import CLASSES
 from pytest_ebpf.verifier.rejection.rule import Rule
 from pytest_ebpf.verifier.rejection.rules import RULES, find_rule
@@ -38,7 +38,7 @@ class Rejection:
         return dict(self.fields).get(name, "")
 
 
-def classify(log: VerifierLog) -> Rejection | None:
+def classify(log: ParsedLog) -> Rejection | None:
     """The class of a rejection; None for the log of an accepted program.
 
     Never raises: an unknown message is class ``unknown`` with its words in full, a log without one ``no-verdict``.
@@ -63,7 +63,7 @@ def classify(log: VerifierLog) -> Rejection | None:
     )
 
 
-def _refined(log: VerifierLog, *, rule: Rule) -> Rule:
+def _refined(log: ParsedLog, *, rule: Rule) -> Rule:
     """Since 7.1 the words about offsets into memory are said of packets too; where that is all that is said, the
     register's last state in the trace tells what it points to."""
     if rule.id not in _OF_PACKETS_TOO or not log.messages:
@@ -84,7 +84,7 @@ def _fill(headline: str, fields: dict[str, str]) -> str:
     )
 
 
-def _without_rule(log: VerifierLog, messages: tuple[str, ...]) -> Rejection:
+def _without_rule(log: ParsedLog, messages: tuple[str, ...]) -> Rejection:
     words = "; ".join(messages) or (log.diagnosis.headline if log.diagnosis else "")
     if words:
         cls, headline = CLASSES["unknown"], f"not a message that is known here: {words}"

@@ -8,7 +8,8 @@ import pytest
 
 from pytest_ebpf.btf.codec import decode, encode
 from pytest_ebpf.btf.decode import EnumValue
-from pytest_ebpf.obj.object import ObjectFile, parse_object
+from pytest_ebpf.obj.object import ObjectFile
+from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.plan.data_maps import plan_data
 from support.paths import TESTS
 from support.plan_facts import facts

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from pytest_ebpf.cli.log import log
 from pytest_ebpf.verifier.explain.text import render_explanation
-from pytest_ebpf.verifier.log.log import parse_log
+from pytest_ebpf.verifier.verifier_log import parse_log
 from support.verifier_logs import all_logs
 
 LOGS = all_logs()

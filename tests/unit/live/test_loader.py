@@ -12,9 +12,10 @@ import pytest
 
 from pytest_ebpf import absent, next_line
 from pytest_ebpf.agent.ops import BtfLoad, Close, Failed, MapCreate, ProgLoad, ProgRejected, Try
-from pytest_ebpf.errors import BpfUsageError, KernelCallError, ObjectError, PlanError, ProgramRejected
+from pytest_ebpf.errors import BpfUsageError, KernelCallError, ObjectError, PlanError
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.loader import Bpf
+from pytest_ebpf.verifier.program_rejected import ProgramRejected
 from support.paths import ROOT
 
 OBJECTS = ROOT / "sample_programs" / "built"
@@ -46,7 +47,7 @@ def test_one_batch_loads_an_object(target_on: Target) -> None:
 
 
 def test_parsed_and_planned_once(target_on: Target, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pytest_ebpf.obj import object as module
+    from pytest_ebpf.obj import parse as module
 
     calls: list[str] = []
     parse = module.parse_object
@@ -283,7 +284,7 @@ def test_the_garbage_collector_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> 
         seen.append(gc.isenabled())
         raise ObjectError("no object", path=name)
 
-    monkeypatch.setattr("pytest_ebpf.obj.object.parse_object", parse)
+    monkeypatch.setattr("pytest_ebpf.obj.parse.parse_object", parse)
     for wanted in (True, False, True):
         (gc.enable if wanted else gc.disable)()
         with pytest.raises(ObjectError):

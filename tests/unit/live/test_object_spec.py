@@ -16,7 +16,8 @@ from pytest_ebpf.live.facts_cache import Knowledge, facts_for
 from pytest_ebpf.live.load_request import Asked, options_of
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.live.maps.map import Map
-from pytest_ebpf.obj.object import MapDef, parse_object
+from pytest_ebpf.obj.object import MapDef
+from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.plan.options import ProgramOverride
 from support.paths import TESTS
 

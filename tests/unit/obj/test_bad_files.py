@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_ebpf.errors import ObjectError
-from pytest_ebpf.obj.object import parse_object
+from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.obj.read import read_object
 from support.btf_writer import BtfWriter
 from support.elf_writer import ALLOC, EXEC, FUNC, RELA, WRITE, ElfWriter

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_ebpf.errors import ObjectError
-from pytest_ebpf.obj.executables import find_library, find_symbol
+from pytest_ebpf.obj.executables import find_library, function_places
 
 
 def loaded_from(name: str) -> tuple[Path, int]:
@@ -28,26 +28,26 @@ def loaded_from(name: str) -> tuple[Path, int]:
 @pytest.mark.parametrize("name", ["getppid", "malloc", "fopen"])
 def test_a_symbol_is_where_the_dynamic_loader_has_it(name: str) -> None:
     path, place = loaded_from(name)
-    assert find_symbol(path.read_bytes(), name, path=str(path)) == place
+    assert function_places(path.read_bytes(), (name,), path=str(path)) == (place,)
 
 
 def test_a_symbol_that_is_not_there_is_answered_with_the_nearest() -> None:
     path, _ = loaded_from("getppid")
     with pytest.raises(ObjectError, match="it has no function 'getppidd'") as error:
-        find_symbol(path.read_bytes(), "getppidd", path=str(path))
+        function_places(path.read_bytes(), ("getppidd",), path=str(path))
     assert "getppid" in error.value.hint
 
 
 @pytest.mark.parametrize("data", [b"", b"#!/bin/sh\n", b"\x7fELF", b"\x7fELF\x02\x01\x01" + bytes(57)])
 def test_what_is_no_executable(data: bytes) -> None:
     with pytest.raises(ObjectError, match="demo: it "):
-        find_symbol(data, "main", path="demo")
+        function_places(data, ("main",), path="demo")
 
 
 def test_a_cut_off_executable_is_refused() -> None:
     whole = Path(sys.executable).resolve().read_bytes()
     with pytest.raises(ObjectError):
-        find_symbol(whole[: len(whole) // 2], "main", path="python")
+        function_places(whole[: len(whole) // 2], ("main",), path="python")
 
 
 def cache(*libraries: tuple[int, str, str]) -> bytes:

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from pytest_ebpf.obj.object import parse_object
+from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.plan.facts import Facts
 from support.every_kind import every_kind
 from support.fuzz_cases import TooSlowError, btf_case, object_case, target_case, time_limit

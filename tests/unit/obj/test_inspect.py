@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pytest_ebpf.cli.inspect import inspect
-from pytest_ebpf.obj.object import parse_object
+from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.obj.summary import summarise
 from support.paths import ROOT
 from support.sample_object import sample

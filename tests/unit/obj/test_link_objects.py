@@ -12,16 +12,8 @@ from pytest_ebpf.btf import types as t
 from pytest_ebpf.btf.types import Kind
 from pytest_ebpf.errors import ObjectError, PlanError
 from pytest_ebpf.obj.link import link_objects
-from pytest_ebpf.obj.object import (
-    DataReloc,
-    DataSection,
-    Extern,
-    MapDef,
-    ObjectFile,
-    ProgramDef,
-    Variable,
-    parse_object,
-)
+from pytest_ebpf.obj.object import DataReloc, DataSection, Extern, MapDef, ObjectFile, ProgramDef, Variable
+from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.plan.load_plan import plan_load
 from support.paths import TESTS
 from support.plan_facts import an_object, facts

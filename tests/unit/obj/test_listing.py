@@ -8,7 +8,7 @@ from pytest_ebpf.cli.inspect import inspect
 from pytest_ebpf.obj.disasm import InsnNames
 from pytest_ebpf.obj.insn import Insn
 from pytest_ebpf.obj.listing import Listed, SourceLine, list_function, list_insns, render_listing
-from pytest_ebpf.obj.object import parse_object
+from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.obj.read import read_object
 from support.paths import ROOT
 from support.sample_object import sample

@@ -7,7 +7,8 @@ import pytest
 from pytest_ebpf.btf.parse import parse_btf
 from pytest_ebpf.btf.types import DataSec
 from pytest_ebpf.btf.write import rewrite_btf
-from pytest_ebpf.obj.object import DataReloc, MapDef, ObjectFile, Reloc, SlotInit, Variable, parse_object
+from pytest_ebpf.obj.object import DataReloc, MapDef, ObjectFile, Reloc, SlotInit, Variable
+from pytest_ebpf.obj.parse import parse_object
 from support.btf_writer import BtfWriter
 from support.elf_writer import ALLOC, EXEC, FUNC, LOCAL, NOBITS, SECTION, WRITE, ElfWriter
 from support.sample_object import EXIT, R_64_64, add_map, add_map_struct, assemble, sample
@@ -156,7 +157,7 @@ def wrong_slot(maps: Maps) -> None:
             lambda m: m.add("m", {"type": HASH, "max_entires": 1}),
             "there is no field 'max_entires'; did you mean max_entries?",
         ),
-        (lambda m: m.add("m", {"type": HASH, "zebra": 1}), "there is no field 'zebra'; it may have type, max_entries"),
+        (lambda m: m.add("m", {"type": HASH, "zebra": 1}), "there is no field 'zebra'; known: type, max_entries"),
         (lambda m: m.add("m", {"max_entries": 1}), "it has no __uint(type, …)"),
         (lambda m: m.add("m", {"type": HASH, "key_size": 8}, key=m.u32), "key_size is 8, but its type takes 4 bytes"),
         (lambda m: m.add("m", {"type": HASH}, value=m.btf.fwd("later")), "has no size"),

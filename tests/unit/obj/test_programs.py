@@ -6,7 +6,8 @@ import pytest
 
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.insn import Insn, pack_insns, slots_with_code, unpack_insns
-from pytest_ebpf.obj.object import CoreReloc, FuncInfo, LineInfo, ObjectFile, ProgramDef, Reloc, parse_object
+from pytest_ebpf.obj.object import CoreReloc, FuncInfo, LineInfo, ObjectFile, ProgramDef, Reloc
+from pytest_ebpf.obj.parse import parse_object
 from support.btf_writer import BtfExtWriter, BtfWriter
 from support.elf_writer import ALLOC, EXEC, FUNC, LOCAL, NOTYPE, SECTION, WEAK, WRITE, ElfWriter
 from support.sample_object import EXIT, R_64_32, R_64_64, assemble, sample

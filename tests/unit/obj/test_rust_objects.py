@@ -8,7 +8,8 @@ from pytest_ebpf.btf.codec import decode, encode
 from pytest_ebpf.btf.describe import describe
 from pytest_ebpf.btf.parse import Btf, parse_btf
 from pytest_ebpf.errors import ObjectError
-from pytest_ebpf.obj.object import ObjectFile, parse_object
+from pytest_ebpf.obj.object import ObjectFile
+from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.obj.rust_names import plain_name, rust_map_types
 from support.btf_writer import BtfWriter
 from support.rust_object import ARRAY, HASH, PERCPU_HASH, mangled, rust_object, rust_types

@@ -10,17 +10,8 @@ from pytest_ebpf.agent.ops import BtfLoad, FdPatch, Handle, MapCreate, MapFreeze
 from pytest_ebpf.btf import types as t
 from pytest_ebpf.errors import ObjectError, PlanError
 from pytest_ebpf.obj.insn import LD_IMM64, Insn, pack_insns, unpack_insns
-from pytest_ebpf.obj.object import (
-    DataSection,
-    MapDef,
-    ObjectFile,
-    Problem,
-    ProgramDef,
-    Reloc,
-    SlotInit,
-    Variable,
-    parse_object,
-)
+from pytest_ebpf.obj.object import DataSection, MapDef, ObjectFile, Problem, ProgramDef, Reloc, SlotInit, Variable
+from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.obj.sections import parse_section
 from pytest_ebpf.plan.load_plan import LoadOptions, Plan, plan_load
 from support.paths import ROOT

@@ -11,7 +11,8 @@ from pytest_ebpf.btf import types as t
 from pytest_ebpf.btf.parse import Btf, parse_btf
 from pytest_ebpf.btf.types import BtfType, Kind
 from pytest_ebpf.errors import ObjectError
-from pytest_ebpf.obj.object import ProgramDef, parse_object
+from pytest_ebpf.obj.object import ProgramDef
+from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.plan.load_plan import plan_load
 from pytest_ebpf.plan.sanitise import SectionLayout, sanitise_btf
 from support.plan_facts import ALL_BTF, an_object, facts, types

@@ -10,7 +10,8 @@ from pytest_ebpf.agent.ops import BtfLoad, FdAt, MapCreate, Op, ProgLoad, Ref, T
 from pytest_ebpf.btf import types as t
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import PlanError
-from pytest_ebpf.obj.object import DataSection, ObjectFile, parse_object
+from pytest_ebpf.obj.object import DataSection, ObjectFile
+from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.plan.load_plan import LoadOptions, Plan, plan_load
 from support.paths import TESTS
 from support.plan_facts import an_object, facts, types

@@ -11,7 +11,7 @@ from pytest_ebpf.live.run.retvals import CGROUP, FLOW, NF, SK, TC, XDP, decode_r
 from pytest_ebpf.live.run.rules import RUN_RULES, type_name, way_out
 from pytest_ebpf.live.run.test_run import RunInput, plan_run, read_run
 from pytest_ebpf.live.typed.shape import Shape
-from pytest_ebpf.obj.object import parse_object
+from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.uapi.sections import PROG_TYPES
 from support.paths import ROOT
 

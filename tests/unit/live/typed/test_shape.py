@@ -7,7 +7,7 @@ import pytest
 from pytest_ebpf.btf import types as t
 from pytest_ebpf.live.maps.diff import value_differences
 from pytest_ebpf.live.typed.shape import Shape, StructKey, add_values, encode_lpm, hashable
-from pytest_ebpf.obj.object import parse_object
+from pytest_ebpf.obj.parse import parse_object
 from support.paths import ROOT
 from support.plan_facts import types
 

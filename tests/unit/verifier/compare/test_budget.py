@@ -7,7 +7,7 @@ import pytest
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.kernel_versions import fits
 from pytest_ebpf.verifier.compare.budget import Bound, Budget, excesses, figures_of, growths, parse_budget
-from pytest_ebpf.verifier.log.log import VerifierStats
+from pytest_ebpf.verifier.log.values import VerifierStats
 
 
 def on(version: str, **given: object) -> Budget:

@@ -19,7 +19,7 @@ from pytest_ebpf.verifier.compare.baseline import (
 )
 from pytest_ebpf.verifier.compare.cost import line_costs, render_costs, walked_insns
 from pytest_ebpf.verifier.compare.normalise import NormalLine, normal_lines, normal_message
-from pytest_ebpf.verifier.log.log import SourceLine
+from pytest_ebpf.verifier.log.values import SourceLine
 from support.paths import TESTS
 
 NEW = """\

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pytest_ebpf.verifier.explain.poison import poison_note
-from pytest_ebpf.verifier.log.log import parse_log
+from pytest_ebpf.verifier.verifier_log import parse_log
 
 TRACE = "0: R1=ctx() R10=fp0\n3: (85) call unknown#195896080\ninvalid func unknown#195896080\nprocessed 4 insns\n"
 NOTES = {3: "CO-RE: struct task_struct has no field foo", 9: "kfunc bar is missing"}

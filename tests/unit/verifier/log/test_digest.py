@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_ebpf.verifier.log.digest import digest_log, read_blocks
+from pytest_ebpf.verifier.digest import digest_log, read_blocks
 from pytest_ebpf.verifier.log.lines import Kind
 from pytest_ebpf.verifier.log.trace import parse_trace
 from support.verifier_logs import all_logs

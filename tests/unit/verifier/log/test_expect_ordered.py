@@ -7,8 +7,8 @@ import pytest
 from pytest_ebpf import absent, next_line
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.verifier.log.expect import check, expected, require
-from pytest_ebpf.verifier.log.log import parse_log
 from pytest_ebpf.verifier.log.pattern import compile_pattern
+from pytest_ebpf.verifier.verifier_log import parse_log
 
 LOG = """\
 0: (61) r1 = *(u32 *)(r1 +0)

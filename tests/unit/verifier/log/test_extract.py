@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pytest_ebpf.verifier.log.extract import Found, unwrap
-from pytest_ebpf.verifier.log.log import parse_log
+from pytest_ebpf.verifier.verifier_log import parse_log
 from support.verifier_logs import all_logs
 
 LOGS = all_logs()

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import pytest
 
-from pytest_ebpf.verifier.log.log import SourceLine, VerifierStats, locate, parse_log
+from pytest_ebpf.verifier.log.values import SourceLine, VerifierStats, locate
+from pytest_ebpf.verifier.verifier_log import parse_log
 from support.paths import TESTS
 
 LOGS = TESTS / "data" / "logs"

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_ebpf.verifier.log.lines import Kind
-from pytest_ebpf.verifier.log.log import SourceLine, parse_log
 from pytest_ebpf.verifier.log.operands import read_operands
 from pytest_ebpf.verifier.log.state import parse_register, parse_state
 from pytest_ebpf.verifier.log.trace import PrecisionMark, Subprogram, parse_trace
+from pytest_ebpf.verifier.log.values import SourceLine
+from pytest_ebpf.verifier.verifier_log import parse_log
 from support.verifier_logs import all_logs
 
 LOGS = all_logs()

@@ -7,10 +7,10 @@ from collections import defaultdict
 import pytest
 
 from pytest_ebpf.verifier.explain.explain import explain
-from pytest_ebpf.verifier.log.log import parse_log
 from pytest_ebpf.verifier.rejection.classes import CLASSES, KINDS
 from pytest_ebpf.verifier.rejection.classify import Rejection
 from pytest_ebpf.verifier.rejection.rules import RULES, find_rule, matches
+from pytest_ebpf.verifier.verifier_log import parse_log
 from support.verifier_logs import DATA, all_logs, kernel_of, program_of
 
 LOGS = all_logs()

@@ -1,30 +1,18 @@
-"""The log of the verifier as a value: the one useful line, where it happened, and what the check cost."""
+"""The text of a verifier log -> the one useful line, where it happened, and what the check cost."""
 
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator
+from typing import TypedDict
 
-from pytest_ebpf.verifier.log import expect
 from pytest_ebpf.verifier.log.lines import INSN, PROCESSED, is_note, is_statistic, is_trace, source_of
-
-if TYPE_CHECKING:
-    from pytest_ebpf.verifier.explain.explain import Explanation
-    from pytest_ebpf.verifier.log.trace import Instructions, Trace
-    from pytest_ebpf.verifier.rejection.classify import Rejection
+from pytest_ebpf.verifier.log.values import Diagnosis, SourceLine, VerifierStats
 
 __all__ = [
-    "Diagnosis",
-    "LineInfoLike",
-    "SourceLine",
-    "VerifierLog",
-    "VerifierStats",
-    "locate",
-    "parse_log",
+    "LogFields",
     "parse_stats",
+    "read_log",
 ]
 
 _TAIL = 65536  # bytes; the error, its instruction and the statistics are at the end, however long the trace is
@@ -35,139 +23,21 @@ _MOST_MESSAGES = 4
 _DIAGNOSIS = "\nVerification failed: "
 
 
-@dataclass(frozen=True, slots=True)
-class VerifierStats:
-    """What verification cost. A figure that this kernel or log level does not print is None.
-
-    ``insns`` counts instructions walked, of ``limit`` allowed; ``states`` is the kernel's total_states;
-    ``stack`` holds the bytes of stack of the main program and of each subprogram (log level 4, Linux 5.2), and
-    ``stack_max`` their worst sum along a call chain (printed since 7.2; before, the sum of what is listed);
-    ``time_us`` is the time the kernel says it took, in microseconds (log level 4).
-    """
-
-    insns: int | None = None
-    limit: int | None = None
-    max_states_per_insn: int | None = None
-    states: int | None = None
-    peak_states: int | None = None
-    mark_read: int | None = None
-    stack: tuple[int, ...] = ()
-    stack_max: int | None = None
-    time_us: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SourceLine:
-    """A line of C. ``file`` and ``line`` are None where the kernel (before 6.8) prints the text alone."""
+class LogFields(TypedDict):
+    """What ``read_log`` finds, by the names of the fields of ``VerifierLog``."""
 
     text: str
-    file: str | None = None
-    line: int | None = None
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.text}" if self.file else self.text
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """The report that Linux 7.3 prints under the error: its headline ("Register Type Safety: Unreadable register")
-    and its sections by name ("Reason", "At", "Causal path", "Suggestion")."""
-
-    headline: str
-    sections: tuple[tuple[str, str], ...] = ()
-
-    def section(self, name: str) -> str:
-        """The text of a section, "" when the report has none of that name."""
-        return next((text for title, text in self.sections if title == name), "")
+    error: str
+    messages: tuple[str, ...]
+    notes: tuple[str, ...]
+    error_insn: int | None
+    source_line: SourceLine | None
+    stats: VerifierStats
+    diagnosis: Diagnosis | None
 
 
-class LineInfoLike(Protocol):
-    """A row of BTF line info: instruction ``insn`` and those after it come from this source line."""
-
-    @property
-    def insn(self) -> int: ...
-    @property
-    def file(self) -> str: ...
-    @property
-    def line(self) -> int: ...
-    @property
-    def text(self) -> str: ...
-
-
-@dataclass(frozen=True, slots=True)
-class VerifierLog:
-    """A parsed log. ``error`` is the one useful line, "" for an accepted program; ``messages`` are the log lines it
-    was made of. ``error_insn`` is the instruction at fault, as a rule the last one walked (an index in units of 8
-    bytes, subprograms appended); None where the log has no trace. ``notes`` are remarks that are harmless as
-    a rule; for a rejection without an ``error`` the last of them is the best there is. ``line_info`` is the object's
-    own, where the loader is at hand: it knows the source on every kernel and at every log level."""
-
-    text: str
-    error: str = ""
-    messages: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    error_insn: int | None = None
-    source_line: SourceLine | None = None
-    stats: VerifierStats = VerifierStats()
-    diagnosis: Diagnosis | None = None
-    log_level: int = 0
-    line_info: Sequence[LineInfoLike] = ()
-
-    @property
-    def rejected(self) -> bool:
-        """Whether this is the log of a program that did not load. A log without a verdict (empty, or cut off before
-        the statistics) counts as one: what loads ends with statistics at every log level above 0."""
-        return bool(self.messages or self.diagnosis) or self.stats.insns is None
-
-    @property
-    def rejection(self) -> Rejection | None:
-        """The class of the rejection, with a headline; None for an accepted program."""
-        from pytest_ebpf.verifier.rejection.classify import classify
-
-        return classify(self)
-
-    @property
-    def trace(self) -> Trace:
-        """Every line of the log with its kind; instructions, states, branches and sources as values."""
-        from pytest_ebpf.verifier.log.trace import parse_trace
-
-        return parse_trace(self.text)
-
-    @property
-    def instructions(self) -> Instructions:
-        """Every instruction that the verifier walked, in order (log levels 1 and 2)."""
-        return self.trace.instructions
-
-    @property
-    def explanation(self) -> Explanation | None:
-        """Why it was rejected: line, instruction, registers, and how that came about; None for an accepted program."""
-        from pytest_ebpf.verifier.explain.explain import explain
-
-        return explain(self)
-
-    def expect(self, *patterns: str | expect.Wanted, not_: str | Sequence[str] = ()) -> expect.Checked:
-        """Have the log hold ``patterns`` in this order: text with ``{{regex}}`` holes, ``absent("…")`` between two of
-        them, ``next_line("…")`` right behind one. ``not_``: what must be nowhere in it.
-
-        ``AssertionError`` with a table of what matched, what was expected and what was there instead; else the table.
-        """
-        checked = expect.require(self.text, patterns, not_=not_)
-        if not checked.ok:
-            bare = not self.log_level & 3 and not self.rejected
-            hint = "\nThis log has statistics alone: load with log_level=2 for the trace." if bare else ""
-            raise AssertionError(f"{checked}{hint}")
-        return checked
-
-    def has(self, pattern: str) -> bool:
-        """Whether a line matches ``pattern``: literal text with ``{{regex}}`` holes."""
-        return isinstance(expect.match(self.text, pattern), expect.Match)
-
-
-def parse_log(text: str, *, log_level: int = 0) -> VerifierLog:
-    """Parse the log of one BPF_PROG_LOAD, accepted or rejected. Never raises; unknown lines are kept in ``text``.
-
-    Only the end of a long log is looked at, so the cost does not grow with it.
-    """
+def read_log(text: str) -> LogFields:
+    """The fields of ``parse_log``. Only the end of a long log is read, so the cost does not grow with it."""
     end = text.find("\0")
     text = text if end < 0 else text[:end]
     tail = _tail(text)
@@ -177,7 +47,7 @@ def parse_log(text: str, *, log_level: int = 0) -> VerifierLog:
     notes = tuple(line for line in body if "arg#" in line and is_note(line))
     stats = _stats(_figures(tail))
     failed = bool(messages or notes or diagnosis) or stats.insns is None
-    return VerifierLog(
+    return LogFields(
         text=text,
         error=_join(messages) or (diagnosis.headline if diagnosis else ""),
         messages=messages,
@@ -186,7 +56,6 @@ def parse_log(text: str, *, log_level: int = 0) -> VerifierLog:
         source_line=(_source(body) or _source_before(text, tail)) if failed else None,
         stats=stats,
         diagnosis=diagnosis,
-        log_level=log_level,
     )
 
 
@@ -194,17 +63,6 @@ def parse_stats(text: str) -> VerifierStats:
     """The statistics of a log alone, in a fraction of the time of ``parse_log``."""
     end = text.find("\0")
     return _stats(_figures(_tail(text if end < 0 else text[:end])))
-
-
-def locate(log: VerifierLog, line_info: Sequence[LineInfoLike]) -> SourceLine | None:
-    """The source line of the error, from our own line info (sorted by ``insn``) where the log knows the instruction,
-    else from the log: also on kernels whose log names no file, and at log levels without source."""
-    if log.error_insn is not None and line_info:
-        index = bisect_right(line_info, log.error_insn, key=lambda row: row.insn)
-        if index:
-            row = line_info[index - 1]
-            return SourceLine(row.text.strip(), row.file.removeprefix("./") or None, row.line or None)
-    return log.source_line
 
 
 def _tail(text: str) -> str:

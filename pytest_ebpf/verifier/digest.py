@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pytest_ebpf.verifier.log.lines import Kind
-from pytest_ebpf.verifier.log.log import VerifierLog, parse_log
 from pytest_ebpf.verifier.log.trace import Trace, parse_trace
+from pytest_ebpf.verifier.verifier_log import VerifierLog, parse_log
 
 __all__ = ["Digest", "digest_log", "read_blocks"]
 
