@@ -16,10 +16,10 @@ from typing import Any
 from pytest_ebpf.btf import index, records
 from pytest_ebpf.btf.types import Array, BtfType, Kind, Void, essential_name
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.uapi.numbers import BTF_MAGIC
 
-__all__ = ["BTF_MAGIC", "POINTER_SIZE", "Btf", "Header", "dump_index", "load_index", "parse_btf"]
+__all__ = ["POINTER_SIZE", "Btf", "Header", "dump_index", "load_index", "parse_btf"]
 
-BTF_MAGIC = 0xEB9F
 POINTER_SIZE = 8  # of the BPF machine, whatever the host
 
 _RESOLVE_LIMIT = 64  # the kernel stops at 32 (MAX_RESOLVE_DEPTH, kernel/bpf/btf.c)

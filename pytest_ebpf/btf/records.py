@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from pytest_ebpf.btf import types as t
 from pytest_ebpf.btf.types import BtfType, Kind
+from pytest_ebpf.uapi.btf import IntEncoding
 
 __all__ = ["HEAD_WORDS", "ITEM_WORDS", "Words", "read_record"]
 
@@ -30,8 +31,6 @@ ITEM_WORDS: dict[int, int] = {
     Kind.DATASEC: 3,
     Kind.ENUM64: 3,
 }
-
-_SIGNED, _CHAR, _BOOL = 1, 2, 4  # BTF_INT_* encodings
 
 
 class _Record:
@@ -63,9 +62,9 @@ def _int(r: _Record) -> BtfType:
         r.name,
         r.type,
         word & 0xFF,
-        signed=bool(encoding & _SIGNED),
-        is_char=bool(encoding & _CHAR),
-        is_bool=bool(encoding & _BOOL),
+        signed=bool(encoding & IntEncoding.SIGNED),
+        is_char=bool(encoding & IntEncoding.CHAR),
+        is_bool=bool(encoding & IntEncoding.BOOL),
         offset=(word >> 16) & 0xFF,
     )
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from struct import Struct
 
-from pytest_ebpf.btf.parse import BTF_MAGIC
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.uapi.numbers import BTF_MAGIC
 
 __all__ = ["find_btf"]
 

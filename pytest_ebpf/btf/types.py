@@ -8,8 +8,9 @@ means something only together with the ``Btf`` it came from; id 0 is void. Sizes
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import ClassVar, TypeAlias
+
+from pytest_ebpf.uapi.btf import Kind
 
 __all__ = [
     "Array",
@@ -35,31 +36,6 @@ __all__ = [
     "Void",
     "essential_name",
 ]
-
-
-class Kind(IntEnum):
-    """``BTF_KIND_*``; VOID is the kernel's BTF_KIND_UNKN, the kind of id 0."""
-
-    VOID = 0
-    INT = 1
-    PTR = 2
-    ARRAY = 3
-    STRUCT = 4
-    UNION = 5
-    ENUM = 6
-    FWD = 7
-    TYPEDEF = 8
-    VOLATILE = 9
-    CONST = 10
-    RESTRICT = 11
-    FUNC = 12
-    FUNC_PROTO = 13
-    VAR = 14
-    DATASEC = 15
-    FLOAT = 16
-    DECL_TAG = 17
-    TYPE_TAG = 18
-    ENUM64 = 19
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pytest_ebpf.btf import types as t
-from pytest_ebpf.btf.parse import BTF_MAGIC, Btf
+from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import BtfType
+from pytest_ebpf.uapi.numbers import BTF_MAGIC
 
 __all__ = ["BtfBuilder", "encode_type", "rewrite_btf"]
 

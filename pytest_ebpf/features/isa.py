@@ -10,8 +10,9 @@ from pytest_ebpf.agent.ops import FdPatch, MapCreate, Op, ProgLoaded, ProgReject
 from pytest_ebpf.btf.types import Kind
 from pytest_ebpf.features.base import Answer, Feature, refused, said
 from pytest_ebpf.features.progs import load_op
-from pytest_ebpf.obj.insn import LD_IMM64, PSEUDO_CALL, PSEUDO_MAP_VALUE, Insn
+from pytest_ebpf.obj.insn import LD_IMM64, Insn
 from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.uapi.insn import PseudoCall, PseudoLoad
 
 __all__ = ["ISA_FEATURES"]
 
@@ -70,7 +71,7 @@ _PROGRAMS: dict[str, _Row] = {
     "function_calls": (
         "4.16",
         "cc8b0b92a169",
-        [Insn(_CALL, src=PSEUDO_CALL, imm=1), Insn(_EXIT), *_RETURN_0],
+        [Insn(_CALL, src=PseudoCall.CALL, imm=1), Insn(_EXIT), *_RETURN_0],
         "a call of a function",
         (),
     ),
@@ -94,7 +95,7 @@ def _read(results: Sequence[Result], facts: Facts, *, what: str, since: str) -> 
 
 
 def _data_ops(facts: Facts) -> list[Op]:
-    insns = [Insn(LD_IMM64, _R1, PSEUDO_MAP_VALUE), Insn(0), *_RETURN_0]
+    insns = [Insn(LD_IMM64, _R1, PseudoLoad.MAP_VALUE), Insn(0), *_RETURN_0]
     load = load_op("SOCKET_FILTER", insns, facts=facts)
     return [Try(MapCreate(2, 4, 8, 1)), Try(replace(load, patches=(FdPatch(0, Ref(0)),)))]
 

@@ -16,8 +16,9 @@ from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.features.base import Answer, Feature, refused, said
 from pytest_ebpf.features.history import KFUNCS, REMOVED
 from pytest_ebpf.features.progs import load_op, program_types
-from pytest_ebpf.obj.insn import CALL, PSEUDO_KFUNC_CALL, Insn
+from pytest_ebpf.obj.insn import CALL, Insn
 from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.uapi.insn import PseudoCall
 
 __all__ = ["in_modules", "kfunc_feature"]
 
@@ -86,7 +87,7 @@ def _ops(facts: Facts, *, name: str, module: str, callers: tuple[str, ...]) -> l
         return []
     found = facts.btf.find(name, Kind.FUNC)
     if found:
-        call = [Insn(CALL, src=PSEUDO_KFUNC_CALL, imm=found[0]), _EXIT]
+        call = [Insn(CALL, src=PseudoCall.KFUNC_CALL, imm=found[0]), _EXIT]
         return [Try(load_op(caller, call, facts=facts)) for caller in callers]
     return [Try(ReadFile(f"/sys/kernel/btf/{module}"))] if module else []
 

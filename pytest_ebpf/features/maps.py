@@ -11,7 +11,7 @@ from pytest_ebpf.features.base import Answer, Feature, refused, said
 from pytest_ebpf.features.history import FLAGS, MAPS
 from pytest_ebpf.plan.btf_features import BTF_FEATURES
 from pytest_ebpf.plan.facts import Facts
-from pytest_ebpf.plan.map_definitions import NO_PREALLOC
+from pytest_ebpf.uapi.flags import MapCreateFlag
 from pytest_ebpf.uapi.sections import MAP_FLAGS, MAP_TYPES
 
 __all__ = ["FLAG_FEATURES", "MAP_FEATURES"]
@@ -32,7 +32,7 @@ _SHAPES: dict[str, tuple[int, int, int, int]] = {
     "CGROUP_ARRAY": _ANY,
     "LRU_HASH": (4, 4, 256, 0),
     "LRU_PERCPU_HASH": (4, 4, 256, 0),
-    "LPM_TRIE": (8, 4, 1, NO_PREALLOC),
+    "LPM_TRIE": (8, 4, 1, MapCreateFlag.NO_PREALLOC),
     "ARRAY_OF_MAPS": _ANY,
     "HASH_OF_MAPS": _ANY,
     "DEVMAP": _ANY,
@@ -45,14 +45,14 @@ _SHAPES: dict[str, tuple[int, int, int, int]] = {
     "PERCPU_CGROUP_STORAGE": (16, 4, 0, 0),
     "QUEUE": (0, 4, 1, 0),
     "STACK": (0, 4, 1, 0),
-    "SK_STORAGE": (4, 4, 0, NO_PREALLOC),
+    "SK_STORAGE": (4, 4, 0, MapCreateFlag.NO_PREALLOC),
     "DEVMAP_HASH": _ANY,
     "RINGBUF": (0, 0, _RING, 0),
-    "INODE_STORAGE": (4, 4, 0, NO_PREALLOC),
-    "TASK_STORAGE": (4, 4, 0, NO_PREALLOC),
+    "INODE_STORAGE": (4, 4, 0, MapCreateFlag.NO_PREALLOC),
+    "TASK_STORAGE": (4, 4, 0, MapCreateFlag.NO_PREALLOC),
     "BLOOM_FILTER": (0, 4, 1, 0),
     "USER_RINGBUF": (0, 0, _RING, 0),
-    "CGRP_STORAGE": (4, 4, 0, NO_PREALLOC),
+    "CGRP_STORAGE": (4, 4, 0, MapCreateFlag.NO_PREALLOC),
     "ARENA": (0, 0, 1, _MMAPABLE),
     "INSN_ARRAY": (4, 16, 1, 0),
 }
@@ -82,7 +82,7 @@ _FLAGS: dict[str, tuple[str, tuple[int, int, int, int]]] = {
     "ZERO_SEED": ("HASH", _ANY),
     "RDONLY_PROG": ("ARRAY", _ANY),
     "WRONLY_PROG": ("ARRAY", _ANY),
-    "CLONE": ("SK_STORAGE", (4, 4, 0, NO_PREALLOC)),
+    "CLONE": ("SK_STORAGE", (4, 4, 0, MapCreateFlag.NO_PREALLOC)),
     "MMAPABLE": ("ARRAY", _ANY),
     "PRESERVE_ELEMS": ("PERF_EVENT_ARRAY", _ANY),
     "INNER_MAP": ("ARRAY", _ANY),

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_ebpf.btf.parse import BTF_MAGIC, Btf
+from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.object import CoreReloc, FuncInfo, LineInfo
+from pytest_ebpf.uapi.numbers import BTF_MAGIC
 
 __all__ = ["ExtInfo", "InsnInfo", "parse_ext"]
 

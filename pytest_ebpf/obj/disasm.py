@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pytest_ebpf.obj.insn import LD_IMM64, PSEUDO_CALL, PSEUDO_KFUNC_CALL, Insn
+from pytest_ebpf.obj.insn import LD_IMM64, Insn
+from pytest_ebpf.uapi.insn import InsnClass, PseudoCall
 
 __all__ = ["InsnNames", "InsnText", "WideLoad", "disassemble", "insn_text"]
 
-_LD, _LDX, _ST, _STX, _ALU, _JMP, _JMP32, _ALU64 = range(8)
 _SIZES = {0x00: "u32", 0x08: "u16", 0x10: "u8", 0x18: "u64"}
 _SIGNED_SIZES = {0x00: "s32", 0x08: "s16", 0x10: "s8"}
 _MEM, _ABS, _IND, _MEMSX, _ATOMIC, _NOSPEC = 0x60, 0x20, 0x40, 0x80, 0xC0, 0xC0
@@ -91,11 +91,11 @@ def insn_text(insns: Sequence[Insn], slot: int, *, names: InsnNames = _NO_NAMES)
     """The instruction in ``slot`` of ``insns``."""
     insn = insns[slot]
     kind = insn.code & 7
-    if kind in (_ALU, _ALU64):
+    if kind in (InsnClass.ALU, InsnClass.ALU64):
         text = _alu(insn)
-    elif kind in (_JMP, _JMP32):
+    elif kind in (InsnClass.JMP, InsnClass.JMP32):
         text = _jump(insn, slot=slot, names=names)
-    elif kind == _LD:
+    elif kind == InsnClass.LD:
         high = insns[slot + 1].imm if insn.code == LD_IMM64 and slot + 1 < len(insns) else 0
         text = _load_special(insn, slot=slot, high=high, names=names)
     else:
@@ -104,7 +104,7 @@ def insn_text(insns: Sequence[Insn], slot: int, *, names: InsnNames = _NO_NAMES)
 
 
 def _alu(insn: Insn) -> str:
-    letter = "w" if insn.code & 7 == _ALU else "r"
+    letter = "w" if insn.code & 7 == InsnClass.ALU else "r"
     op, from_register, dst = insn.code & 0xF0, insn.code & 0x08, f"{letter}{insn.dst}"
     if op == _END:
         swap = "bswap" if letter == "r" else "be" if from_register else "le"
@@ -142,7 +142,7 @@ def _jump(insn: Insn, *, slot: int, names: InsnNames) -> str:
         return f"may_goto pc{insn.off:+d}"
     if code == _EXIT:
         return "exit"
-    letter = "w" if code & 7 == _JMP32 else "r"
+    letter = "w" if code & 7 == InsnClass.JMP32 else "r"
     right = f"{letter}{insn.src}" if code & 0x08 else f"{insn.imm & 0xFFFFFFFF:#x}"
     return f"if {letter}{insn.dst} {_JUMPS.get(code & 0xF0, '(null)')} {right} goto pc{insn.off:+d}"
 
@@ -151,9 +151,9 @@ def _call(insn: Insn, *, slot: int, names: InsnNames) -> str:
     if not insn.src and 0 <= insn.imm < len(names.helpers):
         return f"call {names.helpers[insn.imm]}#{insn.imm}"
     name = names.call(slot, insn) if names.call else ""
-    if insn.src == PSEUDO_CALL:
+    if insn.src == PseudoCall.CALL:
         return f"call pc{name or f'{insn.imm:+d}'}"
-    unknown = "kernel-function" if insn.src == PSEUDO_KFUNC_CALL else "unknown"
+    unknown = "kernel-function" if insn.src == PseudoCall.KFUNC_CALL else "unknown"
     return f"call {name or unknown}#{insn.imm}"
 
 
@@ -215,4 +215,4 @@ def _place(insn: Insn) -> str:
     return f"*({_SIZES[insn.code & 0x18]} *)(r{insn.dst} {insn.off:+d})"
 
 
-_MEMORY: dict[int, Callable[[Insn], str]] = {_LDX: _load, _ST: _store_number, _STX: _store}
+_MEMORY: dict[int, Callable[[Insn], str]] = {InsnClass.LDX: _load, InsnClass.ST: _store_number, InsnClass.STX: _store}

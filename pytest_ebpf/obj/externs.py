@@ -10,12 +10,12 @@ from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.elf import STB_WEAK, Elf
 from pytest_ebpf.obj.maps import MAPS_SECTION
 from pytest_ebpf.obj.object import Extern, ProgramDef, Reloc
+from pytest_ebpf.uapi.btf import Linkage
 
 __all__ = ["read_externs"]
 
 _KCONFIG, _KSYMS = ".kconfig", ".ksyms"
 _LARGEST_KCONFIG = 4096
-_EXTERN = 2  # linkage of a BTF VAR or FUNC
 
 
 def read_externs(elf: Elf, *, btf: Btf | None, functions: Iterable[ProgramDef]) -> tuple[Extern, ...]:
@@ -48,7 +48,7 @@ def _declared(btf: Btf | None, weak: set[str]) -> Iterator[Extern]:
 def _extern(btf: Btf, btf_id: int, *, section: str, weak: set[str]) -> Extern | None:
     found = btf.type(btf_id)
     if section == MAPS_SECTION:
-        is_extern = isinstance(found, Var) and found.linkage == _EXTERN
+        is_extern = isinstance(found, Var) and found.linkage == Linkage.EXTERN
         return Extern(btf.name(btf_id), "map", is_weak=btf.name(btf_id) in weak, btf_id=btf_id) if is_extern else None
     if isinstance(found, Func):
         return Extern(found.name, "kfunc", found.type, found.name in weak, btf_id=btf_id)
@@ -71,7 +71,7 @@ def _undeclared(btf: Btf | None, reloc: Reloc, *, is_weak: bool) -> Extern:
     for kind in kinds:
         for btf_id in btf.find(reloc.symbol, kind) if btf is not None else ():
             declared = btf.type(btf_id) if btf is not None else None
-            if isinstance(declared, Func | Var) and declared.linkage == _EXTERN:
+            if isinstance(declared, Func | Var) and declared.linkage == Linkage.EXTERN:
                 what = "func" if kind == Kind.FUNC else "data"
                 return Extern(reloc.symbol, what, declared.type, is_weak, btf_id=btf_id)
     return Extern(reloc.symbol, "kfunc" if reloc.kind == "kfunc" else "ksym", is_weak=is_weak)

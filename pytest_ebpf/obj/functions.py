@@ -21,10 +21,11 @@ from pytest_ebpf.obj.elf import (
     Section,
     Symbol,
 )
-from pytest_ebpf.obj.insn import CALL, INSN_SIZE, LD_IMM64, PSEUDO_CALL, slots_with_code
+from pytest_ebpf.obj.insn import CALL, INSN_SIZE, LD_IMM64, slots_with_code
 from pytest_ebpf.obj.object import Problem, ProgramDef, Reloc
 from pytest_ebpf.obj.sections import SectionSpec, nearest_section, parse_section
 from pytest_ebpf.obj.targets import Targets
+from pytest_ebpf.uapi.insn import PseudoCall
 
 __all__ = ["Functions", "read_functions"]
 
@@ -146,7 +147,7 @@ def _relocs(code: _Code, *, start: int, insns: bytes) -> tuple[Reloc, ...]:
     sources = insns[1:][regs]
     shift = 4 if code.elf.byteorder == "little" else 0
     for slot in slots_with_code(insns, CALL):
-        if (sources[slot] >> shift) & 15 == PSEUDO_CALL and slot not in named:
+        if (sources[slot] >> shift) & 15 == PseudoCall.CALL and slot not in named:
             offset = start + (slot + 1 + _imm(code, insns, slot=slot)) * INSN_SIZE
             found.append(_call(code, slot, section=code.section.index, offset=offset))
     return tuple(sorted(found))

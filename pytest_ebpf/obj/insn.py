@@ -10,12 +10,6 @@ __all__ = [
     "CALL",
     "INSN_SIZE",
     "LD_IMM64",
-    "PSEUDO_BTF_ID",
-    "PSEUDO_CALL",
-    "PSEUDO_FUNC",
-    "PSEUDO_KFUNC_CALL",
-    "PSEUDO_MAP_FD",
-    "PSEUDO_MAP_VALUE",
     "Code",
     "Insn",
     "pack_insns",
@@ -26,10 +20,6 @@ __all__ = [
 INSN_SIZE = 8
 LD_IMM64 = 0x18  # takes two slots
 CALL = 0x85
-# src of a 64-bit load: what its immediate is
-PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, PSEUDO_BTF_ID, PSEUDO_FUNC = 1, 2, 3, 4
-# src of a call; 0 is a helper
-PSEUDO_CALL, PSEUDO_KFUNC_CALL = 1, 2
 
 _LITTLE, _BIG = struct.Struct("<BBhi"), struct.Struct(">BBhi")
 

@@ -10,10 +10,9 @@ from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import DataSec, Func, Kind, SecVar, Var
 from pytest_ebpf.obj.link_names import Names
 from pytest_ebpf.obj.object import ObjectFile
+from pytest_ebpf.uapi.btf import Linkage
 
 __all__ = ["LinkedTypes", "link_types"]
-
-_EXTERN = 2
 
 
 class _NoIds:
@@ -86,9 +85,12 @@ def _same(objects: Sequence[ObjectFile], *, parts: Mapping[int, int], names: Nam
             here = Place(part, type_id)
             winner = winners.get(found.name)
             served = names.extern(number, found.name) is not None or not names.stays(number, found.name)
-            if served and winner is not None and found.linkage != 0 and winner != here:
+            if served and winner is not None and found.linkage != Linkage.STATIC and winner != here:
                 yield here, winner
-            elif found.linkage == _EXTERN and (earlier := first_declared.setdefault((found.name, kind), here)) != here:
+            elif (
+                found.linkage == Linkage.EXTERN
+                and (earlier := first_declared.setdefault((found.name, kind), here)) != here
+            ):
                 yield here, earlier
 
 
@@ -102,7 +104,7 @@ def _place_of(objects: Sequence[ObjectFile], name: str, *, parts: Mapping[int, i
         return Place(parts[winner.part], winner.btf_id)
     for type_id in btf.find(name, Kind.FUNC if winner.kind == "func" else Kind.VAR):
         found = btf.type(type_id)
-        if isinstance(found, Func | Var) and found.linkage == 1:
+        if isinstance(found, Func | Var) and found.linkage == Linkage.GLOBAL:
             return Place(parts[winner.part], type_id)
     return None
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from pytest_ebpf.obj.disasm import InsnNames, WideLoad, disassemble
-from pytest_ebpf.obj.insn import PSEUDO_CALL, Insn, unpack_insns
+from pytest_ebpf.obj.insn import Insn, unpack_insns
 from pytest_ebpf.obj.object import ObjectFile, ProgramDef, Reloc
+from pytest_ebpf.uapi.insn import PseudoCall
 
 __all__ = ["Listed", "Located", "SourceLine", "list_function", "list_insns", "object_names", "render_listing"]
 
@@ -92,7 +93,7 @@ def object_names(obj: ObjectFile, function: ProgramDef, *, helpers: Sequence[str
         if reloc is None or reloc.kind not in ("call", "kfunc"):
             return ""
         name = functions.get((reloc.section, reloc.offset), "") or reloc.symbol
-        return f"#{name}" if insn.src == PSEUDO_CALL and reloc.kind == "call" else name
+        return f"#{name}" if insn.src == PseudoCall.CALL and reloc.kind == "call" else name
 
     return InsnNames(helpers, call, load)
 

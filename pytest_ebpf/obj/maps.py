@@ -18,6 +18,7 @@ from pytest_ebpf.obj.elf import STB_WEAK, STT_SECTION, Elf, Section
 from pytest_ebpf.obj.object import MapDef, Problem, SlotInit
 from pytest_ebpf.obj.targets import Span, Targets
 from pytest_ebpf.suggest import did_you_mean
+from pytest_ebpf.uapi.btf import Linkage
 from pytest_ebpf.uapi.sections import MAP_TYPES
 
 __all__ = ["MAPS_SECTION", "find_spans", "read_maps"]
@@ -35,7 +36,6 @@ _NUMBERS = {
     "map_extra": "map_extra",
 }
 _U32, _U64 = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
-_EXTERN = 2  # linkage of a BTF VAR
 _RINGBUF = MAP_TYPES.index("RINGBUF")
 
 
@@ -92,7 +92,7 @@ def read_maps(elf: Elf, *, btf: Btf | None, targets: Targets) -> tuple[tuple[Map
     spans = {span.name: span for span in targets.maps.get(section.index, ())}
     weak = {symbol.name for symbol in elf.symbols if symbol.section == section.index and symbol.bind == STB_WEAK}
     for btf_id, var in _variables(btf):
-        if var.linkage == _EXTERN:
+        if var.linkage == Linkage.EXTERN:
             continue  # another object defines it
         try:
             declared = _definition(btf, var.type, name=var.name)

@@ -15,11 +15,10 @@ from pytest_ebpf.obj.sections import SectionSpec
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.modules import find_in_modules
 from pytest_ebpf.plan.targets import KernelTarget, kernel_target
+from pytest_ebpf.uapi.enums import ProgType
+from pytest_ebpf.uapi.flags import ProgFlag
 
 __all__ = ["Attachment", "ExtTarget", "plan_attachment"]
-
-_SLEEPABLE, _HAS_FRAGS = 1 << 4, 1 << 5  # BPF_F_SLEEPABLE, BPF_F_XDP_HAS_FRAGS
-_EXT = 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +47,14 @@ def plan_attachment(program: ProgramDef, facts: Facts, *, targets: Mapping[str, 
     """
     spec = program.spec
     assert spec is not None
-    flags = (_SLEEPABLE if spec.sleepable else 0) | (_HAS_FRAGS if spec.frags else 0)
+    flags = (ProgFlag.SLEEPABLE if spec.sleepable else 0) | (ProgFlag.XDP_HAS_FRAGS if spec.frags else 0)
     attach_type = 0 if spec.optional_attach_type and not facts.attach_type else spec.attach_type
     if not spec.needs_btf:
         return Attachment(attach_type, flags)
     target = targets.get(program.name)
     if target is not None:
         return Attachment(attach_type, flags, target.btf_id, target.prog)
-    if spec.prog_type == _EXT:
+    if spec.prog_type == ProgType.EXT:
         raise PlanError(f"{program.name} extends another program: it has to be told which one")
     module, btf_id = _find_target(program, spec, facts=facts)
     return Attachment(attach_type, flags, btf_id, module=module)

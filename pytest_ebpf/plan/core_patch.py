@@ -8,12 +8,12 @@ from __future__ import annotations
 from pytest_ebpf.errors import PlanError
 from pytest_ebpf.obj.insn import CALL, LD_IMM64, Code, Insn
 from pytest_ebpf.plan.core_value import Value
+from pytest_ebpf.uapi.insn import InsnClass
 
 __all__ = ["POISON_CORE", "Unpatchable", "patch_insn", "poison_insn"]
 
 POISON_CORE = 195896080  # 0xbad2310, libbpf's number: a helper that never was
 
-_LD, _LDX, _ST, _STX, _ALU, _ALU64 = 0x00, 0x01, 0x02, 0x03, 0x04, 0x07
 _SOURCE_REGISTER = 0x08
 _SIZE_MASK = 0x18
 _SIZES = {1: 0x10, 2: 0x08, 4: 0x00, 8: 0x18}  # bytes -> BPF_B, BPF_H, BPF_W, BPF_DW
@@ -34,12 +34,12 @@ def patch_insn(insns: Code, index: int, *, local: Value, target: Value) -> None:
     insn = insns[index]
     assert target.number is not None
     klass = insn.code & 0x07
-    if klass in (_ALU, _ALU64):
+    if klass in (InsnClass.ALU, InsnClass.ALU64):
         if insn.code & _SOURCE_REGISTER:
             raise _not_relocatable(insn)
         _check(insn.imm, local, bits=32)
         insns[index] = Insn(insn.code, insn.dst, insn.src, insn.off, _signed(target.number, 32))
-    elif klass in (_LDX, _ST, _STX):
+    elif klass in (InsnClass.LDX, InsnClass.ST, InsnClass.STX):
         _check(insn.off, local, bits=16)
         insns[index] = _memory(insn, local=local, target=target)
     elif insn.code == LD_IMM64:

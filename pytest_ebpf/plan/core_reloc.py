@@ -18,6 +18,7 @@ from pytest_ebpf.plan.core_patch import Unpatchable, patch_insn, poison_insn
 from pytest_ebpf.plan.core_spec import Spec
 from pytest_ebpf.plan.core_value import Value, evaluate
 from pytest_ebpf.plan.merge import line_at
+from pytest_ebpf.uapi.btf import CoreReloKind
 
 __all__ = ["Relocator", "Resolved"]
 
@@ -100,7 +101,7 @@ class Relocator:
     def _resolve(self, reloc: CoreReloc) -> Resolved:
         spec = core.parse_spec(self.local, reloc.type_id, access=reloc.access, kind=reloc.kind)
         local = evaluate(spec, kind=reloc.kind)
-        if reloc.kind == core.TYPE_ID_LOCAL:
+        if reloc.kind == CoreReloKind.TYPE_ID_LOCAL:
             return Resolved(local, local)
         if self.target is None:
             raise PlanError(
@@ -154,7 +155,7 @@ class Relocator:
 
 
 def _leads_somewhere(spec: Spec, target: Btf, *, root: int) -> bool:
-    kind = core.ENUM_VALUE_EXISTS if "::" in str(spec) else core.FIELD_EXISTS
+    kind = CoreReloKind.ENUMVAL_EXISTS if "::" in str(spec) else CoreReloKind.FIELD_EXISTS
     return core.match_spec(spec, target, root=root, kind=kind) is not None
 
 
@@ -180,5 +181,5 @@ def _where(lines: Sequence[LineInfo], insn: int) -> str:
 
 
 def _note(missing: str, *, kind: int, where: str) -> str:
-    guard = "bpf_core_enum_value_exists()" if kind == core.ENUM_VALUE else "bpf_core_field_exists()"
+    guard = "bpf_core_enum_value_exists()" if kind == CoreReloKind.ENUMVAL_VALUE else "bpf_core_field_exists()"
     return f"CO-RE: {missing}{where}; guard it with {guard}"

@@ -12,21 +12,9 @@ from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Array, Enum, Kind, Member, Struct, essential_name
 from pytest_ebpf.errors import PlanError
 from pytest_ebpf.plan.core_match import compatible_fields, compatible_types, matching_types
+from pytest_ebpf.uapi.btf import CoreReloKind
 
 __all__ = [
-    "ENUM_VALUE",
-    "ENUM_VALUE_EXISTS",
-    "FIELD_EXISTS",
-    "FIELD_LSHIFT",
-    "FIELD_OFFSET",
-    "FIELD_RSHIFT",
-    "FIELD_SIGNED",
-    "FIELD_SIZE",
-    "TYPE_EXISTS",
-    "TYPE_ID_LOCAL",
-    "TYPE_ID_TARGET",
-    "TYPE_MATCHES",
-    "TYPE_SIZE",
     "Accessor",
     "Spec",
     "candidates",
@@ -37,9 +25,6 @@ __all__ = [
     "parse_spec",
 ]
 
-# enum bpf_core_relo_kind (include/uapi/linux/bpf.h; TYPE_MATCHES since LLVM 15)
-FIELD_OFFSET, FIELD_SIZE, FIELD_EXISTS, FIELD_SIGNED, FIELD_LSHIFT, FIELD_RSHIFT = range(6)
-TYPE_ID_LOCAL, TYPE_ID_TARGET, TYPE_EXISTS, TYPE_SIZE, ENUM_VALUE_EXISTS, ENUM_VALUE, TYPE_MATCHES = range(6, 13)
 
 _MAX_DEPTH = 64  # BPF_CORE_SPEC_MAX_LEN
 
@@ -78,17 +63,17 @@ class Spec:
 
 def is_field_kind(kind: int) -> bool:
     """Asks about a field: where, how large, whether."""
-    return FIELD_OFFSET <= kind <= FIELD_RSHIFT
+    return CoreReloKind.FIELD_BYTE_OFFSET <= kind <= CoreReloKind.FIELD_RSHIFT_U64
 
 
 def is_type_kind(kind: int) -> bool:
     """Asks about a whole type."""
-    return TYPE_ID_LOCAL <= kind <= TYPE_SIZE or kind == TYPE_MATCHES
+    return CoreReloKind.TYPE_ID_LOCAL <= kind <= CoreReloKind.TYPE_SIZE or kind == CoreReloKind.TYPE_MATCHES
 
 
 def is_enum_kind(kind: int) -> bool:
     """Asks about an enumerator."""
-    return kind in (ENUM_VALUE_EXISTS, ENUM_VALUE)
+    return kind in (CoreReloKind.ENUMVAL_EXISTS, CoreReloKind.ENUMVAL_VALUE)
 
 
 def parse_spec(btf: Btf, root: int, *, access: str, kind: int) -> Spec:
@@ -156,7 +141,7 @@ def candidates(local: Spec, target: Btf) -> tuple[int, ...]:
 def match_spec(local: Spec, target: Btf, *, root: int, kind: int) -> Spec | None:
     """``local`` found again in type ``root`` of ``target``, or None."""
     if is_type_kind(kind):
-        matches = matching_types if kind == TYPE_MATCHES else compatible_types
+        matches = matching_types if kind == CoreReloKind.TYPE_MATCHES else compatible_types
         return Spec(target, root) if matches((local.btf, local.root), (target, root)) else None
     if is_enum_kind(kind):
         return _match_enumerator(local, target, root=root)

@@ -12,6 +12,7 @@ from pytest_ebpf.btf.types import Array, Enum, Int, Member, Ptr, Struct
 from pytest_ebpf.errors import PlanError
 from pytest_ebpf.plan import core_spec as core
 from pytest_ebpf.plan.core_spec import Spec
+from pytest_ebpf.uapi.btf import CoreReloKind
 
 __all__ = ["Value", "evaluate"]
 
@@ -46,15 +47,15 @@ def evaluate(spec: Spec | None, *, kind: int) -> Value:
 def _type(spec: Spec | None, kind: int) -> Value:
     if spec is None:
         return Value(0)
-    if kind in (core.TYPE_ID_LOCAL, core.TYPE_ID_TARGET):
+    if kind in (CoreReloKind.TYPE_ID_LOCAL, CoreReloKind.TYPE_ID_TARGET):
         return Value(spec.root, exact=False)
-    if kind == core.TYPE_SIZE:
+    if kind == CoreReloKind.TYPE_SIZE:
         return Value(spec.btf.size(spec.root))
     return Value(1)
 
 
 def _enumerator(spec: Spec | None, kind: int) -> Value:
-    if kind == core.ENUM_VALUE_EXISTS:
+    if kind == CoreReloKind.ENUMVAL_EXISTS:
         return Value(int(spec is not None))
     if spec is None:
         return Value(None)
@@ -65,7 +66,7 @@ def _enumerator(spec: Spec | None, kind: int) -> Value:
 
 
 def _field(spec: Spec | None, kind: int) -> Value:
-    if kind == core.FIELD_EXISTS:
+    if kind == CoreReloKind.FIELD_EXISTS:
         return Value(int(spec is not None))
     if spec is None:
         return Value(None)
@@ -83,9 +84,9 @@ def _element(spec: Spec, kind: int) -> Value:
     """``a[n]``: only where it is and how large it is can be asked."""
     type_id = spec.steps[-1].type
     size = spec.btf.size(type_id)
-    if kind == core.FIELD_OFFSET:
+    if kind == CoreReloKind.FIELD_BYTE_OFFSET:
         return Value(spec.bit_offset // 8, size=size, resizable=_resizable(spec.btf, type_id))
-    if kind == core.FIELD_SIZE:
+    if kind == CoreReloKind.FIELD_BYTE_SIZE:
         return Value(size)
     raise PlanError(f"CO-RE relocation {kind} of {spec}: an array element has an offset and a size only")
 
@@ -93,15 +94,15 @@ def _element(spec: Spec, kind: int) -> Value:
 def _member(spec: Spec, member: Member, *, kind: int) -> Value:
     btf = spec.btf
     resolved = btf.resolve(member.type)
-    if kind == core.FIELD_OFFSET:
+    if kind == CoreReloKind.FIELD_BYTE_OFFSET:
         resolved = _element_type(btf, resolved)  # a load moves one element
         return Value(spec.bit_offset // 8, size=btf.size(resolved), resizable=_resizable(btf, resolved))
-    if kind == core.FIELD_SIGNED:
+    if kind == CoreReloKind.FIELD_SIGNED:
         return Value(int(_is_signed(btf, resolved)))
     size = btf.size(resolved)
-    if kind == core.FIELD_SIZE:
+    if kind == CoreReloKind.FIELD_BYTE_SIZE:
         return Value(size)
-    if kind == core.FIELD_RSHIFT:
+    if kind == CoreReloKind.FIELD_RSHIFT_U64:
         return Value((64 - size * 8) & _MASK64)
     return Value(_lshift(btf, size=size, bits=size * 8, from_bit=0))
 
@@ -118,9 +119,9 @@ def _element_type(btf: Btf, type_id: int) -> int:
 def _bitfield(spec: Spec, member: Member, *, kind: int, bits: int) -> Value:
     """A bitfield is read through the smallest aligned integer, of at most 8 bytes, that holds all of it."""
     btf, resolved = spec.btf, spec.btf.resolve(member.type)
-    if kind == core.FIELD_SIGNED:
+    if kind == CoreReloKind.FIELD_SIGNED:
         return Value(int(_is_signed(btf, resolved)))
-    if kind == core.FIELD_RSHIFT:
+    if kind == CoreReloKind.FIELD_RSHIFT_U64:
         return Value(64 - bits)
     size = btf.size(resolved)
     if not size:
@@ -131,10 +132,10 @@ def _bitfield(spec: Spec, member: Member, *, kind: int, bits: int) -> Value:
             raise PlanError(f"CO-RE: bitfield {spec} does not fit into 8 bytes")
         size *= 2
         start = spec.bit_offset // 8 // size * size
-    numbers = {
-        core.FIELD_OFFSET: start,
-        core.FIELD_SIZE: size,
-        core.FIELD_LSHIFT: _lshift(btf, size=size, bits=bits, from_bit=spec.bit_offset - start * 8),
+    numbers: dict[int, int] = {
+        CoreReloKind.FIELD_BYTE_OFFSET: start,
+        CoreReloKind.FIELD_BYTE_SIZE: size,
+        CoreReloKind.FIELD_LSHIFT_U64: _lshift(btf, size=size, bits=bits, from_bit=spec.bit_offset - start * 8),
     }
     return Value(numbers[kind], exact=False)
 

@@ -15,11 +15,11 @@ from pytest_ebpf.obj.object import DataSection, MapDef, ObjectFile, Variable
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.map_definitions import kernel_name, nearest
 from pytest_ebpf.plan.sanitise import SectionLayout
+from pytest_ebpf.uapi.enums import MapType
+from pytest_ebpf.uapi.flags import MapCreateFlag
 
 __all__ = ["DataMap", "arena_of", "plan_data", "section_layouts", "section_map"]
 
-_ARRAY = 2
-_RDONLY_PROG, _MMAPABLE = 1 << 7, 1 << 10
 # INT_MAX, the limit of any value that maps have had (kernel/bpf/arraymap.c: array_map_alloc_check); before Linux 6.1
 # arrays stopped at KMALLOC_MAX_SIZE, 4 MiB on x86: that kernel says so itself (E2BIG).
 _LARGEST = (1 << 31) - 1
@@ -63,8 +63,8 @@ def section_map(section: DataSection) -> MapDef:
     """The map of a data section, where the kernel can map arrays into user space."""
     # As libbpf: a section whose variables all are static is private to the programs.
     shared = any(variable.is_global for variable in section.variables)
-    flags = (_RDONLY_PROG if section.kind == "rodata" else 0) | (_MMAPABLE if shared else 0)
-    return MapDef(section.name, _ARRAY, 4, section.size, 1, flags=flags, section=section.name)
+    flags = (MapCreateFlag.RDONLY_PROG if section.kind == "rodata" else 0) | (MapCreateFlag.MMAPABLE if shared else 0)
+    return MapDef(section.name, MapType.ARRAY, 4, section.size, 1, flags=flags, section=section.name)
 
 
 def _is_typed(obj: ObjectFile, section: DataSection) -> bool:
@@ -81,7 +81,7 @@ def _data_map(obj: ObjectFile, section: DataSection, *, facts: Facts, values: Ma
         raise ObjectError(f"{section.size:,} bytes of data", path=obj.name, section=section.name, hint=hint)
     definition = section_map(section)
     if not facts.array_mmap:
-        definition = replace(definition, flags=definition.flags & ~_MMAPABLE)
+        definition = replace(definition, flags=definition.flags & ~MapCreateFlag.MMAPABLE)
     if _is_typed(obj, section):
         definition = replace(definition, value_type=section.btf_id)
     contents = _contents(obj, section, values=values)

@@ -29,23 +29,23 @@ from pytest_ebpf.agent.ops import (
 )
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import PlanError
-from pytest_ebpf.obj.insn import CALL, LD_IMM64, PSEUDO_FUNC, PSEUDO_MAP_VALUE, Insn, pack_insns
+from pytest_ebpf.obj.insn import CALL, LD_IMM64, Insn, pack_insns
 from pytest_ebpf.obj.object import Extern, ObjectFile
 from pytest_ebpf.plan.btf_features import BTF_FEATURES
+from pytest_ebpf.uapi.enums import AttachType, MapType, ProgType
+from pytest_ebpf.uapi.flags import MapCreateFlag
+from pytest_ebpf.uapi.insn import PseudoLoad
 
 __all__ = ["Facts", "add_kconfig", "facts_ops", "is_untyped", "kconfig_ops", "more_ops", "read_facts", "with_more"]
 
-_SOCKET_FILTER, _KPROBE, _CGROUP_SOCK = 1, 2, 9  # enum bpf_prog_type
-_SOCK_CREATE = 2  # enum bpf_attach_type BPF_CGROUP_INET_SOCK_CREATE
 _GET_ATTACH_COOKIE = 174  # helper id, Linux 5.15
-_MMAPABLE = 1 << 10
 _KALLSYMS, _SIGNATURE = "/proc/kallsyms", "/proc/version_signature"
 _EXIT = Insn(0x95)
 _R0_IS_0 = Insn(0xB7)
 # Loads the address of the function behind it. Without BTF no kernel takes it, but one that knows what it is says so.
-_CALLBACK = [Insn(LD_IMM64, 1, PSEUDO_FUNC, imm=3), Insn(0), _R0_IS_0, _EXIT, _R0_IS_0, _EXIT]
+_CALLBACK = [Insn(LD_IMM64, 1, PseudoLoad.FUNC, imm=3), Insn(0), _R0_IS_0, _EXIT, _R0_IS_0, _EXIT]
 _CALLBACK_WORDS = b"func_info"
-_GLOBAL_DATA = [Insn(LD_IMM64, 1, PSEUDO_MAP_VALUE), Insn(0), _R0_IS_0, _EXIT]
+_GLOBAL_DATA = [Insn(LD_IMM64, 1, PseudoLoad.MAP_VALUE), Insn(0), _R0_IS_0, _EXIT]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +81,18 @@ def facts_ops(*, byteorder: str = "little") -> list[Op]:
     """One batch of probes; each may fail alone, and what it makes is closed again."""
     probes: list[Op] = [BtfLoad(feature.probe(byteorder=byteorder)) for feature in BTF_FEATURES]
     probes += [
-        MapCreate(type=2, key_size=4, value_size=4, max_entries=1, flags=_MMAPABLE),
-        _prog(_CGROUP_SOCK, [_R0_IS_0, _EXIT], byteorder=byteorder, attach_type=_SOCK_CREATE),
-        _prog(_KPROBE, [Insn(CALL, imm=_GET_ATTACH_COOKIE), _EXIT], byteorder=byteorder),
-        replace(_prog(_SOCKET_FILTER, _CALLBACK, byteorder=byteorder), log_level=1),
-        MapCreate(type=2, key_size=4, value_size=4, max_entries=1, name="probe"),
+        MapCreate(type=MapType.ARRAY, key_size=4, value_size=4, max_entries=1, flags=MapCreateFlag.MMAPABLE),
+        _prog(
+            ProgType.CGROUP_SOCK, [_R0_IS_0, _EXIT], byteorder=byteorder, attach_type=AttachType.CGROUP_INET_SOCK_CREATE
+        ),
+        _prog(ProgType.KPROBE, [Insn(CALL, imm=_GET_ATTACH_COOKIE), _EXIT], byteorder=byteorder),
+        replace(_prog(ProgType.SOCKET_FILTER, _CALLBACK, byteorder=byteorder), log_level=1),
+        MapCreate(type=MapType.ARRAY, key_size=4, value_size=4, max_entries=1, name="probe"),
     ]
     named = len(probes)
-    probes.append(replace(_prog(_SOCKET_FILTER, _GLOBAL_DATA, byteorder=byteorder), patches=(FdPatch(0, Ref(named)),)))
+    probes.append(
+        replace(_prog(ProgType.SOCKET_FILTER, _GLOBAL_DATA, byteorder=byteorder), patches=(FdPatch(0, Ref(named)),))
+    )
     closes = [Try(Close(Ref(index))) for index in range(1, len(probes) + 1)]
     return [Describe(), *(Try(probe) for probe in probes), *closes]
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 from pytest_ebpf.btf.types import Kind, essential_name
 from pytest_ebpf.errors import PlanError
-from pytest_ebpf.obj.insn import PSEUDO_BTF_ID, PSEUDO_KFUNC_CALL, Code
+from pytest_ebpf.obj.insn import Code
 from pytest_ebpf.obj.object import Extern, ObjectFile
 from pytest_ebpf.plan.core_match import compatible_types
 from pytest_ebpf.plan.core_patch import poison_insn
 from pytest_ebpf.plan.facts import Facts, is_untyped
 from pytest_ebpf.plan.modules import find_in_modules
+from pytest_ebpf.uapi.insn import PseudoCall, PseudoLoad
 
 __all__ = ["POISON_KFUNC", "Ksym", "find_ksym", "load_address", "call_kfunc"]
 
@@ -85,7 +86,7 @@ def load_address(insns: Code, index: int, *, ksym: Ksym) -> None:
     """The 64-bit load at ``index`` gets the address of a variable or function (0: missing)."""
     low, high = insns[index], insns[index + 1]
     if ksym.btf_id:
-        insns[index] = low._replace(src=PSEUDO_BTF_ID, imm=ksym.btf_id)
+        insns[index] = low._replace(src=PseudoLoad.BTF_ID, imm=ksym.btf_id)
         insns[index + 1] = high._replace(imm=0)
     else:
         insns[index] = low._replace(src=0, imm=_signed32(ksym.address))
@@ -96,7 +97,7 @@ def call_kfunc(insns: Code, index: int, *, ksym: Ksym, number: int, btf_index: i
     """The call at ``index`` calls a kfunc; a missing one is poisoned and "missing" is returned, else "".
     ``btf_index``: where in fd_array the BTF of its module is; 0 stands for vmlinux."""
     if ksym.btf_id:
-        insns[index] = insns[index]._replace(src=PSEUDO_KFUNC_CALL, imm=ksym.btf_id, off=btf_index)
+        insns[index] = insns[index]._replace(src=PseudoCall.KFUNC_CALL, imm=ksym.btf_id, off=btf_index)
         return ""
     poison_insn(insns, index, number=POISON_KFUNC + number)
     return "missing"

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pytest_ebpf.errors import PlanError
-from pytest_ebpf.obj.insn import INSN_SIZE, PSEUDO_CALL, PSEUDO_FUNC, Code, Insn
+from pytest_ebpf.obj.insn import INSN_SIZE, Code, Insn
 from pytest_ebpf.obj.object import LineInfo, ObjectFile, ProgramDef, Reloc
+from pytest_ebpf.uapi.insn import PseudoCall, PseudoLoad
 
 __all__ = ["Fixup", "Linked", "Prepared", "function_index", "link"]
 
@@ -134,7 +135,7 @@ def _join(
 
 
 def _aimed(insn: Insn, kind: str, *, distance: int) -> Insn:
-    return insn._replace(src=PSEUDO_CALL if kind == "call" else PSEUDO_FUNC, imm=distance)
+    return insn._replace(src=PseudoCall.CALL if kind == "call" else PseudoLoad.FUNC, imm=distance)
 
 
 def _func_info(placed: tuple[tuple[int, ProgramDef], ...]) -> tuple[tuple[int, int], ...]:

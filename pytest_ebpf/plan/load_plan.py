@@ -26,11 +26,10 @@ from pytest_ebpf.plan.program_overrides import override_programs
 from pytest_ebpf.plan.programs import FUNC_INFO_SIZE, LINE_INFO_SIZE, Preparer, digest, pack_records, patches
 from pytest_ebpf.plan.sanitise import sanitise_btf
 from pytest_ebpf.plan.struct_ops import plan_struct_ops
+from pytest_ebpf.uapi.enums import ProgType
+from pytest_ebpf.uapi.flags import ProgFlag
 
 __all__ = ["LoadOptions", "Plan", "PlannedMap", "PlannedProgram", "PlannedStructOps", "ProgramProblem", "plan_load"]
-
-_SLEEPABLE = 1 << 4
-_STRUCT_OPS = 27
 
 
 def plan_load(obj: ObjectFile, facts: Facts, *, options: LoadOptions | None = None) -> Plan:
@@ -183,11 +182,11 @@ class _Builder:
 
     def _attachment(self, program: ProgramDef) -> Attachment:
         assert program.spec is not None
-        if program.spec.prog_type != _STRUCT_OPS:
+        if program.spec.prog_type != ProgType.STRUCT_OPS:
             return plan_attachment(program, self.facts, targets=self.targets)
         slot = self.struct_ops.slots.get(program.name)
         if slot is not None:
-            flags = _SLEEPABLE if program.spec.sleepable else 0
+            flags = ProgFlag.SLEEPABLE if program.spec.sleepable else 0
             return Attachment(slot.member, flags, slot.type_id, module=slot.module)
         raise self.struct_ops.errors.get(program.name) or PlanError(
             f"{program.name}: no struct in .struct_ops or .struct_ops.link has it as a member"

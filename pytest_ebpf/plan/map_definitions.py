@@ -15,9 +15,9 @@ from pytest_ebpf.agent.ops import Handle, MapCreate, Obj
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.object import MapDef, ObjectFile
 from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.uapi.enums import MapType
 
 __all__ = [
-    "NO_PREALLOC",
     "MapOverride",
     "Overridden",
     "adjust_map",
@@ -28,39 +28,34 @@ __all__ = [
     "override_map",
 ]
 
-# enum bpf_map_type
-_PROG_ARRAY, _PERF_EVENT_ARRAY, _STACK_TRACE, _CGROUP_ARRAY, _LPM_TRIE = 3, 4, 7, 8, 11
-_ARRAY_OF_MAPS, _HASH_OF_MAPS, _DEVMAP, _SOCKMAP, _CPUMAP, _XSKMAP, _SOCKHASH = 12, 13, 14, 15, 16, 17, 18
-_QUEUE, _STACK, _DEVMAP_HASH, _RINGBUF, _USER_RINGBUF, _ARENA = 22, 23, 25, 27, 31, 33
-_REUSEPORT_SOCKARRAY, _BLOOM_FILTER = 20, 30
-
 # The kernel has no map_check_btf for these, or takes no type of theirs (kernel/bpf/syscall.c: map_check_btf()).
 _WITHOUT_BTF = frozenset(
     (
-        _PERF_EVENT_ARRAY,
-        _CGROUP_ARRAY,
-        _STACK_TRACE,
-        _ARRAY_OF_MAPS,
-        _HASH_OF_MAPS,
-        _DEVMAP,
-        _DEVMAP_HASH,
-        _CPUMAP,
-        _XSKMAP,
-        _SOCKMAP,
-        _SOCKHASH,
-        _QUEUE,
-        _STACK,
-        _ARENA,
-        _PROG_ARRAY,
-        _REUSEPORT_SOCKARRAY,
-        _RINGBUF,
-        _USER_RINGBUF,
+        MapType.PERF_EVENT_ARRAY,
+        MapType.CGROUP_ARRAY,
+        MapType.STACK_TRACE,
+        MapType.ARRAY_OF_MAPS,
+        MapType.HASH_OF_MAPS,
+        MapType.DEVMAP,
+        MapType.DEVMAP_HASH,
+        MapType.CPUMAP,
+        MapType.XSKMAP,
+        MapType.SOCKMAP,
+        MapType.SOCKHASH,
+        MapType.QUEUE,
+        MapType.STACK,
+        MapType.ARENA,
+        MapType.PROG_ARRAY,
+        MapType.REUSEPORT_SOCKARRAY,
+        MapType.RINGBUF,
+        MapType.USER_RINGBUF,
     )
 )
-_KEYLESS = (_BLOOM_FILTER,)  # takes a type for the value alone; so does the array that holds a data section
-_RINGS = (_RINGBUF, _USER_RINGBUF)
-_HOLDS_U32 = frozenset((_PROG_ARRAY, _PERF_EVENT_ARRAY, _CGROUP_ARRAY, _ARRAY_OF_MAPS, _HASH_OF_MAPS))
-NO_PREALLOC = 1
+_KEYLESS = (MapType.BLOOM_FILTER,)  # takes a type for the value alone; so does the array that holds a data section
+_RINGS = (MapType.RINGBUF, MapType.USER_RINGBUF)
+_HOLDS_U32 = frozenset(
+    (MapType.PROG_ARRAY, MapType.PERF_EVENT_ARRAY, MapType.CGROUP_ARRAY, MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS)
+)
 _NAME_LENGTH = 15
 _U32 = 0xFFFFFFFF
 
@@ -136,7 +131,7 @@ def adjust_map(definition: MapDef, facts: Facts) -> MapDef:
     if definition.type in _RINGS:
         changes = {"key_size": 0, "value_size": 0}  # what has a type is the records
         changes["max_entries"] = _ring_size(definition.max_entries, facts.described.page_size)
-    elif definition.type == _PERF_EVENT_ARRAY and not definition.max_entries:
+    elif definition.type == MapType.PERF_EVENT_ARRAY and not definition.max_entries:
         changes["max_entries"] = facts.described.cpus
     if definition.type in _HOLDS_U32:
         changes.setdefault("key_size", definition.key_size or 4)

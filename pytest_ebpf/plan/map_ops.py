@@ -18,11 +18,11 @@ from pytest_ebpf.plan.map_definitions import adjust_map, apply_overrides, create
 from pytest_ebpf.plan.options import LoadOptions
 from pytest_ebpf.plan.pins import BPFFS, directories, pin_path
 from pytest_ebpf.plan.planned import PlannedMap
+from pytest_ebpf.uapi.enums import MapType
+from pytest_ebpf.uapi.flags import MapCreateFlag
 
 __all__ = ["MapPlanner"]
 
-_RDONLY_PROG = 1 << 7
-_ARRAY, _ARENA = 2, 33
 _KEY = bytes(4)
 
 
@@ -99,7 +99,16 @@ class MapPlanner:
 
     def _kconfig_map(self, kconfig: Kconfig, *, btf: Ref | None) -> None:
         size = len(kconfig.contents)
-        definition = MapDef(KCONFIG, _ARRAY, 4, size, 1, flags=_RDONLY_PROG, value_type=kconfig.btf_id, section=KCONFIG)
+        definition = MapDef(
+            KCONFIG,
+            MapType.ARRAY,
+            4,
+            size,
+            1,
+            flags=MapCreateFlag.RDONLY_PROG,
+            value_type=kconfig.btf_id,
+            section=KCONFIG,
+        )
         op = create_op(definition, btf=btf, site=self.batch.site)
         ref = self._filled(op, name=kernel_name(KCONFIG), contents=kconfig.contents, frozen=True)
         self.maps[KCONFIG] = PlannedMap(KCONFIG, definition, ref.index, ref, frozen=True)
@@ -129,7 +138,7 @@ class MapPlanner:
         section = arena_of(self.obj)
         if section is None:
             return
-        arenas = [planned for planned in self.maps.values() if planned.definition.type == _ARENA]
+        arenas = [planned for planned in self.maps.values() if planned.definition.type == MapType.ARENA]
         if len(arenas) != 1:
             raise PlanError(f"{self.obj.name} has variables in an arena, and {len(arenas)} arenas to put them into")
         self.maps[section.name] = replace(arenas[0], name=section.name)

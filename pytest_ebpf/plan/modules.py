@@ -14,14 +14,13 @@ from pytest_ebpf.btf.parse import Btf, parse_btf
 from pytest_ebpf.btf.types import Enum, Kind, essential_name
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.object import ObjectFile
-from pytest_ebpf.plan.core_spec import TYPE_ID_LOCAL
 from pytest_ebpf.plan.facts import Facts, is_untyped
 from pytest_ebpf.plan.targets import kernel_target
+from pytest_ebpf.uapi.btf import CoreReloKind
 
 __all__ = ["LIST_MODULES", "find_in_modules", "listed_modules", "lacks_types", "module_ops", "with_modules"]
 
 _FOLDER = "/sys/kernel/btf"
-_STRUCT_OPS = 27
 LIST_MODULES: Op = Try(ListDir(_FOLDER))
 
 
@@ -36,7 +35,7 @@ def _lacks_core_type(obj: ObjectFile, facts: Facts) -> bool:
     if obj.btf is None or facts.core_btf is not None or facts.btf is None:
         return False
     functions = (*obj.programs, *obj.text)
-    roots = {reloc.type_id for f in functions for reloc in f.core if reloc.kind != TYPE_ID_LOCAL}
+    roots = {reloc.type_id for f in functions for reloc in f.core if reloc.kind != CoreReloKind.TYPE_ID_LOCAL}
     return any(not _has_type(facts.btf, obj.btf, root=root) for root in roots)
 
 

@@ -17,12 +17,13 @@ from pytest_ebpf.plan.data_maps import plan_data
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.map_definitions import adjust_map, override_map
 from pytest_ebpf.plan.options import LoadOptions
+from pytest_ebpf.uapi.enums import MapType
+from pytest_ebpf.uapi.flags import MapCreateFlag
 
 __all__ = ["BPFFS", "differences", "directories", "pin_path", "pinned_maps"]
 
 BPFFS = "/sys/fs/bpf"
-_RDONLY_PROG = 1 << 7
-_DEVMAPS = (14, 25)
+_DEVMAPS = (MapType.DEVMAP, MapType.DEVMAP_HASH)
 _INFO = struct.Struct("=I4xIIII")  # struct bpf_map_info: type, id, key_size, value_size, max_entries, map_flags
 _EXTRA = struct.Struct("=Q")
 _EXTRA_AT = 80
@@ -56,7 +57,7 @@ def differences(definition: MapDef, info: bytes) -> list[str]:
     (extra,) = _EXTRA.unpack_from(info[_EXTRA_AT:].ljust(_EXTRA.size, b"\0"))
     wanted_flags = definition.flags
     if definition.type in _DEVMAPS:  # the kernel sets it by itself
-        flags, wanted_flags = flags & ~_RDONLY_PROG, wanted_flags & ~_RDONLY_PROG
+        flags, wanted_flags = flags & ~MapCreateFlag.RDONLY_PROG, wanted_flags & ~MapCreateFlag.RDONLY_PROG
     rows = (
         ("type", map_type_name(type_), map_type_name(definition.type)),
         ("key_size", key_size, definition.key_size),

@@ -10,10 +10,9 @@ from pytest_ebpf.obj.object import ObjectFile, ProgramDef
 from pytest_ebpf.obj.sections import SectionSpec, nearest_section, parse_section, spec_of_type
 from pytest_ebpf.plan.map_definitions import nearest
 from pytest_ebpf.plan.options import ProgramOverride
+from pytest_ebpf.uapi.enums import ProgType
 
 __all__ = ["override_programs"]
-
-_EXT, _TRACING = 28, 26
 
 
 def override_programs(obj: ObjectFile, overrides: Mapping[str, ProgramOverride]) -> ObjectFile:
@@ -52,8 +51,8 @@ def _override(program: ProgramDef, override: ProgramOverride, *, path: str) -> P
 def _typed(program: ProgramDef, spec: SectionSpec | None, *, override: ProgramOverride) -> SectionSpec | None:
     """The spec with another type or attach type, which decide whether it needs a BTF target."""
     prog_type, attach_type = override.type, override.attach_type
-    if override.program is not None and prog_type is None and (spec is None or spec.prog_type != _TRACING):
-        prog_type = _EXT
+    if override.program is not None and prog_type is None and (spec is None or spec.prog_type != ProgType.TRACING):
+        prog_type = ProgType.EXT
     if prog_type is None and attach_type is None:
         return spec
     if prog_type is None:

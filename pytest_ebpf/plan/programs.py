@@ -11,7 +11,7 @@ from operator import itemgetter
 
 from pytest_ebpf.agent.ops import FdPatch, Obj
 from pytest_ebpf.errors import PlanError
-from pytest_ebpf.obj.insn import PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, Code
+from pytest_ebpf.obj.insn import Code
 from pytest_ebpf.obj.object import Extern, LineInfo, ObjectFile, ProgramDef, Reloc
 from pytest_ebpf.plan.core_reloc import Relocator
 from pytest_ebpf.plan.facts import Facts
@@ -19,6 +19,7 @@ from pytest_ebpf.plan.kconfig import KCONFIG, Kconfig
 from pytest_ebpf.plan.ksyms import Ksym, call_kfunc, find_ksym, load_address
 from pytest_ebpf.plan.link import Fixup, Linked, Prepared, function_index, link
 from pytest_ebpf.plan.merge import line_at
+from pytest_ebpf.uapi.insn import PseudoLoad
 
 __all__ = ["FUNC_INFO_SIZE", "LINE_INFO_SIZE", "Preparer", "Records", "digest", "pack_records", "patches"]
 
@@ -170,7 +171,7 @@ def digest(linked: Linked, *, byteorder: str) -> bytes:
 
 
 def _load(insns: Code, index: int, *, name: str, offset: int | None) -> Fixup:
-    src = PSEUDO_MAP_FD if offset is None else PSEUDO_MAP_VALUE
+    src = PseudoLoad.MAP_FD if offset is None else PseudoLoad.MAP_VALUE
     insns[index] = insns[index]._replace(src=src, imm=0)
     insns[index + 1] = insns[index + 1]._replace(imm=offset or 0)
     return Fixup(index, name, offset)

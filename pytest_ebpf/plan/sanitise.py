@@ -17,10 +17,10 @@ from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import BtfType, Kind
 from pytest_ebpf.btf.write import rewrite_btf
 from pytest_ebpf.obj.object import ObjectFile
+from pytest_ebpf.uapi.btf import Linkage
 
 __all__ = ["SectionLayout", "sanitise_btf"]
 
-_STATIC, _GLOBAL, _EXTERN = 0, 1, 2  # linkages; the kernel knows the first two only
 # Compilers call these without being asked to; as global functions they would be verified on their own, and fail.
 _BUILTINS = ("memset", "memcpy", "memmove", "memcmp", "bcmp")
 _ODD = re.compile(r"[^A-Za-z0-9_]|^(?=[0-9])")  # what no identifier has: such characters, or a digit first
@@ -118,7 +118,7 @@ def _blank_ids(btf: Btf, doubtful: Mapping[int, BtfType], *, layouts: Mapping[in
 
 
 def _is_extern(type_: BtfType) -> bool:
-    return isinstance(type_, t.Func | t.Var) and type_.linkage == _EXTERN
+    return isinstance(type_, t.Func | t.Var) and type_.linkage == Linkage.EXTERN
 
 
 def _fixed(type_: BtfType, work: _Work, *, type_id: int) -> BtfType:
@@ -169,14 +169,16 @@ def _func_proto(type_: t.FuncProto, work: _Work, *, named: bool) -> BtfType:
 def _func(type_: t.Func, work: _Work) -> BtfType:
     if not work.can("func"):
         return t.Typedef(type_.name, type_.type)
-    keeps = type_.linkage == _GLOBAL and type_.name not in work.static and work.can("func_global")
-    return type_ if keeps else replace(type_, linkage=_STATIC)
+    keeps = type_.linkage == Linkage.GLOBAL and type_.name not in work.static and work.can("func_global")
+    return type_ if keeps else replace(type_, linkage=Linkage.STATIC)
 
 
 def _var(type_: t.Var, work: _Work) -> BtfType:
     if not work.can("datasec"):
         return t.Int(type_.name, 1, _INT8)
-    return replace(type_, linkage=_GLOBAL) if type_.linkage == _EXTERN else type_  # of .kconfig: defined by now
+    return (
+        replace(type_, linkage=Linkage.GLOBAL) if type_.linkage == Linkage.EXTERN else type_
+    )  # of .kconfig: defined by now
 
 
 def _datasec(type_: t.DataSec, work: _Work, *, layout: SectionLayout) -> BtfType:

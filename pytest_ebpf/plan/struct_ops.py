@@ -16,11 +16,11 @@ from pytest_ebpf.errors import ObjectError, PlanError
 from pytest_ebpf.obj.object import DataSection, MapDef, ObjectFile, Variable
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.modules import find_in_modules
+from pytest_ebpf.uapi.enums import MapType
+from pytest_ebpf.uapi.flags import MapCreateFlag
 
 __all__ = ["Slot", "StructOps", "Tables", "plan_struct_ops"]
 
-_STRUCT_OPS_MAP = 26
-_LINK, _VTYPE_BTF_OBJ_FD = 1 << 13, 1 << 15  # BPF_F_LINK, BPF_F_VTYPE_BTF_OBJ_FD
 _PREFIX = "bpf_struct_ops_"
 
 
@@ -150,8 +150,8 @@ def _table(
         else:
             value[to : to + place.size] = data[at : at + place.size]
     by_link = _by_link(section, variable, kernel=kernel)
-    flags = (_LINK if by_link else 0) | (_VTYPE_BTF_OBJ_FD if kernel.module else 0)
-    definition = MapDef(variable.name, _STRUCT_OPS_MAP, 4, size, 1, flags=flags, section=section.name)
+    flags = (MapCreateFlag.LINK if by_link else 0) | (MapCreateFlag.VTYPE_BTF_OBJ_FD if kernel.module else 0)
+    definition = MapDef(variable.name, MapType.STRUCT_OPS, 4, size, 1, flags=flags, section=section.name)
     table = StructOps(
         variable.name,
         kernel.struct.name,

@@ -8,6 +8,7 @@ from enum import IntEnum, IntFlag
 __all__ = [
     "Kind",
     "IntEncoding",
+    "Linkage",
     "CoreReloKind",
 ]
 
@@ -43,6 +44,14 @@ class IntEncoding(IntFlag):
     SIGNED = 0x1
     CHAR = 0x2
     BOOL = 0x4
+
+
+class Linkage(IntEnum):
+    """Linkage of a FUNC or VAR."""
+
+    STATIC = 0
+    GLOBAL = 1
+    EXTERN = 2
 
 
 class CoreReloKind(IntEnum):

@@ -6,9 +6,23 @@ from __future__ import annotations
 from enum import IntEnum
 
 __all__ = [
+    "InsnClass",
     "PseudoLoad",
     "PseudoCall",
 ]
+
+
+class InsnClass(IntEnum):
+    """The lowest three bits of an opcode."""
+
+    LD = 0
+    LDX = 1
+    ST = 2
+    STX = 3
+    ALU = 4
+    JMP = 5
+    JMP32 = 6
+    ALU64 = 7
 
 
 class PseudoLoad(IntEnum):

@@ -22,7 +22,7 @@ from pytest_ebpf.agent.ops import (
     WriteFile,
 )
 from pytest_ebpf.errors import PlanError
-from pytest_ebpf.obj.insn import PSEUDO_CALL
+from pytest_ebpf.uapi.insn import PseudoCall
 from pytest_ebpf.verifier.log.expect import check, check_log
 from pytest_ebpf.verifier.program_rejected import ProgramRejected
 from pytest_ebpf.verifier.tags.spec import ANY_VALUE
@@ -291,7 +291,7 @@ def _xlated_texts(program: Program) -> tuple[str, str]:
 
 def _distance(slot: int, insn: Insn) -> str:
     """A compiled call keeps the distance in ``off``."""
-    return f"{insn.off:+d}" if insn.src == PSEUDO_CALL else ""
+    return f"{insn.off:+d}" if insn.src == PseudoCall.CALL else ""
 
 
 def _plain(text: str) -> str:

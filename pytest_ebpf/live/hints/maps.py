@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from pytest_ebpf.agent.ops import MapCreate
 from pytest_ebpf.live.hints.base import Case, Hint, lacks
-from pytest_ebpf.plan.map_definitions import NO_PREALLOC
+from pytest_ebpf.uapi.flags import MapCreateFlag
 from pytest_ebpf.uapi.sections import MAP_FLAGS, MAP_TYPES
 
 __all__ = ["MAP_HINTS"]
@@ -136,7 +136,7 @@ def _long_key(case: Case) -> str:
 
 def _preallocation(case: Case) -> str:
     name, flags = _name(case), _op(case).flags
-    if (name == "LPM_TRIE" or name in _STORAGE) and not flags & NO_PREALLOC:
+    if (name == "LPM_TRIE" or name in _STORAGE) and not flags & MapCreateFlag.NO_PREALLOC:
         return f"{name} maps need the flag BPF_F_NO_PREALLOC: __uint(map_flags, BPF_F_NO_PREALLOC)."
     return ""
 
@@ -185,7 +185,7 @@ def _flags(case: Case) -> str:
         if unknown:
             return unknown
     named = " | ".join(f"BPF_F_{flag}" for bit, flag in enumerate(MAP_FLAGS) if flags & 1 << bit)
-    return f"One of the flags {named} is not for {name} maps." if flags & ~NO_PREALLOC else ""
+    return f"One of the flags {named} is not for {name} maps." if flags & ~MapCreateFlag.NO_PREALLOC else ""
 
 
 def _flag(case: Case, flag: str) -> str:

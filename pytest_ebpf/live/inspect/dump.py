@@ -9,8 +9,9 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.obj.disasm import InsnNames, WideLoad
-from pytest_ebpf.obj.insn import PSEUDO_CALL, PSEUDO_FUNC, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE, Insn
+from pytest_ebpf.obj.insn import Insn
 from pytest_ebpf.obj.listing import Listed, SourceLine, list_insns, render_listing
+from pytest_ebpf.uapi.insn import PseudoCall, PseudoLoad
 
 if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
@@ -28,7 +29,6 @@ __all__ = [
 
 _CALL_BASE = "__bpf_call_base"  # helpers are called relative to it
 _LINE_INFO = 16  # bytes of struct bpf_line_info that are known
-_MAP_IDX_VALUE = 6  # src of a 64-bit load
 
 
 class Symbols:
@@ -121,16 +121,16 @@ def xlated_names(
     def load(wide: WideLoad) -> str:
         insn = wide.insn
         name = maps.get(insn.imm, "") or f"id:{insn.imm}"
-        if insn.src == PSEUDO_MAP_FD:
+        if insn.src == PseudoLoad.MAP_FD:
             return f"map[{name}]"
-        if insn.src == PSEUDO_MAP_VALUE:
+        if insn.src == PseudoLoad.MAP_VALUE:
             return f"map[{name}][0]+{wide.value >> 32}"
-        if insn.src == _MAP_IDX_VALUE:
+        if insn.src == PseudoLoad.MAP_IDX_VALUE:
             return f"map[idx:{insn.imm}]+{wide.value >> 32}"
-        return f"subprog[{insn.imm:+d}]" if insn.src == PSEUDO_FUNC else ""
+        return f"subprog[{insn.imm:+d}]" if insn.src == PseudoLoad.FUNC else ""
 
     def call(slot: int, insn: Insn) -> str:
-        if insn.src == PSEUDO_CALL:
+        if insn.src == PseudoCall.CALL:
             # a compiled call keeps the distance in off, and the number of the callee in imm
             if not 0 <= insn.imm < len(ksyms):
                 return ""

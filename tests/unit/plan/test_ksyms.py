@@ -4,9 +4,10 @@ import pytest
 
 from pytest_ebpf.btf import types as t
 from pytest_ebpf.errors import PlanError
-from pytest_ebpf.obj.insn import CALL, LD_IMM64, PSEUDO_BTF_ID, PSEUDO_KFUNC_CALL, Insn
+from pytest_ebpf.obj.insn import CALL, LD_IMM64, Insn
 from pytest_ebpf.obj.object import Extern
 from pytest_ebpf.plan.ksyms import POISON_KFUNC, Ksym, call_kfunc, find_ksym, load_address
+from pytest_ebpf.uapi.insn import PseudoCall, PseudoLoad
 from support.plan_facts import an_object, facts, types
 
 KALLSYMS = "ffffffff81000000 T _text\n0000000000000000 A zero\nffffffff82345678 d table\t[mod]\n"
@@ -67,7 +68,7 @@ def test_addresses_go_into_loads() -> None:
     load_address(insns, 0, ksym=Ksym(address=0xFFFFFFFF82345678))
     assert [insn.imm & 0xFFFFFFFF for insn in insns] == [0x82345678, 0xFFFFFFFF]
     load_address(insns, 0, ksym=Ksym(btf_id=5))
-    assert insns == [Insn(LD_IMM64, 3, PSEUDO_BTF_ID, 0, 5), Insn(0)]
+    assert insns == [Insn(LD_IMM64, 3, PseudoLoad.BTF_ID, 0, 5), Insn(0)]
     load_address(insns, 0, ksym=Ksym())
     assert insns == [Insn(LD_IMM64, 3), Insn(0)]
 
@@ -75,6 +76,6 @@ def test_addresses_go_into_loads() -> None:
 def test_calls_of_kfuncs() -> None:
     insns = [Insn(CALL, src=2, imm=-1)]
     assert call_kfunc(insns, 0, ksym=Ksym(btf_id=4), number=3) == ""
-    assert insns == [Insn(CALL, src=PSEUDO_KFUNC_CALL, imm=4)]
+    assert insns == [Insn(CALL, src=PseudoCall.KFUNC_CALL, imm=4)]
     assert call_kfunc(insns, 0, ksym=Ksym(), number=3) == "missing"
     assert insns == [Insn(CALL, imm=POISON_KFUNC + 3)]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from pytest_ebpf.errors import PlanError
-from pytest_ebpf.obj.insn import CALL, LD_IMM64, PSEUDO_CALL, PSEUDO_FUNC, Insn, pack_insns, unpack_insns
+from pytest_ebpf.obj.insn import CALL, LD_IMM64, Insn, pack_insns, unpack_insns
 from pytest_ebpf.obj.object import FuncInfo, LineInfo, ProgramDef, Reloc
 from pytest_ebpf.plan.link import Fixup, Linked, Prepared, function_index, link
+from pytest_ebpf.uapi.insn import PseudoCall, PseudoLoad
 from support.plan_facts import an_object
 
 EXIT = Insn(0x95)
-CALL_SUB = Insn(CALL, src=PSEUDO_CALL, imm=-1)
+CALL_SUB = Insn(CALL, src=PseudoCall.CALL, imm=-1)
 
 
 def function(name: str, insns: list[Insn], *relocs: Reloc, offset: int = 0, section: str = ".text") -> ProgramDef:
@@ -73,7 +74,7 @@ def test_the_address_of_a_callback() -> None:
     load = [Insn(LD_IMM64, 2, 0, 0, 16), Insn(0, imm=5), EXIT]
     main = function("main", load, Reloc(0, "func", "leaf", ".text", 16), section="xdp")
     found = linked(main, LEAF)
-    assert unpack_insns(found.insns)[0] == Insn(LD_IMM64, 2, PSEUDO_FUNC, 0, 2)
+    assert unpack_insns(found.insns)[0] == Insn(LD_IMM64, 2, PseudoLoad.FUNC, 0, 2)
     assert unpack_insns(found.insns)[1] == Insn(0)
 
 
