@@ -36,6 +36,7 @@ ROOMS: dict[str, set[str]] = {
     "verifier.rejection.classify": {"verifier.log", "verifier.rejection"},
     "verifier.explain": {"verifier.log", "verifier.rejection"},
     "verifier": {"verifier.log", "verifier.rejection", "verifier.explain", "errors"},
+    "verifier.extract": {"verifier", "verifier.log", "verifier.rejection", "verifier.explain"},
     "verifier.compare": {"verifier", "errors", "suggest"},
     "verifier.tags": {"verifier.log", "errors", "suggest", "uapi"},
     "agent.ops": {"uapi"},

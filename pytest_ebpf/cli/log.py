@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections import deque
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 if TYPE_CHECKING:
-    from pytest_ebpf.verifier.explain.explain import Explanation
-    from pytest_ebpf.verifier.log.extract import Found
+    from pytest_ebpf.verifier.extract.verdict import Verdict
     from pytest_ebpf.verifier.verifier_log import VerifierLog
 
 __all__ = ["explain", "log"]
 
-_WINDOW = 8 << 20  # bytes; of a longer file the end is read, where the error is
-_CHUNK = 1 << 20
+_UNKNOWN = 3  # the exit status when a text has no verdict in it
 
 
 @click.group("log")
@@ -29,14 +26,20 @@ def log() -> None:
 
 @log.command("explain")
 @click.argument("files", nargs=-1, required=True, metavar="FILE…|-", type=click.File("rb"))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: verdict, class, kind, headline, place, statistics.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON: verdict, class, kind, headline, place, advice, path."
+)
 def explain(files: tuple[BinaryIO, ...], as_json: bool) -> None:
     """Explain verifier logs from anywhere: libbpf's, bpftool's, Aya's, cilium/ebpf's, a CI's or journal's.
 
-    FILE is text with one log or several in it; - is standard input. Timestamps and other prefixes are taken off.
-    Says why a program was rejected, where, what the registers held and how that came about.
+    FILE is text with one log or several in it; - is standard input. Timestamps and other prefixes are removed.
+    Prints why a program was rejected, where, what the registers held and how that came about.
+
+    The exit status is 0, also for rejected programs; 3 if a text holds no verdict: no verifier log, and nothing else
+    that a kernel refused.
     """
-    from pytest_ebpf.verifier.log.extract import unwrap
+    from pytest_ebpf.verifier.extract.extract import extract_logs
+    from pytest_ebpf.verifier.extract.verdict import judge
 
     if os.environ.get("NO_COLOR"):
         click.get_current_context().color = False
@@ -44,71 +47,74 @@ def explain(files: tuple[BinaryIO, ...], as_json: bool) -> None:
     for file in files:
         name = getattr(file, "name", "<stdin>")
         name = "-" if name == "<stdin>" else name
-        text = _read_end(file)
-        for found in unwrap(text):
-            row, words = _explained(name, found)
-            if text.strip() and not found.text and not found.refused:
-                row["headline"] = words = "no verifier log is in this text"
-            rows.append(row)
+        for found in extract_logs(file.read().decode(errors="replace")):
+            verdict = judge(found)
+            rows.append(_row(name, verdict))
             if not as_json:
-                _print(row, words, several=len(files) > 1)
+                _print(rows[-1], _text(verdict), several=len(files) > 1)
     if as_json:
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+    if any(row["verdict"] == "unknown" for row in rows):
+        sys.exit(_UNKNOWN)
 
 
-def _read_end(file: BinaryIO) -> str:
-    """The text, of a huge one its last megabytes, from the start of a line on."""
-    kept: deque[bytes] = deque()
-    size = 0
-    cut = False
-    while chunk := file.read(_CHUNK):
-        kept.append(chunk)
-        size += len(chunk)
-        while size - len(kept[0]) >= _WINDOW:
-            size -= len(kept.popleft())
-            cut = True
-    data = b"".join(kept)
-    if cut:
-        data = data[data.find(b"\n") + 1 :]
-    return data.decode(errors="replace")
-
-
-def _explained(name: str, found: Found) -> tuple[dict[str, Any], str]:
-    """The JSON row and the text of one log."""
-    from pytest_ebpf.verifier.explain.text import render_explanation
-    from pytest_ebpf.verifier.verifier_log import parse_log
-
-    parsed = parse_log(found.text)
-    explanation = parsed.explanation
-    row: dict[str, Any] = {
-        "file": name,
-        "program": found.program,
-        "verdict": "rejected" if explanation is not None or found.refused else "accepted",
-        **_reason(explanation, at=parsed.error_insn),
-        "message": parsed.error,
-        "stats": _stats(parsed),
-    }
-    if row["verdict"] == "rejected" and explanation is None:
-        row |= {
-            "class": "no-verdict",
-            "kind": "environment",
-            "headline": f"refused after verification: {found.refused}",
-        }
-        return row, row["headline"] + "\n"
-    return row, render_explanation(explanation, width=_width()) if explanation is not None else ""
-
-
-def _reason(explanation: Explanation | None, *, at: int | None) -> dict[str, Any]:
-    if explanation is None:
-        return dict.fromkeys(("class", "kind", "headline", "source_line", "insn"))
-    rejection = explanation.rejection
+def _row(name: str, verdict: Verdict) -> dict[str, Any]:
+    """The JSON object of one log."""
+    rejection, explanation = verdict.rejection, verdict.explanation
+    source = explanation.source if explanation is not None else None
+    insn = explanation.insn.index if explanation is not None and explanation.insn is not None else None
     return {
-        "class": rejection.class_id,
-        "kind": rejection.kind,
-        "headline": rejection.headline,
-        "source_line": str(explanation.source) if explanation.source is not None else None,
-        "insn": explanation.insn.index if explanation.insn is not None else at,
+        "file": name,
+        "program": verdict.program,
+        "verdict": verdict.verdict,
+        "class": rejection.class_id if rejection else None,
+        "kind": rejection.kind if rejection else None,
+        "headline": verdict.headline or None,
+        "source_line": str(source) if source is not None else None,
+        "source": asdict(source) if source is not None else None,
+        "insn": insn if insn is not None or explanation is None else verdict.log.error_insn,
+        "message": verdict.log.error,
+        "advice": verdict.advice or None,
+        "errno": verdict.errno or None,
+        **_how(verdict),
+        "stats": _stats(verdict.log),
     }
+
+
+def _how(verdict: Verdict) -> dict[str, Any]:
+    """The registers before the error, and the steps to it."""
+    from pytest_ebpf.verifier.explain.register_text import describe
+
+    if verdict.explanation is None:
+        return {"registers": [], "path": []}
+    return {
+        "registers": [
+            {"name": register.name, "value": describe(register)} for register in verdict.explanation.registers
+        ],
+        "path": [
+            {
+                "insn": step.insn.index,
+                "text": step.insn.text,
+                "source_line": str(step.source) if step.source is not None else None,
+                "what": step.what,
+            }
+            for step in verdict.explanation.path
+        ],
+    }
+
+
+def _text(verdict: Verdict) -> str:
+    """The paragraphs for people."""
+    from pytest_ebpf.verifier.explain.text import render_explanation, wrap_text
+
+    if verdict.explanation is not None:
+        return render_explanation(verdict.explanation, width=_width())
+    if not verdict.headline:
+        return ""
+    rejection = verdict.rejection
+    head = f"{rejection.class_id} ({rejection.kind}): " if rejection is not None else ""
+    advice = ["", *wrap_text(f"what to do: {verdict.advice}", width=_width(), indent="  ")] if verdict.advice else []
+    return "\n".join([*wrap_text(head + verdict.headline, width=_width()), *advice]) + "\n"
 
 
 def _stats(parsed: VerifierLog) -> dict[str, Any]:
@@ -130,7 +136,7 @@ def _print(row: dict[str, Any], text: str, *, several: bool) -> None:
         click.secho("accepted" + _cost(row["stats"]), fg="green")
     else:
         first, _, rest = text.partition("\n")
-        click.secho(first, fg="red", bold=True)
+        click.secho(first, fg="red" if row["verdict"] == "rejected" else "yellow", bold=True)
         click.echo(rest, nl=False)
         if cost := _cost(row["stats"]):
             click.echo(f"\n  the verifier walked{cost.removeprefix(':')}")

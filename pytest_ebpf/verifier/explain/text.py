@@ -9,16 +9,16 @@ from pytest_ebpf.verifier.explain.explain import Explanation, Happened
 from pytest_ebpf.verifier.explain.register_text import describe
 from pytest_ebpf.verifier.log.values import Diagnosis, SourceLine
 
-__all__ = ["render_explanation"]
+__all__ = ["render_explanation", "wrap_text"]
 
 
 def render_explanation(explanation: Explanation, *, width: int = 80) -> str:
     """Several lines of at most about ``width`` columns, without colours; source and register texts are cut to fit."""
     lines: list[str] = []
     rejection = explanation.rejection
-    lines += _wrap(f"{rejection.class_id} ({rejection.kind}): {rejection.headline}", width=width)
+    lines += wrap_text(f"{rejection.class_id} ({rejection.kind}): {rejection.headline}", width=width)
     if rejection.message:
-        lines += ["", *_wrap(f"the verifier: {rejection.message}", width=width, indent="  ")]
+        lines += ["", *wrap_text(f"the verifier: {rejection.message}", width=width, indent="  ")]
     for part in (_where(explanation, width), _registers(explanation, width), _path(explanation, width)):
         block = list(part)
         if block:
@@ -26,11 +26,12 @@ def render_explanation(explanation: Explanation, *, width: int = 80) -> str:
     if explanation.report is not None:
         lines += ["", *_report(explanation.report, width)]
     if rejection.advice:
-        lines += ["", *_wrap(f"what to do: {rejection.advice}", width=width, indent="  ")]
+        lines += ["", *wrap_text(f"what to do: {rejection.advice}", width=width, indent="  ")]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def _wrap(text: str, *, width: int, indent: str = "") -> list[str]:
+def wrap_text(text: str, *, width: int, indent: str = "") -> list[str]:
+    """A paragraph as lines of at most ``width`` columns; a long word may be longer."""
     hanging = indent + "  "
     return textwrap.wrap(
         text, width, initial_indent=indent, subsequent_indent=hanging, break_long_words=False, break_on_hyphens=False
@@ -85,15 +86,15 @@ def _step(happened: Happened, width: int) -> Iterator[str]:
         yield line
         return
     yield _cut(f"      {text}", width)
-    yield from _wrap(happened.what, width=width, indent=" " * 10)
+    yield from wrap_text(happened.what, width=width, indent=" " * 10)
 
 
 def _report(report: Diagnosis, width: int) -> Iterator[str]:
     """The kernel's own reason and suggestion; its source and path are shown above already."""
-    yield from _wrap(f"the kernel's report: {report.headline}", width=width, indent="  ")
+    yield from wrap_text(f"the kernel's report: {report.headline}", width=width, indent="  ")
     for name in ("Reason", "Suggestion"):
         if text := report.section(name):
-            yield from _wrap(f"{name}: {' '.join(text.split())}", width=width, indent="    ")
+            yield from wrap_text(f"{name}: {' '.join(text.split())}", width=width, indent="    ")
 
 
 def _cut(text: str, width: int) -> str:

@@ -35,7 +35,8 @@ _ROWS = (
         "uninit-read",
         "safety",
         "A register is read before anything was written to it on this path",
-        "Give the variable a value on every path. A call destroys R1-R5: what is needed after it must be in a variable "
+        "Give the variable a value on every path. A call destroys R1-R5: what is needed after it must be in a "
+        "variable "
         "that the compiler can keep elsewhere. A function that returns nothing leaves R0 unset.",
     ),
     ErrorClass(
@@ -122,6 +123,14 @@ _ROWS = (
         "Use a map of the type that the helper expects; look in bpf-helpers(7) for which types that are.",
     ),
     ErrorClass(
+        "map-create",
+        "environment",
+        "A map was not created, so that no program could be loaded",
+        "It is the map, not a program: compare its type, sizes and flags with what this kernel takes, and with the "
+        "map that "
+        "is pinned under its name.",
+    ),
+    ErrorClass(
         "special-field",
         "safety",
         "A timer, lock, kptr, list, tree or other special field of a value is used wrongly",
@@ -163,7 +172,8 @@ _ROWS = (
         "subprog",
         "safety",
         "The contract of a global function, a callback or an exception callback is broken",
-        "A global function is checked on its own, with arguments of any value: check pointers for NULL in it and pass "
+        "A global function is checked on its own, with arguments of any value: check pointers for NULL in it and "
+        "pass "
         "sizes along, or make it static. A callback has the prototype that its helper asks for.",
     ),
     ErrorClass(
@@ -216,7 +226,8 @@ _ROWS = (
         "core-reloc",
         "feature-missing",
         "The code needs a type, field or value that this kernel does not have",
-        "Guard it: bpf_core_field_exists(), bpf_core_type_exists(), bpf_core_enum_value_exists(), with a fallback for "
+        "Guard it: bpf_core_field_exists(), bpf_core_type_exists(), bpf_core_enum_value_exists(), with a fallback "
+        "for "
         "kernels without it.",
     ),
     ErrorClass(

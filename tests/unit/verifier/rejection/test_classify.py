@@ -9,6 +9,7 @@ import pytest
 from pytest_ebpf.verifier.explain.explain import explain
 from pytest_ebpf.verifier.rejection.classes import CLASSES, KINDS
 from pytest_ebpf.verifier.rejection.classify import Rejection
+from pytest_ebpf.verifier.rejection.loader_rules import LOADER_RULES
 from pytest_ebpf.verifier.rejection.rules import RULES, find_rule, matches
 from pytest_ebpf.verifier.verifier_log import parse_log
 from support.verifier_logs import DATA, all_logs, kernel_of, program_of
@@ -111,7 +112,9 @@ def test_every_rule_is_well_formed() -> None:
     for rule in RULES:
         assert rule.cls in CLASSES
         assert rule.kind in ("", *KINDS)
-    assert {rule.cls for rule in RULES} | {"no-verdict", "unknown"} == set(CLASSES)
+    of_loaders = {rule.cls for rule in LOADER_RULES} - {""}
+    assert {rule.cls for rule in RULES} | of_loaders | {"no-verdict", "unknown"} == set(CLASSES)
+    assert {rule.kind for rule in LOADER_RULES} - {""} <= set(KINDS)
 
 
 def classified(*messages: str) -> Rejection:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pytest_ebpf.verifier.log.extract import Found, unwrap
+from pytest_ebpf.verifier.extract.extract import extract_logs
 from pytest_ebpf.verifier.verifier_log import parse_log
 from support.verifier_logs import all_logs
 
@@ -69,7 +69,7 @@ WRAPPED = {
 
 @pytest.mark.parametrize("name", WRAPPED)
 def test_wrappings(name: str) -> None:
-    (found,) = unwrap(WRAPPED[name])
+    (found,) = extract_logs(WRAPPED[name])
     log = parse_log(found.text)
     assert log.error == "R0 invalid mem access 'map_value_or_null'"
     assert log.error_insn == 7
@@ -78,12 +78,12 @@ def test_wrappings(name: str) -> None:
 
 
 def test_the_loaders_words() -> None:
-    (found,) = unwrap(libbpf(LOG))
-    assert found == Found(LOG, "null_deref", "Permission denied")
+    (found,) = extract_logs(libbpf(LOG))
+    assert (found.text, found.program, found.refused) == (LOG, "null_deref", "-13")
 
 
 def test_a_log_without_trace() -> None:
-    (found,) = unwrap(aya(SHORT))
+    (found,) = extract_logs(aya(SHORT))
     assert parse_log(found.text).error == "R1 invalid mem access 'scalar'"
 
 
@@ -92,40 +92,41 @@ def test_a_summary_of_cilium() -> None:
         "loading objects: field X: program x: load program: permission denied: 7: (79) r1 = *(u64 *)(r0 +0): "
         "R0 invalid mem access 'map_value_or_null' (13 line(s) omitted)\n"
     )
-    (found,) = unwrap(text)
+    (found,) = extract_logs(text)
     log = parse_log(found.text)
     assert (log.error, log.error_insn) == ("R0 invalid mem access 'map_value_or_null'", 7)
 
 
 def test_an_indent_is_taken_off_and_the_analysis_keeps_its_own() -> None:
-    (found,) = unwrap(each_line(LONG, "    "))
+    (found,) = extract_logs(each_line(LONG, "    "))
     assert found.text == LONG
 
 
 def test_several_logs() -> None:
-    found = unwrap(LOG + LOGS["c-6.12/tc_ok.l6"])
+    found = extract_logs(LOG + LOGS["c-6.12/tc_ok.l6"])
     assert [parse_log(one.text).rejected for one in found] == [True, False]
-    marked = unwrap(libbpf(LOG) + libbpf(SHORT).replace("null_deref", "other"))
+    marked = extract_logs(libbpf(LOG) + libbpf(SHORT).replace("null_deref", "other"))
     assert [one.program for one in marked] == ["null_deref", "other"]
 
 
 @pytest.mark.parametrize("text", ["", "hello world\nnothing here\n", bytes(range(256)).decode("latin-1")])
 def test_no_log(text: str) -> None:
-    assert unwrap(text) == (Found(""),)
+    (found,) = extract_logs(text)
+    assert (found.text, found.program, found.refused) == ("", "", "")
 
 
 def test_a_bare_log_stays_as_it_is() -> None:
-    """Its error, place and figures survive unwrapping."""
+    """Its error, place and figures survive extraction."""
     for name, text in LOGS.items():
         if "processed" not in text:
             continue
-        before, after = parse_log(text), parse_log(unwrap(text)[-1].text)
+        before, after = parse_log(text), parse_log(extract_logs(text)[-1].text)
         assert (after.error, after.error_insn, after.stats) == (before.error, before.error_insn, before.stats), name
 
 
 def test_a_log_that_was_cut_off_stays_so() -> None:
     for name in ("asm-5.10/too_complex_loop.l6", "cbase-6.1/big_loop.l6"):
-        (found,) = unwrap(LOGS[name])
+        (found,) = extract_logs(LOGS[name])
         rejection = parse_log(found.text).rejection
         assert rejection is not None
         assert rejection.class_id == "no-verdict"

@@ -1,0 +1,141 @@
+"""What became of a program: the verdict about a log that was found in a text, with its explanation."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+from pytest_ebpf.verifier.explain.explain import Explanation
+from pytest_ebpf.verifier.extract.extract import Found
+from pytest_ebpf.verifier.rejection.classes import CLASSES
+from pytest_ebpf.verifier.rejection.classify import Rejection
+from pytest_ebpf.verifier.rejection.errnos import ERRNOS, errno_name
+from pytest_ebpf.verifier.rejection.loader_rules import find_loader_rule
+from pytest_ebpf.verifier.verifier_log import VerifierLog, parse_log
+
+__all__ = ["NO_LOG", "Verdict", "judge"]
+
+NO_LOG = "no verifier log is in this text"
+_LOADS = re.compile(r"(?i)\b(?:e?bpf|xdp|verif\w+|load\w*|program)\b")
+_WARNING = re.compile(r"cut here|WARNING: CPU|Call Trace|RIP: ")
+_PANIC = re.compile(r"(?:callee is `|call\w* |`)(?P<symbol>[\w$.]*panick?ing[\w$.]*)")
+_WITH_PLUS = "Lines were omitted: print the error with %+v for the whole log. "
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``verdict`` is ``accepted``, ``rejected`` or ``unknown``: no kernel refused or accepted anything in the text.
+    ``rejection`` says what is wrong, ``explanation`` how it came about where there is a log, ``errno`` is the name of
+    the loader's error number, "" for none. ``headline`` and ``advice`` are there for ``unknown`` too."""
+
+    verdict: str
+    program: str
+    log: VerifierLog
+    rejection: Rejection | None = None
+    explanation: Explanation | None = None
+    headline: str = ""
+    advice: str = ""
+    errno: str = ""
+
+
+def judge(found: Found) -> Verdict:
+    """The verdict about one finding of ``extract_logs``. Never raises."""
+    if not found.text:
+        return _without_log(found)
+    log = parse_log(found.text)
+    refused = bool(found.refused) or found.verdict == "failure"
+    if refused and not log.rejected and log.notes:  # harmless as a rule, but nothing else is said
+        log = replace(log, messages=log.notes[-1:], error=log.notes[-1])
+    explanation = log.explanation if log.rejected and found.verdict != "success" else None
+    if explanation is None:
+        return _accepted_log(found, log) if refused else Verdict("accepted", found.program, log)
+    rejection = _with_words(explanation.rejection, found)
+    explanation = replace(explanation, rejection=rejection)
+    warned = rejection.class_id == "verifier-bug" and not refused and _WARNING.search(found.words)
+    return _of(rejection, found, log=log, verdict="unknown" if warned else "rejected", explanation=explanation)
+
+
+def _of(
+    rejection: Rejection,
+    found: Found,
+    *,
+    log: VerifierLog,
+    verdict: str = "rejected",
+    explanation: Explanation | None = None,
+) -> Verdict:
+    return Verdict(
+        verdict,
+        found.program,
+        log,
+        rejection if rejection.class_id else None,
+        explanation,
+        rejection.headline,
+        rejection.advice,
+        errno_name(found.refused),
+    )
+
+
+def _with_words(rejection: Rejection, found: Found) -> Rejection:
+    """The rejection with what the loader's words add to it."""
+    panic = _PANIC.search(found.words)
+    if rejection.rule_id in ("no-exit", "bad-call") and panic is not None:
+        name = _rust_name(panic["symbol"])
+        return replace(
+            rejection,
+            headline=f"the program calls Rust's panic ({name}), which never returns",
+            advice=f"A Rust panic ({name}) was left in the program: an index, slice, division or unwrap() that the "
+            "compiler could not prove safe. Use get(), checked arithmetic and early returns; build in release mode.",
+        )
+    if found.omitted and "line(s) omitted" in found.words + found.text:
+        return replace(rejection, advice=_WITH_PLUS + rejection.advice)
+    return rejection
+
+
+def _rust_name(symbol: str) -> str:
+    """``_ZN4core9panicking18panic_bounds_check17h3f2b...E`` -> ``core::panicking::panic_bounds_check``."""
+    parts, at = [], symbol.find("_ZN") + 3
+    while symbol.startswith("_ZN") and (size := re.match(r"\d+", symbol[at:])):
+        at += len(size[0])
+        parts.append(symbol[at : at + int(size[0])])
+        at += int(size[0])
+    return "::".join(part for part in parts if not re.fullmatch(r"h[0-9a-f]{16}", part)) or symbol
+
+
+def _accepted_log(found: Found, log: VerifierLog) -> Verdict:
+    """The log has no error, but the loader reports one."""
+    name = errno_name(found.refused)
+    cls = CLASSES["no-verdict"]
+    row = ERRNOS.get(name)
+    headline = f"refused after verification: {found.refused or found.verdict}"
+    advice = "The verifier took the program; what came after it did not: " + (row.advice if row else cls.advice)
+    return _of(Rejection(cls.id, cls.kind, headline, "", advice=advice), found, log=log)
+
+
+def _without_log(found: Found) -> Verdict:
+    """What the loader printed, without a log."""
+    log = parse_log("")
+    row = find_loader_rule(found.words)
+    if row is not None:
+        rule, fields = row
+        text = {"headline": rule.headline, "advice": rule.advice}
+        filled = {
+            key: re.sub(r"\{(\w+)\}", lambda name: fields.get(name[1], "this"), value) for key, value in text.items()
+        }
+        rejection = Rejection(
+            rule.cls, rule.kind, filled["headline"], "", rule.id, tuple(fields.items()), filled["advice"]
+        )
+        found = replace(found, program=found.program or _attached(found.words))
+        return _of(rejection, found, log=log, verdict=rule.verdict)
+    name = errno_name(found.refused)
+    cls = CLASSES["no-verdict"]
+    if found.refused and _LOADS.search(found.words) and (known := ERRNOS.get(name)):
+        return _of(Rejection(cls.id, cls.kind, known.headline, "", advice=known.advice), found, log=log)
+    if found.refused and _LOADS.search(found.words):
+        headline = f"the load failed without a log: {found.refused}"
+        return _of(Rejection(cls.id, cls.kind, headline, "", advice=cls.advice), found, log=log)
+    return Verdict("unknown", found.program, log, headline=NO_LOG)
+
+
+def _attached(words: str) -> str:
+    named = re.search(r"prog '([^']+)'", words)
+    return named[1] if named else ""
