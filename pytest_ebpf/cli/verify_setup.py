@@ -87,10 +87,10 @@ def _read_objects(paths: Sequence[str]) -> tuple[list[ObjectFile], list[str]]:
         except ObjectError as error:
             problems.append(str(error))
             continue
-        if obj.programs:
+        if obj.programs or any(problem.costs for problem in obj.problems):
             objects.append(obj)
         else:
-            problems.append(f"{path}: there is no program in it")
+            problems.append("\n".join([f"{path}: there is no program in it", *map(str, obj.problems)]))
     if not objects:
         raise BpfUsageError("\n".join(problems))
     return objects, problems

@@ -35,6 +35,7 @@ from pytest_ebpf.live.reload import Reload
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.struct_ops import StructOps
 from pytest_ebpf.plan.data_maps import arena_of
+from pytest_ebpf.plan.lost import why_lost
 from pytest_ebpf.verifier.program_rejected import ProgramRejected
 
 if TYPE_CHECKING:
@@ -140,11 +141,14 @@ class _Assembly:
         self._plan = plan
         self._results = results
         self._programs = {planned.name: self._program(planned) for planned in plan.programs}
-        self._maps = Named({planned.name: self._map(planned) for planned in plan.maps}, what="map")
+        self._maps = Named(
+            {planned.name: self._map(planned) for planned in plan.maps}, what="map", why_not=why_lost(plan.obj, "map")
+        )
 
     def loaded(self) -> BpfObject:
         plan = self._plan
         why_not = {problem.name: str(problem.error) for problem in plan.problems}
+        why_not |= why_lost(plan.obj, "program")
         why_not |= dict.fromkeys(plan.skipped, "it is switched off; name it in only=")
         sections = [
             GlobalSection(planned.data.section, self._handle(planned), planned.definition.flags)

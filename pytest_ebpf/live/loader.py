@@ -259,8 +259,10 @@ class Bpf:
         """A map that somebody pins in the same instant is looked at again, and then used."""
         from pytest_ebpf.live.load_request import options_of
         from pytest_ebpf.live.pin_reuse import PinTakenError
+        from pytest_ebpf.plan.lost import check_lost
 
         options = options_of(asked, obj=obj, session=self.session)
+        check_lost(obj, options)
         for _ in range(_PIN_ATTEMPTS):
             try:
                 loaded = self._load_once(obj, options=options, btf=asked.btf)

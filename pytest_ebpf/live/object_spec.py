@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.bpf_object import Named
 from pytest_ebpf.live.load_request import Asked
+from pytest_ebpf.plan.lost import why_lost
 
 if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
@@ -158,9 +159,13 @@ class ObjectSpec:
     def __init__(self, obj: ObjectFile, *, load: Callable[[ObjectFile, Asked], BpfObject]) -> None:
         self.obj = obj
         self.programs: Mapping[str, ProgramSpec] = Named(
-            {program.name: ProgramSpec(program) for program in obj.programs}, what="program"
+            {program.name: ProgramSpec(program) for program in obj.programs},
+            what="program",
+            why_not=why_lost(obj, "program"),
         )
-        self.maps: Mapping[str, MapSpec] = Named({name: MapSpec(found) for name, found in _maps(obj)}, what="map")
+        self.maps: Mapping[str, MapSpec] = Named(
+            {name: MapSpec(found) for name, found in _maps(obj)}, what="map", why_not=why_lost(obj, "map")
+        )
         self.globals = ValuesMapping(
             tuple(variable.name for section in obj.data for variable in section.variables), what="global variable"
         )

@@ -20,6 +20,7 @@ __all__ = [
     "SHF_WRITE",
     "SHT_NOBITS",
     "SHT_PROGBITS",
+    "SHN_COMMON",
     "HIDDEN",
     "STB_LOCAL",
     "STB_WEAK",
@@ -39,10 +40,13 @@ SHT_PROGBITS, SHT_SYMTAB, SHT_RELA, SHT_NOBITS, SHT_REL = 1, 2, 4, 8, 9
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
 STB_LOCAL, STB_GLOBAL, STB_WEAK = 0, 1, 2
 STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_SECTION = 0, 1, 2, 3
+SHN_COMMON = 0xFFF2  # the section index of a variable that the linker has to make room for
 HIDDEN = (1, 2)  # STV_INTERNAL, STV_HIDDEN
 
 _ET_REL, _EM_BPF = 1, 247
 _SHT_NULL, _SHDR_SIZE = 0, 64
+_SHT_CREL = 0x40000014  # LLVM's compact relocations
+_LLVM_BITCODE = (b"BC\xc0\xde", b"\xde\xc0\x17\x0b")
 _MAX_NAME = 2048
 _MAX_SECTION = 0xFFFFFFFF  # a map's value_size is a u32
 _TYPES = {
@@ -162,7 +166,8 @@ def _check_head(data: bytes, *, name: str) -> str:
     if not data:
         raise ObjectError("the file is empty", path=name, hint="did the compiler fail? " + _COMPILE)
     if data[:4] != b"\x7fELF":
-        raise ObjectError(f"not an ELF object: {_looks_like(data)}", path=name, hint=_COMPILE)
+        hint = "compile without -flto. " + _COMPILE if data[:4] in _LLVM_BITCODE else _COMPILE
+        raise ObjectError(f"not an ELF object: {_looks_like(data)}", path=name, hint=hint)
     if len(data) < 64:
         raise _cut_off(f"{len(data)} bytes do not hold an ELF header", path=name)
     byteorder = {1: "little", 2: "big"}.get(data[5], "")
@@ -179,6 +184,8 @@ def _check_head(data: bytes, *, name: str) -> str:
 
 def _looks_like(data: bytes) -> str:
     head = data[:256]
+    if data[:4] in _LLVM_BITCODE:
+        return "it is LLVM bitcode, as clang writes it with -flto"
     if b"\0" in head:
         return f"it starts with the bytes {head[:4].hex(' ')}"
     line = next((line for line in head.decode("utf-8", "backslashreplace").splitlines() if line.strip()), "")
@@ -265,7 +272,12 @@ def _relocs(sections: tuple[Section, ...], *, wanted: set[int], code: str, name:
     """``wanted``: indices of the sections whose relocations to read."""
     found: dict[int, list[Rel]] = {}
     for section in sections:
-        if section.type not in (SHT_REL, SHT_RELA) or section.info not in wanted:
+        if section.info not in wanted:
+            continue
+        if section.type == _SHT_CREL:
+            hint = "compile without -Wa,--crel: no loader of eBPF reads compact relocations"
+            raise ObjectError("relocations in the compact form (SHT_CREL)", path=name, section=section.name, hint=hint)
+        if section.type not in (SHT_REL, SHT_RELA):
             continue
         if section.type == SHT_RELA:
             hint = "BPF compilers write REL relocations; which tool made this file?"

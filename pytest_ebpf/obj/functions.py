@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_ebpf.btf.types import Kind
@@ -12,6 +12,7 @@ from pytest_ebpf.obj.btf_ext import ExtInfo
 from pytest_ebpf.obj.elf import (
     HIDDEN,
     SHF_EXECINSTR,
+    SHN_COMMON,
     SHT_PROGBITS,
     STB_LOCAL,
     STB_WEAK,
@@ -29,6 +30,8 @@ from pytest_ebpf.uapi.insn import PseudoCall
 
 __all__ = ["Functions", "read_functions"]
 
+_STRIP = "llvm-strip -g keeps what a loader needs; -x and --strip-unneeded do not"
+
 
 @dataclass(frozen=True, slots=True)
 class Functions:
@@ -40,7 +43,11 @@ class Functions:
 
 
 class _BadFunctionError(Exception):
-    """This function cannot be used; the message says why."""
+    """This function cannot be used; the message says why, and ``hint`` what to do."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +79,30 @@ def read_functions(elf: Elf, *, targets: Targets, ext: ExtInfo) -> Functions:
             try:
                 function = _function(code, symbol, spec=spec if is_program else None, after=_next(symbols, symbol))
             except _BadFunctionError as error:
-                problems.append(Problem(section.name, symbol.name, str(error)))
+                costs = "program" if spec is not None and is_program else ""
+                problems.append(Problem(section.name, symbol.name, str(error), error.hint, costs))
                 continue
             (programs if is_program else text).append(function)
             if is_program and spec is None:
                 problems.append(_unknown_section(section.name, symbol.name))
         if spec and not symbols:
-            problems.append(Problem(section.name, "", "code without a function symbol", "was the object stripped?"))
-    return Functions(tuple(programs), tuple(text), tuple(problems))
+            message = "code without a function symbol"
+            problems.append(Problem(section.name, "", message, "was the object stripped? " + _STRIP, costs="program"))
+    return Functions(tuple(programs), tuple(text), (*problems, *_static_programs(programs, text)))
+
+
+def _static_programs(programs: Sequence[ProgramDef], text: Sequence[ProgramDef]) -> Iterator[Problem]:
+    """Static functions in a section of programs that nothing calls: no loader takes them for programs."""
+    statics = [function for function in text if not function.is_global and parse_section(function.section) is not None]
+    if not statics:
+        return
+    functions = (*programs, *text)
+    called = {(r.section, r.offset) for f in functions for r in f.relocs if r.kind in ("call", "func")}
+    for function in statics:
+        if (function.section, function.section_offset) not in called:
+            hint = "remove the word static; a function that is no program belongs in no section"
+            message = "it is static, and nothing calls it: programs are global functions"
+            yield Problem(function.section, function.name, message, hint, costs="program")
 
 
 def _code_sections(elf: Elf) -> Iterator[tuple[Section, list[Symbol]]]:
@@ -165,6 +188,9 @@ def _reloc(code: _Code, rel: Rel, *, start: int, insns: bytes) -> Reloc:
             return Reloc(slot, "kfunc", symbol.name)
         return _call(code, slot, section=symbol.section, offset=symbol.value + (imm + 1) * INSN_SIZE)
     target = code.targets.find(symbol, imm)
+    if symbol.section == SHN_COMMON:
+        message = f"instruction {slot} refers to common symbol {symbol.name!r}, which is in no section"
+        raise _BadFunctionError(message, f"compile with -fno-common, or give {symbol.name} an initial value")
     if not target.kind:
         where = f"byte {target.offset:#x} of section {target.section}" if target.section else f"symbol {symbol.name!r}"
         raise _BadFunctionError(f"instruction {slot} refers to {where}, which is no map, data or function")
@@ -178,7 +204,8 @@ def _call(code: _Code, slot: int, *, section: int, offset: int) -> Reloc:
     if name is None or not 0 < section < len(sections):
         where = sections[section].name if 0 < section < len(sections) else "?"
         raise _BadFunctionError(
-            f"instruction {slot} calls byte {offset:#x} of section {where}, where no function starts"
+            f"instruction {slot} calls byte {offset:#x} of section {where}, where no function starts",
+            "were the symbols of static functions stripped? " + _STRIP,
         )
     return Reloc(slot, "call", name, sections[section].name, offset)
 

@@ -37,7 +37,7 @@ def read_legacy_maps(elf: Elf, *, btf: Btf | None, targets: Targets) -> tuple[tu
             data = section.data[span.start : span.end]
             if len(data) < _MIN_SIZE:
                 message = f"{len(data)} bytes are less than a struct bpf_map_def of {_MIN_SIZE}"
-                problems.append(Problem(section.name, span.name, message))
+                problems.append(Problem(section.name, span.name, message, costs="map"))
                 continue
             definition = _definition(elf, data, span=span, section=section.name, btf=btf)
             maps.append(replace(definition, is_weak=(section.index, span.name) in weak))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pytest_ebpf.btf.parse import Btf
-from pytest_ebpf.btf.types import Array, DataSec, Enum, FuncProto, Kind, Member, Ptr, Struct, Var
+from pytest_ebpf.btf.types import Array, DataSec, Enum, FuncProto, Fwd, Kind, Member, Ptr, Struct, Var
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.elf import STB_WEAK, STT_SECTION, Elf, Section
 from pytest_ebpf.obj.object import MapDef, Problem, SlotInit
@@ -101,7 +101,7 @@ def read_maps(elf: Elf, *, btf: Btf | None, targets: Targets) -> tuple[tuple[Map
             values = _slots(elf, declared, section=section, span=spans[var.name], targets=targets)
             maps.append(replace(declared.map, values=values, btf_id=btf_id, is_weak=var.name in weak))
         except (_BadMapError, ObjectError) as error:
-            problems.append(Problem(MAPS_SECTION, var.name, str(error)))
+            problems.append(Problem(MAPS_SECTION, var.name, str(error), costs="map"))
     return tuple(maps), tuple(problems)
 
 
@@ -182,13 +182,21 @@ def _add_sizes(btf: Btf, fields: dict[str, Any]) -> None:
         type_id = fields.get(f"{what}_type")
         if not type_id:
             continue
-        size = btf.size(type_id)
+        size = _size(btf, type_id, what=what)
         if size > _U32:
             raise _BadMapError(f"its {what} takes {size:,} bytes")
         if what == "value" and fields["type"] == _RINGBUF:
             continue  # of its records
         if fields.setdefault(f"{what}_size", size) != size:
             raise _BadMapError(f"{what}_size is {fields[f'{what}_size']}, but its type takes {size} bytes")
+
+
+def _size(btf: Btf, type_id: int, *, what: str) -> int:
+    found = btf.type(btf.resolve(type_id))
+    if isinstance(found, Fwd):
+        kind = "union" if found.is_union else "struct"
+        raise _BadMapError(f"its {what} is {kind} {found.name}, which is only declared here: it has no size")
+    return btf.size(type_id)
 
 
 def _slots(elf: Elf, declared: _Declared, *, section: Section, span: Span, targets: Targets) -> tuple[SlotInit, ...]:

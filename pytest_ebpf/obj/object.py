@@ -84,12 +84,17 @@ class LineInfo(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that costs one program or one map, not the object. ``symbol`` names it, "" for the whole section."""
+    """Something in an object that cannot be used. ``symbol`` names it, "" for the whole section.
+
+    ``costs``: "program" or "map" when ``symbol`` is one that a load would have made: a load without it fails. "" for
+    what no loader makes anything of (a section that no table knows): it costs nothing else.
+    """
 
     section: str
     symbol: str
     message: str
     hint: str = ""
+    costs: str = ""
 
     def __str__(self) -> str:
         where = f"{self.section}: {self.symbol}" if self.symbol else self.section

@@ -68,16 +68,21 @@ _LONGEST = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS, since Linux 5.2; before and 
 
 
 def link(
-    main: ProgramDef, functions: FunctionIndex, *, prepare: Callable[[ProgramDef], Prepared], byteorder: str = "little"
+    main: ProgramDef,
+    functions: FunctionIndex,
+    *,
+    prepare: Callable[[ProgramDef], Prepared],
+    byteorder: str = "little",
+    lost: Mapping[str, str] | None = None,
 ) -> Linked:
-    """Append what ``main`` reaches and set the distances. PlanError when a callee does not exist, or when the whole is
-    longer than any kernel takes."""
+    """Append what ``main`` reaches and set the distances. ``lost``: name -> reason, of functions that cannot be read.
+    PlanError when a callee does not exist, or when the whole is longer than any kernel takes."""
     starts = {_place(main): 0}
     end = _end(main, main, start=0)
     parts = [prepare(main)]
     for part in parts:  # grows while it is walked
         for reloc in part.calls:
-            callee = _callee(part.definition, reloc, functions=functions)
+            callee = _callee(part.definition, reloc, functions=functions, lost=lost)
             if _place(callee) not in starts:
                 starts[_place(callee)] = end
                 end = _end(main, callee, start=end)
@@ -97,9 +102,13 @@ def _place(function: ProgramDef) -> tuple[str, int]:
     return function.section, function.section_offset
 
 
-def _callee(caller: ProgramDef, reloc: Reloc, *, functions: FunctionIndex) -> ProgramDef:
+def _callee(
+    caller: ProgramDef, reloc: Reloc, *, functions: FunctionIndex, lost: Mapping[str, str] | None = None
+) -> ProgramDef:
     callee = functions.get((reloc.section, reloc.offset))
     if callee is None:
+        if lost and reloc.symbol in lost:
+            raise PlanError(f"{caller.name} calls {reloc.symbol}, which cannot be read: {lost[reloc.symbol]}")
         raise PlanError(
             f"{caller.name} calls {reloc.symbol or 'a function'} at {reloc.section}+{reloc.offset:#x}, "
             "where no function starts"

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.object import ObjectFile, ProgramDef
 from pytest_ebpf.obj.sections import SectionSpec, nearest_section, parse_section, spec_of_type
+from pytest_ebpf.plan.lost import lost_names
 from pytest_ebpf.plan.map_definitions import nearest
 from pytest_ebpf.plan.options import ProgramOverride
 from pytest_ebpf.uapi.enums import ProgType
@@ -19,7 +20,7 @@ def override_programs(obj: ObjectFile, overrides: Mapping[str, ProgramOverride])
     """``obj`` with the programs changed. ObjectError for a program or section that does not exist."""
     if not overrides:
         return obj
-    names = [program.name for program in obj.programs]
+    names = [program.name for program in obj.programs] + lost_names(obj)
     for name in overrides:
         if name not in names:
             raise ObjectError(f"no program {name!r} to change", path=obj.name, hint=nearest(name, names))

@@ -18,6 +18,7 @@ from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.kconfig import KCONFIG, Kconfig
 from pytest_ebpf.plan.ksyms import Ksym, call_kfunc, find_ksym, load_address
 from pytest_ebpf.plan.link import Fixup, Linked, Prepared, function_index, link
+from pytest_ebpf.plan.lost import why_lost
 from pytest_ebpf.plan.merge import line_at
 from pytest_ebpf.uapi.insn import PseudoLoad
 
@@ -65,7 +66,11 @@ class Preparer:
         found = self._linked.get(key)
         if found is None:
             found = self._linked[key] = link(
-                program, self._functions, prepare=self._prepare, byteorder=self.obj.byteorder
+                program,
+                self._functions,
+                prepare=self._prepare,
+                byteorder=self.obj.byteorder,
+                lost={problem.symbol: problem.message for problem in self.obj.problems if problem.symbol},
             )
         return found
 
@@ -100,7 +105,9 @@ class Preparer:
         if name not in self.maps and not self.facts.global_data and reloc.kind == "data":
             raise PlanError(f"{function.name} uses global variables", feature="global data", since="5.2")
         if name not in self.maps:
-            raise PlanError(f"{function.name} uses {name!r}, which this object does not define as a map")
+            why = why_lost(self.obj, "map").get(name)
+            what = f"map {name!r}, which cannot be read: {why}" if why else f"{name!r}, which is no map of this object"
+            raise PlanError(f"{function.name} uses {what}")
         return _load(insns, reloc.insn, name=name, offset=None if reloc.kind == "map" else reloc.offset)
 
     def _extern_load(self, insns: Code, reloc: Reloc) -> list[Fixup]:

@@ -22,7 +22,7 @@ from pytest_ebpf.verify.ext_types import stand_ins
 if TYPE_CHECKING:
     from pytest_ebpf.live.load_cache import LoadCache
     from pytest_ebpf.live.program import Program
-    from pytest_ebpf.obj.object import LineInfo, ObjectFile, ProgramDef
+    from pytest_ebpf.obj.object import LineInfo, ObjectFile, Problem, ProgramDef
     from pytest_ebpf.plan.load_plan import LoadOptions, Plan
     from pytest_ebpf.plan.planned import PlannedProgram
     from pytest_ebpf.verifier.compare.veristat_csv import Value
@@ -141,13 +141,25 @@ def verify_object(
     try:
         plan = _planned(obj, session, cache=cache, wanted=wanted)
         results = session.run(plan.ops)
-        return _verdicts(plan, results, blank=blank, target=target, wanted=wanted)
+        return _verdicts(plan, results, blank=blank, target=target, wanted=wanted) + _lost(obj, blank=blank)
     except (GuestLost, ObjectError):
         raise
     except EbpfError as error:
-        return tuple(blank.error(program, error) for program in obj.programs)
+        return tuple(blank.error(program, error) for program in obj.programs) + _lost(obj, blank=blank)
     finally:
         _close(session)
+
+
+def _lost(obj: ObjectFile, *, blank: _Blank) -> tuple[ProgramVerdict, ...]:
+    """An error for each program that cannot be read, and for each such map that no program uses: the errors of programs
+    that use one give its reason."""
+    functions = (*obj.programs, *obj.text)
+    used = {reloc.symbol for function in functions for reloc in function.relocs if reloc.kind == "map"}
+    return tuple(
+        blank.lost(problem)
+        for problem in obj.problems
+        if problem.costs == "program" or (problem.costs == "map" and problem.symbol not in used)
+    )
 
 
 def verdict_of(program: Program) -> ProgramVerdict:
@@ -245,6 +257,18 @@ class _Blank:
             type=prog_type_name(spec.prog_type).lower() if spec else "",
             attach_type=attach_type_name(spec.attach_type).lower() if spec and spec.attach_type else "",
             **known,
+        )
+
+    def lost(self, problem: Problem) -> ProgramVerdict:
+        return ProgramVerdict(
+            object=self.object,
+            program=problem.symbol or problem.section,
+            section=problem.section,
+            kernel=self.kernel,
+            release=self.release,
+            verdict="error",
+            config=self.config,
+            message=problem.message + (f"\n{problem.hint}" if problem.hint else ""),
         )
 
     def error(self, program: ProgramDef, error: EbpfError, *, size: int = 0) -> ProgramVerdict:

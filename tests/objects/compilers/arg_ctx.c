@@ -8,7 +8,7 @@
 
 __attribute__((noinline)) int from_any(void *ctx __arg_ctx)
 {
-	char buffer[8];
+	char buffer[8] = {};
 
 	return bpf_get_stack(ctx, buffer, sizeof(buffer), 0) < -100 ? 1 : 5;
 }

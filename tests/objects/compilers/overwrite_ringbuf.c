@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* Issue 12, line 14: a ring buffer that overwrites what nobody read (flag 1 << 19). `write` puts 512 bytes (8 of header
- * besides, so seven fit 4096), the first of them a number that counts up. */
+/* Issue 12, line 14: a ring buffer that overwrites what nobody read (flag 1 << 19). `write` puts 504 bytes (with the header 512;
+ * eight fit 4096), the first of them a number that counts up. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
