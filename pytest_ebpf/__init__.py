@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         PlanError,
     )
     from pytest_ebpf.kernels.fake import FakeKernel
-    from pytest_ebpf.live.attach.link import Link
+    from pytest_ebpf.live.attach.link import Link, Mechanism
     from pytest_ebpf.live.bpf_object import BpfObject
     from pytest_ebpf.live.loader import Bpf
     from pytest_ebpf.live.machine.commands import User
@@ -78,6 +78,7 @@ __all__ = [
     "Link",
     "BpfObject",
     "Map",
+    "Mechanism",
     "ObjectError",
     "Packet",
     "Pad",
@@ -103,7 +104,7 @@ _HOMES = MappingProxyType(
         ),
         "pytest_ebpf.kernels.fake": "FakeKernel",
         "pytest_ebpf.live.machine.commands": "User",
-        "pytest_ebpf.live.attach.link": "Link",
+        "pytest_ebpf.live.attach.link": "Link Mechanism",
         "pytest_ebpf.live.bpf_object": "BpfObject",
         "pytest_ebpf.live.loader": "Bpf",
         "pytest_ebpf.live.maps.map": "Map",

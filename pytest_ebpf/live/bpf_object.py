@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, Unpack, cast
 
 from pytest_ebpf.agent.ops import Close, Handle, Try
 from pytest_ebpf.errors import BpfUsageError
@@ -18,6 +18,7 @@ from pytest_ebpf.live.session import Session
 if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
     from pytest_ebpf.btf.value_type import TypeTable
+    from pytest_ebpf.live.attach.arguments import AttachOptions
     from pytest_ebpf.live.struct_ops import StructOps
     from pytest_ebpf.obj.object import Problem
 
@@ -106,8 +107,8 @@ class BpfObject:
     def __getitem__(self, name: str) -> Program:
         return self.programs[name]
 
-    def attach(self, **named: object) -> BpfObject:
-        """Attach every program by what its section name says; ``named`` adds what the section cannot say
+    def attach(self, **options: Unpack[AttachOptions]) -> BpfObject:
+        """Attach every program by what its section name states; ``options`` adds what it leaves open
         (``interface="lo"``, ``cgroup=group``) and goes to the programs that take it. Returns the object itself.
 
         Programs that are never attached (SYSCALL, for one) are passed over. ``BpfUsageError`` names what is missing.
@@ -119,11 +120,11 @@ class BpfObject:
             row = attacher_for(program)
             if row is None:
                 continue
-            takes = {name: value for name, value in named.items() if name in (*row.needs, *row.takes)}
+            takes = {name: value for name, value in options.items() if name in (*row.needs, *row.takes)}
             used |= set(takes)
-            self.links.append(program.attach(**takes))
+            self.links.append(program.attach(**cast("AttachOptions", takes)))
         self.links += [table.attach() for table in self.struct_ops.values()]
-        unused = [name for name in named if name not in used]
+        unused = [name for name in options if name not in used]
         if unused:
             raise BpfUsageError(f"no program of {self.name} takes {unused[0]}= to attach")
         if not self.links:

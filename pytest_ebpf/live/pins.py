@@ -6,7 +6,7 @@ import errno
 
 from pytest_ebpf.agent.ops import Handle, Made, ObjGet
 from pytest_ebpf.errors import BpfUsageError, KernelCallError
-from pytest_ebpf.live.attach.link import Link
+from pytest_ebpf.live.attach.link import Link, Mechanism
 from pytest_ebpf.live.bpffs import pin_path
 from pytest_ebpf.live.inspect.info import LinkInfo
 from pytest_ebpf.live.inspect.query import ask_info
@@ -41,7 +41,7 @@ def open_link(session: Session, path: str) -> Link:
         session,
         program=Inventory(session).program(info.prog_id),
         target=pin_path(path),
-        mechanism=f"{info.type} link",
+        mechanism=Mechanism.of_link_type(info.type),
         handles=(handle,),
     )
     return link.pinned_at(pin_path(path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from pytest_ebpf.agent.ops import Handle, ProgLoaded, Ran, RanMany
 from pytest_ebpf.btf.parse import Btf
@@ -29,6 +29,7 @@ from pytest_ebpf.verifier.log.values import VerifierStats
 from pytest_ebpf.verifier.verifier_log import VerifierLog, parse_log
 
 if TYPE_CHECKING:
+    from pytest_ebpf.live.attach.arguments import AttachOptions, AttachTarget
     from pytest_ebpf.live.attach.link import Link
 
 __all__ = ["Program"]
@@ -215,36 +216,25 @@ class Program:
         answers = (self._session.one(op, RanMany) for op in ops)
         return [result for ran in answers for result in read_many(ran, prog_type=kind, byteorder=order)]
 
-    def attach(self, **named: object) -> Link:
-        """Attach it. What it needs beyond its section name is given by name:
+    def attach(self, *place: AttachTarget, **options: Unpack[AttachOptions]) -> Link:
+        """Attach it, until the end of the test or ``detach()``. Its target may be given by position or by name:
 
-        - xdp: ``interface`` (name or ifindex), ``mode`` ("skb", "native" or "offload"; default: the kernel's choice)
-        - tc: ``interface``, ``direction`` ("ingress" or "egress", unless the section says), ``before`` or ``after``;
-          or ``priority``, ``handle``, ``protocol``, ``classid`` of a clsact filter. netkit: ``interface``
-        - tracepoint: ``event`` ("sched/sched_process_exec"), ``cookie``; raw tracepoint: ``event``, ``cookie``
-        - kprobe, kretprobe: ``function``, ``offset``, ``cookie``; fentry, fexit, fsession, tp_btf, LSM: ``cookie``
-        - kprobe.multi, kprobe.session, fentry.multi: ``function`` (a name, a pattern or a list), ``cookies``
-        - uprobe, uretprobe: ``binary``, ``symbol`` and/or ``offset``, ``pid``, ``cookie``
-        - uprobe.multi, uprobe.session: ``binary``, ``symbol`` (a name, a pattern or a list), ``cookies``, ``pid``
-        - usdt: ``binary``, ``provider``, ``name``, ``pid``, ``cookie``
-        - perf_event: ``event`` ("cpu-clock", "raw:0x1a8"), ``period`` or ``frequency``, ``pid``, ``cpu``, ``inherit``
-        - iterators: ``map``, ``cgroup`` and ``order``, ``pid`` or ``tid``; the link has ``read()`` and ``text()``
-        - netfilter: ``family``, ``hook``, ``priority``, ``defrag``; sk_skb, sk_msg: ``map``
-        - cgroup types: ``cgroup`` (from ``bpf.cgroup()``), ``mode``, ``before`` or ``after``
-        - socket filters and sk_reuseport: ``socket`` (from ``bpf.socket()``), ``reuseport``
-        - lwt: ``route``, ``interface``, ``via``, ``headroom``; lirc: ``device``; freplace: ``target``, ``function``
-        - sk_lookup, flow_dissector: ``netns`` (default: that of the test), which all with ``interface`` take too
+        - xdp, tc, netkit, lwt: ``interface`` (a name, an index, or an object such as ``veth.b``)
+        - kprobe, kprobe.multi, fentry: ``function``; tracepoint: ``event`` ("category:name"); raw tracepoint: ``event``
+        - cgroup types: ``cgroup`` (from ``bpf.cgroup()`` or a path); sk_lookup, flow_dissector: ``netns``
+        - uprobe: ``binary``, ``symbol``; usdt: ``binary``, "provider:name"
+        - socket filters, sk_reuseport: ``socket``; sk_msg, sk_skb: ``map``; lirc: ``device``; freplace: ``target``
+        - netfilter, iterators, perf events and LSM take options by name only
 
-        ``way`` asks for a link or for what older kernels have ("link", "netlink", "tcx", "clsact", "attach"); by
-        default it is the newest that the kernel knows. docs/attaching.md and docs/attaching-tracing.md
-        have the whole tables.
+        A target that the section name states may be left out. docs/attaching.md and docs/attaching-tracing.md list all
+        options of each type. ``mechanism`` asks for a link or for what older kernels have ("link", "netlink", "tcx",
+        "clsact", "attach"); the default is the newest that the kernel has.
 
-        ``BpfUsageError`` names an argument that is missing or unknown. The link ends with the test, or with
-        ``detach()``.
+        ``BpfUsageError`` names an option that is missing, that the type does not take, or that has the wrong type.
         """
         from pytest_ebpf.live.attach.table import attach_program
 
-        return attach_program(self._session, self, named=named)
+        return attach_program(self._session, self, target=place, options=options)
 
     def pin(self, path: str, *, keep: bool = False) -> Program:
         """Pin it at a path of the bpf file system (a bare name: in /sys/fs/bpf), until the end of the test unless

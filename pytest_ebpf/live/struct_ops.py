@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Done, Failed, FdAt, Handle, LinkCreate, MapDelete, MapSet
-from pytest_ebpf.live.attach.link import Link
+from pytest_ebpf.live.attach.link import Link, Mechanism
 from pytest_ebpf.live.session import Session
-
-if TYPE_CHECKING:
-    from pytest_ebpf.plan.planned import PlannedStructOps
+from pytest_ebpf.plan.planned import PlannedStructOps
+from pytest_ebpf.uapi.enums import AttachType
 
 __all__ = ["StructOps"]
 
-_ATTACH_TYPE = 44  # enum bpf_attach_type BPF_STRUCT_OPS
 _KEY = bytes(4)
 
 
@@ -44,12 +41,16 @@ class StructOps:
         update of the map alone. A table with a link can be attached again after ``detach()``, another cannot."""
         self.fill()
         if self._planned.by_link:
-            handle = self._session.make(LinkCreate(self.handle, _ATTACH_TYPE))
+            handle = self._session.make(LinkCreate(self.handle, AttachType.STRUCT_OPS))
             return Link(
-                self._session, program=self, target=self.kernel_type, mechanism="struct_ops link", handles=(handle,)
+                self._session,
+                program=self,
+                target=self.kernel_type,
+                mechanism=Mechanism.STRUCT_OPS_LINK,
+                handles=(handle,),
             )
         return Link(
-            self._session, program=self, target=self.kernel_type, mechanism="struct_ops map", undo=self._unregister
+            self._session, program=self, target=self.kernel_type, mechanism=Mechanism.STRUCT_OPS, undo=self._unregister
         )
 
     def fill(self) -> None:

@@ -5,24 +5,31 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pytest_ebpf.agent.ops import Done, Failed, Handle, LinkCreate, Made, OpenFile, ProgAttach, ProgDetach
 from pytest_ebpf.errors import BpfUsageError, KernelCallError, PlanError
+from pytest_ebpf.live.attach.arguments import BeforeArg, CgroupArg, CgroupMode, Direction
 from pytest_ebpf.live.attach.attachable import AttachableProgram
-from pytest_ebpf.live.attach.link import Link
-from pytest_ebpf.live.attach.options import Order, choose, order_of
+from pytest_ebpf.live.attach.link import Link, Mechanism, ReplaceableAttachment
+from pytest_ebpf.live.attach.options import Order, choice_option, order_of
 from pytest_ebpf.live.inspect.suggest import nearest_paths
 from pytest_ebpf.live.machine.cgroup import Cgroup
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.uapi.enums import AttachType
+from pytest_ebpf.uapi.flags import AttachFlag
+from pytest_ebpf.uapi.numbers import ENOTSUPP
 
-__all__ = ["attach_cgroup", "cgroup_target", "open_cgroup"]
+__all__ = ["attach_cgroup", "attach_cgroup_skb", "attach_lsm_cgroup", "open_cgroup"]
 
-_WAYS = ("link", "attach")
-_OVERRIDE, _MULTI, _REPLACE = 1, 2, 4  # BPF_F_ALLOW_OVERRIDE, BPF_F_ALLOW_MULTI, BPF_F_REPLACE
-_MODES: Mapping[str, int] = MappingProxyType({"single": 0, "override": _OVERRIDE, "multi": _MULTI})
-_DIRECTIONS: Mapping[str, int] = MappingProxyType({"ingress": 0, "egress": 1})  # enum bpf_attach_type
-_UNKNOWN = (errno.EINVAL, errno.EOPNOTSUPP, errno.E2BIG, 524)
+_MODES: Mapping[str, int] = MappingProxyType(
+    {"single": 0, "override": AttachFlag.ALLOW_OVERRIDE, "multi": AttachFlag.ALLOW_MULTI}
+)
+_DIRECTIONS: Mapping[str, int] = MappingProxyType(
+    {"ingress": AttachType.CGROUP_INET_INGRESS, "egress": AttachType.CGROUP_INET_EGRESS}
+)
+_UNKNOWN = (errno.EINVAL, errno.EOPNOTSUPP, errno.E2BIG, ENOTSUPP)
+CgroupMechanism = Literal["link", "attach"]
 
 
 class _Place(NamedTuple):
@@ -32,62 +39,107 @@ class _Place(NamedTuple):
     order: Order
 
 
-def attach_cgroup(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
-    """``way`` "link" or "attach"; by default a link where the kernel has them. ``mode`` is for programs without link
-    ("single": none below, "override": one below may take its place, "multi"); links are always of the last kind."""
-    target, path = cgroup_target(session, program, group=named["cgroup"])
-    mechanism = choose(program, "mechanism", named=named, among=_WAYS, default="any")
-    mode = choose(program, "mode", named=named, among=_MODES, default="multi")
-    if named.get("mode") is not None:
+def attach_cgroup(
+    session: Session,
+    program: AttachableProgram,
+    *,
+    cgroup: CgroupArg,
+    mode: CgroupMode | None = None,
+    mechanism: CgroupMechanism | None = None,
+    before: BeforeArg | None = None,
+    after: BeforeArg | None = None,
+) -> Link:
+    """On ``cgroup``. Without ``mechanism`` it is a link where the kernel has them. ``mode`` is for programs without a
+    link ("single": none below, "override": one below replaces it there, "multi"); links are always "multi"."""
+    spec = program.definition.spec
+    assert spec is not None
+    target, path = open_cgroup(session, cgroup, who=program.name)
+    place = _Place(target, path, spec.attach_type, order_of(program, before=before, after=after))
+    return _attach(session, program, place=place, mode=mode, mechanism=mechanism)
+
+
+def attach_cgroup_skb(
+    session: Session,
+    program: AttachableProgram,
+    *,
+    cgroup: CgroupArg,
+    direction: Direction,
+    mode: CgroupMode | None = None,
+    mechanism: CgroupMechanism | None = None,
+    before: BeforeArg | None = None,
+    after: BeforeArg | None = None,
+) -> Link:
+    """As ``attach_cgroup``, for a section that leaves the direction open."""
+    kind = _DIRECTIONS[choice_option(program.name, "direction", value=direction, among=_DIRECTIONS)]
+    target, path = open_cgroup(session, cgroup, who=program.name)
+    place = _Place(target, path, kind, order_of(program, before=before, after=after))
+    return _attach(session, program, place=place, mode=mode, mechanism=mechanism)
+
+
+def attach_lsm_cgroup(
+    session: Session,
+    program: AttachableProgram,
+    *,
+    cgroup: CgroupArg,
+    before: BeforeArg | None = None,
+    after: BeforeArg | None = None,
+) -> Link:
+    """As ``attach_cgroup``; LSM programs have no modes."""
+    return attach_cgroup(session, program, cgroup=cgroup, before=before, after=after)
+
+
+def _attach(
+    session: Session,
+    program: AttachableProgram,
+    *,
+    place: _Place,
+    mode: CgroupMode | None,
+    mechanism: CgroupMechanism | None,
+) -> Link:
+    if mechanism is not None:
+        choice_option(program.name, "mechanism", value=mechanism, among=("link", "attach"))
+    if mode is not None:
+        choice_option(program.name, "mode", value=mode, among=_MODES)
         if mechanism == "link":
             raise BpfUsageError(
                 f"{program.name}: a link on a control group has no mode; mode= goes with mechanism='attach'"
             )
-        mechanism = "attach"
-    place = _Place(target, path, _attach_type(program, named), order_of(program, named))
-    if place.order.flags and mode != "multi":
-        raise BpfUsageError(f"{program.name}: before= and after= need mode='multi'")
-    if mechanism != "attach":
-        op = LinkCreate(program.handle, place.type, target=target, flags=place.order.flags, extra=place.order.extra)
+        if place.order.flags and mode != "multi":
+            raise BpfUsageError(f"{program.name}: before= and after= need mode='multi'")
+    if mechanism != "attach" and mode is None:
+        op = LinkCreate(
+            program.handle, place.type, target=place.target, flags=place.order.flags, extra=place.order.extra
+        )
         made = session.attempt(op, Made)
         if isinstance(made, Made):
-            return Link(session, program=program, target=path, mechanism="cgroup link", handles=(made.handle,))
+            link = Mechanism.CGROUP_LINK
+            return Link(session, program=program, target=place.path, mechanism=link, handles=(made.handle,))
         if mechanism == "link" or made.errno not in _UNKNOWN:
-            _refused_order(program, made, order=place.order)
+            _check_order(program, made, order=place.order)
             session.checked(op, made, kind=Made)
-    return _without_link(session, program, place=place, mode=_MODES[mode])
-
-
-def _attach_type(program: AttachableProgram, named: Mapping[str, object]) -> int:
-    spec = program.definition.spec
-    assert spec is not None
-    if spec.prefix in ("cgroup/skb", "cgroup_skb"):  # the section leaves it open
-        return _DIRECTIONS[choose(program, "direction", named=named, among=_DIRECTIONS)]
-    return spec.attach_type
+    return _without_link(session, program, place=place, mode=_MODES[mode or "multi"])
 
 
 def _without_link(session: Session, program: AttachableProgram, *, place: _Place, mode: int) -> Link:
-    op = ProgAttach(
-        program.handle, place.target, place.type, flags=mode | place.order.flags, relative=place.order.relative
-    )
+    order = place.order
+    op = ProgAttach(program.handle, place.target, place.type, flags=mode | order.flags, relative=order.relative)
     answer = session.attempt(op, Done)
     if isinstance(answer, Failed):
-        _refused_order(program, answer, order=place.order)
-        _say_why(session, op, failed=answer, path=place.path)
-    current = [program.handle]
+        _check_order(program, answer, order=order)
+        _raise(session, op, failed=answer, path=place.path)
 
-    def undo() -> None:
-        session.attempt(ProgDetach(current[0], place.target, place.type), Done)
+    def put(new: Handle, old: Handle) -> None:
+        flags, replaced = (mode | AttachFlag.REPLACE, old) if mode == AttachFlag.ALLOW_MULTI else (mode, None)
+        session.one(ProgAttach(new, place.target, place.type, flags=flags, replace=replaced), Done)
 
-    def swap(new: Handle, old: Handle) -> None:
-        exchange = ProgAttach(new, place.target, place.type, flags=mode | _REPLACE, replace=old)
-        session.one(exchange if mode == _MULTI else ProgAttach(new, place.target, place.type, flags=mode), Done)
-        current[0] = new
+    def remove(current: Handle) -> None:
+        session.attempt(ProgDetach(current, place.target, place.type), Done)
 
-    return Link(session, program=program, target=place.path, mechanism="cgroup without link", undo=undo, swap=swap)
+    attachment = ReplaceableAttachment(program.handle, put=put, remove=remove)
+    return Link(session, program=program, target=place.path, mechanism=Mechanism.CGROUP, attachment=attachment)
 
 
-def _refused_order(program: AttachableProgram, failed: Failed, *, order: Order) -> None:
+def _check_order(program: AttachableProgram, failed: Failed, *, order: Order) -> None:
     if order.flags and failed.errno in _UNKNOWN:
         raise PlanError(
             f"{program.name}: before= and after= on control groups came with Linux 6.17 ({failed.text})",
@@ -97,7 +149,7 @@ def _refused_order(program: AttachableProgram, failed: Failed, *, order: Order) 
         )
 
 
-def _say_why(session: Session, op: ProgAttach, *, failed: Failed, path: str) -> None:
+def _raise(session: Session, op: ProgAttach, *, failed: Failed, path: str) -> None:
     try:
         session.checked(op, failed, kind=Done)
     except KernelCallError as error:
@@ -109,17 +161,12 @@ def _say_why(session: Session, op: ProgAttach, *, failed: Failed, path: str) -> 
         raise
 
 
-def cgroup_target(session: Session, program: AttachableProgram, *, group: object) -> tuple[Handle, str]:
-    """The open directory of a group from ``bpf.cgroup()`` or of a path, and its path."""
-    return open_cgroup(session, group, who=program.name)
-
-
 def open_cgroup(session: Session, group: object, *, who: str) -> tuple[Handle, str]:
-    """As ``cgroup_target``; ``who`` asks, in messages."""
+    """The open directory of a group from ``bpf.cgroup()`` or of a path, and its path. ``who`` begins the messages."""
     if isinstance(group, Cgroup):
         return group.handle, group.path
     if not isinstance(group, str):
-        raise BpfUsageError(f"{who}: cgroup= is a group from bpf.cgroup() or a path, not {group!r}")
+        raise BpfUsageError(f"{who}: cgroup= expects a cgroup from bpf.cgroup() or its path, got {group!r}")
     try:
         return session.make(OpenFile(group)), group
     except KernelCallError as error:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from pytest_ebpf.agent.ops import Data, Failed, Handle, Netlink
 from pytest_ebpf.live.attach.attachable import AttachableProgram
+from pytest_ebpf.live.attach.link import ReplaceableAttachment
 from pytest_ebpf.live.net.netlink import (
     CREATE,
     DUMP,
@@ -30,6 +31,7 @@ from pytest_ebpf.live.net.netlink import (
 )
 from pytest_ebpf.live.net.resolve import Interface
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.uapi.enums import ProgType
 
 __all__ = ["PARENTS", "PROTOCOLS", "Filter", "Placed", "add_filter", "filters_on"]
 
@@ -48,7 +50,6 @@ _ACT_PIPE = struct.pack("=IIiii", 0, 0, 3, 0, 0)  # struct tc_act_bpf: the progr
 _FIRST_PRIORITY = 0xC000  # what the kernel itself would start from
 _TRIES = 64
 _MARK = 0x5EBF5EBF  # stands where the fd goes
-_SCHED_ACT = 4  # enum bpf_prog_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,10 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A filter that is in place: what takes it off (with the qdisc, if that was made for it and nothing else hangs on
-    it), and what puts another program there."""
+    """A filter that is attached. Removing it removes the qdisc too, if that was made for it and has no other filter."""
 
     priority: int
-    undo: Callable[[], None]
-    swap: Callable[[Handle, Handle], None]
+    attachment: ReplaceableAttachment
 
 
 def add_filter(session: Session, program: AttachableProgram, *, wanted: Filter) -> Placed:
@@ -89,15 +88,15 @@ def add_filter(session: Session, program: AttachableProgram, *, wanted: Filter) 
             session.checked(op, result, kind=Data)
             break
 
-    def undo() -> None:
+    def remove(current: Handle) -> None:
         session.attempt(_removal(program, wanted, priority=priority), Data)
         if made_qdisc and not any(filters_on(session, wanted.place, direction=name) for name in PARENTS):
             session.attempt(_no_qdisc(wanted.place), Data)
 
-    def swap(new: Handle, old: Handle) -> None:
+    def put(new: Handle, old: Handle) -> None:
         session.one(_filter(program, wanted, priority=priority, prog=new, flags=CREATE | REPLACE), Data)
 
-    return Placed(priority, undo, swap)
+    return Placed(priority, ReplaceableAttachment(program.handle, put=put, remove=remove))
 
 
 def filters_on(session: Session, place: Interface, *, direction: str) -> list[tuple[int, int]]:
@@ -152,7 +151,7 @@ def _filter(program: AttachableProgram, wanted: Filter, *, priority: int, prog: 
 
 
 def _options(program: AttachableProgram, wanted: Filter) -> list[bytes]:
-    if program.type_number == _SCHED_ACT:
+    if program.type_number == ProgType.SCHED_ACT:
         options = (
             blob(_ACT_BPF_PARMS, _ACT_PIPE),
             number(_ACT_BPF_FD, _MARK),
@@ -169,4 +168,4 @@ def _removal(program: AttachableProgram, wanted: Filter, *, priority: int) -> Ne
 
 def _place_of(program: AttachableProgram, wanted: Filter, *, priority: int) -> bytes:
     place = (wanted.place.index, wanted.handle, PARENTS[wanted.direction], wanted.info(priority))
-    return _TCMSG.pack(0, *place) + text(_TCA_KIND, "matchall" if program.type_number == _SCHED_ACT else "bpf")
+    return _TCMSG.pack(0, *place) + text(_TCA_KIND, "matchall" if program.type_number == ProgType.SCHED_ACT else "bpf")

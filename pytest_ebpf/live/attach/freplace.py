@@ -1,75 +1,49 @@
-"""Programs on other programs (freplace), and on infrared receivers (lirc_mode2)."""
+"""Programs in the place of a function of another program (freplace)."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
 
-from pytest_ebpf.agent.ops import Done, Failed, Handle, LinkCreate, Made, OpenFile, ProgAttach, ProgDetach
+from pytest_ebpf.agent.ops import Failed, LinkCreate, Made
 from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.live.attach.attachable import AttachableProgram
-from pytest_ebpf.live.attach.link import Link
-from pytest_ebpf.live.inspect.suggest import nearest_paths
+from pytest_ebpf.live.attach.link import Link, Mechanism
 from pytest_ebpf.live.program_function import function_of_program
 from pytest_ebpf.live.session import Session
 
-__all__ = ["attach_freplace", "attach_lirc"]
-
-_LIRC = 16  # enum bpf_attach_type
+__all__ = ["attach_freplace"]
 
 
-def attach_freplace(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
-    """In place of a function of the program that it was loaded for (``extends``); with ``target``, of another loaded
-    program that has the same function (Linux 5.10), or a ``function`` like it."""
-    target, function = named.get("target"), str(named.get("function") or "")
+
+def attach_freplace(
+    session: Session, program: AttachableProgram, *, target: AttachableProgram | None = None, function: str = ""
+) -> Link:
+    """In place of the function of the program that it was loaded for (``extends``). With ``target``: in place of the
+    same function, or ``function`` with the same prototype, of another loaded program (Linux 5.10)."""
     if target is None:
         if function:
-            raise BpfUsageError(f"{program.name}: function= goes with target=: which program has it?")
+            raise BpfUsageError(f"{program.name}: function= needs target=, the program that has the function")
         op = LinkCreate(program.handle, 0)
         where = "the program it was loaded for"
     else:
         found = function_of_program(program.name, (target, function) if function else target)
         op = LinkCreate(program.handle, 0, target=found.prog, target_btf_id=found.btf_id)
-        where = f"{function or getattr(target, 'name', '')} of {getattr(target, 'name', target)}"
+        where = f"{function or target.name} of {target.name}"
     made = session.attempt(op, Made)
     if isinstance(made, Failed):
-        _say_why(session, op, failed=made, where=where)
-        raise AssertionError("a failure that is none")
-    return Link(session, program=program, target=where, mechanism="freplace link", handles=(made.handle,))
+        raise _refusal(session, op, failed=made, where=where)
+    return Link(session, program=program, target=where, mechanism=Mechanism.FREPLACE, handles=(made.handle,))
 
 
-def _say_why(session: Session, op: LinkCreate, *, failed: Failed, where: str) -> None:
-    words = {
+def _refusal(session: Session, op: LinkCreate, *, failed: Failed, where: str) -> KernelCallError:
+    hints = {
         errno.EBUSY: f"{where} is replaced already; detach that first.",
-        errno.EINVAL: "The function must have the prototype of the one it was loaded for, and its program be of the "
-        "same type.",
+        errno.EINVAL: "The function must have the prototype of the one it was loaded for, and its program the same "
+        "type.",
     }
     try:
         session.checked(op, failed, kind=Made)
     except KernelCallError as error:
-        error.hint = words.get(error.errno) or error.hint
-        raise
-
-
-def attach_lirc(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
-    """To the receiver behind ``device`` ("/dev/lirc0"). There is no link of this kind."""
-    device = str(named["device"])
-    target = _open(session, program, device=device)
-    session.one(ProgAttach(program.handle, target, _LIRC), Done)
-
-    def undo() -> None:
-        session.attempt(ProgDetach(program.handle, target, _LIRC), Done)
-
-    return Link(session, program=program, target=device, mechanism="lirc device", undo=undo)
-
-
-def _open(session: Session, program: AttachableProgram, *, device: str) -> Handle:
-    try:
-        return session.make(OpenFile(device))
-    except KernelCallError as error:
-        if error.errno == errno.ENOENT:
-            error.hint = (
-                f"{program.name}: there is no {device}; {nearest_paths(session, device)}. The module rc-loopback makes "
-                "one without hardware: bpf_vm.run(['modprobe', 'rc-loopback'])."
-            )
-        raise
+        error.hint = hints.get(error.errno) or error.hint
+        return error
+    raise AssertionError(f"{failed} was accepted as a result")

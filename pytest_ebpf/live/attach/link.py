@@ -1,8 +1,9 @@
-"""An attachment in the hands of a test."""
+"""An attachment that a test holds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from types import TracebackType
 
 from pytest_ebpf.agent.ops import Close, Data, Done, Handle, IterRead, LinkDetach, LinkUpdate
@@ -13,14 +14,98 @@ from pytest_ebpf.live.inspect.info import LinkInfo
 from pytest_ebpf.live.inspect.query import ask_info
 from pytest_ebpf.live.session import Session
 
-__all__ = ["Link"]
+__all__ = ["Link", "Mechanism", "ReplaceableAttachment"]
+
+
+class Mechanism(StrEnum):
+    """How a program is attached. Those whose value ends with "link" are link objects of the kernel; a link that was
+    opened from its pin has the kernel's name of its type."""
+
+    CGROUP_LINK = "cgroup link"
+    CGROUP = "cgroup without link"
+    CLSACT = "clsact filter"
+    FENTRY = "fentry link"
+    FENTRY_S = "fentry.s link"
+    FENTRY_MULTI = "fentry.multi link"
+    FENTRY_MULTI_S = "fentry.multi.s link"
+    FEXIT = "fexit link"
+    FEXIT_S = "fexit.s link"
+    FEXIT_MULTI = "fexit.multi link"
+    FEXIT_MULTI_S = "fexit.multi.s link"
+    FLOW_DISSECTOR = "flow dissector without link"
+    FMOD_RET = "fmod_ret link"
+    FMOD_RET_S = "fmod_ret.s link"
+    FREPLACE = "freplace link"
+    FSESSION = "fsession link"
+    FSESSION_S = "fsession.s link"
+    FSESSION_MULTI = "fsession.multi link"
+    FSESSION_MULTI_S = "fsession.multi.s link"
+    ITER = "iter link"
+    KPROBE_MULTI = "kprobe.multi link"
+    LIRC = "lirc device"
+    LSM = "lsm link"
+    LSM_S = "lsm.s link"
+    NETFILTER = "netfilter link"
+    NETKIT = "netkit link"
+    NETNS = "netns link"
+    PERF_EVENT = "perf event"
+    PERF_EVENT_LINK = "perf event link"
+    RAW_TRACEPOINT = "raw tracepoint link"
+    REUSEPORT = "reuseport group"
+    ROUTE = "route"
+    SOCKET_FILTER = "socket filter"
+    SOCKMAP = "sockmap"
+    SOCKMAP_LINK = "sockmap link"
+    STRUCT_OPS = "struct_ops map"
+    STRUCT_OPS_LINK = "struct_ops link"
+    TCX = "tcx link"
+    TP_BTF = "tp_btf link"
+    TP_BTF_S = "tp_btf.s link"
+    UPROBE_MULTI = "uprobe.multi link"
+    XDP_LINK = "xdp link"
+    XDP_NETLINK = "xdp netlink"
+    # The kernel's names of further types of link (enum bpf_link_type), and of one that this package does not know.
+    PINNED_KPROBE_MULTI = "kprobe_multi link"
+    PINNED_PERF_EVENT = "perf_event link"
+    PINNED_RAW_TRACEPOINT = "raw_tracepoint link"
+    PINNED_TRACING = "tracing link"
+    PINNED_TRACING_MULTI = "tracing_multi link"
+    PINNED_UPROBE_MULTI = "uprobe_multi link"
+    UNKNOWN_LINK = "unknown link"
+
+    @classmethod
+    def of_link_type(cls, name: str) -> Mechanism:
+        """That of a link that the kernel reports with a type of this name."""
+        value = f"{name} link"
+        return cls(value) if value in cls.__members__.values() else cls.UNKNOWN_LINK
+
+
+class ReplaceableAttachment:
+    """A program that is attached without a link object. ``put(new, old)`` attaches ``new`` in the place of ``old``;
+    ``remove(program)`` detaches the one that is attached."""
+
+    def __init__(
+        self, program: Handle, *, put: Callable[[Handle, Handle], None], remove: Callable[[Handle], None]
+    ) -> None:
+        self.current = program
+        self._put = put
+        self._remove = remove
+
+    def replace(self, new: Handle) -> None:
+        """Put another program in its place."""
+        self._put(new, self.current)
+        self.current = new
+
+    def remove(self) -> None:
+        """Detach the program."""
+        self._remove(self.current)
 
 
 class Link:
     """A program that is attached, until ``detach()``, the end of a ``with`` block, or the end of the test.
 
-    ``where`` says in words what it hangs on; ``way`` how ("xdp link", "clsact filter", "perf event"). ``program`` is
-    what runs; of a link that was opened from its pin it is what the kernel says about the program.
+    ``target`` describes what it is attached to, ``mechanism`` how. ``program`` is the attached program or struct_ops
+    table; of a link that was opened from its pin it is a ``KernelProgram``.
     """
 
     def __init__(
@@ -29,26 +114,26 @@ class Link:
         *,
         program: Attachable,
         target: str,
-        mechanism: str,
+        mechanism: Mechanism,
         handles: tuple[Handle, ...] = (),
         undo: Callable[[], None] | None = None,
-        swap: Callable[[Handle, Handle], None] | None = None,
+        attachment: ReplaceableAttachment | None = None,
     ) -> None:
         self._session = session
         self.program = program
         self.target = target
         self.mechanism = mechanism
         self._handles = handles
-        self._undo = undo
-        self._swap = swap  # (the new program, the old one): where there is no link object to update
+        self._attachment = attachment
+        self._undo = attachment.remove if attachment is not None else undo
         self._attached = True
         self._pins: list[str] = []
-        if undo is not None:
+        if self._undo is not None:
             session.later(self.detach)
 
     @property
     def attached(self) -> bool:
-        """Whether ``detach`` is still to come."""
+        """Whether it is still attached, as far as this object did not detach it."""
         return self._attached
 
     @property
@@ -64,20 +149,18 @@ class Link:
 
     @property
     def info(self) -> LinkInfo:
-        """What the kernel says about it now, per type of link. ``BpfUsageError`` where it is no link object (a clsact
-        filter, a program attached to a cgroup by an old kernel)."""
+        """What the kernel reports about it now, per type of link. ``BpfUsageError`` where it is not a link object (a
+        clsact filter, a program attached to a cgroup of an old kernel)."""
         if not self.is_object:
-            raise BpfUsageError(f"{self.program.name} is attached by {self.mechanism}, which is no link object")
+            raise BpfUsageError(f"{self.program.name} is attached by {self.mechanism}, which is not a link object")
         info: LinkInfo = ask_info(self._session, "link", asked=self._handles[0])
         return info
 
     def read(self) -> bytes:
-        """Run an iterator over everything: what it wrote (``bpf_seq_write``, ``bpf_seq_printf``). Each call starts
+        """Run an iterator to its end and return what it wrote (``bpf_seq_write``, ``bpf_seq_printf``). Each call starts
         from the beginning. ``BpfUsageError``: this is a link of another kind."""
-        if self.mechanism != "iter link":
-            raise BpfUsageError(
-                f"{self.program.name} is no iterator: there is nothing to read from its {self.mechanism}"
-            )
+        if self.mechanism is not Mechanism.ITER:
+            raise BpfUsageError(f"{self.program.name} is not an iterator: its {self.mechanism} cannot be read")
         return self._session.one(IterRead(self.handle), Data).data
 
     def text(self) -> str:
@@ -87,18 +170,18 @@ class Link:
     def update(self, program: Attachable) -> None:
         """Put another program in its place, with no moment in between in which none runs.
 
-        ``BpfUsageError``: what hangs in this way cannot be exchanged, or the program is of another type.
-        ``KernelCallError``: another one than ``self.program`` is attached by now.
+        ``BpfUsageError``: this mechanism cannot replace a program, or the program is of another type.
+        ``KernelCallError``: another program than ``self.program`` is attached by now.
         """
-        new, old = getattr(program, "handle", None), getattr(self.program, "handle", None)
+        new = getattr(program, "handle", None)
         if not isinstance(new, Handle):
-            raise BpfUsageError(f"{self!r}: update() takes a loaded program, not {program!r}")
+            raise BpfUsageError(f"{self!r}: update() expects a loaded program, got {program!r}")
         self._must_be_attached("updated")
         fill = getattr(program, "fill", None)
         if fill is not None:  # a struct_ops table
             fill()
-        if self._swap is not None and isinstance(old, Handle):
-            self._swap(new, old)
+        if self._attachment is not None:
+            self._attachment.replace(new)
         else:
             self._update_object(program, new=new)
         self.program = program
@@ -113,17 +196,16 @@ class Link:
             self._session.one(LinkUpdate(self.handle, new), Done)
         except KernelCallError as error:
             error.hint = error.hint or (
-                f"The kernel did not put {program.name} into the place of "
-                f"{self.program.name} ({self.mechanism}): links of "
-                "some kinds cannot be updated at all, the others only with a program of the same type and attach type."
+                f"The kernel did not replace {self.program.name} by {program.name} ({self.mechanism}): links of some "
+                "kinds cannot be updated at all, the others only with a program of the same type and attach type."
             )
             raise
 
     def pin(self, path: str, *, keep: bool = False) -> Link:
-        """Pin it at a path of the bpf file system (a bare name: in /sys/fs/bpf), so that it stays attached when this
-        link is let go. The pin is removed at the end of the test, unless ``keep``. Returns the link itself.
+        """Pin it at a path of the bpf file system (a bare name: in /sys/fs/bpf), so that it stays attached after
+        ``release()``. The pin is removed at the end of the test, unless ``keep``. Returns the link itself.
 
-        ``BpfUsageError``: it is no link object, so it cannot be pinned.
+        ``BpfUsageError``: it is not a link object, so it cannot be pinned.
         """
         self._must_be_attached("pinned")
         if not self.is_object:
@@ -135,13 +217,13 @@ class Link:
         return self
 
     def unpin(self) -> Link:
-        """Remove its pins; it stays attached as long as this link is held. Returns the link itself."""
+        """Remove its pins; it stays attached as long as this link is open. Returns the link itself."""
         while self._pins:
             unpin(self._session, self._pins.pop())
         return self
 
     def release(self) -> None:
-        """Let go of it. What is pinned stays attached, anything else ends here."""
+        """Close this link. A pinned one stays attached, any other is detached."""
         if not self._pins:
             self.detach()
         elif self._attached:
@@ -150,16 +232,16 @@ class Link:
 
     @property
     def pins(self) -> tuple[str, ...]:
-        """Where it is pinned, as far as this link knows."""
+        """The paths at which this object pinned it, or from which it was opened."""
         return tuple(self._pins)
 
     def pinned_at(self, path: str) -> Link:
-        """Note a pin that is there already: ``detach`` and ``unpin`` remove it too. Returns the link itself."""
+        """Record a pin that exists already: ``detach`` and ``unpin`` remove it too. Returns the link itself."""
         self._pins.append(path)
         return self
 
     def detach(self) -> None:
-        """Take the program off, whoever else holds the link; its pins go too. Twice is harmless."""
+        """Detach the program, even if another process holds the link, and remove its pins. Twice is harmless."""
         if not self._attached:
             return
         self._attached = False
@@ -184,7 +266,7 @@ class Link:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not isinstance(error, GuestLost):  # nothing is left to detach from, and the loss is the news
+        if not isinstance(error, GuestLost):  # there is nothing left to detach, and the loss is what counts
             self.detach()
 
     def __repr__(self) -> str:

@@ -1,10 +1,11 @@
-"""What is attached somewhere, by whomever: ``bpf.attached(...)``."""
+"""The programs attached to an interface, a cgroup, …, also those of other processes: ``bpf.attached(...)``."""
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from pytest_ebpf.agent.ops import Failed, Handle, OpenFile, ProgQuery, Queried, Result, Try
 from pytest_ebpf.errors import BpfUsageError, PlanError
@@ -16,34 +17,37 @@ from pytest_ebpf.live.inspect.query import program_name
 from pytest_ebpf.live.kernel_objects import Inventory, KernelProgram
 from pytest_ebpf.live.net.resolve import Interface, find_interface
 from pytest_ebpf.live.session import Session
-from pytest_ebpf.uapi.sections import ATTACH_TYPES
+from pytest_ebpf.uapi.enums import AttachType
+from pytest_ebpf.uapi.flags import AttachFlag
+from pytest_ebpf.uapi.links import QueryFlag
+from pytest_ebpf.uapi.numbers import ENOTSUPP
 
 __all__ = ["Attached", "find_attached"]
 
-_QUERY_EFFECTIVE = 1  # BPF_F_QUERY_EFFECTIVE
-_CGROUP = tuple(
-    number for number, name in enumerate(ATTACH_TYPES) if name.startswith("CGROUP_") or name == "LSM_CGROUP"
+_CGROUP = tuple(each for each in AttachType if each.name.startswith("CGROUP_") or each is AttachType.LSM_CGROUP)
+_NETNS = (AttachType.FLOW_DISSECTOR, AttachType.SK_LOOKUP)
+_SOCKMAP = (
+    AttachType.SK_SKB_STREAM_PARSER,
+    AttachType.SK_SKB_STREAM_VERDICT,
+    AttachType.SK_SKB_VERDICT,
+    AttachType.SK_MSG_VERDICT,
 )
-_NETNS = tuple(ATTACH_TYPES.index(name) for name in ("FLOW_DISSECTOR", "SK_LOOKUP"))
-_SOCKMAP = tuple(
-    ATTACH_TYPES.index(name)
-    for name in ("SK_SKB_STREAM_PARSER", "SK_SKB_STREAM_VERDICT", "SK_SKB_VERDICT", "SK_MSG_VERDICT")
+_BY_DIRECTION: Mapping[str, tuple[AttachType, ...]] = MappingProxyType(
+    {
+        "ingress": (AttachType.TCX_INGRESS, AttachType.NETKIT_PRIMARY),
+        "egress": (AttachType.TCX_EGRESS, AttachType.NETKIT_PEER),
+    }
 )
-_LIRC = (ATTACH_TYPES.index("LIRC_MODE2"),)
-_BY_DIRECTION = {
-    "ingress": ("TCX_INGRESS", "NETKIT_PRIMARY"),
-    "egress": ("TCX_EGRESS", "NETKIT_PEER"),
-}
 # A kernel or a place that does not know an attach type; EBUSY: of a sockmap, where another excludes it.
-_UNKNOWN = (errno.EINVAL, errno.EBUSY, errno.EOPNOTSUPP, errno.ENXIO, errno.EACCES, errno.ENODEV, 524)
+_UNKNOWN = (errno.EINVAL, errno.EBUSY, errno.EOPNOTSUPP, errno.ENXIO, errno.EACCES, errno.ENODEV, ENOTSUPP)
 _PLACES = ("interface", "cgroup", "netns", "map", "device")
-_MORE = {"interface": ("direction", "netns"), "cgroup": ("effective",)}
+_MORE: Mapping[str, tuple[str, ...]] = MappingProxyType({"interface": ("direction", "netns"), "cgroup": ("effective",)})
 
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """A program in its place. ``hook``: the kernel's name of the attach type in small letters ("tcx_ingress",
-    "cgroup_inet_egress"), or "xdp", "clsact ingress". ``link_id`` 0: without link, or the kernel does not say.
+    """An attached program. ``hook``: the kernel's name of the attach type in small letters ("tcx_ingress",
+    "cgroup_inet_egress"), or "xdp", "clsact ingress". ``link_id`` 0: without a link, or the kernel does not report it.
     ``detail``: the XDP mode, the priority of a filter, the mode of a control group."""
 
     hook: str
@@ -55,7 +59,7 @@ class Attached:
 
     @property
     def program(self) -> KernelProgram:
-        """What the kernel says about the program."""
+        """The program, as the kernel reports it."""
         assert self._session is not None
         return Inventory(self._session).program(self.prog_id)
 
@@ -65,14 +69,14 @@ class Attached:
 
 
 def find_attached(session: Session, place: Mapping[str, object]) -> tuple[Attached, ...]:
-    """See ``Bpf.attached``. ``BpfUsageError`` when the place is none."""
+    """See ``Bpf.attached``. ``BpfUsageError`` for an unknown place."""
     kinds = [name for name in _PLACES if place.get(name) is not None]
     kind = "interface" if "interface" in kinds else kinds[0] if kinds else ""
     unknown = [name for name in place if name not in (kind, *_MORE.get(kind, ()))]
     if not kind or unknown:
         raise BpfUsageError(
             f"attached() takes no {unknown[0]}= {'with ' + kind + '=' if kind else ''}" if unknown else
-            "attached() has to be told where",
+            "attached() needs a place",
             hint=f"Give one of {', '.join(name + '=' for name in _PLACES)}.",
         )  # fmt: skip
     return tuple(_FINDERS[kind](session, place))
@@ -81,14 +85,13 @@ def find_attached(session: Session, place: Mapping[str, object]) -> tuple[Attach
 def _on_interface(session: Session, place: Mapping[str, object]) -> list[Attached]:
     given = place.get("direction")
     if given is not None and given not in PARENTS:
-        raise BpfUsageError(f"direction= is ingress or egress, not {given!r}")
+        raise BpfUsageError(f"direction= must be one of {', '.join(PARENTS)}, got {given!r}")
     device = find_interface(session, place["interface"], netns=place.get("netns"))
     found: list[Attached] = []
     if given in (None, "ingress") and (xdp := xdp_on(session, device)) is not None:
         found.append(_attached(session, "xdp", prog_id=xdp[0], detail=xdp[1]))
     for direction in PARENTS if given is None else (str(given),):
-        types = [ATTACH_TYPES.index(name) for name in _BY_DIRECTION[direction]]
-        found += _asked(session, device.index, types=types, netns=device.netns)
+        found += _asked(session, device.index, types=_BY_DIRECTION[direction], netns=device.netns)
         found += _filters(session, device, direction=direction)
     return found
 
@@ -103,7 +106,7 @@ def _filters(session: Session, device: Interface, *, direction: str) -> list[Att
 
 def _on_cgroup(session: Session, place: Mapping[str, object]) -> list[Attached]:
     target, _ = open_cgroup(session, place["cgroup"], who="attached()")
-    return _asked(session, target, types=_CGROUP, flags=_QUERY_EFFECTIVE if place.get("effective") else 0)
+    return _asked(session, target, types=_CGROUP, flags=QueryFlag.EFFECTIVE if place.get("effective") else 0)
 
 
 def _on_netns(session: Session, place: Mapping[str, object]) -> list[Attached]:
@@ -113,11 +116,11 @@ def _on_netns(session: Session, place: Mapping[str, object]) -> list[Attached]:
 def _on_map(session: Session, place: Mapping[str, object]) -> list[Attached]:
     handle = getattr(place["map"], "handle", None)
     if not isinstance(handle, Handle):
-        raise BpfUsageError(f"map= is a loaded sockmap or sockhash, not {place['map']!r}")
+        raise BpfUsageError(f"map= expects a loaded sockmap or sockhash, got {place['map']!r}")
     asked = session.attempt(ProgQuery(handle, _SOCKMAP[-1]), Queried)
     if isinstance(asked, Failed) and asked.errno == errno.EINVAL:  # 748cd5729ac7
         raise PlanError(
-            f"what is attached to map {getattr(place['map'], 'name', '')!r} cannot be asked: {asked.text}",
+            f"the programs of map {getattr(place['map'], 'name', '')!r} cannot be listed: {asked.text}",
             feature="query of maps of sockets",
             since="5.18",
             hint="The map has to be a sockmap or sockhash, and the kernel Linux 5.18 or newer.",
@@ -126,7 +129,7 @@ def _on_map(session: Session, place: Mapping[str, object]) -> list[Attached]:
 
 
 def _on_device(session: Session, place: Mapping[str, object]) -> list[Attached]:
-    return _asked(session, session.make(OpenFile(str(place["device"]))), types=_LIRC)
+    return _asked(session, session.make(OpenFile(str(place["device"]))), types=(AttachType.LIRC_MODE2,))
 
 
 _FINDERS: Mapping[str, Callable[[Session, Mapping[str, object]], list[Attached]]] = {
@@ -136,7 +139,9 @@ _FINDERS: Mapping[str, Callable[[Session, Mapping[str, object]], list[Attached]]
     "map": _on_map,
     "device": _on_device,
 }
-_CGROUP_MODES = {0: "single", 1: "override", 2: "multi"}
+_CGROUP_MODES: Mapping[int, str] = MappingProxyType(
+    {0: "single", AttachFlag.ALLOW_OVERRIDE: "override", AttachFlag.ALLOW_MULTI: "multi"}
+)
 
 
 def _asked(
@@ -154,7 +159,7 @@ def _read(session: Session, op: ProgQuery, *, result: Result) -> list[Attached]:
     if isinstance(result, Failed) and result.errno in _UNKNOWN:
         return []
     asked = session.checked(op, result, kind=Queried)
-    hook = ATTACH_TYPES[op.attach_type].lower()
+    hook = AttachType(op.attach_type).name.lower()
     modes = hook.startswith("cgroup_") and not op.flags
     links = asked.links if len(asked.links) == len(asked.progs) else (0,) * len(asked.progs)
     return [

@@ -3,52 +3,55 @@
 from __future__ import annotations
 
 import errno
-import socket
+import socket as posix
 import struct
-from collections.abc import Mapping
 
 from pytest_ebpf.agent.ops import Done, Failed, Handle, SocketSet
-from pytest_ebpf.errors import BpfUsageError, KernelCallError
+from pytest_ebpf.errors import KernelCallError
 from pytest_ebpf.live.attach.attachable import AttachableProgram
-from pytest_ebpf.live.attach.link import Link
+from pytest_ebpf.live.attach.link import Link, Mechanism, ReplaceableAttachment
 from pytest_ebpf.live.net.sockets import Socket
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.uapi.numbers import SO_ATTACH_BPF, SO_ATTACH_REUSEPORT_EBPF, SO_DETACH_BPF, SO_DETACH_REUSEPORT_BPF
 
-__all__ = ["attach_socket"]
+__all__ = ["attach_reuseport", "attach_socket"]
 
-# include/uapi/asm-generic/socket.h; SO_DETACH_REUSEPORT_BPF came with Linux 5.3
-_ATTACH_BPF, _ATTACH_REUSEPORT_EBPF, _DETACH_BPF, _DETACH_REUSEPORT = 50, 52, 27, 68
-_SK_REUSEPORT = 21  # enum bpf_prog_type
 _NOTHING = struct.pack("=i", 0)
 
 
-def attach_socket(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
-    """``socket``: one from ``bpf.socket``. A filter sees what arrives at it; with ``reuseport=True`` it chooses the
-    socket of the group by its number, which sk_reuseport programs do in any case."""
-    sock = named["socket"]
-    if not isinstance(sock, Socket):
-        raise BpfUsageError(
-            f"{program.name}: socket= is a socket from bpf.socket(...), not {sock!r}",
-            hint="A socket of the test itself may be on another kernel than the program.",
-        )
-    group = program.type_number == _SK_REUSEPORT or bool(named.get("reuseport"))
-    put, off = (_ATTACH_REUSEPORT_EBPF, _DETACH_REUSEPORT) if group else (_ATTACH_BPF, _DETACH_BPF)
+def attach_socket(session: Session, program: AttachableProgram, *, socket: Socket, reuseport: bool = False) -> Link:
+    """On a socket from ``bpf.socket``. The filter sees what arrives at it; with ``reuseport=True`` it chooses
+    the socket of the group by number, as sk_reuseport programs do."""
+    if reuseport:
+        return attach_reuseport(session, program, socket=socket)
+    return _attach(session, program, socket=socket, mechanism=Mechanism.SOCKET_FILTER)
 
-    def attach(new: Handle, old: Handle) -> None:
-        op = SocketSet(sock.handle, socket.SOL_SOCKET, put, new)
+
+def attach_reuseport(session: Session, program: AttachableProgram, *, socket: Socket) -> Link:
+    """On the reuseport group of a socket from ``bpf.socket``."""
+    return _attach(session, program, socket=socket, mechanism=Mechanism.REUSEPORT)
+
+
+def _attach(session: Session, program: AttachableProgram, *, socket: Socket, mechanism: Mechanism) -> Link:
+    group = mechanism is Mechanism.REUSEPORT
+    # SO_DETACH_REUSEPORT_BPF came with Linux 5.3
+    attach, detach = (SO_ATTACH_REUSEPORT_EBPF, SO_DETACH_REUSEPORT_BPF) if group else (SO_ATTACH_BPF, SO_DETACH_BPF)
+
+    def put(new: Handle, old: Handle) -> None:
+        op = SocketSet(socket.handle, posix.SOL_SOCKET, attach, new)
         answer = session.attempt(op, Done)
         if isinstance(answer, Failed):
-            _say_why(session, op, failed=answer, group=group)
+            _raise(session, op, failed=answer, group=group)
 
-    def undo() -> None:
-        session.attempt(SocketSet(sock.handle, socket.SOL_SOCKET, off, _NOTHING), Done)
+    def remove(current: Handle) -> None:
+        session.attempt(SocketSet(socket.handle, posix.SOL_SOCKET, detach, _NOTHING), Done)
 
-    attach(program.handle, program.handle)
-    mechanism = "reuseport group" if group else "socket filter"
-    return Link(session, program=program, target=repr(sock), mechanism=mechanism, undo=undo, swap=attach)
+    put(program.handle, program.handle)
+    attachment = ReplaceableAttachment(program.handle, put=put, remove=remove)
+    return Link(session, program=program, target=repr(socket), mechanism=mechanism, attachment=attachment)
 
 
-def _say_why(session: Session, op: SocketSet, *, failed: Failed, group: bool) -> None:
+def _raise(session: Session, op: SocketSet, *, failed: Failed, group: bool) -> None:
     try:
         session.checked(op, failed, kind=Done)
     except KernelCallError as error:

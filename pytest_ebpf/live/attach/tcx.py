@@ -1,46 +1,72 @@
-"""tc: TCX links (Linux 6.6) or filters on a clsact qdisc; netkit devices."""
+"""tc: TCX links (Linux 6.6) or filters on a clsact qdisc."""
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Literal
 
-from pytest_ebpf.agent.ops import Failed, LinkCreate, Made
+from pytest_ebpf.agent.ops import LinkCreate, Made
 from pytest_ebpf.errors import BpfUsageError, PlanError
+from pytest_ebpf.live.attach.arguments import BeforeArg, Direction, EtherProtocol, InterfaceArg, NetnsArg
 from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.clsact import PROTOCOLS, Filter, add_filter
-from pytest_ebpf.live.attach.link import Link
-from pytest_ebpf.live.attach.options import Order, choose, lacking, order_of, whole
+from pytest_ebpf.live.attach.link import Link, Mechanism
+from pytest_ebpf.live.attach.options import choice_option, int_option, is_missing, order_of
 from pytest_ebpf.live.net.resolve import Interface, find_interface
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.uapi.enums import AttachType, ProgType
+from pytest_ebpf.uapi.numbers import ENOTSUPP
 
-__all__ = ["attach_netkit", "attach_tc"]
+__all__ = ["attach_tc"]
 
-_TCX: Mapping[str, int] = MappingProxyType({"ingress": 46, "egress": 47})  # enum bpf_attach_type
-_NETKIT: Mapping[str, int] = MappingProxyType({"primary": 54, "peer": 55})
-_WAYS = ("tcx", "clsact")
-_CLSACT_ONLY = ("priority", "handle", "protocol", "classid")
-_SCHED_ACT = 4
-_UNKNOWN = (errno.EINVAL, errno.EOPNOTSUPP, 524)
+_DIRECTIONS: Mapping[str, int] = MappingProxyType({"ingress": AttachType.TCX_INGRESS, "egress": AttachType.TCX_EGRESS})
+_UNKNOWN = (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP)
 
 
-def attach_tc(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
-    """``way`` "tcx" or "clsact"; by default TCX where the kernel has it. What only one of them has (``before`` and
-    ``after``; ``priority``, ``handle``, ``protocol``, ``classid``) decides for it."""
-    said = program.definition.section.rpartition("/")[2]
-    direction = choose(program, "direction", named=named, among=_TCX, default=said if said in _TCX else "")
-    place = find_interface(session, named["interface"], netns=named.get("netns"))
-    order, mechanism = order_of(program, named), _way(program, named)
-    if mechanism != "clsact":
+def attach_tc(
+    session: Session,
+    program: AttachableProgram,
+    *,
+    interface: InterfaceArg,
+    direction: Direction,
+    netns: NetnsArg | None = None,
+    mechanism: Literal["tcx", "clsact"] | None = None,
+    before: BeforeArg | None = None,
+    after: BeforeArg | None = None,
+    priority: int | None = None,
+    handle: int | None = None,
+    protocol: EtherProtocol | int | None = None,
+    classid: int | None = None,
+) -> Link:
+    """On ``interface``. Without ``mechanism`` it is TCX where the kernel has it, unless an option is given that only
+    one of them has (``before`` and ``after``; ``priority``, ``handle``, ``protocol``, ``classid``)."""
+    choice_option(program.name, "direction", value=direction, among=_DIRECTIONS)
+    if mechanism is not None:
+        choice_option(program.name, "mechanism", value=mechanism, among=("tcx", "clsact"))
+    place = find_interface(session, interface, netns=netns)
+    order = order_of(program, before=before, after=after)
+    clsact = {"priority": priority, "handle": handle, "protocol": protocol, "classid": classid}
+    asked = [name for name, value in clsact.items() if value is not None]
+    if program.type_number == ProgType.SCHED_ACT:
+        asked.append("an action")
+    if asked and (mechanism == "tcx" or order.flags):
+        raise BpfUsageError(f"{program.name}: {asked[0]} is for clsact filters; TCX has before= and after= only")
+    if not asked and mechanism != "clsact":
         op = LinkCreate(
-            program.handle, _TCX[direction], target=place.index, flags=order.flags, netns=place.netns, extra=order.extra
+            program.handle,
+            _DIRECTIONS[direction],
+            target=place.index,
+            flags=order.flags,
+            netns=place.netns,
+            extra=order.extra,
         )
         made = session.attempt(op, Made)
         if isinstance(made, Made):
             where = f"{place.name} {direction}"
-            return Link(session, program=program, target=where, mechanism="tcx link", handles=(made.handle,))
-        if mechanism == "tcx" or made.errno not in _UNKNOWN or not lacking(session, "tcx"):
+            return Link(session, program=program, target=where, mechanism=Mechanism.TCX, handles=(made.handle,))
+        if mechanism == "tcx" or made.errno not in _UNKNOWN or not is_missing(session, "tcx"):
             session.checked(op, made, kind=Made)
     if order.flags:
         raise PlanError(
@@ -49,56 +75,33 @@ def attach_tc(session: Session, program: AttachableProgram, *, named: Mapping[st
             since="6.6",
             hint="Use priority= there: a clsact filter with a smaller priority runs first.",
         )
-    return _by_clsact(session, program, named=named, place=place, direction=direction)
+    return _by_clsact(session, program, wanted=_filter(program, clsact, place=place, direction=direction))
 
 
-def _way(program: AttachableProgram, named: Mapping[str, object]) -> str:
-    mechanism = choose(program, "mechanism", named=named, among=_WAYS, default="any")
-    asked = [name for name in _CLSACT_ONLY if named.get(name) is not None]
-    if program.type_number == _SCHED_ACT:
-        asked.append("an action")
-    if asked and (mechanism == "tcx" or order_of(program, named).flags):
-        raise BpfUsageError(f"{program.name}: {asked[0]} is for clsact filters; TCX has before= and after= only")
-    return "clsact" if asked else mechanism
-
-
-def _by_clsact(
-    session: Session, program: AttachableProgram, *, named: Mapping[str, object], place: Interface, direction: str
-) -> Link:
-    protocol = named.get("protocol")
-    wanted = Filter(
+def _filter(program: AttachableProgram, given: Mapping[str, object], *, place: Interface, direction: str) -> Filter:
+    """``given``: the options of clsact filters, None for those that were left out."""
+    priority, handle, protocol, classid = given.values()
+    who = program.name
+    if protocol is None:
+        protocol = "all"
+    return Filter(
         place,
         direction,
-        priority=whole(program, "priority", named=named, default=0, limit=1 << 16),
-        handle=whole(program, "handle", named=named, default=1),
-        protocol=protocol
+        priority=0 if priority is None else int_option(who, "priority", value=priority, limit=1 << 16),
+        handle=1 if handle is None else int_option(who, "handle", value=handle),
+        protocol=int_option(who, "protocol", value=protocol, limit=1 << 16)
         if isinstance(protocol, int)
-        else PROTOCOLS[choose(program, "protocol", named=named, among=PROTOCOLS, default="all")],
-        classid=whole(program, "classid", named=named, default=0),
+        else PROTOCOLS[choice_option(who, "protocol", value=protocol, among=PROTOCOLS)],
+        classid=0 if classid is None else int_option(who, "classid", value=classid),
     )
+
+
+def _by_clsact(session: Session, program: AttachableProgram, *, wanted: Filter) -> Link:
     placed = add_filter(session, program, wanted=wanted)
     return Link(
         session,
         program=program,
-        target=f"{place.name} {direction}, priority {placed.priority}",
-        mechanism="clsact filter",
-        undo=placed.undo,
-        swap=placed.swap,
+        target=f"{wanted.place.name} {wanted.direction}, priority {placed.priority}",
+        mechanism=Mechanism.CLSACT,
+        attachment=placed.attachment,
     )
-
-
-def attach_netkit(session: Session, program: AttachableProgram, *, named: Mapping[str, object]) -> Link:
-    """A netkit link (Linux 6.7). ``interface`` is the primary device for programs of either end."""
-    assert program.definition.spec is not None
-    place = find_interface(session, named["interface"], netns=named.get("netns"))
-    order: Order = order_of(program, named)
-    end = program.definition.spec.prefix.rpartition("/")[2]
-    op = LinkCreate(
-        program.handle, _NETKIT[end], target=place.index, flags=order.flags, netns=place.netns, extra=order.extra
-    )
-    made = session.attempt(op, Made)
-    if isinstance(made, Failed) and made.errno in (errno.ENXIO, errno.EACCES) and not lacking(session, "netkit"):
-        what = "the peer; programs for either end are attached to the primary" if made.errno == errno.EACCES else ""
-        raise BpfUsageError(f"{program.name}: {place.name} is {what or 'no netkit device'}")
-    handle = session.checked(op, made, kind=Made).handle
-    return Link(session, program=program, target=f"{place.name} {end}", mechanism="netkit link", handles=(handle,))

@@ -25,7 +25,6 @@ from pytest_ebpf.agent.ops import (
     Obj,
     ObjById,
     Op,
-    ReadFile,
     Ref,
     Result,
     Try,
@@ -57,6 +56,7 @@ from pytest_ebpf.live.inspect.info import (
     read_map_info,
     read_prog_info,
 )
+from pytest_ebpf.live.inspect.kallsyms import read_kallsyms
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.insn import unpack_insns
 from pytest_ebpf.obj.listing import SourceLine
@@ -251,8 +251,7 @@ def _map_names(session: Session, ids: tuple[int, ...]) -> dict[int, str]:
 
 
 def _symbols(session: Session) -> Symbols:
-    answer = session.attempt(ReadFile("/proc/kallsyms"), Data)
-    return Symbols(answer.data.decode(errors="replace") if isinstance(answer, Data) else "")
+    return Symbols(read_kallsyms(session))
 
 
 def program_name(session: Session, number: int) -> str:

@@ -14,6 +14,7 @@ from struct import Struct
 from pytest_ebpf.agent.ops import Data, Handle, MapGet, ReadFile, Value
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.live.inspect.executables import Mapping, mappings_of
+from pytest_ebpf.live.inspect.kallsyms import read_kallsyms
 from pytest_ebpf.live.maps.codec import MapCodec
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.executables import functions_by_place
@@ -99,8 +100,7 @@ def _kernel_names(session: Session, addresses: Sequence[int]) -> dict[int, Frame
     """Frames by address, from /proc/kallsyms, whose lines are in no order: ``address type name [module]``."""
     if not addresses:
         return {}
-    text = session.attempt(ReadFile("/proc/kallsyms"), Data)
-    rows = [line.split() for line in text.data.decode(errors="replace").splitlines()] if isinstance(text, Data) else []
+    rows = [line.split() for line in read_kallsyms(session).splitlines()]
     known = sorted((int(row[0], 16), row[2], row[3].strip("[]") if len(row) > 3 else "") for row in rows)
     starts = [start for start, _, _ in known]
     found = {}
