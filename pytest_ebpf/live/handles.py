@@ -19,6 +19,6 @@ def netns_handle(session: Session, netns: object) -> Handle:
     if isinstance(netns, str | os.PathLike):
         return session.make(OpenFile(os.fspath(netns)))
     raise BpfUsageError(
-        f"netns= is a network namespace of the test or the path of one, not {netns!r}",
+        f"netns= expects a network namespace of the test or the path of one, got {netns!r}",
         hint="The bpf_netns fixture gives one.",
     )

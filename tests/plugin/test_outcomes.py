@@ -208,7 +208,7 @@ def test_trace_and_dmesg(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import pytest
-        from pytest_ebpf.live.attach.kprobe import tracefs_root
+        from pytest_ebpf.live.attach.tracepoint import tracefs_root
         def test_trace(bpf, bpf_trace, bpf_vm):
             assert bpf_trace.lines() == []
             bpf_vm.write_file(tracefs_root(bpf.session) + "/trace_marker", "hello from a test")

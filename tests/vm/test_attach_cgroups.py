@@ -241,7 +241,7 @@ def test_what_makes_no_sense_is_named(bpf: Bpf) -> None:
     obj = bpf.load(OBJECT, only=["step1"])
     with pytest.raises(BpfUsageError, match="a link on a control group has no mode"):
         obj["step1"].attach(cgroup=group, mechanism="link", mode="single")
-    with pytest.raises(BpfUsageError, match=r"mode= is one of single, override, multi.*did you mean multi"):
+    with pytest.raises(BpfUsageError, match=r"mode= must be one of single, override, multi(.|\n)*did you mean multi"):
         obj["step1"].attach(cgroup=group, mode="mutli")
     with pytest.raises(BpfUsageError, match="needs cgroup="):
         obj["step1"].attach()

@@ -59,7 +59,7 @@ def test_iterator_over_a_map(bpf: Bpf) -> None:
     link = obj["each_element"].attach(map=obj.maps["counts"])
     assert struct.unpack("=8Q", link.read()) == (0, 0, 0, 77, 0, 0, 0, 0)
     assert link.read() == link.read()
-    with pytest.raises(BpfUsageError, match="map= is a loaded map"):
+    with pytest.raises(BpfUsageError, match="map= expects a loaded map"):
         obj["each_element"].attach(map="counts")
 
 
@@ -117,7 +117,7 @@ def test_uprobe_multi(bpf: Bpf, bpf_vm: Any) -> None:
     assert obj.maps["counts"][3] >= 100
     assert obj.maps["counts"][4] >= 100
     assert obj.maps["counts"][2] in (11, 12)
-    with pytest.raises(BpfUsageError, match="list of 2 numbers"):
+    with pytest.raises(BpfUsageError, match="list of 2 integers"):
         obj["many"].attach(binary="libc.so.6", symbol=["getppid", "getpgid"], cookies=[1])
 
 
@@ -173,7 +173,7 @@ def test_netfilter(bpf: Bpf, bpf_vm: Any) -> None:
             assert python(bpf_vm, PING).returncode == 1
             assert obj.maps["counts"][0] == before
         assert obj.maps["counts"][1] > 0
-    with pytest.raises(BpfUsageError, match="hook= is one of prerouting"):
+    with pytest.raises(BpfUsageError, match="hook= must be one of prerouting"):
         obj["seen"].attach(family="ipv4", hook="out")
 
 

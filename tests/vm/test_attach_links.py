@@ -78,7 +78,7 @@ def test_what_is_no_link_object_says_so(bpf: Bpf) -> None:
     assert not link.is_object
     with pytest.raises(BpfUsageError, match="which cannot be pinned"):
         link.pin(unique("link"))
-    with pytest.raises(BpfUsageError, match="which is no link object"):
+    with pytest.raises(BpfUsageError, match="which is not a link object"):
         _ = link.info
 
 
@@ -101,7 +101,7 @@ def test_update_to_a_program_of_another_type(bpf: Bpf, netns: Handle) -> None:
             link.update(obj["tc_one"])
         assert error.value.hint
         assert link.program.name == "xdp_drop"
-        with pytest.raises(BpfUsageError, match=r"update\(\) takes a loaded program"):
+        with pytest.raises(BpfUsageError, match=r"update\(\) expects a loaded program"):
             link.update("xdp_pass")  # type: ignore[arg-type]
 
 

@@ -42,9 +42,9 @@ def test_a_socket_filter(bpf: Bpf) -> None:
     here.send_to(b"z", there)
     assert there.recv() == b"z"
     assert (obj.maps["counts"][0], obj.maps["counts"][1]) == (1, 1)
-    with pytest.raises(BpfUsageError, match="attached by socket filter, which is no link object"):
+    with pytest.raises(BpfUsageError, match="attached by socket filter, which is not a link object"):
         _ = link.info
-    with pytest.raises(BpfUsageError, match="socket= is a socket from"):
+    with pytest.raises(BpfUsageError, match="socket= expects a socket from"):
         obj["keep_out"].attach(socket=3)
     with pytest.raises(BpfUsageError, match="needs socket="):
         obj["keep_out"].attach()
@@ -141,7 +141,7 @@ def test_a_role_given_when_attached(bpf: Bpf, way: str) -> None:
                 bpf.attached(map=table)
         else:
             assert [each.hook for each in bpf.attached(map=table)] == ["sk_skb_stream_verdict"]
-    with pytest.raises(BpfUsageError, match="role= is one of stream_parser"):
+    with pytest.raises(BpfUsageError, match="role= must be one of stream_parser"):
         obj["any_role"].attach(map=table, role="parser")
 
 
@@ -199,7 +199,7 @@ def test_a_function_is_replaced(bpf: Bpf) -> None:
     assert target["replaceable_too"].run(packet).retval == 3
     with pytest.raises(BpfUsageError, match="there is no function 'decid'"):
         other["drop_instead"].attach(target=target["replaceable"], function="decid")
-    with pytest.raises(BpfUsageError, match="goes with target="):
+    with pytest.raises(BpfUsageError, match="function= needs target="):
         other["drop_instead"].attach(function="decide")
 
 

@@ -335,7 +335,7 @@ def test_a_function_that_is_not_there(bpf: Bpf) -> None:
     with pytest.raises(KernelCallError) as error:
         program.attach(function="security_task_getpgidd")
     assert "no function security_task_getpgidd; did you mean security_task_getpgid" in error.value.hint
-    with pytest.raises(BpfUsageError, match="function= is the name of a kernel function"):
+    with pytest.raises(BpfUsageError, match="function= expects the name of a kernel function"):
         program.attach(function=1.5)
     with pytest.raises(BpfUsageError, match="needs function="):
         program.attach()
@@ -356,7 +356,7 @@ def test_many_functions_one_of_which_is_not_there(bpf: Bpf) -> None:
     with pytest.raises(BpfUsageError, match="no function of this kernel") as nothing:
         program.attach(function="security_task_getpgidd*")
     assert TARGET in nothing.value.hint
-    with pytest.raises(BpfUsageError, match="cookies= is a list of 2 numbers"):
+    with pytest.raises(BpfUsageError, match="cookies= expects a list of 2 integers"):
         program.attach(function=[TARGET, "security_task_getsid"], cookies=[1])
 
 

@@ -84,11 +84,11 @@ def test_iterator_over_groups(bpf: Bpf, bpf_vm: Any) -> None:
         assert levels(cgroup=top) == [own, own + 1]
         assert levels(cgroup=top, order="descendants last first") == [own + 1, own]
         assert levels(cgroup=inner, order="ancestors") == list(range(own + 1, -1, -1))
-        with pytest.raises(BpfUsageError, match="order= is one of self, descendants"):
+        with pytest.raises(BpfUsageError, match="order= must be one of self, descendants"):
             program.attach(cgroup=top, order="random")
         with pytest.raises(BpfUsageError, match="cgroup= and pid= exclude each other"):
             program.attach(cgroup=top, pid=1)
-        with pytest.raises(BpfUsageError, match="order= is about cgroup="):
+        with pytest.raises(BpfUsageError, match="order= needs cgroup="):
             program.attach(order="self")
         with pytest.raises(EbpfError, match=r"there is no cgroup|ENOENT"):
             program.attach(cgroup=f"{top.path}/none")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_ebpf import Bpf, BpfUsageError, KernelCallError, PlanError
-from pytest_ebpf.live.attach.perf_event_spec import PERF_EVENTS, PerfEvent, perf_event
+from pytest_ebpf.live.attach.perf_event import PERF_EVENTS, PerfEvent, perf_event
 from support.attach_events import BUILT, getpgid, python
 
 pytestmark = pytest.mark.slow
@@ -114,7 +114,7 @@ def test_what_names_mean(bpf: Bpf) -> None:
     program = bpf.load(OBJECT)["sampled"]
 
     def meant(name: object) -> PerfEvent:
-        return perf_event(bpf.session, program, given=name)
+        return perf_event(bpf.session, program.name, given=name)
 
     assert meant("L1-dcache-load-misses") == PerfEvent(3, 0x10000)
     assert meant("LLC-stores") == PerfEvent(3, 0x102)
@@ -131,7 +131,7 @@ def test_what_names_mean(bpf: Bpf) -> None:
     with pytest.raises(BpfUsageError, match="only tracepoint programs on tracepoints") as tracepoint:
         meant("tracepoint:sched/sched_switch")
     assert 'SEC("tp/sched/sched_switch")' in tracepoint.value.hint
-    with pytest.raises(BpfUsageError, match="event= is no event") as wrong:
+    with pytest.raises(BpfUsageError, match="unknown perf event") as wrong:
         meant("L1-dcache-load-mises")
     assert "did you mean L1-dcache-load-misses" in wrong.value.hint
 
@@ -140,7 +140,7 @@ def test_what_names_mean(bpf: Bpf) -> None:
 def test_a_source_with_formats(bpf: Bpf) -> None:
     """The kprobe source says where its bits are."""
     program = bpf.load(OBJECT)["sampled"]
-    found = perf_event(bpf.session, program, given="kprobe/retprobe/")
+    found = perf_event(bpf.session, program.name, given="kprobe/retprobe/")
     assert found.config == 1
-    found = perf_event(bpf.session, program, given="uprobe/retprobe=1,ref_ctr_offset=0x10/")
+    found = perf_event(bpf.session, program.name, given="uprobe/retprobe=1,ref_ctr_offset=0x10/")
     assert found.config == 1 | 0x10 << 32

@@ -177,7 +177,7 @@ def test_usdt_probes_that_are_not_there(bpf: Bpf) -> None:
     assert "did you mean demo:mixed" in error.value.hint
     with pytest.raises(BpfUsageError) as other:
         program.attach(binary=TARGET, provider="nothing", name="alike")
-    assert "it has: demo:mixed, demo:guarded, demo:none" in other.value.hint
+    assert "known: demo:mixed, demo:guarded, demo:none" in other.value.hint
     with pytest.raises(BpfUsageError) as none:
         program.attach(binary="libc.so.6", provider="demo", name="mixed")
     assert "no USDT probes at all" in none.value.hint

@@ -73,7 +73,7 @@ def test_what_is_no_command(bpf_vm: Any) -> None:
         bpf_vm.run(["cat"], stdin=5)
     with pytest.raises(BpfUsageError, match="number of seconds"):
         bpf_vm.run(["cat"], timeout=0)
-    with pytest.raises(BpfUsageError, match="netns= is a network namespace"):
+    with pytest.raises(BpfUsageError, match="netns= expects a network namespace"):
         bpf_vm.run(["cat"], netns=5)
 
 

@@ -209,7 +209,7 @@ def test_links_of_tracing(bpf: Bpf) -> None:
 def test_what_is_no_link_object(bpf: Bpf) -> None:
     program = next(iter(bpf.load(BUILT / "tc_rewrite.bpf.o").programs.values()))
     link = program.attach(interface="lo", direction="ingress", priority=7)
-    with pytest.raises(BpfUsageError, match="is no link object"):
+    with pytest.raises(BpfUsageError, match="is not a link object"):
         _ = link.info
     link.detach()
 

@@ -180,7 +180,7 @@ def test_an_extension(bpf: Bpf) -> None:
         ({"use_all": {"colour": 1}}, "no 'colour'"),
         ({"use_all": {"type": "xpd"}}, "no program type 'xpd'"),
         ({"use_all": 5}, "no section name, True, False or dict"),
-        ({"use_all": {"extends": 5}}, "5 is no loaded program"),
+        ({"use_all": {"extends": 5}}, "expected a loaded program, got 5"),
     ],
 )
 def test_what_programs_do_not_take(bpf: Bpf, programs: dict[str, object], words: str) -> None:

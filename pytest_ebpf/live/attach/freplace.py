@@ -14,7 +14,6 @@ from pytest_ebpf.live.session import Session
 __all__ = ["attach_freplace"]
 
 
-
 def attach_freplace(
     session: Session, program: AttachableProgram, *, target: AttachableProgram | None = None, function: str = ""
 ) -> Link:

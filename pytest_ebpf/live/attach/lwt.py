@@ -15,6 +15,7 @@ from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.link import Link, Mechanism, ReplaceableAttachment
 from pytest_ebpf.live.attach.options import int_option
 from pytest_ebpf.live.net.netlink import CREATE, EXCL, REPLACE, blob, nest, netlink_op, number, request, text
+from pytest_ebpf.live.net.requests import Network
 from pytest_ebpf.live.net.resolve import Interface, find_interface
 from pytest_ebpf.live.session import Session
 
@@ -53,13 +54,7 @@ def attach_lwt(
         whole = request(kind, message + encap(f"{program.name} {prog.serial}"), flags=flags)
         return netlink_op(whole, netns=place.netns, fds={_MARK: prog})
 
-    op = ask(_RTM_NEWROUTE, program.handle, flags=CREATE | EXCL)
-    made = session.attempt(op, Data)
-    if isinstance(made, Failed) and made.errno == errno.EEXIST:
-        raise BpfUsageError(
-            f"{program.name}: a route to {network} exists already", hint="Remove it, or use another destination."
-        )
-    session.checked(op, made, kind=Data)
+    _create(session, program, op=ask(_RTM_NEWROUTE, program.handle, flags=CREATE | EXCL), network=network)
 
     def put(new: Handle, old: Handle) -> None:
         session.one(ask(_RTM_NEWROUTE, new, flags=CREATE | REPLACE), Data)
@@ -76,7 +71,16 @@ def attach_lwt(
     )
 
 
-def _network(program: AttachableProgram, route: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+def _create(session: Session, program: AttachableProgram, *, op: Netlink, network: Network) -> None:
+    made = session.attempt(op, Data)
+    if isinstance(made, Failed) and made.errno == errno.EEXIST:
+        raise BpfUsageError(
+            f"{program.name}: a route to {network} exists already", hint="Remove it, or use another destination."
+        )
+    session.checked(op, made, kind=Data)
+
+
+def _network(program: AttachableProgram, route: object) -> Network:
     try:
         return ipaddress.ip_network(route)  # type: ignore[arg-type]  # ValueError for any other type
     except ValueError as error:
@@ -87,7 +91,7 @@ def _network(program: AttachableProgram, route: object) -> ipaddress.IPv4Network
 
 def _route(
     program: AttachableProgram,
-    network: ipaddress.IPv4Network | ipaddress.IPv6Network,
+    network: Network,
     *,
     via: AddressArg | None,
     place: Interface,

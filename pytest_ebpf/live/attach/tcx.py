@@ -13,7 +13,7 @@ from pytest_ebpf.live.attach.arguments import BeforeArg, Direction, EtherProtoco
 from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.clsact import PROTOCOLS, Filter, add_filter
 from pytest_ebpf.live.attach.link import Link, Mechanism
-from pytest_ebpf.live.attach.options import choice_option, int_option, is_missing, order_of
+from pytest_ebpf.live.attach.options import Order, choice_option, int_option, is_missing, order_of
 from pytest_ebpf.live.net.resolve import Interface, find_interface
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.uapi.enums import AttachType, ProgType
@@ -51,23 +51,29 @@ def attach_tc(
     asked = [name for name, value in clsact.items() if value is not None]
     if program.type_number == ProgType.SCHED_ACT:
         asked.append("an action")
+    if mechanism == "clsact":
+        asked.append("mechanism='clsact'")
     if asked and (mechanism == "tcx" or order.flags):
         raise BpfUsageError(f"{program.name}: {asked[0]} is for clsact filters; TCX has before= and after= only")
-    if not asked and mechanism != "clsact":
-        op = LinkCreate(
-            program.handle,
-            _DIRECTIONS[direction],
-            target=place.index,
-            flags=order.flags,
-            netns=place.netns,
-            extra=order.extra,
-        )
-        made = session.attempt(op, Made)
-        if isinstance(made, Made):
-            where = f"{place.name} {direction}"
-            return Link(session, program=program, target=where, mechanism=Mechanism.TCX, handles=(made.handle,))
-        if mechanism == "tcx" or made.errno not in _UNKNOWN or not is_missing(session, "tcx"):
-            session.checked(op, made, kind=Made)
+    if not asked:
+        link = _by_tcx(session, program, place=place, direction=direction, order=order, must=mechanism == "tcx")
+        if link is not None:
+            return link
+    return _by_clsact(session, program, wanted=_filter(program, clsact, place=place, direction=direction))
+
+
+def _by_tcx(
+    session: Session, program: AttachableProgram, *, place: Interface, direction: Direction, order: Order, must: bool
+) -> Link | None:
+    """None where the kernel has no TCX, unless it ``must`` be TCX."""
+    kind = _DIRECTIONS[direction]
+    op = LinkCreate(program.handle, kind, target=place.index, flags=order.flags, netns=place.netns, extra=order.extra)
+    made = session.attempt(op, Made)
+    if isinstance(made, Made):
+        where = f"{place.name} {direction}"
+        return Link(session, program=program, target=where, mechanism=Mechanism.TCX, handles=(made.handle,))
+    if must or made.errno not in _UNKNOWN or not is_missing(session, "tcx"):
+        session.checked(op, made, kind=Made)
     if order.flags:
         raise PlanError(
             f"{program.name}: before= and after= need TCX, which came with Linux 6.6",
@@ -75,7 +81,7 @@ def attach_tc(
             since="6.6",
             hint="Use priority= there: a clsact filter with a smaller priority runs first.",
         )
-    return _by_clsact(session, program, wanted=_filter(program, clsact, place=place, direction=direction))
+    return None
 
 
 def _filter(program: AttachableProgram, given: Mapping[str, object], *, place: Interface, direction: str) -> Filter:

@@ -19,6 +19,7 @@ __all__ = [
     "HINTS",
     "Address",
     "Device",
+    "Network",
     "add_address",
     "add_neighbour",
     "add_route",
