@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import errno as _errno
 
+from pytest_ebpf.uapi.numbers import ENOTSUPP
+
 __all__ = [
     "BootFailed",
     "EbpfError",
@@ -36,12 +38,10 @@ __all__ = [
     "errno_name",
 ]
 
-_ENOTSUPP = 524  # kernel-internal (include/linux/errno.h), yet bpf() returns it
-
 
 def errno_name(number: int) -> str:
     """The symbol of an errno: 13 -> "EACCES". Unknown numbers come back as "errno N"."""
-    if number == _ENOTSUPP:
+    if number == ENOTSUPP:
         return "ENOTSUPP"
     if number == _errno.EOPNOTSUPP:  # Python's table has the other name of this number
         return "EOPNOTSUPP"

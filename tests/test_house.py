@@ -26,7 +26,7 @@ ROOMS: dict[str, set[str]] = {
     "suggest": set(),
     "files": set(),
     "uapi": set(),
-    "errors": set(),
+    "errors": {"uapi"},
     "btf": {"errors", "suggest", "uapi"},
     "obj": {"btf", "errors", "suggest", "uapi"},
     "packets": set(),

@@ -27,6 +27,7 @@ from pytest_ebpf.features.base import Answer, Feature, refused, said
 from pytest_ebpf.features.progs import load_op
 from pytest_ebpf.obj.insn import Insn
 from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.uapi.enums import AttachType
 
 __all__ = ["ATTACH_FEATURES"]
 
@@ -36,7 +37,6 @@ _TRACED = "bpf_fentry_test1"
 # Security hooks may be modified by every kernel, other functions only with CONFIG_FUNCTION_ERROR_INJECTION. This one is
 # called for syslog(2) alone, and 0 is what it answers anyway.
 _MODIFIED = "security_syslog"
-_TCX_INGRESS, _PERF_EVENT = 46, 41  # enum bpf_attach_type
 _LOOPBACK = 1
 _NO_FD = 0x7FFFFFFF
 _PMU = "/sys/bus/event_source/devices/{}/type"
@@ -86,7 +86,7 @@ def _pmu_read(results: Sequence[Result], facts: Facts, *, name: str, since: str)
 
 
 def _tcx_ops(facts: Facts) -> list[Op]:
-    return [Try(ProgQuery(_LOOPBACK, _TCX_INGRESS))]
+    return [Try(ProgQuery(_LOOPBACK, AttachType.TCX_INGRESS))]
 
 
 def _tcx_read(results: Sequence[Result], facts: Facts) -> Answer:
@@ -97,7 +97,10 @@ def _tcx_read(results: Sequence[Result], facts: Facts) -> Answer:
 
 
 def _perf_link_ops(facts: Facts) -> list[Op]:
-    return [Try(load_op("TRACEPOINT", _RETURN_0, facts=facts)), Try(LinkCreate(Ref(0), _PERF_EVENT, target=_NO_FD))]
+    return [
+        Try(load_op("TRACEPOINT", _RETURN_0, facts=facts)),
+        Try(LinkCreate(Ref(0), AttachType.PERF_EVENT, target=_NO_FD)),
+    ]
 
 
 def _perf_link_read(results: Sequence[Result], facts: Facts) -> Answer:
@@ -150,9 +153,9 @@ def _pmu(name: str, since: str, *, commit: str, option: str) -> Feature:
 
 
 ATTACH_FEATURES: tuple[Feature, ...] = (
-    _tracing("fentry", "5.5", attach_type=24, commit="fec56f5890d9"),
-    _tracing("fexit", "5.5", attach_type=25, commit="fec56f5890d9"),
-    _tracing("fmod_ret", "5.7", attach_type=26, commit="ae24082331d9", function=_MODIFIED),
+    _tracing("fentry", "5.5", attach_type=AttachType.TRACE_FENTRY, commit="fec56f5890d9"),
+    _tracing("fexit", "5.5", attach_type=AttachType.TRACE_FEXIT, commit="fec56f5890d9"),
+    _tracing("fmod_ret", "5.7", attach_type=AttachType.MODIFY_RETURN, commit="ae24082331d9", function=_MODIFIED),
     # perf_event_open() on a PMU; before, only through tracefs
     _pmu("kprobe", "4.17", commit="e12f03d7031a", option="KPROBE_EVENTS"),
     _pmu("uprobe", "4.17", commit="33ea4b24277b", option="UPROBE_EVENTS"),

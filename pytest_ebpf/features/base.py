@@ -10,10 +10,10 @@ from typing import Literal
 from pytest_ebpf.agent.ops import Failed, Made, NotRun, Op, ProgLoaded, ProgRejected, Result
 from pytest_ebpf.errors import errno_name
 from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.uapi.numbers import ENOTSUPP
 
-__all__ = ["ENOTSUPP", "Answer", "Feature", "refusal", "refused", "said"]
+__all__ = ["Answer", "Feature", "refusal", "refused", "said"]
 
-ENOTSUPP = 524
 _DENIALS = (errno.EPERM, errno.EACCES)
 _STATISTICS = ("processed ", "verification time ", "stack depth ")
 

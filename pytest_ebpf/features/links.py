@@ -15,6 +15,7 @@ from pytest_ebpf.features.base import Answer, Feature, refused, said
 from pytest_ebpf.features.progs import load_op
 from pytest_ebpf.obj.insn import Insn
 from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.uapi.enums import AttachType
 
 __all__ = ["LINK_FEATURES"]
 
@@ -22,9 +23,6 @@ _RETURN_0 = [Insn(0xB7), Insn(0x95)]
 _NO_FD = 0x7FFFFFFF
 _LOOPBACK = 1
 _BAD_ADDRESS = 1
-_CGROUP_INGRESS, _TRACE_ITER, _SK_LOOKUP, _XDP, _SK_MSG = 0, 28, 36, 37, 7  # enum bpf_attach_type
-_KPROBE_MULTI, _LSM_CGROUP, _NETFILTER, _UPROBE_MULTI = 42, 43, 45, 48
-_NETKIT_PRIMARY, _KPROBE_SESSION, _UPROBE_SESSION = 54, 56, 57
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +55,8 @@ def _uprobe_multi() -> bytes:
 
 def _xdp(facts: Facts) -> list[Op]:
     """On the loopback of a network namespace of its own."""
-    load = replace(load_op("XDP", _RETURN_0, facts=facts), expected_attach_type=_XDP)
-    return [Try(NetNs()), Try(load), Try(LinkCreate(Ref(1), _XDP, target=_LOOPBACK, netns=Ref(0)))]
+    load = replace(load_op("XDP", _RETURN_0, facts=facts), expected_attach_type=AttachType.XDP)
+    return [Try(NetNs()), Try(load), Try(LinkCreate(Ref(1), AttachType.XDP, target=_LOOPBACK, netns=Ref(0)))]
 
 
 def _traced(facts: Facts, *, type: str, attach: int, function: str, link: bool) -> list[Op]:
@@ -77,38 +75,43 @@ _ROWS: tuple[_Row, ...] = (
     _Row("raw_tp", "4.17", "c4f6699dfcb8", _raw_tracepoint, (errno.ENOENT,), ("BPF_EVENTS",)),
     # cgroup_bpf_link_attach(): looks for the cgroup
     _Row("cgroup_link", "5.7", "af6eea57437a",
-         partial(_link, type="CGROUP_SKB", attach=_CGROUP_INGRESS, target=_NO_FD), (errno.EBADF,), ("CGROUP_BPF",)),
+         partial(_link, type="CGROUP_SKB", attach=AttachType.CGROUP_INET_INGRESS, target=_NO_FD),
+         (errno.EBADF,), ("CGROUP_BPF",)),
     # netns_bpf_link_create() looks for the namespace; for flow dissectors since 5.8, which no sk_lookup is older than
     _Row("netns_link", "5.9", "e9ddbb7707ff",
-         partial(_link, type="SK_LOOKUP", attach=_SK_LOOKUP, target=_NO_FD), (errno.EBADF, errno.EINVAL), ("INET",)),
+         partial(_link, type="SK_LOOKUP", attach=AttachType.SK_LOOKUP, target=_NO_FD),
+         (errno.EBADF, errno.EINVAL), ("INET",)),
     _Row("xdp_link", "5.9", "aa8d3a716b59", _xdp),
     _Row("iter", "5.8", "15d83c4d7cef",
-         partial(_traced, type="TRACING", attach=_TRACE_ITER, function="bpf_iter_bpf_map", link=True),
+         partial(_traced, type="TRACING", attach=AttachType.TRACE_ITER, function="bpf_iter_bpf_map", link=True),
          (), ("DEBUG_INFO_BTF", "BPF_EVENTS")),
     # bpf_kprobe_multi_link_attach(): reads the addresses
     _Row("kprobe_multi", "5.18", "0dcac2725406",
-         partial(_link, type="KPROBE", attach=_KPROBE_MULTI, extra=_kprobe_multi()),
+         partial(_link, type="KPROBE", attach=AttachType.TRACE_KPROBE_MULTI, extra=_kprobe_multi()),
          (errno.EFAULT,), ("FPROBE", "BPF_EVENTS"), _FPROBE),
     _Row("kprobe_session", "6.10", "535a3692ba72",
-         partial(_link, type="KPROBE", attach=_KPROBE_SESSION, extra=_kprobe_multi()),
+         partial(_link, type="KPROBE", attach=AttachType.TRACE_KPROBE_SESSION, extra=_kprobe_multi()),
          (errno.EFAULT,), ("FPROBE", "BPF_EVENTS"), (("x86_64", "6.10"),)),
     # bpf_uprobe_multi_link_attach(): reads the path
     _Row("uprobe_multi", "6.6", "89ae89f53d20",
-         partial(_link, type="KPROBE", attach=_UPROBE_MULTI, extra=_uprobe_multi()), (errno.EFAULT,), ("UPROBES",)),
+         partial(_link, type="KPROBE", attach=AttachType.TRACE_UPROBE_MULTI, extra=_uprobe_multi()),
+         (errno.EFAULT,), ("UPROBES",)),
     _Row("uprobe_session", "6.13", "d920179b3d48",
-         partial(_link, type="KPROBE", attach=_UPROBE_SESSION, extra=_uprobe_multi()), (errno.EFAULT,), ("UPROBES",)),
+         partial(_link, type="KPROBE", attach=AttachType.TRACE_UPROBE_SESSION, extra=_uprobe_multi()),
+         (errno.EFAULT,), ("UPROBES",)),
     # bpf_nf_link_attach(): protocol family 0
     _Row("netfilter_link", "6.4", "84601d6ee68a",
-         partial(_link, type="NETFILTER", attach=_NETFILTER), (errno.EAFNOSUPPORT,), ("NETFILTER_BPF_LINK",)),
+         partial(_link, type="NETFILTER", attach=AttachType.NETFILTER), (errno.EAFNOSUPPORT,), ("NETFILTER_BPF_LINK",)),
     # netkit_link_attach(): the loopback is no netkit device
     _Row("netkit", "6.7", "35dfaad7188c",
-         partial(_link, type="SCHED_CLS", attach=_NETKIT_PRIMARY, target=_LOOPBACK),
+         partial(_link, type="SCHED_CLS", attach=AttachType.NETKIT_PRIMARY, target=_LOOPBACK),
          (errno.ENXIO, errno.ENODEV, errno.EACCES), ("NETKIT",)),
     # sock_map_link_create(): looks for the map
     _Row("sockmap_link", "6.10", "699c23f02c65",
-         partial(_link, type="SK_MSG", attach=_SK_MSG, target=_NO_FD), (errno.EBADF,), ("BPF_STREAM_PARSER",)),
+         partial(_link, type="SK_MSG", attach=AttachType.SK_MSG_VERDICT, target=_NO_FD),
+         (errno.EBADF,), ("BPF_STREAM_PARSER",)),
     _Row("lsm_cgroup", "6.0", "69fd337a975c",
-         partial(_traced, type="LSM", attach=_LSM_CGROUP, function="bpf_lsm_socket_bind", link=False),
+         partial(_traced, type="LSM", attach=AttachType.LSM_CGROUP, function="bpf_lsm_socket_bind", link=False),
          (), ("BPF_LSM", "CGROUP_BPF", "DEBUG_INFO_BTF")),
 )  # fmt: skip
 

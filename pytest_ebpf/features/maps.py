@@ -11,12 +11,12 @@ from pytest_ebpf.features.base import Answer, Feature, refused, said
 from pytest_ebpf.features.history import FLAGS, MAPS
 from pytest_ebpf.plan.btf_features import BTF_FEATURES
 from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.uapi.enums import MapType
 from pytest_ebpf.uapi.flags import MapCreateFlag
-from pytest_ebpf.uapi.sections import MAP_FLAGS, MAP_TYPES
+from pytest_ebpf.uapi.sections import MAP_FLAGS
 
 __all__ = ["FLAG_FEATURES", "MAP_FEATURES"]
 
-_MMAPABLE = 1 << 10
 _RING = 65536  # a power of two of pages on every machine
 _ANY = (4, 4, 1, 0)
 
@@ -53,7 +53,7 @@ _SHAPES: dict[str, tuple[int, int, int, int]] = {
     "BLOOM_FILTER": (0, 4, 1, 0),
     "USER_RINGBUF": (0, 0, _RING, 0),
     "CGRP_STORAGE": (4, 4, 0, MapCreateFlag.NO_PREALLOC),
-    "ARENA": (0, 0, 1, _MMAPABLE),
+    "ARENA": (0, 0, 1, MapCreateFlag.MMAPABLE),
     "INSN_ARRAY": (4, 16, 1, 0),
 }
 # What a type cannot do without (include/linux/bpf_types.h); CONFIG_NET is taken for granted.
@@ -86,20 +86,20 @@ _FLAGS: dict[str, tuple[str, tuple[int, int, int, int]]] = {
     "MMAPABLE": ("ARRAY", _ANY),
     "PRESERVE_ELEMS": ("PERF_EVENT_ARRAY", _ANY),
     "INNER_MAP": ("ARRAY", _ANY),
-    "SEGV_ON_FAULT": ("ARENA", (0, 0, 1, _MMAPABLE)),
-    "NO_USER_CONV": ("ARENA", (0, 0, 1, _MMAPABLE)),
+    "SEGV_ON_FAULT": ("ARENA", (0, 0, 1, MapCreateFlag.MMAPABLE)),
+    "NO_USER_CONV": ("ARENA", (0, 0, 1, MapCreateFlag.MMAPABLE)),
     "RB_OVERWRITE": ("RINGBUF", (0, 0, _RING, 0)),
 }
 _STORAGE = frozenset(("SK_STORAGE", "INODE_STORAGE", "TASK_STORAGE", "CGRP_STORAGE"))
 
 
 def _ops(facts: Facts, *, name: str, shape: tuple[int, int, int, int]) -> list[Op]:
-    create = MapCreate(MAP_TYPES.index(name), *shape)
+    create = MapCreate(MapType[name], *shape)
     if name in _STORAGE:  # these insist on typed keys; type 1 of the plain probe is int
         data = BTF_FEATURES[0].probe(byteorder=facts.described.byteorder)
         return [BtfLoad(data), Try(replace(create, btf=Ref(0), btf_key=1, btf_value=1))]
     if name.endswith("_OF_MAPS"):
-        return [MapCreate(MAP_TYPES.index("ARRAY"), *_ANY), Try(replace(create, inner_map=Ref(0)))]
+        return [MapCreate(MapType.ARRAY, *_ANY), Try(replace(create, inner_map=Ref(0)))]
     return [Try(create)]
 
 

@@ -7,18 +7,19 @@ from functools import partial
 
 from pytest_ebpf.agent.ops import Op, ProgLoad, ProgLoaded, ProgRejected, Result, Try
 from pytest_ebpf.btf.types import Kind
-from pytest_ebpf.features.base import ENOTSUPP, Answer, Feature, refused, said
+from pytest_ebpf.features.base import Answer, Feature, refused, said
 from pytest_ebpf.features.helper_table import HELPERS
 from pytest_ebpf.features.history import HELPERS as HISTORY
 from pytest_ebpf.features.history import PROGS
 from pytest_ebpf.obj.insn import CALL, Insn, pack_insns
 from pytest_ebpf.plan.facts import Facts
-from pytest_ebpf.uapi.sections import ATTACH_TYPES, PROG_TYPES
+from pytest_ebpf.uapi.enums import AttachType, ProgType
+from pytest_ebpf.uapi.flags import ProgFlag
+from pytest_ebpf.uapi.numbers import ENOTSUPP
 
 __all__ = ["HELPER_FEATURES", "PROG_FEATURES", "helper_feature", "load_op", "program_types"]
 
 _EXIT = Insn(0x95)
-_SLEEPABLE = 1 << 4
 
 # name -> attach type that the kernel insists on, options without which the type is missing (include/linux/bpf_types.h)
 _TYPES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -68,12 +69,12 @@ def load_op(prog_type: str, insns: list[Insn], *, facts: Facts, btf_id: int = 0)
     """A load of ``insns`` as a program of that type, with the log that tells why not."""
     attach, _ = _TYPES[prog_type]
     return ProgLoad(
-        type=PROG_TYPES.index(prog_type),
+        type=ProgType[prog_type],
         insns=pack_insns(insns, byteorder=facts.described.byteorder),
         license="GPL",
         name="probe",
-        expected_attach_type=ATTACH_TYPES.index(attach) if attach else 0,
-        flags=_SLEEPABLE if prog_type == "SYSCALL" else 0,
+        expected_attach_type=AttachType[attach] if attach else 0,
+        flags=ProgFlag.SLEEPABLE if prog_type == "SYSCALL" else 0,
         log_level=1,
         attach_btf_id=btf_id,
     )

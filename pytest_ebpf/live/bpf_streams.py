@@ -8,10 +8,11 @@ import errno
 from pytest_ebpf.agent.ops import Data, Failed, Handle, StreamRead
 from pytest_ebpf.errors import PlanError
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.uapi.numbers import ENOTSUPP
 
 __all__ = ["ProgStream"]
 
-_UNKNOWN = (errno.EINVAL, 524)  # how kernels without this command answer
+_UNKNOWN = (errno.EINVAL, ENOTSUPP)  # how kernels without this command answer
 
 
 class ProgStream:

@@ -13,6 +13,8 @@ from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.run.retvals import TC, XDP, render_retval
 from pytest_ebpf.live.typed.as_bytes import as_bytes
 from pytest_ebpf.packets import Packet, parse_packet
+from pytest_ebpf.uapi.enums import AttachType, ProgType
+from pytest_ebpf.uapi.net import XdpFlag
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.attach.link import Link
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["PATHS", "BpfDatapath", "PathResult"]
 
 PATHS = ("test_run", "wire")
-_SCHED_CLS, _XDP = 3, 6  # enum bpf_prog_type
-_ATTACH_XDP, _NATIVE = 37, 1 << 2  # enum bpf_attach_type, XDP_FLAGS_DRV_MODE
 _PASS = bytes.fromhex("b7000000020000009500000000000000")  # mov64 r0, XDP_PASS; exit
 _GRACE = 0.02  # seconds from the end of a program to its packet's arrival, at most
 _STEP = 0.005
@@ -100,7 +100,7 @@ class BpfDatapath:
         ``timeout``: seconds for the packet to reach the program. ``BpfUsageError``: a program of another type;
         ``AssertionError``: the packet did not reach the program.
         """
-        if program.type_number not in (_XDP, _SCHED_CLS):
+        if program.type_number not in (ProgType.XDP, ProgType.SCHED_CLS):
             raise BpfUsageError(
                 f"{program.name} is a {program.type} program: a path has XDP and tc programs on it",
                 hint="prog.run() and prog.attach() take every type.",
@@ -149,7 +149,7 @@ class BpfDatapath:
                     return place.verdict, bytes(got[0])
             now = time.monotonic()
             if ran_at and now > ran_at + _GRACE * scale:
-                return (XDP.DROP if program.type_number == _XDP else TC.SHOT), b""
+                return (XDP.DROP if program.type_number == ProgType.XDP else TC.SHOT), b""
             if not ran_at and self._runs(program) > before:
                 ran_at = now
             if now > deadline:
@@ -159,7 +159,7 @@ class BpfDatapath:
 
     def _places(self, program: Program, frame: bytes) -> tuple[_Place, ...]:
         """Where the packet may turn up, and what that means. Where it was meant to go comes first."""
-        xdp = program.type_number == _XDP
+        xdp = program.type_number == ProgType.XDP
         back, out = self.veth.a.capture(), self._beside.b.capture()
         if xdp or _is_egress(program):
             through = self.veth.b.capture()
@@ -182,7 +182,7 @@ class BpfDatapath:
                 return
         self.close()
         _ = self._counting
-        if program.type_number == _XDP:
+        if program.type_number == ProgType.XDP:
             if self.mode == "native":
                 _ = self._receivers
             link = program.attach(interface=self.veth.b, mode=self.mode)
@@ -197,10 +197,12 @@ class BpfDatapath:
         """Programs that pass everything, where packets come out: veth takes frames from another device's XDP only where
         it has a program too (veth_xdp_xmit in drivers/net/veth.c)."""
         session = self.veth.a.netns.session
-        loaded = session.one(ProgLoad(type=_XDP, insns=_PASS, license="GPL", name="pass", log_level=0), ProgLoaded)
+        loaded = session.one(
+            ProgLoad(type=ProgType.XDP, insns=_PASS, license="GPL", name="pass", log_level=0), ProgLoaded
+        )
         ends = (self.veth.a, self._beside.b)
         return [
-            session.make(LinkCreate(loaded.handle, _ATTACH_XDP, end.index, _NATIVE, netns=end.netns.handle))
+            session.make(LinkCreate(loaded.handle, AttachType.XDP, end.index, XdpFlag.DRV_MODE, netns=end.netns.handle))
             for end in ends
         ]
 
@@ -233,10 +235,10 @@ def _is_egress(program: Program) -> bool:
 
 def _tested(program: Program, packet: object) -> PathResult:
     ran = program.run(packet)
-    if program.type_number == _XDP:
+    if program.type_number == ProgType.XDP:
         known = ran.retval if ran.retval in XDP._value2member_map_ else XDP.ABORTED
         verdict = _SEEN.get(known, known)
     else:
         verdict = _TC_SEEN.get(ran.retval, ran.retval)
-    dropped = verdict == (XDP.DROP if program.type_number == _XDP else TC.SHOT)
+    dropped = verdict == (XDP.DROP if program.type_number == ProgType.XDP else TC.SHOT)
     return PathResult(verdict, b"" if dropped else ran.data, "test_run", ran.retval)

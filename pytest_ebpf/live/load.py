@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,8 @@ from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.struct_ops import StructOps
 from pytest_ebpf.plan.data_maps import arena_of
 from pytest_ebpf.plan.lost import why_lost
+from pytest_ebpf.uapi.enums import MapType
+from pytest_ebpf.uapi.numbers import ENOTSUPP
 from pytest_ebpf.verifier.program_rejected import ProgramRejected
 
 if TYPE_CHECKING:
@@ -43,8 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["run_plan"]
 
-_ARENA = 33  # enum bpf_map_type
-_INVALID = (22, 524, 95)  # EINVAL, ENOTSUPP, EOPNOTSUPP: how kernels say "what is that?"
+_INVALID = (errno.EINVAL, ENOTSUPP, errno.EOPNOTSUPP)  # how kernels say "what is that?"
 _CUT = "Its trace is cut to {} MB, which leaves the verdict whole; log_level=1 asks for all of it."
 
 
@@ -157,7 +159,7 @@ class _Assembly:
         ]
         arena = arena_of(plan.obj)
         if arena is not None:
-            sections += [GlobalSection(arena, self._handle(m)) for m in plan.maps if m.definition.type == _ARENA]
+            sections += [GlobalSection(arena, self._handle(m)) for m in plan.maps if m.definition.type == MapType.ARENA]
         return BpfObject(
             self._session,
             name=plan.obj.name.rpartition("/")[2],

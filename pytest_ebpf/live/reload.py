@@ -22,12 +22,12 @@ from pytest_ebpf.agent.ops import (
 )
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.object import LineInfo
+from pytest_ebpf.uapi.flags import LogFlag
 from pytest_ebpf.verifier.verifier_log import VerifierLog, parse_log
 
 __all__ = ["TRACE_ROOM", "Reload", "load_trace", "resolved"]
 
 TRACE_ROOM = 64 << 20  # bytes of trace: before Linux 6.4 the first of it, since then the last
-_TRACE = 2 | 4
 
 
 def resolved(op: ProgLoad, results: Sequence[Result]) -> ProgLoad:
@@ -76,11 +76,11 @@ def load_trace(session: Session, op: ProgLoad, *, room: int = TRACE_ROOM, timeou
 
     ``KernelCallError`` when what it needs (its maps) is closed already.
     """
-    again = Try(replace(op, log_level=_TRACE, log_limit=room))
+    again = Try(replace(op, log_level=LogFlag.LEVEL2 | LogFlag.STATS, log_limit=room))
     result = session.run([again], timeout=timeout)[0]
     if isinstance(result, ProgLoaded):
         session.run([Try(Close(result.handle))])
     elif isinstance(result, Failed):
         session.checked(op, result, kind=ProgLoaded)
     assert isinstance(result, ProgLoaded | ProgRejected)
-    return parse_log(result.log.decode(errors="replace"), log_level=_TRACE)
+    return parse_log(result.log.decode(errors="replace"), log_level=LogFlag.LEVEL2 | LogFlag.STATS)

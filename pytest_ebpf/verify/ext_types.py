@@ -7,13 +7,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pytest_ebpf.uapi.enums import ProgType
+
 if TYPE_CHECKING:
     from pytest_ebpf.obj.object import ObjectFile, ProgramDef
     from pytest_ebpf.plan.options import ProgramOverride
 
 __all__ = ["stand_ins"]
 
-_EXT = 28  # enum bpf_prog_type
 # The struct of the context (include/linux/bpf_types.h, for users and in the kernel) -> a section of that type.
 _SECTIONS: Mapping[str, str] = {
     "xdp_md": "xdp",
@@ -42,7 +43,7 @@ def stand_ins(obj: ObjectFile) -> dict[str, ProgramOverride]:
 
     found = {}
     for program in obj.programs:
-        if program.spec is not None and program.spec.prog_type == _EXT and (section := _section(obj, program)):
+        if program.spec is not None and program.spec.prog_type == ProgType.EXT and (section := _section(obj, program)):
             found[program.name] = ProgramOverride(section=section)
     return found
 

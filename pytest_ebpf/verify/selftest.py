@@ -22,7 +22,10 @@ from pytest_ebpf.agent.ops import (
     WriteFile,
 )
 from pytest_ebpf.errors import PlanError
+from pytest_ebpf.uapi.enums import MapType
+from pytest_ebpf.uapi.flags import LogFlag, MapCreateFlag
 from pytest_ebpf.uapi.insn import PseudoCall
+from pytest_ebpf.uapi.numbers import CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_ADMIN
 from pytest_ebpf.verifier.log.expect import check, check_log
 from pytest_ebpf.verifier.program_rejected import ProgramRejected
 from pytest_ebpf.verifier.tags.spec import ANY_VALUE
@@ -40,16 +43,31 @@ if TYPE_CHECKING:
 
 __all__ = ["ExpectationFailed", "NotApplicable", "Trial", "try_program"]
 
-_NET_ADMIN, _SYS_ADMIN, _PERFMON, _BPF = 12, 21, 38, 39
-_DROPPED = (_SYS_ADMIN, _NET_ADMIN, _PERFMON, _BPF)  # drop_capabilities()
+_DROPPED = (CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF)  # drop_capabilities()
 _UNPRIVILEGED = "/proc/sys/kernel/unprivileged_bpf_disabled"
 _JIT = "/proc/sys/net/core/bpf_jit_enable"
 _CONFIGS = ("/proc/config.gz", "/boot/config-{release}")
-_STATS, _FULL = 4, 2
 _PACKET = 64  # bytes, TEST_DATA_LEN
 # is_unpriv_capable_map(): the others are made with privileges, or the object could not be had at all
-_UNPRIV_MAPS = frozenset({1, 2, 3, 4, 5, 6, 8, 12, 13, 19, 21, 27, 31})
-_ZERO_SEED, _SEEDED = 1 << 6, frozenset({1, 5, 13})  # hash maps with BPF_F_ZERO_SEED want privileges
+_UNPRIV_MAPS = frozenset(
+    (
+        MapType.HASH,
+        MapType.ARRAY,
+        MapType.PROG_ARRAY,
+        MapType.PERF_EVENT_ARRAY,
+        MapType.PERCPU_HASH,
+        MapType.PERCPU_ARRAY,
+        MapType.CGROUP_ARRAY,
+        MapType.ARRAY_OF_MAPS,
+        MapType.HASH_OF_MAPS,
+        MapType.CGROUP_STORAGE,
+        MapType.PERCPU_CGROUP_STORAGE,
+        MapType.RINGBUF,
+        MapType.USER_RINGBUF,
+    )
+)
+# hash maps with BPF_F_ZERO_SEED want privileges
+_SEEDED = frozenset((MapType.HASH, MapType.PERCPU_HASH, MapType.HASH_OF_MAPS))
 
 
 class ExpectationFailed(AssertionError):
@@ -145,7 +163,7 @@ def _allow_unprivileged(session: Session, trial: Trial) -> Callable[[], None]:
     """Have the kernel take unprivileged loads; what is called afterwards puts the switch back. ``NotApplicable`` where
     the switch is stuck, or is not ours."""
     caps = trial.expectation.caps
-    if trial.way != "unpriv" or _BPF in caps or _SYS_ADMIN in caps:
+    if trial.way != "unpriv" or CAP_BPF in caps or CAP_SYS_ADMIN in caps:
         return _nothing
     before = _read(session, _UNPRIVILEGED).strip()
     if before == b"0":
@@ -214,7 +232,7 @@ def _log_level(trial: Trial) -> int:
     if trial.spec.log_level:
         return trial.spec.log_level
     expectation = trial.expectation
-    return _FULL | _STATS if expectation.messages and not expectation.rejected else _STATS
+    return LogFlag.LEVEL2 | LogFlag.STATS if expectation.messages and not expectation.rejected else LogFlag.STATS
 
 
 def _changed(op: Op, trial: Trial, *, flagged: bool) -> Op:
@@ -223,7 +241,7 @@ def _changed(op: Op, trial: Trial, *, flagged: bool) -> Op:
         return Try(_changed(op.op, trial, flagged=flagged))
     if isinstance(op, ProgLoad) and flagged:
         op = replace(op, flags=(op.flags | trial.spec.flags) & ~trial.spec.no_flags)
-    if isinstance(op, ProgLoad) and trial.drop & (1 << _BPF):
+    if isinstance(op, ProgLoad) and trial.drop & (1 << CAP_BPF):
         op = _without_types(op)
     if trial.drop and (isinstance(op, ProgLoad) or _is_unpriv_map(op)):
         return Unprivileged(trial.drop, op)
@@ -238,7 +256,7 @@ def _without_types(op: ProgLoad) -> ProgLoad:
 def _is_unpriv_map(op: Op) -> bool:
     if not isinstance(op, MapCreate) or op.type not in _UNPRIV_MAPS:
         return False
-    return not (op.type in _SEEDED and op.flags & _ZERO_SEED)
+    return not (op.type in _SEEDED and op.flags & MapCreateFlag.ZERO_SEED)
 
 
 def _check_log(trial: Trial, log: str, *, silent: str = "") -> None:

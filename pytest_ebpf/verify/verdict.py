@@ -14,6 +14,8 @@ from pytest_ebpf.live.rejects import rejection
 from pytest_ebpf.live.reload import TRACE_ROOM
 from pytest_ebpf.live.session import Session, Target
 from pytest_ebpf.obj.sections import attach_type_name, prog_type_name
+from pytest_ebpf.uapi.enums import MapType
+from pytest_ebpf.uapi.flags import LogFlag
 from pytest_ebpf.verifier.compare.cost import LineCost, line_costs
 from pytest_ebpf.verifier.log.values import SourceLine, VerifierStats
 from pytest_ebpf.verifier.program_rejected import ProgramRejected
@@ -29,10 +31,20 @@ if TYPE_CHECKING:
 
 __all__ = ["ProgramVerdict", "Wanted", "verdict_of", "verdict_of_rejection", "verify_object"]
 
-_STATS, _TRACE = 4, 2
-# perf event array, cgroup storages, storages of sockets, inodes, tasks, cgroups, struct_ops: sized by the kernel or us
-_SIZED_BY_KERNEL = frozenset({4, 19, 21, 24, 28, 29, 32, 26})
-_STACK_TRACE, _DEEPEST_STACK = 7, 127 * 8
+# Sized by the kernel or by the plan.
+_SIZED_BY_KERNEL = frozenset(
+    (
+        MapType.PERF_EVENT_ARRAY,
+        MapType.CGROUP_STORAGE,
+        MapType.PERCPU_CGROUP_STORAGE,
+        MapType.SK_STORAGE,
+        MapType.INODE_STORAGE,
+        MapType.TASK_STORAGE,
+        MapType.CGRP_STORAGE,
+        MapType.STRUCT_OPS,
+    )
+)
+_DEEPEST_STACK = 127 * 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,12 +238,12 @@ def _options(obj: ObjectFile, wanted: Wanted) -> LoadOptions:
         fields: dict[str, Any] = {"pin": ""} if definition.pinning else {}
         if not definition.max_entries and definition.type not in _SIZED_BY_KERNEL:
             fields["max_entries"] = 1
-        if not definition.value_size and definition.type == _STACK_TRACE:
+        if not definition.value_size and definition.type == MapType.STACK_TRACE:
             fields["value_size"] = _DEEPEST_STACK
         if fields:
             maps[definition.name] = fields
     names = tuple(dict.fromkeys(program.name for program in obj.programs))
-    level = _STATS | (_TRACE if wanted.lines else 0)
+    level = LogFlag.STATS | (LogFlag.LEVEL2 if wanted.lines else 0)
     return LoadOptions(globals=dict(wanted.globals), maps=maps, only=names, log_level=level, programs=stand_ins(obj))
 
 
@@ -346,7 +358,7 @@ def _rejected(
 
 
 def _lines(text: str, line_info: Sequence[LineInfo], *, level: int) -> tuple[LineCost, ...]:
-    return line_costs(text, line_info) if level & _TRACE else ()
+    return line_costs(text, line_info) if level & LogFlag.LEVEL2 else ()
 
 
 def _reason(error: ProgramRejected) -> str:

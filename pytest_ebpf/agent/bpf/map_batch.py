@@ -12,12 +12,12 @@ from pytest_ebpf.agent.protocol.batch import Batch
 from pytest_ebpf.agent.protocol.handles import Entry, MapShape, Refused
 from pytest_ebpf.uapi.enums import Cmd, MapType
 from pytest_ebpf.uapi.layouts import ATTR_MAP_BATCH
+from pytest_ebpf.uapi.numbers import ENOTSUPP
 
 __all__ = ["map_delete_many", "map_dump", "map_take_many", "map_update"]
 
-_ENOTSUPP = 524
 # Without batches: EINVAL from a kernel before 5.6, ENOTSUPP from a map type that has none.
-_NO_BATCH = frozenset({EINVAL, _ENOTSUPP})
+_NO_BATCH = frozenset({EINVAL, ENOTSUPP})
 _TRY_AGAIN = frozenset({EINTR, EAGAIN, EBUSY})
 _CHUNK_BYTES = 4 << 20
 _MIN_CHUNK = 256
@@ -48,7 +48,7 @@ def map_take_many(op: MapTakeMany, batch: Batch) -> Result:
         raise Refused(f"{entry.label} has no keys to go over ({MapType(shape.type).name})")
     taking = _Dump(entry, shape, limit=op.limit or 1 << 62, command=Cmd.MAP_LOOKUP_AND_DELETE_BATCH)
     if not taking.batched():
-        raise OSError(_ENOTSUPP, error_text(_ENOTSUPP))
+        raise OSError(ENOTSUPP, error_text(ENOTSUPP))
     return taking.everything()
 
 

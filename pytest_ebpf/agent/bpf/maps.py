@@ -29,6 +29,7 @@ from pytest_ebpf.agent.protocol.batch import Batch
 from pytest_ebpf.agent.protocol.handles import Entry, MapShape, Refused
 from pytest_ebpf.uapi.enums import Cmd, MapType
 from pytest_ebpf.uapi.layouts import ATTR_MAP_CREATE, ATTR_MAP_ELEM
+from pytest_ebpf.uapi.numbers import BPF_F_ALL_CPUS, BPF_F_CPU
 
 __all__ = [
     "elem_attr",
@@ -50,9 +51,9 @@ _PER_CPU = frozenset(
 
 # map_fd, key, value, flags
 _ELEM = Struct("=I4xQQQ")
+_ONE_CPU = BPF_F_CPU | BPF_F_ALL_CPUS  # Linux 7.0: one value, of one CPU or for all of them
 _FD = Struct("=I")
 _INODE = Struct("=Q")
-_ONE_CPU = 8 | 16  # BPF_F_CPU, BPF_F_ALL_CPUS (Linux 7.0): one value, of one CPU or for all of them
 
 
 def per_cpu_width(batch: Batch, *, type: int, value_size: int) -> int:

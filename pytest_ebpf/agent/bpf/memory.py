@@ -14,10 +14,11 @@ from pytest_ebpf.agent.ops import Data, Done, MemRead, MemWrite, Result
 from pytest_ebpf.agent.protocol.batch import Batch
 from pytest_ebpf.agent.protocol.handles import Entry, Refused
 from pytest_ebpf.uapi.enums import MapType
+from pytest_ebpf.uapi.numbers import ENOTSUPP
 
 __all__ = ["mem_read", "mem_write"]
 
-_UNMAPPABLE = (EINVAL, 524)  # the array's own answer; ENOTSUPP where the type has no mmap
+_UNMAPPABLE = (EINVAL, ENOTSUPP)  # the array's own answer; ENOTSUPP where the type has no mmap
 
 
 def mem_read(op: MemRead, batch: Batch) -> Result:

@@ -17,7 +17,8 @@ from errno import EAGAIN, EPERM
 from functools import partial
 from typing import Any
 
-from pytest_ebpf.uapi.numbers import SYSCALLS
+from pytest_ebpf.uapi.enums import Cmd
+from pytest_ebpf.uapi.numbers import ENOTSUPP, FSCONFIG_CMD_CREATE, MAP_FIXED_NOREPLACE, SYSCALLS
 
 __all__ = [
     "CLONE_FS",
@@ -53,11 +54,7 @@ CLONE_FS = 0x00000200
 MNT_DETACH = 2
 _BIG = 1 << 20
 _PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-_ENOTSUPP = 524  # include/linux/errno.h: internal to the kernel, yet bpf() returns it
-_PROG_LOAD = 5
 _LOAD_ATTEMPTS = 4
-_FSCONFIG_CMD_CREATE = 6
-_MAP_FIXED_NOREPLACE = 0x100000  # Linux 4.17
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _machine = os.uname().machine
@@ -77,7 +74,7 @@ _VoidPointer = ctypes.c_void_p
 
 def error_text(errno: int) -> str:
     """The words of an errno."""
-    return "not supported by this kernel" if errno == _ENOTSUPP else os.strerror(errno)
+    return "not supported by this kernel" if errno == ENOTSUPP else os.strerror(errno)
 
 
 def _fail() -> OSError:
@@ -159,10 +156,10 @@ def bpf_errno(cmd: int, attr: bytearray) -> int:
     address = ctypes.addressof((ctypes.c_char * size).from_buffer(attr))
     result = bpf_at(cmd, address, size=size)
     attempts = 1
-    while result == -EAGAIN and cmd == _PROG_LOAD and attempts < _LOAD_ATTEMPTS:
+    while result == -EAGAIN and cmd == Cmd.PROG_LOAD and attempts < _LOAD_ATTEMPTS:
         result = bpf_at(cmd, address, size=size)
         attempts += 1
-    if result == -EAGAIN and cmd == _PROG_LOAD:
+    if result == -EAGAIN and cmd == Cmd.PROG_LOAD:
         with signals_held_back():
             result = bpf_at(cmd, address, size=size)
     del attr[size:]
@@ -249,7 +246,7 @@ def capset(*, effective: int, permitted: int, inheritable: int) -> None:
 
 def map_shared(fd: int, size: int, *, address: int = 0) -> int:
     """mmap(2) of all of ``fd``, readable and writable, at ``address`` (0: wherever) -> the address."""
-    flags = mmap.MAP_SHARED | (_MAP_FIXED_NOREPLACE if address else 0)
+    flags = mmap.MAP_SHARED | (MAP_FIXED_NOREPLACE if address else 0)
     result: int | None = _libc.mmap(_VoidPointer(address), size, mmap.PROT_READ | mmap.PROT_WRITE, flags, fd, 0)
     if result is None or result == _MAP_FAILED:
         raise _fail()
@@ -282,7 +279,7 @@ def detached_mount(fstype: str) -> int:
     if context < 0:
         raise _fail()
     try:
-        if _syscall(_numbers["fsconfig"], context, _FSCONFIG_CMD_CREATE, 0, 0, 0, 0) < 0:
+        if _syscall(_numbers["fsconfig"], context, FSCONFIG_CMD_CREATE, 0, 0, 0, 0) < 0:
             raise _fail()
         fd: int = _syscall(_numbers["fsmount"], context, 1, 0, 0, 0, 0)
         if fd < 0:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from pytest_ebpf.agent.ops import LinkCreate
 from pytest_ebpf.live.hints.base import Case, Hint, lacks
+from pytest_ebpf.uapi.numbers import ENOTSUPP
 from pytest_ebpf.uapi.sections import ATTACH_TYPES
 
 __all__ = ["ATTACH_HINTS", "lacks_attach_type"]
@@ -44,7 +45,7 @@ _INSTEAD: Mapping[str, str] = MappingProxyType(
         "uprobe_session": "use a uprobe and a uretprobe",
     }
 )
-_UNKNOWN = (errno.EINVAL, errno.EOPNOTSUPP, 524, errno.E2BIG)
+_UNKNOWN = (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP, errno.E2BIG)
 
 
 def _unknown_link(case: Case) -> str:
@@ -85,16 +86,18 @@ def _xdp_shape(case: Case) -> str:
 
 ATTACH_HINTS: tuple[Hint, ...] = (
     Hint("LinkCreate", _UNKNOWN, _unknown_link),
-    Hint("LinkCreate", (errno.EOPNOTSUPP, 524), _xdp_driver),
-    Hint("LinkCreate", (errno.EOPNOTSUPP, 524), "The kernel or the driver does not support this kind of attachment."),
+    Hint("LinkCreate", (errno.EOPNOTSUPP, ENOTSUPP), _xdp_driver),
+    Hint(
+        "LinkCreate", (errno.EOPNOTSUPP, ENOTSUPP), "The kernel or the driver does not support this kind of attachment."
+    ),
     Hint("LinkCreate", (errno.EINVAL, errno.ERANGE), _xdp_shape),
     Hint("LinkCreate", (errno.EBUSY, errno.EEXIST), "Something is attached there already; detach it first."),
     Hint("LinkCreate", (errno.ENODEV,), "The interface is gone, or in another network namespace."),
     Hint("LinkCreate", (errno.EBADF,), "The target is not what this kind of program attaches to."),
     Hint("LinkCreate", (errno.EINVAL,), "The kernel refused the target, a flag, or the program's attach type for it."),
-    Hint("RawTracepointOpen", (errno.EINVAL, errno.EOPNOTSUPP, 524), _no_trampoline),
+    Hint("RawTracepointOpen", (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP), _no_trampoline),
     # kernel/bpf/trampoline.c: no ftrace, or the function is not traceable
-    Hint("RawTracepointOpen", (524,), "This function cannot be traced through a trampoline; use a kprobe."),
+    Hint("RawTracepointOpen", (ENOTSUPP,), "This function cannot be traced through a trampoline; use a kprobe."),
     Hint("RawTracepointOpen", (errno.ENOENT,), "This kernel has no tracepoint of that name."),
     Hint(
         "RawTracepointOpen", (errno.EBUSY,), "It is traced already in a way that allows no second: detach that first."

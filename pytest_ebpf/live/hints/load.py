@@ -12,6 +12,9 @@ from pytest_ebpf.agent.ops import BtfLoad, ProgLoad
 from pytest_ebpf.features.helper_table import HELPERS
 from pytest_ebpf.live.hints.attach import lacks_attach_type
 from pytest_ebpf.live.hints.base import Case, Hint, lacks
+from pytest_ebpf.uapi.btf import Kind
+from pytest_ebpf.uapi.flags import ProgFlag
+from pytest_ebpf.uapi.numbers import ENOTSUPP
 from pytest_ebpf.uapi.sections import PROG_TYPES
 
 __all__ = ["LOAD_HINTS"]
@@ -22,7 +25,16 @@ _KFUNC = re.compile(r"calling kernel function (\w+) is not allowed")
 _OPCODE = re.compile(r"unknown opcode|uses reserved fields|invalid BPF_\w+ instruction|unknown atomic op")
 # btf.c: the number in "Invalid kind:19" -> feature
 _KINDS: Mapping[int, str] = MappingProxyType(
-    {12: "func", 13: "func", 14: "datasec", 15: "datasec", 16: "float", 17: "decl_tag", 18: "type_tag", 19: "enum64"}
+    {
+        Kind.FUNC: "func",
+        Kind.FUNC_PROTO: "func",
+        Kind.VAR: "datasec",
+        Kind.DATASEC: "datasec",
+        Kind.FLOAT: "float",
+        Kind.DECL_TAG: "decl_tag",
+        Kind.TYPE_TAG: "type_tag",
+        Kind.ENUM64: "enum64",
+    }
 )
 _KIND = re.compile(r"[Ii]nvalid kind:(\d+)|kind=(\d+)")
 _BTF_LIMIT = 16 << 20  # BTF_MAX_SIZE
@@ -111,7 +123,7 @@ def _long(case: Case) -> str:
 
 
 def _sleepable(case: Case) -> str:
-    if not case.silent or not _op(case).flags & 1 << 4:
+    if not case.silent or not _op(case).flags & ProgFlag.SLEEPABLE:
         return ""
     return lacks(case, feature="isa:sleepable", what="Programs that may sleep (.s)", instead="leave the .s away")
 
@@ -146,7 +158,7 @@ def _btf_log(case: Case) -> str:
     return f"The kernel says about the object's BTF: {lines[-1].strip()}" if lines else ""
 
 
-_NO = (errno.EINVAL, errno.E2BIG, errno.EOPNOTSUPP, 524)
+_NO = (errno.EINVAL, errno.E2BIG, errno.EOPNOTSUPP, ENOTSUPP)
 LOAD_HINTS: tuple[Hint, ...] = (
     Hint("ProgLoad", _NO, _unknown_type),
     Hint("ProgLoad", (errno.EINVAL,), _helper),

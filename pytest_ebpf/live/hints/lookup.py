@@ -16,6 +16,7 @@ from pytest_ebpf.live.hints.load import LOAD_HINTS
 from pytest_ebpf.live.hints.maps import MAP_HINTS
 from pytest_ebpf.live.hints.permissions import RIGHTS
 from pytest_ebpf.live.session import Target
+from pytest_ebpf.uapi.numbers import ENOTSUPP
 
 __all__ = ["ELEMENT_HINTS", "all_hints", "hint_for"]
 
@@ -30,12 +31,14 @@ ELEMENT_HINTS: tuple[Hint, ...] = (
     Hint("MapGet", (errno.EPERM,), "The map is write-only for user space (BPF_F_WRONLY)."),
     Hint(
         "MapGet",
-        (524, errno.EOPNOTSUPP),
+        (ENOTSUPP, errno.EOPNOTSUPP),
         "This map type has no lookup from user space; use its own access (events(), push/pop).",
     ),
-    Hint("MapDump", (524, errno.EOPNOTSUPP), "This map type cannot be walked from user space."),
-    Hint("MapPop", (524,), "Hashes give one entry away since Linux 5.14, and all of them (drain()) since 5.6."),
-    Hint("MapTakeMany", (524, errno.EINVAL), "Hashes can be emptied in one step since Linux 5.6; other maps cannot."),
+    Hint("MapDump", (ENOTSUPP, errno.EOPNOTSUPP), "This map type cannot be walked from user space."),
+    Hint("MapPop", (ENOTSUPP,), "Hashes give one entry away since Linux 5.14, and all of them (drain()) since 5.6."),
+    Hint(
+        "MapTakeMany", (ENOTSUPP, errno.EINVAL), "Hashes can be emptied in one step since Linux 5.6; other maps cannot."
+    ),
     Hint("RingProduce", (errno.ENOSPC,), "The ring is full until a program drains it, or a record is larger than it."),
     # net/bpf/test_run.c
     Hint(
@@ -45,7 +48,7 @@ ELEMENT_HINTS: tuple[Hint, ...] = (
         "more), longer than a page (unless the section is xdp.frags), or a context that it does not take (such as "
         "xdp_md before Linux 5.14).",
     ),
-    Hint("ProgRun", (524,), "This kernel cannot test_run programs of this type: attach it instead."),
+    Hint("ProgRun", (ENOTSUPP,), "This kernel cannot test_run programs of this type: attach it instead."),
     Hint("ProgRun", (errno.ENOSPC,), "The program grew the packet beyond the output buffer."),
     Hint("ObjPin", (errno.EEXIST,), "Something is pinned at this path already: choose another, or unpin it."),
     Hint("ObjPin", (errno.EPERM,), "The path is not in a bpf file system: use one below /sys/fs/bpf."),

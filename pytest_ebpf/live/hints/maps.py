@@ -13,6 +13,7 @@ from types import MappingProxyType
 from pytest_ebpf.agent.ops import MapCreate
 from pytest_ebpf.live.hints.base import Case, Hint, lacks
 from pytest_ebpf.uapi.flags import MapCreateFlag
+from pytest_ebpf.uapi.numbers import ENOTSUPP
 from pytest_ebpf.uapi.sections import MAP_FLAGS, MAP_TYPES
 
 __all__ = ["MAP_HINTS"]
@@ -22,7 +23,6 @@ _PER_CPU_LIMIT = 32 << 10  # PCPU_MIN_UNIT_SIZE
 _KEY_LIMIT = 512  # MAX_BPF_STACK, of kernels whose hash tables ask that keys fit a program's stack (5.10 does)
 _STORAGE = ("SK_STORAGE", "INODE_STORAGE", "TASK_STORAGE", "CGRP_STORAGE")
 _NO_ENTRIES = (*_STORAGE, "CGROUP_STORAGE", "PERCPU_CGROUP_STORAGE")
-_MMAPABLE = 1 << 10
 _KEY_SIZE, _VALUE_SIZE = "{'key_size': 4}", "{'value_size': 8}"
 _RINGS = ("RINGBUF", "USER_RINGBUF")
 _INSTEAD: Mapping[str, str] = MappingProxyType(
@@ -142,7 +142,7 @@ def _preallocation(case: Case) -> str:
 
 
 def _private_arena(case: Case) -> str:
-    if _name(case) != "ARENA" or _op(case).flags & _MMAPABLE:
+    if _name(case) != "ARENA" or _op(case).flags & MapCreateFlag.MMAPABLE:
         return ""
     return "An arena is memory shared with user space: add BPF_F_MMAPABLE to map_flags."
 
@@ -215,7 +215,7 @@ def _shape(case: Case) -> str:
     )
 
 
-_SAYS_NO = (errno.EINVAL, errno.EOPNOTSUPP, 524)
+_SAYS_NO = (errno.EINVAL, errno.EOPNOTSUPP, ENOTSUPP)
 _ANY_NO = (*_SAYS_NO, errno.E2BIG)
 MAP_HINTS: tuple[Hint, ...] = (
     Hint("MapCreate", _ANY_NO, _unknown_type),

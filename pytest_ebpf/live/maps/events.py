@@ -9,6 +9,7 @@ from pytest_ebpf.agent.ops import Handle, PerfDrain, Records, Region, RingDrain
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.events.match import matches
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.uapi.enums import MapType
 
 if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EventStream", "named_type", "record_type", "type_named_like"]
 
-_PERF_EVENT_ARRAY = 4
 _MOST_SHOWN = 8
 _AYA_LOGS = "AYA_LOGS"  # the map of aya-log-ebpf
 
@@ -71,7 +71,7 @@ class EventStream:
     def _read(self, *, timeout: float, at_least: int) -> Records | Region:
         milliseconds = round(timeout * self._session.target.time_scale * 1000) if at_least else 0
         op: PerfDrain | RingDrain
-        if self._definition.type == _PERF_EVENT_ARRAY:
+        if self._definition.type == MapType.PERF_EVENT_ARRAY:
             op = PerfDrain(self._handle, at_least=at_least, timeout_ms=milliseconds)
         else:
             op = RingDrain(self._handle, at_least=at_least, timeout_ms=milliseconds)
@@ -114,7 +114,7 @@ class EventStream:
 
         order = self._session.target.described.byteorder
         try:
-            return parse_aya_record(raw, byteorder=order, from_perf=self._definition.type == _PERF_EVENT_ARRAY)
+            return parse_aya_record(raw, byteorder=order, from_perf=self._definition.type == MapType.PERF_EVENT_ARRAY)
         except ValueError:
             return raw  # somebody else's map of that name, or a format that is newer than this code
 
@@ -173,7 +173,7 @@ def _value_type(btf: Btf, definition: MapDef) -> int:
     from pytest_ebpf.btf.types import Struct
 
     type_id = definition.value_type
-    if definition.type == _PERF_EVENT_ARRAY and not isinstance(btf.type(btf.resolve(type_id)), Struct):
+    if definition.type == MapType.PERF_EVENT_ARRAY and not isinstance(btf.type(btf.resolve(type_id)), Struct):
         return 0
     return type_id
 

@@ -11,6 +11,7 @@ from pytest_ebpf.agent.ops import Data, Done, Handle, MapGet, MapSet, MemRead, M
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.typed.shape import Shape
+from pytest_ebpf.uapi.flags import MapCreateFlag
 
 if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["GlobalSection", "Globals"]
 
 _KEY = bytes(4)
-_MMAPABLE = 1 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class GlobalSection:
     @property
     def is_memory(self) -> bool:
         """Whether the variables are in memory that user space shares."""
-        return self.section.kind == "arena" or bool(self.flags & _MMAPABLE)
+        return self.section.kind == "arena" or bool(self.flags & MapCreateFlag.MMAPABLE)
 
 
 class Globals:

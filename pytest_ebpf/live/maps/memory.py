@@ -5,10 +5,9 @@ from __future__ import annotations
 from pytest_ebpf.agent.ops import Data, Done, Handle, MemRead, MemWrite
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.object import MapDef
+from pytest_ebpf.uapi.enums import MapType
 
 __all__ = ["MapMemory"]
-
-_ARENA = 33  # enum bpf_map_type
 
 
 class MapMemory:
@@ -27,7 +26,7 @@ class MapMemory:
 
     def __len__(self) -> int:
         definition = self._definition
-        if definition.type == _ARENA:
+        if definition.type == MapType.ARENA:
             return definition.max_entries * self._session.target.described.page_size
         return (definition.value_size + 7) // 8 * 8 * definition.max_entries
 

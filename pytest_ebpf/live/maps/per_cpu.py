@@ -8,10 +8,9 @@ from typing import Any
 from pytest_ebpf.agent.ops import Done, Failed, Handle, MapGet, MapSet, Try, Value
 from pytest_ebpf.live.maps.codec import MapCodec
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.uapi.flags import MapFlag
 
 __all__ = ["CpuValues"]
-
-_ON_CPU = 8  # BPF_F_CPU; the number of the processor is in the upper half of the flags (Linux 7.0)
 
 
 class CpuValues:
@@ -29,7 +28,7 @@ class CpuValues:
         self._handle = handle
         self._codec = codec
         self._cpu = cpu
-        self._flags = _ON_CPU | cpu << 32
+        self._flags = MapFlag.CPU | cpu << 32
 
     def __getitem__(self, key: object) -> Any:
         raw = self._codec.key(key)

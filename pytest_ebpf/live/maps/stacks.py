@@ -18,13 +18,13 @@ from pytest_ebpf.live.inspect.kallsyms import read_kallsyms
 from pytest_ebpf.live.maps.codec import MapCodec
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.executables import functions_by_place
+from pytest_ebpf.uapi.enums import StackBuildIdStatus
+from pytest_ebpf.uapi.flags import MapCreateFlag
 
 __all__ = ["Frame", "StackTrace", "read_stack"]
 
-_BUILD_ID_FLAG = 1 << 5  # BPF_F_STACK_BUILD_ID
 _ADDRESS = Struct("=Q")
 _BUILD_ID = Struct("=i20sQ")  # status, build id, offset in the file or (BPF_STACK_BUILD_ID_IP) address
-_VALID, _IP = 1, 2
 _KERNEL = 1 << 63
 
 
@@ -80,7 +80,7 @@ def read_stack(session: Session, handle: Handle, *, codec: MapCodec, id: int, pi
     data = session.one(MapGet(handle, codec.raw_key(id)), Value).data
     if data is None:
         raise KeyError(f"map {codec.name!r} has no stack {id}")
-    if codec.definition.flags & _BUILD_ID_FLAG:
+    if codec.definition.flags & MapCreateFlag.STACK_BUILD_ID:
         return StackTrace(tuple(_by_build_id(data)))
     addresses = [address for (address,) in _ADDRESS.iter_unpack(data) if address]
     kernel = _kernel_names(session, [address for address in addresses if address >= _KERNEL])
@@ -90,9 +90,9 @@ def read_stack(session: Session, handle: Handle, *, codec: MapCodec, id: int, pi
 
 def _by_build_id(data: bytes) -> Iterator[Frame]:
     for status, build_id, place in _BUILD_ID.iter_unpack(data):
-        if status == _VALID:
+        if status == StackBuildIdStatus.VALID:
             yield Frame(0, offset=place, build_id=build_id.hex())
-        elif status == _IP:
+        elif status == StackBuildIdStatus.IP:
             yield Frame(place)
 
 
