@@ -1,6 +1,6 @@
 """Logs of any size, with bounded memory: blocks of lines as they come, and a digest that keeps the end.
 
-A level-2 log can have hundreds of megabytes; what it says is at its end, and what it cost is in its last line.
+A level-2 log can have hundreds of megabytes; the error is at its end, and the cost in its last line.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ _LONGEST_REPORT = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """What a log of any size says: the parsed ``log`` (of its last megabytes; ``cut`` when that is not all), how many
-    ``lines`` there were of each kind, its ``size`` in characters, and lines that nothing knows (the first hundred of
-    ``unknown_lines``)."""
+    """The summary of a log of any size: the parsed ``log`` (of its last megabytes; ``cut`` when longer), the number
+    of ``lines`` and of each kind, the ``size`` in characters, and the first hundred of ``unknown_lines``."""
 
     log: VerifierLog
     counts: dict[Kind, int]
@@ -82,7 +81,7 @@ def digest_log(chunks: Iterable[bytes | str]) -> Digest:
         text = block.render()
         counts.update(block.kinds)
         if text.endswith("\n"):
-            counts[Kind.BLANK] -= 1  # what split() sees behind the last newline is no line
+            counts[Kind.BLANK] -= 1  # split() returns an empty string after the last newline, which is not a line
         unknown_lines += len(block.unknown)
         unknown += block.unknown[: _MOST_UNKNOWN - len(unknown)]
         window.append(text)

@@ -100,7 +100,7 @@ def test_a_removed_bounds_check(pytester: pytest.Pytester, program: Callable[...
             r"E +class: - -> \S+",
             rf"E +at: - -> prog.bpf.c:{use}: total \+= \*byte;",
             r"E +- prog.bpf.c: if \(!byte\)",
-            r"E +gone; 128 instructions walked in the baseline",
+            r"E +removed; 128 instructions walked in the baseline",
         ]
     )
 

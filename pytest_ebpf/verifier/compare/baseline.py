@@ -1,7 +1,7 @@
-"""Baselines: what the verifier said about a program, as text for review, and how two of them differ.
+"""Baselines: the verifier's result for a program as text for review, and how two of them differ.
 
-A file is about one program of one test. It has a block per group of kernels that say the same, so a kernel that differs
-stands out, and one that agrees adds a word. Line numbers are not stored: a comment added above moves nothing.
+A file is about one program of one test. It has one block per group of kernels with the same result, so a kernel that
+differs stands out, and one that agrees adds one name. Line numbers are not stored, so a new comment changes nothing.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """``kernels`` (families: "6.1", oldest first) that say the same."""
+    """``kernels`` (families: "6.1", oldest first) with the same result."""
 
     kernels: tuple[str, ...]
     snapshot: Snapshot
@@ -67,7 +67,7 @@ class Baseline:
         return next((block.snapshot for block in self.blocks if kernel in block.kernels), None)
 
     def like(self, snapshot: Snapshot) -> tuple[str, ...]:
-        """The kernels that say exactly this."""
+        """The kernels with exactly this result."""
         return next((block.kernels for block in self.blocks if block.snapshot == snapshot), ())
 
     def nearest(self, kernel: str) -> Block | None:
@@ -183,7 +183,7 @@ def _line_differences(old: Sequence[NormalLine], new: Sequence[NormalLine], *, s
             continue
         for line in old[i1:i2]:
             yield f"  - {line.place}"
-            yield f"        gone; {_insns(line.walked)} walked in the baseline"
+            yield f"        removed; {_insns(line.walked)} walked in the baseline"
         for line in new[j1:j2]:
             yield f"  + {line.place}"
             yield f"        new; {_insns(line.walked)} walked"

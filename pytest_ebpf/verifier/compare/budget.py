@@ -1,21 +1,21 @@
-"""Budgets: what verifying a program may cost, in figures of its own or beyond a baseline."""
+"""Budgets: limits for the cost of verifying a program, absolute or relative to a baseline."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from pytest_ebpf.verifier.log.values import VerifierStats
 
 __all__ = ["METRICS", "Bound", "Budget", "Excess", "excesses", "figures_of", "growths", "parse_budget", "parse_share"]
 
-# What can be bounded, and in words. "limit" is a share, the others are counts.
+# What can be bounded, with a description. "limit" is a share, the others are counts.
 METRICS: Mapping[str, str] = {
     "insns": "instructions walked",
     "states": "states kept (total_states)",
@@ -57,7 +57,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """A figure beyond its bound; ``used`` None: this kernel does not say."""
+    """A figure beyond its bound; ``used`` None: this kernel does not report it."""
 
     metric: str
     used: int | None
@@ -85,13 +85,13 @@ def parse_share(value: object, *, name: str) -> float:
     """ "5%" -> 0.05. ``BpfUsageError`` for anything else; ``name`` is the argument it was given for."""
     found = _SHARE.fullmatch(value) if isinstance(value, str) else None
     if found is None:
-        raise BpfUsageError(f"{name}={value!r} is no share", hint=f'Write {name}="5%".')
+        raise BpfUsageError(f"{name}= expected a share, got {value!r}", hint=f'Write {name}="5%".')
     return float(found[1]) / 100
 
 
 def parse_budget(given: Mapping[str, object], *, fits: Callable[[str], bool]) -> Budget:
-    """What a marker or ``prog.within`` says: ``insns=4000``, ``limit="50%"``, ``growth="5%"``,
-    ``insns={"6.1": 4000, ">=6.12": 3000}``, ``prog="name"``. ``fits`` tells whether the kernel at hand is meant by a
+    """The arguments of a marker or of ``prog.within``: ``insns=4000``, ``limit="50%"``, ``growth="5%"``,
+    ``insns={"6.1": 4000, ">=6.12": 3000}``, ``prog="name"``. ``fits`` returns whether the current kernel matches a
     version ("6.1", ">=6.12,<7", "*"); of several the first counts. ``BpfUsageError`` names what there is."""
     values = dict(given)
     programs = _programs(values.pop("prog", ()))
@@ -99,9 +99,9 @@ def parse_budget(given: Mapping[str, object], *, fits: Callable[[str], bool]) ->
     for name, value in values.items():
         metric = _SPELLINGS.get(name, name)
         if metric != "growth" and metric not in METRICS:
-            near = get_close_matches(name, [*METRICS, "growth", "prog"], n=1)
-            hint = f"Did you mean {near[0]!r}? " if near else ""
-            raise BpfUsageError(f"no budget for {name!r}", hint=f"{hint}There are: {', '.join(METRICS)}, growth, prog.")
+            known = [*METRICS, "growth", "prog"]
+            hint = did_you_mean(name, known, most=1, otherwise="")
+            raise BpfUsageError(f"no budget for {name!r}", hint=f"{hint} Budgets: {', '.join(known)}.".strip())
         if metric == "growth" and isinstance(value, Mapping) and value and set(value) <= set(METRICS):
             bounds += [Bound(each, parse_share(share, name="growth"), growth=True) for each, share in value.items()]
             continue
@@ -118,7 +118,7 @@ def parse_budget(given: Mapping[str, object], *, fits: Callable[[str], bool]) ->
 def _programs(given: object) -> tuple[str, ...]:
     names = (given,) if isinstance(given, str) else given
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
-        raise BpfUsageError(f"prog={given!r} is no name of a program")
+        raise BpfUsageError(f"prog= expected the name of a program, got {given!r}")
     return tuple(names)
 
 
@@ -151,7 +151,7 @@ def excesses(budget: Budget, figures: Mapping[str, int], *, limit: int | None = 
         used = figures.get("insns" if bound.metric == "limit" else bound.metric)
         most = bound.most * (limit or _DEFAULT_LIMIT) if bound.metric == "limit" else bound.most
         if used is None:
-            found.append(Excess(bound.metric, None, f"{bound.metric}: this kernel does not say"))
+            found.append(Excess(bound.metric, None, f"{bound.metric}: this kernel does not report it"))
         elif used > most:
             found.append(Excess(bound.metric, used, _over(bound, used=used, limit=limit or _DEFAULT_LIMIT)))
     return found

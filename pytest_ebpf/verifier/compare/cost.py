@@ -48,7 +48,7 @@ def walked_insns(trace: str) -> Counter[int]:
 def line_costs(trace: str, line_info: Sequence[LineInfoLike]) -> tuple[LineCost, ...]:
     """The source lines that were walked, in the order of their first instructions.
 
-    ``line_info`` (sorted by instruction) says which line an instruction is of; without it, the quotes of the trace do.
+    ``line_info`` (sorted by instruction) gives the line of an instruction; without it, the quotes of the trace do.
     Inlined code counts where it was written.
     """
     walked = walked_insns(trace)

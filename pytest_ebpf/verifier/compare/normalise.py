@@ -22,7 +22,7 @@ from pytest_ebpf.verifier.log.values import LineInfoLike
 __all__ = ["NormalLine", "normal_lines", "normal_message"]
 
 _FIRST = re.compile(r"^(\d+): \([0-9a-f]{2}\) .*$", re.MULTILINE)
-# On a line of its own up to 5.16 (all of it), and since when marks of precision came between.
+# On a separate line up to 5.16 (all of it), and since when marks of precision came between.
 _NEXT_STATE = re.compile(r"^\d+: *(?:frame\d+: ?)?(?=R\d|fp-)(.*)$", re.MULTILINE)
 _FUNCTION = re.compile(r"^func#\d+ @(\d+)$", re.MULTILINE)
 # Not -1 and its like: addresses of data begin with ffff8881, ffffc900 or (five levels of pages) any ffXX.
@@ -43,7 +43,7 @@ _UNSTABLE = ("map", "imm", "ptr_id")
 @dataclass(frozen=True, slots=True)
 class NormalLine:
     """A source line in the trace. ``walked`` counts instructions over all walks; ``insns`` are its instructions and
-    what they wrote. ``number``: its line number now, which is no part of what is compared. ``text`` is "" for
+    what they wrote. ``number``: its line number now, which is not compared. ``text`` is "" for
     instructions of no known line."""
 
     file: str

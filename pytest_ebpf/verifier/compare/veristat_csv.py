@@ -11,10 +11,10 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TypeAlias
 
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.suggest import did_you_mean
 
 __all__ = [
     "COLUMNS",
@@ -84,9 +84,8 @@ def find_column(name: str) -> Column:
     """The column that ``name`` stands for. ``BpfUsageError`` names the nearest, and all."""
     found = _BY_NAME.get(name.strip())
     if found is None:
-        near = get_close_matches(name, _BY_NAME, n=1)
-        hint = f"Did you mean {near[0]!r}? " if near else ""
-        raise BpfUsageError(f"no column {name!r}", hint=f"{hint}There are: {', '.join(c.id for c in COLUMNS)}.")
+        hint = did_you_mean(name, _BY_NAME, most=1, otherwise="")
+        raise BpfUsageError(f"no column {name!r}", hint=f"{hint} Columns: {', '.join(c.id for c in COLUMNS)}.".strip())
     return found
 
 

@@ -16,7 +16,7 @@ __all__ = ["Filter", "SortKey", "keep_rows", "parse_emit", "parse_filter", "pars
 _EXPRESSION = re.compile(r"([^<>=!]+?)\s*(==|=|!=|<>|>=|<=|>|<)\s*(.*)")
 _UP, _DOWN = "^", "vV.!_"
 _FAR = float("-inf")
-# Every way to say how a load ended, veristat's and ours.
+# All names for the result of a load, veristat's and ours.
 _VERDICTS = {
     **dict.fromkeys(("success", "succ", "s", "true", "t", "accepted"), "success"),
     **dict.fromkeys(("failure", "fail", "f", "false", "rejected"), "failure"),
@@ -102,7 +102,7 @@ def _expression(found: re.Match[str], *, deny: bool) -> Filter:
     if column.id == "verdict":
         if value not in _VERDICTS:
             raise BpfUsageError(
-                f"filter {shown!r}: {value!r} is no verdict", hint="There are: success, failure, error."
+                f"filter {shown!r}: expected a verdict, got {value!r}", hint="Verdicts: success, failure, error."
             )
         value = _VERDICTS[value]
     elif not column.text:

@@ -48,7 +48,7 @@ class Step:
 
 
 class Path:
-    """The steps in order. ``complete`` says whether the beginning is there (a log may have lost its head)."""
+    """The steps in order. ``complete`` is False when the beginning is missing (a log may have lost its head)."""
 
     def __init__(self, walk: Walk) -> None:
         trace, at, depths, extras = walk.trace, walk.at, walk.depths, walk.extras
@@ -89,7 +89,7 @@ class Path:
 
     def known(self, name: str, *, before: int) -> Register | None:
         """The register or slot as the log shows it last before a step, unless it was written since (5.10 prints
-        states rarely). None where nothing says."""
+        states rarely). None where the log does not show it."""
         depth = self._depths[before]
         number = int(name[1:]) if name[0] == "R" else -1
         for at in range(before - 1, max(-1, before - _FAR), -1):
@@ -214,7 +214,7 @@ class Walk:
             self._ended = False
 
     def _resume(self, index: int) -> None:
-        """The path ended and no ``from`` line tells which branch comes next (5.10 and 5.15 at level 2)."""
+        """The path ended and no ``from`` line shows which branch comes next (5.10 and 5.15 at level 2)."""
         self._ended = False
         targets = self._targets.get(index)
         self._cut(targets.pop() if targets else None)

@@ -144,7 +144,7 @@ def _registers(path: Path, rejection: Rejection, *, last: int) -> Iterator[Regis
 
 
 def _told(name: str, rejection: Rejection) -> Register | None:
-    """What the message alone says of a register: 5.10 and 5.15 print next to no states at level 1."""
+    """What the message alone shows about a register: 5.10 and 5.15 print almost no states at level 1."""
     proven = _PROVEN.search(rejection.message)
     if proven is not None and name == f"R{proven[1]}":
         return Register(name, "pkt", proven[0], attributes=(("r", proven[2]),))
@@ -203,7 +203,7 @@ def _lost(path: Path, rejection: Rejection, *, last: int) -> list[Cause]:
     for position in range(last - 1, -1, -1):
         text = path.text(position)
         if text.startswith("call ") and (_MOVES.search(text) or text.startswith("call pc")):
-            return [Cause(position, path[position].insn, "update", f"{name} is no pointer after this call")]
+            return [Cause(position, path[position].insn, "update", f"{name} is not a pointer after this call")]
     return []
 
 
@@ -222,7 +222,7 @@ def _openings(path: Path, rejection: Rejection, *, last: int) -> list[Cause]:
 
 
 def _once(causes: list[Cause]) -> list[Cause]:
-    """Of the rounds of a loop the last: an instruction is told once."""
+    """Of the rounds of a loop the last: an instruction is listed once."""
     latest = {cause.insn.index: cause for cause in causes}
     return [cause for cause in causes if latest[cause.insn.index] is cause]
 

@@ -1,9 +1,9 @@
-"""Instructions that a loader broke on purpose, and how to say what they stood for.
+"""Instructions that a loader replaced by invalid ones on purpose, and what they were.
 
 A CO-RE relocation that this kernel cannot satisfy, an unresolved weak kfunc and a map that was not created are not
 errors by themselves: the code may be guarded and never run. So the loader replaces them by a call of a helper that
 does not exist; dead code is removed by the verifier, and a call that is reached gets ``invalid func unknown#N``.
-The numbers are libbpf's (src/libbpf.c, src/relo_core.c), so that a log means the same whoever loaded.
+The numbers are libbpf's (src/libbpf.c, src/relo_core.c), so that a log means the same with any loader.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _NO_HELPER = 1_000_000  # helper ids are small numbers (212 in Linux 6.18); what
 def poison_note(log: ParsedLog, notes: Mapping[int, str]) -> str:
     """What the rejected instruction stood for: the plan's note for it ("" when the error is not about a poison).
 
-    ``notes`` maps instruction indices of the loaded program to texts. A log without a trace (level 4) does not say
-    which instruction; then the note is given only if all poisons of the program say the same.
+    ``notes`` maps instruction indices of the loaded program to texts. A log without a trace (level 4) does not show
+    the instruction; then the note is given only if all poisons of the program have the same note.
     """
     if not any(_is_poison(message) for message in log.messages):
         return ""

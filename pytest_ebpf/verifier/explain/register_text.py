@@ -1,4 +1,4 @@
-"""What a register holds, in words."""
+"""The content of a register as English text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pytest_ebpf.verifier.log.state import Register
 
 __all__ = ["describe", "type_words"]
 
-# The kernel's word for a type (kernel/bpf/log.c: reg_type_str) -> ours. "_or_null" and prefixes are handled apart.
+# The kernel's name for a type (kernel/bpf/log.c: reg_type_str) -> ours. "_or_null" and prefixes are handled apart.
 _TYPES = {
     "ctx": "the context",
     "map_ptr": "a map",
@@ -23,9 +23,9 @@ _TYPES = {
     "mem": "memory of known size",
     "alloc_mem": "a reserved record",
     "ringbuf_mem": "a reserved record",
-    "rdonly_mem": "memory to read only",
+    "rdonly_mem": "read-only memory",
     "buf": "a buffer",
-    "rdonly_buf": "a buffer to read only",
+    "rdonly_buf": "a read-only buffer",
     "rdwr_buf": "a buffer",
     "func": "a function",
     "arena": "arena memory",
@@ -48,7 +48,7 @@ def describe(register: Register) -> str:
     if register.type == "fp":
         return f"the stack, offset {register.attribute('off')}".replace("+", "")
     if register.type in ("bytes", ""):
-        return f"bytes {register.text}" if register.text else "nothing that was written on this path"
+        return f"bytes {register.text}" if register.text else "not written on this path"
     details = ", ".join(_details(register))
     return type_words(register) + (f" ({details})" if details else "")
 
@@ -118,7 +118,7 @@ def _number(register: Register) -> str:
         return f"a number; it was {lost}"
     low, high = _range(dict(register.attributes))
     if low is None and high is None:
-        return "a number nothing is known about"
+        return "a number without known bounds"
     return f"a number, {_between(low, high)}"
 
 

@@ -68,7 +68,7 @@ def _registers(explanation: Explanation, width: int) -> Iterator[str]:
 def _path(explanation: Explanation, width: int) -> Iterator[str]:
     if not explanation.path:
         return
-    yield "  how it came about"
+    yield "  how it happened"
     before: SourceLine | None = None
     for happened in explanation.path:
         if happened.source is not None and happened.source != before:

@@ -104,7 +104,7 @@ def _what(path: Path, at: int, *, register: int) -> str:
     after = step.after(name)
     state = f": {describe(after)}" if after is not None and after.text else ""
     if step.insn.text == "exit":
-        return "the function called returns R0"
+        return "the called function returns R0"
     if operands.call:
         return _after_call(path, at, name=name) + state
     if operands.moved_from >= 0:
@@ -129,9 +129,15 @@ def _after_call(path: Path, at: int, *, name: str) -> str:
     callee = path[at].operands.call
     entered = at + 1 < len(path) and path.depth(at + 1) > path.depth(at)
     if name == "R0":
-        return "R0 is what the function returned" if callee.startswith("pc") else f"R0 is what {callee} returned"
+        return (
+            "R0 is the return value of the function"
+            if callee.startswith("pc")
+            else f"R0 is the return value of {callee}"
+        )
     if entered:
-        return f"{name} is passed on" if callee.startswith("pc") else f"{name} is an argument of the callback"
+        return (
+            f"{name} is passed as an argument" if callee.startswith("pc") else f"{name} is an argument of the callback"
+        )
     return f"the call destroyed {name}, as any call does R1-R5"
 
 
@@ -145,9 +151,9 @@ def branches_since(path: Path, start: int, *, before: int) -> list[Cause]:
         jump = step.operands.jump
         following = path.index(at + 1)
         if jump and following == step.insn.index + 1 + jump:
-            found.append(Cause(at, step.insn, "branch", "the condition was true, it jumped"))
+            found.append(Cause(at, step.insn, "branch", "the condition was true: jump taken"))
         elif following == step.insn.index + 1:
-            found.append(Cause(at, step.insn, "branch", "the condition was false, it went on"))
+            found.append(Cause(at, step.insn, "branch", "the condition was false: no jump"))
         if len(found) == _BRANCHES:
             break
     return found[::-1]

@@ -39,12 +39,12 @@ _WINDOW = 65536  # of a long text, this much is looked at for what is there inst
 _MOST_COMPARED = 1000
 _LOG = "verifier log"
 _MARK = re.compile(r"\b(R\d+|fp-\d+)_[rwPD]+=")  # written, read: until Linux 6.17
-_ALIKE = 0.5  # a line less like the pattern than this is no hint
+_ALIKE = 0.5  # a line less similar to the pattern than this is not shown
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One expectation: ``absent`` turns it around, ``next_line`` says where it has to be."""
+    """One expectation: ``absent`` negates it, ``next_line`` requires it on the next line."""
 
     pattern: str
     absent: bool = False
@@ -79,9 +79,9 @@ class Miss:
 
     def __str__(self) -> str:
         if not self.instead:
-            return f"no line matches {self.pattern!r}: the log holds no message"
+            return f"no line matches {self.pattern!r}: the log contains no message"
         said = "".join(f"\n  {line}" for line in self.instead)
-        return f"no line matches {self.pattern!r}; the log says:{said}"
+        return f"no line matches {self.pattern!r}; the messages of the log are:{said}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Row:
 
     ``status``: "matched", "absent" (and wanted so), "missing", "wrong line" or "unexpected". ``number`` and ``line``:
     where it matched, counted from 1; 0 and "" where it did not. ``instead``: lines that are there, each with its
-    number; ``note``: a clause that says what they are.
+    number; ``note``: a description of these lines.
     """
 
     wanted: Wanted
@@ -109,7 +109,7 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Checked:
     """Expectations held against a text. ``str()`` is the table of what matched, what was expected and what was there
-    instead. ``what``: the text in words."""
+    instead. ``what``: a name for the text."""
 
     rows: tuple[Row, ...]
     what: str = "log"
@@ -174,7 +174,7 @@ def check_log(text: str, wanted: Sequence[Wanted]) -> Checked:
 
 
 def match(text: str, pattern: str) -> Match | Miss:
-    """Search a log for a pattern. The last place wins: the error is at the end, its trace before."""
+    """Search a log for a pattern. The last place wins: the error is at the end, after the trace."""
     wanted = compile_pattern(pattern)
     found = _last_anywhere(text, wanted) if "\n" in pattern else _last_in_one_line(text, wanted)
     if found is None:
@@ -196,7 +196,7 @@ class _Search:
     def rows(self) -> tuple[Row, ...]:
         self._find_in_order()
         rows = []
-        before: int | None = None  # the last expectation that is no negative
+        before: int | None = None  # the last expectation that is not negative
         for index, wanted in enumerate(self._wanted):
             rows.append(self._negative(index) if wanted.absent else self._positive(index, before))
             before = before if wanted.absent else index
@@ -256,7 +256,7 @@ class _Search:
         for later in range(index + 1, len(self._wanted)):
             if not self._wanted[later].absent:
                 span = self._spans[later]
-                end = span[0] if span else start  # its end is not known: nothing can be said
+                end = span[0] if span else start  # its end is not known: it cannot be checked
                 break
         found = self._regex[index].search(self._text, start, end) if start <= end else None
         if found is None or (end == start and found.end() > end):
@@ -326,7 +326,7 @@ def _last_in_one_line(text: str, wanted: re.Pattern[str]) -> re.Match[str] | Non
 
 
 def _messages(text: str, pattern: str) -> tuple[str, ...]:
-    """What the end of a log says, most like the pattern first."""
+    """The messages at the end of a log, those most similar to the pattern first."""
     from difflib import SequenceMatcher
 
     literal = literal_of(pattern)
@@ -350,7 +350,7 @@ def _instead(text: str, pattern: str, *, start: int) -> tuple[str, tuple[tuple[i
         above = near[0] <= text.count("\n", 0, start) if start else False
         return "nearest, but not below the expectation above" if above else "nearest", (near,)
     said = [(number, line) for number, line in lines if not is_trace(line) and not is_statistic(line)]
-    return "it says" if said else "it ends with", tuple((said or lines)[-_MOST_SHOWN:])
+    return "its messages are" if said else "it ends with", tuple((said or lines)[-_MOST_SHOWN:])
 
 
 def _nearest(lines: list[tuple[int, str]], literal: str) -> tuple[int, str] | None:

@@ -33,7 +33,7 @@ SOURCE_AT = re.compile(r"; ?(.*) @ (\S+):(\d+)$")
 
 
 class Kind(IntEnum):
-    """The kinds of lines. ``MESSAGE`` is whatever no other shape fits: errors, and words nobody has seen yet."""
+    """The kinds of lines. ``MESSAGE`` is a line that fits no other shape: errors and unknown lines."""
 
     MESSAGE = 0
     INSN = 1  # 6: (85) call bpf_map_lookup_elem#1    ; R0=...
@@ -77,8 +77,8 @@ _STATISTIC = (
     r"verification time \d|stack depth |insns processed \d|(?=processed )processed \d+ insns"
     r"|subprog \d+ \(.*\) \w+ insns_self \d"
 )
-# Said while a global function's prototype is tried. The check then goes on without it, so on most kernels this is the
-# last line of an accepted log at level 4; the same words end the load when a kfunc's argument is concerned.
+# Printed while the prototype of a global function is checked. The check continues without it, so on most kernels this
+# is the last line of an accepted log at level 4; about the argument of a kfunc, the same message ends the load.
 _MUTTER = (
     r"Unrecognized arg#\d|arg#\d+ type is not a struct|reg type unsupported for arg#\d"
     r"|arg#\d+ reference type\(.*\) size cannot be determined"
@@ -124,7 +124,7 @@ def kind_of(line: str) -> Kind:
 
 
 def is_note(line: str) -> bool:
-    """A remark that is usually harmless: the error only if nothing else is said."""
+    """A remark that is usually harmless: it is the error only if the log has no other message."""
     return _is_mutter(line) is not None
 
 

@@ -99,5 +99,5 @@ def _bracket(regex: str, start: int) -> tuple[str, int]:
         inside.append(r"\[" if regex[at] == "[" else regex[at : at + step])
         at += step
     if at >= len(regex):
-        return regex[start:], len(regex)  # never closed: re says so
+        return regex[start:], len(regex)  # never closed: re reports it
     return f"[{'^' if negated else ''}{''.join(inside)}{chr(92) + 'n' if negated else ''}]", at + 1

@@ -101,7 +101,7 @@ def _unglued(line: str) -> str:
 
 
 def _messages(body: list[str]) -> tuple[str, ...]:
-    """The error lines: the run of lines at the end that are no trace. ``infinite loop`` is followed by the two states
+    """The error lines: the last lines that are not part of the trace. ``infinite loop`` is followed by the two states
     that are equal (since 6.6), so states after it are stepped over."""
     end = len(body)
     for back, line in enumerate(reversed(body[-6:])):
@@ -124,7 +124,7 @@ def _cfg_source(line: str) -> bool:
 
 
 def _join(messages: tuple[str, ...]) -> str:
-    """One line. Several messages belong together: the first has the numbers, the last says what they mean."""
+    """One line. Several messages belong together: the first has the numbers, the last their meaning."""
     if len(messages) > 2:
         messages = (messages[0], messages[-1])
     return "; ".join(messages)
@@ -169,7 +169,7 @@ def _source_before(text: str, tail: str) -> SourceLine | None:
 
 
 def _stats(tail: str) -> VerifierStats:
-    # looked for from the end: 7.2 prints "insns processed 5+3", which is no such line
+    # looked for from the end: 7.2 also prints "insns processed 5+3", which is another line
     at = tail.rfind("processed ")
     while at >= 0 and (found := PROCESSED.match(tail, at)) is None:
         at = tail.rfind("processed ", 0, at)

@@ -27,7 +27,7 @@ _OLD_CONSTANT = re.compile(r"inv(P?)(-?\d+)$")
 class Register:
     """What a register or stack slot holds.
 
-    ``name`` is R0 ... R10 or fp-8. ``type`` is the kernel's word in its newest spelling: scalar, ctx, fp, map_value,
+    ``name`` is R0 ... R10 or fp-8. ``type`` is the kernel's name in its newest spelling: scalar, ctx, fp, map_value,
     map_value_or_null, ...; for a stack slot of bytes ``bytes`` (``mmmm????``: m written, 0 zero, ? never written).
     ``constant`` is the value of a known number. ``attributes`` are what the brackets hold, in order and in the
     kernel's names. ``liveness`` is the suffix (r read, w written), "" where the kernel prints none. ``text`` is all.
@@ -63,7 +63,7 @@ class State:
 
 
 def parse_state(text: str) -> State:
-    """The state in a line or in the comment of an instruction; what is no register is passed over. Never raises."""
+    """The state in a line or in the comment of an instruction; text that is not a register is ignored. Never raises."""
     frame = _FRAME.match(text)
     refs = _REFS.search(text)
     return State(

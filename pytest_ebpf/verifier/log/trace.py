@@ -1,6 +1,6 @@
 """The trace of a log: all its lines, each with its kind; instructions, sources and states as values when asked for.
 
-Splitting and classifying is the whole parse: 50 MB/s and more. What a line says is read when somebody looks.
+Splitting and classifying is the whole parse: 50 MB/s and more. The content of a line is read on first use.
 ``render`` gives the text back byte for byte.
 """
 
@@ -36,7 +36,7 @@ _BRANCH = re.compile(r"from (\d+) to (\d+)( \(speculative execution\))?:(.*)")
 _MARK = re.compile(r"(?:mark_precise: frame(\d+): )?regs=(\S*) stack=(\S*) before (\d+): ")
 _SUBPROG = re.compile(r"func#(\d+) @(\d+)")
 _REPORT = "Verification failed: "
-_MOST_MESSAGES = 1000  # a log has a handful; what has more is no log, and no rule is tried on the rest
+_MOST_MESSAGES = 1000  # a log has a few; a text with more is not a log, and the rest is not matched against the rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class Trace:
 
     @property
     def states(self) -> tuple[tuple[int, State], ...]:
-        """States on lines of their own: (line, state)."""
+        """States that are printed on separate lines: (line, state)."""
         return tuple((at, parse_state(_without_index(self.lines[at]))) for at in self.at(Kind.STATE))
 
     @property

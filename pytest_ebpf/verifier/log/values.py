@@ -17,7 +17,7 @@ class VerifierStats:
     ``insns`` counts instructions walked, of ``limit`` allowed; ``states`` is the kernel's total_states;
     ``stack`` holds the bytes of stack of the main program and of each subprogram (log level 4, Linux 5.2), and
     ``stack_max`` their worst sum along a call chain (printed since 7.2; before, the sum of what is listed);
-    ``time_us`` is the time the kernel says it took, in microseconds (log level 4).
+    ``time_us`` is the verification time that the kernel reports, in microseconds (log level 4).
     """
 
     insns: int | None = None

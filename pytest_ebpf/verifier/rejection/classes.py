@@ -1,28 +1,28 @@
-"""The classes of rejections: ids that hold over kernels, whatever words a kernel uses.
+"""The classes of rejections: ids that are the same for all kernels, however a kernel phrases the message.
 
-A class says what went wrong, a ``kind`` who has to act on it. ``advice`` is what people do about it. The rules that
-tell which class a message belongs to are in ``rules``; ``docs/verifier-logs.md`` is generated from both.
+A class is what went wrong, a ``kind`` is who has to act on it, and ``advice`` is how to fix it. The rules that
+assign messages to classes are in ``rules``; ``docs/verifier-logs.md`` is generated from both.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CLASSES", "KINDS", "ErrorClass", "class_of"]
+__all__ = ["CLASSES", "KINDS", "ErrorClass"]
 
 # kind -> what it means
 KINDS: dict[str, str] = {
     "safety": "the program breaks a rule; no kernel should take it as it is",
     "feature-missing": "this kernel lacks what the program uses; a newer one may have it",
-    "limit": "the program is too big, too deep or too branchy for the verifier",
+    "limit": "the program is too big, too deep or has too many branches for the verifier",
     "environment": "not the code: the loader, its privileges, the kernel's configuration, BTF or the attach target",
-    "kernel-bug": "the verifier reports a defect of its own",
+    "kernel-bug": "the verifier reports a bug in itself",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorClass:
-    """A class: its ``id``, the ``kind`` of its rules that name no other, and words for people."""
+    """A class: its ``id``, the default ``kind`` of its rules, and texts for people."""
 
     id: str
     kind: str
@@ -50,7 +50,7 @@ _ROWS = (
         "bad-pointer",
         "safety",
         "The value is not a pointer that may be used like this",
-        "Keep the original pointer in a variable of its own: arithmetic, casts to integers, partial copies and calls "
+        "Keep the original pointer in a separate variable: arithmetic, casts to integers, partial copies and calls "
         "that move packet data turn it into a number. Read kernel memory with bpf_probe_read_kernel() or "
         "BPF_CORE_READ().",
     ),
@@ -119,7 +119,7 @@ _ROWS = (
     ErrorClass(
         "map-use",
         "safety",
-        "The map does not go with this helper, or with this type of program",
+        "The map does not fit this helper, or this type of program",
         "Use a map of the type that the helper expects; look in bpf-helpers(7) for which types that are.",
     ),
     ErrorClass(
@@ -180,14 +180,14 @@ _ROWS = (
         "unknown-func",
         "safety",
         "The helper does not exist in this kernel, or not for this type of program",
-        "Ask first: bpf_core_enum_value_exists() and a fallback in C, bpf_features or a marker in the test. For a "
+        "Check first: bpf_core_enum_value_exists() and a fallback in C, bpf_features or a marker in the test. For a "
         "helper of other program types, move the call into a program that may use it.",
     ),
     ErrorClass(
         "kfunc",
         "feature-missing",
         "The kernel function does not exist here, or not for this type of program",
-        "Declare it __weak and ask bpf_ksym_exists() before the call, with a fallback; demand the kernel that has it "
+        "Declare it __weak and check bpf_ksym_exists() before the call, with a fallback; require a kernel that has it "
         "in the test.",
     ),
     ErrorClass(
@@ -199,7 +199,7 @@ _ROWS = (
     ErrorClass(
         "privilege",
         "environment",
-        "The loader lacks a capability, and the program does what only privileged ones may",
+        "The loader lacks a capability, and the program does what only privileged programs may do",
         "Load with CAP_BPF and CAP_PERFMON (or CAP_SYS_ADMIN), or leave out what shows kernel addresses.",
     ),
     ErrorClass(
@@ -212,8 +212,8 @@ _ROWS = (
     ErrorClass(
         "attach-target",
         "environment",
-        "What the program is made for does not exist in this kernel, or cannot be attached to",
-        "Look the target up first (bpftool btf dump, bpf_features); functions get inlined, renamed and marked notrace.",
+        "The attach target does not exist in this kernel, or cannot be attached to",
+        "Look the target up first (bpftool btf dump, bpf_features); functions are inlined, renamed and marked notrace.",
     ),
     ErrorClass(
         "btf",
@@ -239,7 +239,7 @@ _ROWS = (
     ErrorClass(
         "loop",
         "safety",
-        "A loop, a recursion or a chain of calls of which the end is not proven",
+        "A loop, a recursion or a chain of calls without proof that it ends",
         "Give the loop a constant bound and a counter that changes, or use bpf_loop(), bpf_for() or may_goto; turn "
         "recursion into a loop.",
     ),
@@ -260,27 +260,22 @@ _ROWS = (
     ErrorClass(
         "verifier-bug",
         "kernel-bug",
-        "The verifier reports a bug of its own",
+        "The verifier reports a bug in itself",
         "Look at the kernel log, try a newer stable release of this kernel, and report it with the object.",
     ),
     ErrorClass(
         "no-verdict",
         "environment",
         "The log does not hold the reason: it is empty or was cut off",
-        "Empty: the refusal came before the verifier; the errno and the loader's own messages say why. Cut off: load "
-        "again with a bigger buffer, or at log level 4, which prints the error without the trace.",
+        "Empty: the kernel rejected the program before the verifier ran; the errno and the loader's messages say why. "
+        "Cut off: load again with a bigger buffer, or at log level 4, which prints the error without the trace.",
     ),
     ErrorClass(
         "unknown",
         "safety",
         "A message that no rule knows",
-        "The message stands in full above; it is new, or of a patched kernel. The trace shows where it happened.",
+        "The message is shown in full above; it is new, or from a patched kernel. The trace shows where it happened.",
     ),
 )
 
 CLASSES: dict[str, ErrorClass] = {row.id: row for row in _ROWS}
-
-
-def class_of(class_id: str) -> ErrorClass:
-    """The class of that id. KeyError for an id that no rule has."""
-    return CLASSES[class_id]

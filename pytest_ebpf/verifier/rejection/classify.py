@@ -21,7 +21,7 @@ class Rejection:
     """What a rejection is about.
 
     ``class_id`` is the stable class (``CLASSES``), ``rule_id`` the rule that found it ("" where none did), ``kind``
-    who has to act on it (``KINDS``), ``headline`` one sentence, ``message`` the verifier's own words, ``fields`` what
+    who has to act on it (``KINDS``), ``headline`` one sentence, ``message`` the verifier's message, ``fields`` what
     the message names (``reg``, ``off``, ``size``, ...), ``advice`` what people do about it.
     """
 
@@ -34,14 +34,14 @@ class Rejection:
     advice: str = ""
 
     def field(self, name: str) -> str:
-        """What the message says under that name, "" when nothing."""
+        """The field of that name in the message, "" when it has none."""
         return dict(self.fields).get(name, "")
 
 
 def classify(log: ParsedLog) -> Rejection | None:
     """The class of a rejection; None for the log of an accepted program.
 
-    Never raises: an unknown message is class ``unknown`` with its words in full, a log without one ``no-verdict``.
+    Never raises: an unknown message is class ``unknown`` with its full text, a log without a message ``no-verdict``.
     """
     if not log.rejected:
         return None
@@ -64,8 +64,8 @@ def classify(log: ParsedLog) -> Rejection | None:
 
 
 def _refined(log: ParsedLog, *, rule: Rule) -> Rule:
-    """Since 7.1 the words about offsets into memory are said of packets too; where that is all that is said, the
-    register's last state in the trace tells what it points to."""
+    """Since 7.1 the message about offsets into memory is used for packets too; where it is the only message, the
+    register's last state in the trace shows what it points to."""
     if rule.id not in _OF_PACKETS_TOO or not log.messages:
         return rule
     register = log.messages[0].partition(" ")[0]
@@ -87,9 +87,9 @@ def _fill(headline: str, fields: dict[str, str]) -> str:
 def _without_rule(log: ParsedLog, messages: tuple[str, ...]) -> Rejection:
     words = "; ".join(messages) or (log.diagnosis.headline if log.diagnosis else "")
     if words:
-        cls, headline = CLASSES["unknown"], f"not a message that is known here: {words}"
+        cls, headline = CLASSES["unknown"], f"unknown message: {words}"
     elif log.text.strip():
         cls, headline = CLASSES["no-verdict"], "the log was cut off before the verdict"
     else:
-        cls, headline = CLASSES["no-verdict"], "there is no log: the kernel refused without a word"
+        cls, headline = CLASSES["no-verdict"], "there is no log: the kernel rejected the program without a message"
     return Rejection(cls.id, cls.kind, headline, words, advice=cls.advice)

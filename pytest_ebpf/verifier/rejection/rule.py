@@ -13,7 +13,7 @@ class Rule:
 
     ``pattern`` is a regex for the start of a message line. ``headline`` is a plain sentence; ``{name}`` in it is the
     group of that name. ``kind`` and ``advice`` are those of the class where empty. ``second`` marks lines that follow
-    another message and only count where they stand alone. ``wordings`` says which kernels say it how.
+    another message and only count where they stand alone. ``wordings`` lists the variants of the message by kernel.
     """
 
     id: str

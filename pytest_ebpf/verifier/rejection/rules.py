@@ -29,7 +29,7 @@ def matches(line: str) -> Iterator[tuple[Rule, re.Match[str]]]:
 
 
 def find_rule(messages: Sequence[str]) -> tuple[Rule, re.Match[str]] | None:
-    """The rule of a rejection: that of the first message that is no second line; else that of a second line."""
+    """The rule of a rejection: that of the first message that is not a second line; else that of a second line."""
     fallback = None
     for line in messages:
         for rule, found in matches(line):

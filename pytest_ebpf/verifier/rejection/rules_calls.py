@@ -1,5 +1,7 @@
-"""Rules about calls: arguments, functions, rights. Wordings: verifier.c of Linux 5.10 to 7.1, and real logs up to "
-"7.3."""
+"""Rules about calls: arguments, functions, privileges.
+
+Wordings: verifier.c of Linux 5.10 to 7.1, and real logs up to 7.3.
+"""
 
 from __future__ import annotations
 
@@ -38,14 +40,14 @@ CALL_RULES: tuple[Rule, ...] = (
         "arg-type",
         "helper-arg",
         rf"{_REG} type=(?P<what>(?!\w*or_null)\S*) expected=(?!(?:mem|alloc_mem|ringbuf_mem)$)(?P<want>.*)",
-        "{reg} holds {what}, the helper takes: {want}",
+        "{reg} holds {what}, but the helper expects {want}",
         wordings="names of types differ per kernel (inv: scalar since 5.18)",
     ),
     Rule(
         "arg-struct",
         "helper-arg",
         rf"{_REG} is of type (?P<what>\S+) but (?P<want>.+?) is expected",
-        "{reg} points to {what}, the call takes {want}",
+        "{reg} points to {what}, but the call expects {want}",
     ),
     Rule(
         "arg-kfunc-type",
@@ -54,7 +56,7 @@ CALL_RULES: tuple[Rule, ...] = (
         rf"|{_ARG.replace('arg>', 'arg2>')} (?:expected|expects) pointer to (?P<want>(?!func|stack or|an iterator"
         rf"|allocated).*)"
         r"|(?:arg#\d+|R\d+) is \S+ expected .* or socket|(?:arg#\d+|R\d+) has type .*, expected .*",
-        "an argument of the call points to another type than the callee takes",
+        "an argument of the call points to a type that the callee does not accept",
     ),
     Rule(
         "arg-const",
@@ -92,14 +94,14 @@ CALL_RULES: tuple[Rule, ...] = (
         "size-zero",
         "helper-arg",
         r"(?:R\d+ )?invalid zero-sized read|invalid access to map value, value_size=\d+ off=-?\d+ size=0$",
-        "the length may be 0, which this helper does not take",
+        "the length may be 0, which this helper does not accept",
         wordings="up to 6.1 an invalid access of size 0; with the register and its bounds since 6.8",
     ),
     Rule(
         "arg-memory",
         "helper-arg",
         r"\S+ (?:and )?\S+ memory, len pair leads to invalid memory access",
-        "the memory and the length given for it do not fit",
+        "the memory and the length passed for it do not match",
         second=True,
     ),
     Rule(
@@ -172,7 +174,7 @@ CALL_RULES: tuple[Rule, ...] = (
         r"|(?:func|R\d+).* non-overwritten BPF_PTR_POISON|bpf_timer cannot be used|bpf_(?:timer|wq|task_work) .*PREEMPT"
         r"|(?:tracing|socket filter|sleepable) progs cannot use bpf_|held lock and object are not in the same"
         r"|bpf_spin_lock at off=\d+ must be held",
-        "a special field is used with another map, lock or place than it belongs to",
+        "a special field is used with a map, lock or place that it does not belong to",
     ),
     # -- return values, functions
     Rule(
@@ -195,7 +197,7 @@ CALL_RULES: tuple[Rule, ...] = (
         "global-args",
         "subprog",
         r"Caller passes invalid args into func#\d+",
-        "the arguments do not keep what the global function was promised",
+        "the arguments do not meet the requirements of the global function",
         second=True,
     ),
     Rule(
@@ -211,7 +213,7 @@ CALL_RULES: tuple[Rule, ...] = (
         "global-argument",
         "subprog",
         r"Arg#(?P<arg>\d+) type (?P<what>\S+) in (?P<func>\w+)\(\) is not supported yet",
-        "argument {arg} of the global function {func} has a type ({what}) that this kernel does not take there",
+        "argument {arg} of the global function {func} has a type ({what}) that this kernel does not accept there",
         kind="feature-missing",
         wordings="pointers to memory since 5.13",
     ),
@@ -284,13 +286,13 @@ CALL_RULES: tuple[Rule, ...] = (
         "unknown-func",
         r"func (?P<func>\S+)#\d+ (?:supported only for|not supported for|is not supported)"
         r"|helper call is not allowed in probe|(?!map_ptr|calling kernel).* not supported without CONFIG_",
-        "this helper is not for programs attached like this one, or not in this configuration of the kernel",
+        "this helper is not available to programs attached like this one, or not in this kernel configuration",
     ),
     Rule(
         "kfunc-old",
         "kfunc",
         r"BPF_CALL uses reserved fields",
-        "a kernel function is called, and this kernel cannot do that (5.13 and later can)",
+        "a kernel function is called, which this kernel does not support (5.13 and later do)",
     ),
     Rule(
         "kfunc-missing",
@@ -298,7 +300,7 @@ CALL_RULES: tuple[Rule, ...] = (
         r"cannot find address for kernel function|failed to find BTF for kernel function|kernel btf_id \d+ is not"
         r"|kernel function btf_id \d+|address of kernel function|(?:kernel )?btf_id \d+ is not a kernel function"
         r"|cannot find function \S+ in BTF",
-        "the kernel function called is not in this kernel",
+        "this kernel does not have the kernel function that is called",
     ),
     Rule(
         "kfunc-not-here",

@@ -28,7 +28,7 @@ MEMORY_RULES: tuple[Rule, ...] = (
         "null-arg",
         "null-deref",
         r"Possibly NULL pointer passed to (?:trusted |helper )?(?P<arg>arg ?#?\d+|R\d+)",
-        "{arg} of the call may be NULL, and the callee takes no NULL",
+        "{arg} of the call may be NULL, which the callee does not accept",
         wordings="6.3: arg0 counted from 0; 7.2: R1",
     ),
     Rule(
@@ -41,9 +41,9 @@ MEMORY_RULES: tuple[Rule, ...] = (
         "null-arg-type",
         "null-deref",
         rf"{_REG} type=(?P<what>\w*or_null\w*) expected=(?P<want>.*)",
-        "{reg} may be NULL ({what}), and the helper takes no NULL",
+        "{reg} may be NULL ({what}), which the helper does not accept",
     ),
-    # -- what is no pointer
+    # -- values that are not pointers
     Rule(
         "scalar-deref",
         "bad-pointer",
@@ -61,7 +61,7 @@ MEMORY_RULES: tuple[Rule, ...] = (
         "modified-pointer",
         "bad-pointer",
         rf"(?:dereference of modified|negative offset) (?P<what>(?!ctx )\S+) ptr {_REG} off=(?P<off>-?\d+) disallowed",
-        "{reg} ({what}) was moved by {off}; such a pointer must be used as it was given",
+        "{reg} ({what}) was moved by {off}; such a pointer must be used unmodified",
     ),
     Rule(
         "variable-pointer",
@@ -162,13 +162,13 @@ MEMORY_RULES: tuple[Rule, ...] = (
         "packet-access",
         "packet-bounds",
         rf"invalid access to packet, off=(?P<off>-?\d+) size=(?P<size>\d+), {_REG}\(",
-        "{size} bytes at offset {off} of the packet are accessed through {reg}, without proof that they are there",
+        "{size} bytes at offset {off} of the packet are accessed through {reg}, without proof that the packet has them",
     ),
     Rule(
         "packet-outside",
         "packet-bounds",
         rf"{_REG} offset is outside of the packet",
-        "the access through {reg} is outside of what was proven to be packet",
+        "the access through {reg} is outside of the bytes that the packet was proven to have",
         second=True,
         wordings="second line up to 7.0",
     ),
@@ -190,13 +190,13 @@ MEMORY_RULES: tuple[Rule, ...] = (
         "map-value",
         "memory-bounds",
         r"invalid access to map value, value_size=(?P<room>\d+) off=(?P<off>-?\d+) size=(?P<size>[1-9]\d*)",
-        "{size} bytes at offset {off} of a map value are accessed, which has {room} bytes",
+        "{size} bytes at offset {off} of a map value are accessed, but the value has {room} bytes",
     ),
     Rule(
         "map-key",
         "memory-bounds",
         r"invalid access to map key, key_size=(?P<room>\d+) off=(?P<off>-?\d+) size=(?P<size>\d+)",
-        "{size} bytes at offset {off} of a map key are accessed, which has {room} bytes",
+        "{size} bytes at offset {off} of a map key are accessed, but the key has {room} bytes",
     ),
     Rule(
         "map-value-pointer",
@@ -214,7 +214,7 @@ MEMORY_RULES: tuple[Rule, ...] = (
         "memory-region",
         "memory-bounds",
         r"invalid access to memory, mem_size=(?P<room>\d+) off=(?P<off>-?\d+) size=(?P<size>\d+)",
-        "{size} bytes at offset {off} are accessed, of memory that has {room} bytes",
+        "{size} bytes at offset {off} are accessed, but the memory has {room} bytes",
     ),
     Rule(
         "outside-range",
@@ -267,7 +267,7 @@ MEMORY_RULES: tuple[Rule, ...] = (
         "stack-unset",
         "stack-bounds",
         r"invalid (?:indirect )?(?P<what>read|access) from stack(?: R\d+)? (?:off|var_off) \S+",
-        "bytes of the stack are read that nothing was written to",
+        "stack bytes are read that were never written",
         wordings="not an error of privileged loads to helpers since 6.4",
     ),
     Rule(
@@ -313,7 +313,7 @@ MEMORY_RULES: tuple[Rule, ...] = (
         "misaligned",
         "misaligned",
         r"misaligned (?P<what>\S+ ?)?access off (?P<off>.+) size (?P<size>\d+)",
-        "access of {size} bytes at an address that is no multiple of {size}",
+        "access of {size} bytes at an address that is not a multiple of {size}",
         wordings="the offset is printed in other terms in 6.6, 6.12 and 7.1",
     ),
     # -- context
@@ -321,7 +321,7 @@ MEMORY_RULES: tuple[Rule, ...] = (
         "ctx-field",
         "ctx-access",
         r"invalid bpf_context access off=(?P<off>-?\d+) size=(?P<size>\d+)",
-        "{size} bytes at offset {off} of the context: no field that this type of program may access so",
+        "{size} bytes at offset {off} of the context: not a field that this type of program may access like this",
     ),
     Rule(
         "ctx-moved",

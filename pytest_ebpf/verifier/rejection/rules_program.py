@@ -15,13 +15,13 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         "infinite-loop",
         "loop",
         r"infinite loop detected at insn (?P<at>\d+)",
-        "the loop at instruction {at} comes round again with nothing changed",
+        "the loop at instruction {at} repeats with an unchanged state",
     ),
     Rule(
         "back-edge",
         "loop",
         r"back-edge from insn (?P<at>\d+) to (?P<to>\d+)",
-        "instruction {at} goes back to {to}: a loop or a recursion that is not allowed",
+        "instruction {at} jumps back to {to}: a loop or a recursion that is not allowed",
         wordings="of recursion up to 6.1, of loops in unprivileged programs",
     ),
     Rule(
@@ -67,7 +67,7 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         "too-many-jumps",
         "too-complex",
         r"The sequence of (?P<jumps>\d+) jumps is too complex",
-        "more than {jumps} branches wait to be walked",
+        "more than {jumps} branches wait to be checked",
         wordings="EFAULT",
     ),
     Rule(
@@ -75,7 +75,7 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         "too-complex",
         r"too many (?:subprograms|states|iterations)|liveness analysis exceeded|program too large"
         r"|insn \d+ cannot be patched due to 16-bit|The total number of maps per program|.* exceeds complexity",
-        "the program has more parts than the verifier takes",
+        "the program has more parts than the verifier accepts",
     ),
     # -- instructions
     Rule(
@@ -102,7 +102,7 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         "bad-call",
         "bad-code",
         r"call to invalid destination|verifier bug\. No program starts|Invalid destination",
-        "a call of a function that is not there",
+        "a call to a function that does not exist",
     ),
     Rule(
         "trap",
@@ -123,7 +123,7 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         "reserved-fields",
         "bad-code",
         r"(?P<code>BPF_(?!CALL)\S+) uses (?:reserved fields|unsupported \S+)|BPF_LD_\[ABS\|IND\] uses reserved",
-        "a field of a {code} instruction is set that means nothing to this kernel",
+        "a field of a {code} instruction is set that this kernel does not know",
         kind="feature-missing",
         wordings="how an older kernel refuses newer instructions: atomics, sign extension, gotol, load-acquire",
     ),
@@ -147,7 +147,7 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         "bad-code",
         r"addr_space_cast insn can only (?:convert|be used in)|sign extending loads from arena|Only one arena"
         r"|arena's user address|.*arena.* not (?:supported|allowed)",
-        "the arena is not used as this kernel takes it",
+        "the arena is used in a way that this kernel does not accept",
     ),
     # -- maps and the program's type
     Rule(
@@ -162,7 +162,7 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         "map-descriptor",
         "map-use",
         r"fd \d+ is not pointing to valid bpf_map|fd_idx without fd_array|(?:invalid )?fd_array",
-        "the program refers to a map that the loader did not give",
+        "the program refers to a map that the loader did not provide",
         kind="environment",
     ),
     # -- attach targets
@@ -172,7 +172,7 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         r"The address of function (?P<func>\S+) cannot be found|attach_btf_id \d+ .*|Subprog \S+ doesn't exist"
         r"|struct_ops module \S+ is not found|attach to (?:invalid|unsupported) member|Tracing programs? must provide"
         r"|Target program|.* is not a supported struct|ldimm64 failed to find the address|.* is not a typedef",
-        "what the program is to be attached to is not in this kernel",
+        "this kernel does not have the attach target of the program",
     ),
     Rule(
         "attach-refused",
@@ -195,7 +195,7 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         "callbacks-unseen",
         "btf",
         r"number of funcs in func_info doesn't match number of subprogs",
-        "the kernel counts other functions than the object: it does not know callbacks (5.13), or BTF is damaged",
+        "the kernel and the object count different numbers of functions: no callbacks (5.13), or damaged BTF",
         kind="feature-missing",
     ),
     Rule(
@@ -206,7 +206,7 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         r"|.*func_info BTF section doesn't match|missing btf func_info|Invalid (?:core_relo|line_info)"
         r"|(?!in-kernel).*BTF .*(?:malformed|invalid)|BTF of func|invalid type id \d+ in func info"
         r"|Invalid insn code at line_info",
-        "the records that tie the code to its source and types are damaged",
+        "the records that link the code to its source and types are damaged",
     ),
     Rule(
         "kernel-btf",

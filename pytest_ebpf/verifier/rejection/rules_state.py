@@ -21,7 +21,7 @@ STATE_RULES: tuple[Rule, ...] = (
         "leaked-ref-exit",
         "leaked-ref",
         r"(?P<what>.+) would lead to reference leak|BPF_LD_\[ABS\|IND\] cannot be mixed with socket references",
-        "something acquired is still held here",
+        "an acquired object is still held here",
         second=True,
     ),
     Rule(
@@ -32,14 +32,14 @@ STATE_RULES: tuple[Rule, ...] = (
         r"|cannot release unowned const bpf_dynptr|(?:R\d+|arg#\d+) is neither owning or non-owning ref"
         r"|allocated object must be referenced|(?:arg#\d+|R\d+) expected pointer to allocated|Reference may already"
         r"|kfunc \S+ conversion of owning ref",
-        "the object passed on is not one that this path owns",
+        "the object passed to the call is not owned on this path",
     ),
     Rule(
         "untrusted",
         "bad-release",
         r"(?:R\d+|arg#\d+) must be (?:a rcu pointer|referenced or trusted|referenced$|rcu|trusted)"
         r"|Unsupported untrusted|(?:R\d+|arg#\d+) is not trusted",
-        "the pointer is not one that the kernel vouches for (trusted, owned or under RCU)",
+        "the pointer is not trusted: the call requires one that is trusted, owned or under RCU",
     ),
     # -- sections
     Rule(

@@ -1,7 +1,7 @@
 """What the tags of a program ask for, as a value: how it is loaded, what has to come out, and where it applies.
 
 Rules: parse_test_spec() in tools/testing/selftests/bpf/test_loader.c, Linux 6.12 to 7.2. What an unprivileged load
-does not say for itself, it takes from the privileged one.
+does not set itself, it takes from the privileged one.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.suggest import did_you_mean
 from pytest_ebpf.verifier.log.expect import Wanted
 from pytest_ebpf.verifier.log.pattern import compile_pattern
 from pytest_ebpf.verifier.tags.tags import TAGS, Tag, read_tags
 
 __all__ = ["ANY_VALUE", "MACHINES", "PROG_FLAGS", "Expectation", "TestSpec", "make_spec"]
 
-ANY_VALUE = "any"  # __retval(POINTER_VALUE): run it, whatever it returns
+ANY_VALUE = "any"  # __retval(POINTER_VALUE): run it and accept any value
 
 PROG_FLAGS = {  # include/uapi/linux/bpf.h
     "BPF_F_STRICT_ALIGNMENT": 1 << 0,
@@ -80,7 +80,7 @@ class TestSpec:
 
     ``log_level`` 0: not given. ``flags`` are added to the load, ``no_flags`` taken away. ``machines`` empty: any;
     ``load_mode``: "jited", "interpreted" or "" for either. ``kernels``: version specifiers, all of which must fit.
-    ``unknown``: test tags that nobody here knows. ``problems``: why the tags make no sense, in words.
+    ``unknown``: test tags that are not known. ``problems``: what is wrong with the tags, as messages.
     """
 
     __test__ = False  # its name must not make pytest collect it
@@ -131,7 +131,7 @@ class _Way:
         self.adjacent[key] = True
 
     def expectation(self, other: _Way, *, caps: tuple[int, ...]) -> Expectation:
-        """``other``: where what this way does not say comes from."""
+        """``other``: the source of values that this way does not set."""
         results, retvals = self.results or other.results, self.retvals or other.retvals
         lists = {name: tuple(self.lists.get(name) or other.lists.get(name) or ()) for name in set(_LISTS.values())}
         jited = tuple((machine, tuple(lines)) for machine, lines in (self.jited or other.jited).items())
@@ -223,7 +223,9 @@ class _Maker:
 
     def _read_jited(self, tag: Tag, way: _Way) -> None:
         if not self._machines:
-            self._problems.append(f"{_macro(tag)} stands before any __arch_* macro: say first for which machine it is")
+            self._problems.append(
+                f"{_macro(tag)} stands before any __arch_* macro: put the macro of its machine before it"
+            )
         elif self._checked(tag, tag.value):
             machine = self._machines[-1]
             way.push_line(tag.value, way.jited.setdefault(machine, []), key=f"jited {machine}")
@@ -312,7 +314,9 @@ class _Maker:
             if len(set(way.results)) > 1:
                 self._problems.append(f"both __success{suffix} and __failure{suffix}: a program cannot do both")
             if len(set(way.retvals)) > 1:
-                self._problems.append(f"__retval{suffix} says {' and '.join(map(str, way.retvals))}: give one value")
+                self._problems.append(
+                    f"__retval{suffix} has the values {' and '.join(map(str, way.retvals))}: give one value"
+                )
 
 
 def _macro(tag: Tag) -> str:
@@ -328,5 +332,4 @@ def _int(text: str) -> int | None:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    close = get_close_matches(name, list(known), n=1)
-    return f"there is no {name!r}; " + (f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}")
+    return f"there is no {name!r}; {did_you_mean(name, known, most=1)}"

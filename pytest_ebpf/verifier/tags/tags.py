@@ -64,18 +64,18 @@ TAGS: dict[str, TagInfo] = {
     "description": TagInfo('__description("…")', "a title; -k finds it"),
     "log_level": TagInfo("__log_level(N)", "the verifier's log level: 1, 2, 4 or a sum of them"),
     "prog_flags": TagInfo("__flag(F)", "a flag of the load, by name or number; __flag(!F): not", repeated=True),
-    "auxiliary": TagInfo("__auxiliary", "no test of its own: loaded with every test of the object", unpriv=True),
+    "auxiliary": TagInfo("__auxiliary", "not a test: loaded with every test of the object", unpriv=True),
     "arch": TagInfo("__arch_x86_64 …", "only on this machine (several: on any of them)", repeated=True),
     "caps_unpriv": TagInfo("__caps_unpriv(A|B)", "capabilities that the unprivileged load keeps"),
     "load_mode": TagInfo("__load_if_JITed() …", "only where the kernel compiles programs, or only where not"),
     "linear_size": TagInfo("__linear_size(N)", "bytes of the packet that lie in the linear part"),
-    "btf_path": TagInfo('__btf_path("…")', "types that CO-RE goes by, instead of the kernel's"),
+    "btf_path": TagInfo('__btf_path("…")', "types for CO-RE to use instead of the kernel's"),
     "btf_func_path": TagInfo('__btf_func_path("…")', "types with the parameter names of naked functions"),
     "kconfig": TagInfo('__kconfig_check("CONFIG_…")', "only on kernels built with this option", repeated=True),
     "kernel": TagInfo('__kernel(">=6.1")', "only on kernels of these releases (pytest-ebpf's own)", repeated=True),
 }  # fmt: skip
 REPEATED = frozenset(name for name, info in TAGS.items() if info.repeated)
-_ALIASES = {"caps": "caps_unpriv"}  # "test_caps_unpriv" is no unprivileged form of anything
+_ALIASES = {"caps": "caps_unpriv"}  # "test_caps_unpriv" is not the unprivileged form of another tag
 
 
 def is_test_tag(text: str) -> bool:
@@ -95,7 +95,7 @@ def read_tags(texts: Iterable[str]) -> tuple[Tag, ...]:
 
 
 def _read(text: str) -> tuple[int, Tag]:
-    """The tag and its place in the source, -1 where it does not say."""
+    """The tag and its place in the source, -1 where it is not known."""
     place, body = -1, text.removeprefix(_PREFIX)
     if numbered := _NUMBERED.match(text):
         place, body = int(numbered[1]), numbered[2]

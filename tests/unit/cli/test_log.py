@@ -72,7 +72,7 @@ def test_text_fits_eighty_columns_without_colours() -> None:
     assert "\x1b" not in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
     assert "errs.bpf.c:7" in result.stdout
-    assert "R0 is what bpf_map_lookup_elem returned" in result.stdout
+    assert "R0 is the return value of bpf_map_lookup_elem" in result.stdout
     assert result.stdout.rstrip().endswith("the verifier walked 7 instructions, 0 states")
 
 

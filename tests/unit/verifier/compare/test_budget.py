@@ -65,7 +65,7 @@ def test_excesses() -> None:
     assert [one.text for one in found] == [
         "insns: 600000 used, 100 allowed, 6000.0 times as many (instructions walked)",
         "limit: 60.00% used (600000 of 1000000 instructions), 50% allowed",
-        "stack: this kernel does not say",
+        "stack: this kernel does not report it",
     ]
 
 

@@ -193,7 +193,7 @@ def test_differences_by_level() -> None:
     gone = replace(SNAPSHOT, lines=(first, third))
     assert differences(SNAPSHOT, gone) == [
         "  - a.c:6: if (!v)",
-        "        gone; 4 instructions walked in the baseline",
+        "        removed; 4 instructions walked in the baseline",
     ]
 
 

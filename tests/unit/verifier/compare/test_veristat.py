@@ -57,7 +57,7 @@ def test_columns_have_one_name_each() -> None:
     [
         ("", "x.csv: empty"),
         ("\n", "x.csv: empty"),
-        ("file_name,prog_nam\n", "x.csv:1: no column 'prog_nam'\nDid you mean 'prog_name'"),
+        ("file_name,prog_nam\n", "x.csv:1: no column 'prog_nam'\ndid you mean prog_name?"),
         ("file_name,prog_name\na\n", "x.csv:2: 1 fields, and the first line names 2"),
         ("file_name,prog_name,insns\na,b,many\n", "x.csv:2: total_insns 'many' is no whole number"),
         ("file_name,prog_name\n,b\n", "x.csv:2: no file or program is named"),

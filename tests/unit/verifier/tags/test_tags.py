@@ -157,7 +157,7 @@ def test_messages_and_negatives_keep_their_order() -> None:
             ["comment:test_expect_success_unpriv", "comment:test_expect_failure_unpriv"],
             "both __success_unpriv and __failure_unpriv",
         ),
-        (["comment:test_retval=1", "comment:test_retval=2"], "__retval says 1 and 2"),
+        (["comment:test_retval=1", "comment:test_retval=2"], "__retval has the values 1 and 2"),
         (["comment:test_retval=0x1ffffffff"], "32 bits"),
         (["comment:test_retval_unpriv=x"], "__retval_unpriv wants"),
         (["comment:test_prog_flags=BPF_F_SLEEPABEL"], "did you mean BPF_F_SLEEPABLE"),
