@@ -12,6 +12,8 @@ __all__ = ["ProgramRejected"]
 class ProgramRejected(EbpfError):
     """A program that the verifier rejected. ``log`` is the parsed verifier log; ``log.text`` is all of it."""
 
+    __module__ = "pytest_ebpf"  # where users import it from; what pytest prints
+
     def __init__(self, message: str, *, program: str, errno: int, log: VerifierLog, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.program = program

@@ -73,7 +73,7 @@ def test_rejection_in_the_report(pytester: pytest.Pytester, objects: Objects) ->
     result.assert_outcomes(failed=1)
     result.stdout.re_match_lines(
         [
-            r"E +pytest_ebpf.errors.ProgramRejected: \w+: invalid access to packet.*, "
+            r"E +pytest_ebpf.ProgramRejected: \w+: invalid access to packet.*, "
             r"at reject_packet_bounds.bpf.c:\d+: return eth->h_proto.* \(EACCES\)",
             r"-+ verifier log: \w+ -+",
             r"\d+: \([0-9a-f]{2}\).*",

@@ -94,7 +94,7 @@ def test_a_removed_bounds_check(pytester: pytest.Pytester, program: Callable[...
     use = line_of(pytester, "total += *byte")
     result.stdout.re_match_lines(
         [
-            rf"E +pytest_ebpf.errors.ProgramRejected: sum_payload: .*, at \S*prog.bpf.c:{use}: total.* \(EACCES\)",
+            rf"E +pytest_ebpf.ProgramRejected: sum_payload: .*, at \S*prog.bpf.c:{use}: total.* \(EACCES\)",
             r"E +AssertionError: sum_payload is not as its baseline on .* says \(__baselines__/test_it/.*",
             r"E +verdict: accepted -> rejected",
             r"E +class: - -> \S+",
