@@ -64,7 +64,7 @@ _ROWS = (
     ErrorClass(
         "packet-bounds",
         "safety",
-        "Packet bytes are accessed without proof that the packet is long enough",
+        "Packet bytes are accessed without proof that it is long enough",
         "Compare with data_end just before the access, for all bytes it reads: if (data + off + size > data_end) "
         "return. After a helper that changes the packet, load data and data_end again and check again.",
     ),

@@ -162,7 +162,7 @@ MEMORY_RULES: tuple[Rule, ...] = (
         "packet-access",
         "packet-bounds",
         rf"invalid access to packet, off=(?P<off>-?\d+) size=(?P<size>\d+), {_REG}\(",
-        "{size} bytes at offset {off} of the packet are accessed through {reg}, without proof that the packet is long enough",
+        "{size} bytes at offset {off} of the packet are accessed through {reg}, without proof that it is long enough",
     ),
     Rule(
         "packet-outside",
