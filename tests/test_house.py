@@ -31,7 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "obj": {"btf", "errors", "suggest", "uapi"},
     "packets": set(),
     "events": {"errors", "uapi"},
-    "verifier.rejection": set(),
+    "verifier.rejection": {"uapi"},
     "verifier.log": {"verifier.rejection", "errors"},
     "verifier.rejection.classify": {"verifier.log", "verifier.rejection"},
     "verifier.explain": {"verifier.log", "verifier.rejection"},

@@ -55,15 +55,11 @@ def _core_notes(obj: ObjectFile, function: ProgramDef) -> dict[int, str]:
     return notes
 
 
-# enum bpf_core_relo_kind (include/uapi/linux/bpf.h)
-_KINDS = (
-    "field_byte_offset", "field_byte_size", "field_exists", "field_signed", "field_lshift_u64", "field_rshift_u64",
-    "type_id_local", "type_id_target", "type_exists", "type_size", "enumval_exists", "enumval_value", "type_matches",
-)  # fmt: skip
-
-
 def _kind_name(kind: int) -> str:
-    return _KINDS[kind] if kind < len(_KINDS) else f"kind {kind}"
+    from pytest_ebpf.uapi.btf import CoreReloKind
+
+    known = CoreReloKind._value2member_map_.get(kind)
+    return known.name.lower() if known is not None else f"kind {kind}"
 
 
 def listing_text(row: Summary) -> str:

@@ -22,10 +22,10 @@ from pytest_ebpf.agent.ops import (
     WriteFile,
 )
 from pytest_ebpf.errors import PlanError
+from pytest_ebpf.uapi.capabilities import Capability
 from pytest_ebpf.uapi.enums import MapType
 from pytest_ebpf.uapi.flags import LogFlag, MapCreateFlag
 from pytest_ebpf.uapi.insn import PseudoCall
-from pytest_ebpf.uapi.numbers import CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_ADMIN
 from pytest_ebpf.verifier.log.expect import check, check_log
 from pytest_ebpf.verifier.program_rejected import ProgramRejected
 from pytest_ebpf.verifier.tags.spec import ANY_VALUE
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ExpectationFailed", "NotApplicable", "Trial", "try_program"]
 
-_DROPPED = (CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF)  # drop_capabilities()
+_DROPPED = (Capability.SYS_ADMIN, Capability.NET_ADMIN, Capability.PERFMON, Capability.BPF)  # drop_capabilities()
 _UNPRIVILEGED = "/proc/sys/kernel/unprivileged_bpf_disabled"
 _JIT = "/proc/sys/net/core/bpf_jit_enable"
 _CONFIGS = ("/proc/config.gz", "/boot/config-{release}")
@@ -66,7 +66,7 @@ _UNPRIV_MAPS = frozenset(
         MapType.USER_RINGBUF,
     )
 )
-# hash maps with BPF_F_ZERO_SEED want privileges
+# Hash maps: BPF_F_ZERO_SEED needs privileges.
 _SEEDED = frozenset((MapType.HASH, MapType.PERCPU_HASH, MapType.HASH_OF_MAPS))
 
 
@@ -163,7 +163,7 @@ def _allow_unprivileged(session: Session, trial: Trial) -> Callable[[], None]:
     """Have the kernel take unprivileged loads; what is called afterwards puts the switch back. ``NotApplicable`` where
     the switch is stuck, or is not ours."""
     caps = trial.expectation.caps
-    if trial.way != "unpriv" or CAP_BPF in caps or CAP_SYS_ADMIN in caps:
+    if trial.way != "unpriv" or Capability.BPF in caps or Capability.SYS_ADMIN in caps:
         return _nothing
     before = _read(session, _UNPRIVILEGED).strip()
     if before == b"0":
@@ -241,7 +241,7 @@ def _changed(op: Op, trial: Trial, *, flagged: bool) -> Op:
         return Try(_changed(op.op, trial, flagged=flagged))
     if isinstance(op, ProgLoad) and flagged:
         op = replace(op, flags=(op.flags | trial.spec.flags) & ~trial.spec.no_flags)
-    if isinstance(op, ProgLoad) and trial.drop & (1 << CAP_BPF):
+    if isinstance(op, ProgLoad) and trial.drop & (1 << Capability.BPF):
         op = _without_types(op)
     if trial.drop and (isinstance(op, ProgLoad) or _is_unpriv_map(op)):
         return Unprivileged(trial.drop, op)
@@ -249,7 +249,7 @@ def _changed(op: Op, trial: Trial, *, flagged: bool) -> Op:
 
 
 def _without_types(op: ProgLoad) -> ProgLoad:
-    """Who has not CAP_BPF cannot load types, so the selftests' unprivileged programs have none."""
+    """Loading types needs CAP_BPF, so the selftests' unprivileged programs have none."""
     return replace(op, btf=None, func_info=b"", func_info_rec_size=0, line_info=b"", line_info_rec_size=0)
 
 

@@ -18,6 +18,7 @@ from pytest_ebpf.agent.protocol.handles import Entry, Refused
 from pytest_ebpf.uapi.enums import Cmd
 from pytest_ebpf.uapi.layout import Layout
 from pytest_ebpf.uapi.layouts import ATTR_BTF_LOAD, ATTR_PROG_LOAD, PROG_INFO
+from pytest_ebpf.uapi.numbers import BPF_LOG_LEVEL1, BPF_LOG_LEVEL2, BPF_LOG_STATS
 
 __all__ = ["btf_load", "prog_load"]
 
@@ -26,9 +27,7 @@ _TRACE_LOG = 16 << 20  # costs only what is written to it (Memory), and nearly e
 # The trace of a rejection that nobody asked for: one of a million instructions has 500 MB, and takes minutes to write.
 _REJECTED_LOG = 64 << 20
 _MAX_LOG = (1 << 30) - 1  # kernel/bpf/verifier.c refuses more (UINT_MAX >> 2)
-_STATS = 4
-_TRACE = 1
-_EVERY_TRACE = 1 | 2
+_EVERY_TRACE = BPF_LOG_LEVEL1 | BPF_LOG_LEVEL2
 _SHOWS_REGISTERS = (5, 17)
 _FEW = 20_000  # instructions; some 1.5 KiB each at level 2
 _TAIL = 512  # the line of statistics, which is the last
@@ -154,13 +153,13 @@ def prog_load(op: ProgLoad, batch: Batch) -> Result:
     took = time.perf_counter_ns() - began
     truncated = attempt.result == -ENOSPC or (attempt.result < 0 and attempt.full)
     if truncated:  # the verdict is hidden behind the log
-        verdict = program.load(_STATS, room=_FIRST_LOG)
+        verdict = program.load(BPF_LOG_STATS, room=_FIRST_LOG)
         attempt = _Attempt(verdict.result, _ended(attempt.log, verdict=verdict.log), attempt.level)
     errno = -attempt.result
-    wants_trace = op.log_level == 0 or (op.log_level == _STATS and attempt.log)
+    wants_trace = op.log_level == 0 or (op.log_level == BPF_LOG_STATS and attempt.log)
     if attempt.result < 0 and wants_trace and errno != ENOSPC:
         limit = min(_REJECTED_LOG, _log_limit())
-        traced = program.load(_trace_level(attempt.log) | _STATS, room=limit, limit=limit)
+        traced = program.load(_trace_level(attempt.log) | BPF_LOG_STATS, room=limit, limit=limit)
         truncated = traced.result == -ENOSPC or traced.full
         if traced.result >= 0 or traced.log:
             attempt = replace(traced, log=_ended(traced.log, verdict=attempt.log))
@@ -174,7 +173,7 @@ def _trace_level(verdict: bytes) -> int:
     without them nobody can say where a value came from. A long walk does not fit the buffer with them, though."""
     release = tuple(map(int, re.findall(r"\d+", os.uname().release)[:2]))
     walked = re.search(rb"^processed (\d+) insns", verdict, re.MULTILINE)
-    return _EVERY_TRACE if release < _SHOWS_REGISTERS and walked and int(walked[1]) <= _FEW else _TRACE
+    return _EVERY_TRACE if release < _SHOWS_REGISTERS and walked and int(walked[1]) <= _FEW else BPF_LOG_LEVEL1
 
 
 def _ended(trace: bytes, *, verdict: bytes) -> bytes:

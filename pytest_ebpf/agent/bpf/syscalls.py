@@ -18,13 +18,9 @@ from functools import partial
 from typing import Any
 
 from pytest_ebpf.uapi.enums import Cmd
-from pytest_ebpf.uapi.numbers import ENOTSUPP, FSCONFIG_CMD_CREATE, MAP_FIXED_NOREPLACE, SYSCALLS
+from pytest_ebpf.uapi.numbers import ENOTSUPP, FSCONFIG_CMD_CREATE, MAP_FIXED_NOREPLACE, MNT_DETACH, SYSCALLS
 
 __all__ = [
-    "CLONE_FS",
-    "CLONE_NEWNET",
-    "CLONE_NEWNS",
-    "MNT_DETACH",
     "Memory",
     "address_of",
     "bpf",
@@ -48,10 +44,6 @@ __all__ = [
     "unshare",
 ]
 
-CLONE_NEWNET = 0x40000000
-CLONE_NEWNS = 0x00020000
-CLONE_FS = 0x00000200
-MNT_DETACH = 2
 _BIG = 1 << 20
 _PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 _LOAD_ATTEMPTS = 4

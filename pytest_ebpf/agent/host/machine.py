@@ -27,11 +27,10 @@ from pytest_ebpf.agent.ops import (
     Result,
 )
 from pytest_ebpf.agent.protocol.batch import Batch
+from pytest_ebpf.uapi.numbers import CAP_BPF, CAP_SYS_ADMIN, MS_BIND, MS_REMOUNT
 
 __all__ = ["describe", "kill_cgroup", "list_dir", "make_dir", "mount", "open_file", "read_file", "remove_tree"]
 
-_MS_REMOUNT, _MS_BIND = 32, 4096
-_CAP_BPF, _CAP_SYS_ADMIN = 1 << 39, 1 << 21
 _PYTHONS = ("/usr/bin/python3", "/usr/local/bin/python3")  # for commands: other users may enter there
 _CGROUP_PATIENCE = 2.0  # seconds for killed members of a cgroup to go
 _MOUNT_ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
@@ -52,7 +51,7 @@ def describe(op: Describe, batch: Batch) -> Result:
         has_btf=os.path.exists("/sys/kernel/btf/vmlinux"),
         jit=int(read_text("/proc/sys/net/core/bpf_jit_enable", default="0") or 0),
         euid=os.geteuid(),
-        cap_bpf=bool(_capabilities() & (_CAP_BPF | _CAP_SYS_ADMIN)),
+        cap_bpf=bool(_capabilities() & (1 << CAP_BPF | 1 << CAP_SYS_ADMIN)),
         unprivileged_bpf_disabled=int(read_text("/proc/sys/kernel/unprivileged_bpf_disabled", default="0") or 0),
         lockdown=lockdown.partition("[")[2].partition("]")[0],
         cmdline=read_text("/proc/cmdline"),
@@ -142,7 +141,7 @@ def kill_cgroup(path: str) -> None:
 
 def mount(op: Mount, batch: Batch) -> Result:
     """A mount that goes with its scope, unless the same kind of file system is there already."""
-    if not op.flags & (_MS_REMOUNT | _MS_BIND) and _mounted(op.target) == op.fstype:
+    if not op.flags & (MS_REMOUNT | MS_BIND) and _mounted(op.target) == op.fstype:
         return Done()
     try:
         do_mount(op.source, op.target, fstype=op.fstype, flags=op.flags, data=op.data)
@@ -150,7 +149,7 @@ def mount(op: Mount, batch: Batch) -> Result:
         if error.errno == EBUSY and _mounted(op.target) == op.fstype:
             return Done()
         raise
-    if not op.flags & _MS_REMOUNT:
+    if not op.flags & MS_REMOUNT:
         entry = batch.own(-1, "mount", name=op.target)
         entry.closers.append(lambda: umount(op.target))
     return Done()

@@ -8,16 +8,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from pytest_ebpf.agent.bpf.syscalls import CLONE_FS, CLONE_NEWNS, mount, setns, unshare
+from pytest_ebpf.agent.bpf.syscalls import mount, setns, unshare
 from pytest_ebpf.agent.host.netns import in_thread
 from pytest_ebpf.agent.ops import In, Made, MountNs, Op, Result
 from pytest_ebpf.agent.protocol.batch import Batch
 from pytest_ebpf.agent.protocol.handles import Entry, Refused
+from pytest_ebpf.uapi.numbers import CLONE_FS, CLONE_NEWNS, MS_PRIVATE, MS_REC
 
 __all__ = ["mount_ns", "run_inside"]
 
 T = TypeVar("T")
-_MS_REC, _MS_PRIVATE = 1 << 14, 1 << 18
 _PLACES = ("mount", "dir", "path")  # what is undone by a path, which means something there only
 
 
@@ -26,7 +26,7 @@ def mount_ns(op: MountNs, batch: Batch) -> Result:
 
     def make() -> int:
         unshare(CLONE_NEWNS)
-        mount("none", "/", fstype="", flags=_MS_REC | _MS_PRIVATE)
+        mount("none", "/", fstype="", flags=MS_REC | MS_PRIVATE)
         return os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
 
     return Made(batch.own(in_thread(make), "mntns", site=op.site).handle)

@@ -14,21 +14,30 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from pytest_ebpf.agent.bpf.syscalls import CLONE_NEWNET, error_text, mount, setns, umount, unshare
+from pytest_ebpf.agent.bpf.syscalls import error_text, mount, setns, umount, unshare
 from pytest_ebpf.agent.ops import Data, Failed, Made, Netlink, NetNs, Obj, Result
 from pytest_ebpf.agent.protocol.batch import Batch
 from pytest_ebpf.agent.protocol.handles import Entry, Refused
+from pytest_ebpf.uapi.numbers import (
+    CLONE_NEWNET,
+    IFF_UP,
+    MS_BIND,
+    NLM_F_ACK,
+    NLM_F_ACK_TLVS,
+    NLM_F_CAPPED,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    NLMSGERR_ATTR_MSG,
+    SIOCGIFFLAGS,
+    SIOCSIFFLAGS,
+)
 
 __all__ = ["in_thread", "inside", "inside_fd", "net_ns", "netlink"]
 
 T = TypeVar("T")
-_MS_BIND = 4096
 _NAMES = "/run/netns"
-_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _NLMSG = struct.Struct("=IHHII")
 _FD = struct.Struct("=I")
-_NLMSG_ERROR, _NLMSG_DONE = 2, 3
-_NLM_F_ACK = 4
 _RECEIVE = 1 << 20
 _TIMEOUT = 10.0
 
@@ -103,8 +112,8 @@ def _loopback_up() -> None:
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         request = struct.pack("=16sH14x", b"lo", 0)
-        flags = struct.unpack_from("=H", fcntl.ioctl(sock, _SIOCGIFFLAGS, request), 16)[0]
-        fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("=16sH14x", b"lo", flags | _IFF_UP))
+        flags = struct.unpack_from("=H", fcntl.ioctl(sock, SIOCGIFFLAGS, request), 16)[0]
+        fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("=16sH14x", b"lo", flags | IFF_UP))
 
 
 def _publish(entry: Entry, name: str) -> None:
@@ -114,7 +123,7 @@ def _publish(entry: Entry, name: str) -> None:
     os.makedirs(_NAMES, exist_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_CLOEXEC, 0o444))
     entry.closers.append(lambda: os.unlink(path))
-    mount(f"/proc/self/fd/{entry.fd}", path, fstype="", flags=_MS_BIND)
+    mount(f"/proc/self/fd/{entry.fd}", path, fstype="", flags=MS_BIND)
     entry.closers.append(lambda: umount(path))
 
 
@@ -130,7 +139,7 @@ def netlink(op: Netlink, batch: Batch) -> Result:
     parts: list[bytes] = []
     for request in _split(bytes(whole)):
         length, kind, flags, sequence, port = _NLMSG.unpack_from(request)
-        sock.send(_NLMSG.pack(length, kind, flags | _NLM_F_ACK, sequence, port) + request[_NLMSG.size :])
+        sock.send(_NLMSG.pack(length, kind, flags | NLM_F_ACK, sequence, port) + request[_NLMSG.size :])
         try:
             failure = _collect(sock, sequence, parts=parts)
         except TimeoutError:
@@ -191,7 +200,7 @@ def _collect(sock: socket.socket, sequence: int, *, parts: list[bytes]) -> Faile
             offset += max((length + 3) & ~3, _NLMSG.size)
             if seq != sequence:
                 continue  # left over from a request that timed out
-            if kind in (_NLMSG_ERROR, _NLMSG_DONE):
+            if kind in (NLMSG_ERROR, NLMSG_DONE):
                 errno = -struct.unpack_from("=i", message, _NLMSG.size)[0] if length >= _NLMSG.size + 4 else 0
                 if errno > 0:
                     return Failed("Netlink", errno, _reason(message, flags) or error_text(errno))
@@ -201,15 +210,14 @@ def _collect(sock: socket.socket, sequence: int, *, parts: list[bytes]) -> Faile
 
 def _reason(message: bytes, flags: int) -> str:
     """The kernel's words in an error message (NLMSGERR_ATTR_MSG of struct nlmsgerr)."""
-    capped, has_attributes = 0x100, 0x200
-    if not flags & has_attributes:
+    if not flags & NLM_F_ACK_TLVS:
         return ""
     offset = _NLMSG.size + 4
     inner = _NLMSG.unpack_from(message, offset)[0]
-    offset += _NLMSG.size if flags & capped else (inner + 3) & ~3
+    offset += _NLMSG.size if flags & NLM_F_CAPPED else (inner + 3) & ~3
     while offset + 4 <= len(message):
         length, kind = struct.unpack_from("=HH", message, offset)
-        if kind == 1:
+        if kind == NLMSGERR_ATTR_MSG:
             return message[offset + 4 : offset + length].rstrip(b"\0").decode(errors="replace")
         offset += max((length + 3) & ~3, 4)
     return ""

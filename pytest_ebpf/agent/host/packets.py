@@ -13,22 +13,27 @@ from pytest_ebpf.agent.host.netns import inside
 from pytest_ebpf.agent.ops import Done, Failed, Made, Obj, PacketDrain, PacketOpen, PacketSend, Records, Result
 from pytest_ebpf.agent.protocol.batch import Batch
 from pytest_ebpf.agent.protocol.handles import Refused
+from pytest_ebpf.uapi.numbers import (
+    ETH_P_ALL,
+    PACKET_AUXDATA,
+    PACKET_IGNORE_OUTGOING,
+    PACKET_STATISTICS,
+    SO_RCVBUFFORCE,
+    SOL_PACKET,
+    TP_STATUS_VLAN_TPID_VALID,
+    TP_STATUS_VLAN_VALID,
+)
 
 __all__ = ["packet_drain", "packet_open", "packet_send"]
 
-_ETH_P_ALL = 3
 _ROOM = 16 << 20  # bytes of frames that nobody took yet
 _LARGEST = 1 << 18
-# include/uapi/linux/if_packet.h
-_SOL_PACKET, _STATISTICS, _AUXDATA, _IGNORE_OUTGOING = 263, 6, 8, 23
 _AUX = struct.Struct("=IIIHHHH")
-_VLAN_VALID, _VLAN_TPID_VALID = 1 << 4, 1 << 6
-_SO_RCVBUFFORCE = 33
 
 
 def packet_open(op: PacketOpen, batch: Batch) -> Result:
     """One socket, or one per protocol."""
-    wanted = op.protocols or (_ETH_P_ALL,)
+    wanted = op.protocols or (ETH_P_ALL,)
     sockets: list[socket.socket] = []
     try:
         for protocol in wanted:
@@ -45,9 +50,9 @@ def packet_open(op: PacketOpen, batch: Batch) -> Result:
 
 
 def _prepare(sock: socket.socket, interface: str, *, protocol: int) -> None:
-    sock.setsockopt(_SOL_PACKET, _AUXDATA, 1)
-    sock.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)
-    sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _ROOM)
+    sock.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+    sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+    sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, _ROOM)
     sock.setblocking(False)
     sock.bind((interface, protocol))  # Python puts the protocol into network byte order
 
@@ -96,7 +101,7 @@ def packet_drain(op: PacketDrain, batch: Batch) -> Result:
         _take(sockets, frames, limit=op.limit)
         left = deadline - time.monotonic()
         if len(frames) >= op.at_least or left <= 0 or (op.limit and len(frames) >= op.limit):
-            lost = sum(struct.unpack("=II", s.getsockopt(_SOL_PACKET, _STATISTICS, 8))[1] for s in sockets)
+            lost = sum(struct.unpack("=II", s.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1] for s in sockets)
             return Records(tuple(frames), lost=lost)
         poll.poll(left * 1000)
 
@@ -118,9 +123,9 @@ def _take(sockets: list[socket.socket], frames: list[bytes], *, limit: int) -> N
 def _with_tag(data: bytes, extra: list[tuple[int, int, bytes]]) -> bytes:
     """The frame with the VLAN tag that the kernel keeps beside it."""
     for level, kind, raw in extra:
-        if level == _SOL_PACKET and kind == _AUXDATA and len(raw) >= _AUX.size:
+        if level == SOL_PACKET and kind == PACKET_AUXDATA and len(raw) >= _AUX.size:
             status, _, _, _, _, tci, tpid = _AUX.unpack_from(raw)
-            if status & _VLAN_VALID:
-                tag = struct.pack(">HH", tpid if status & _VLAN_TPID_VALID else 0x8100, tci)
+            if status & TP_STATUS_VLAN_VALID:
+                tag = struct.pack(">HH", tpid if status & TP_STATUS_VLAN_TPID_VALID else 0x8100, tci)
                 return data[:12] + tag + data[12:]
     return data

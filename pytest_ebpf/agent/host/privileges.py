@@ -5,13 +5,16 @@ from __future__ import annotations
 from pytest_ebpf.agent.bpf.syscalls import capset, prctl
 from pytest_ebpf.agent.host.sysfs import read_text
 from pytest_ebpf.agent.protocol.handles import Refused
+from pytest_ebpf.uapi.numbers import (
+    PR_CAP_AMBIENT,
+    PR_CAP_AMBIENT_RAISE,
+    PR_CAPBSET_DROP,
+    PR_GET_SECUREBITS,
+    PR_SET_SECUREBITS,
+    SECBIT_NO_SETUID_FIXUP,
+)
 
 __all__ = ["find_user", "limit_capabilities"]
-
-# include/uapi/linux/prctl.h, securebits.h
-_CAPBSET_DROP, _GET_SECUREBITS, _SET_SECUREBITS = 24, 27, 28
-_CAP_AMBIENT, _AMBIENT_RAISE = 47, 2
-_NO_SETUID_FIXUP = 1 << 2
 
 
 def find_user(user: str) -> tuple[int, int]:
@@ -47,12 +50,12 @@ def limit_capabilities(wanted: int, *, uid: int) -> None:
     numbers = [number for number in range(last + 1) if wanted >> number & 1]
     for number in range(last + 1):
         if number not in numbers:
-            prctl(_CAPBSET_DROP, number)
+            prctl(PR_CAPBSET_DROP, number)
     capset(effective=effective, permitted=permitted, inheritable=wanted)
     if uid and numbers:
-        prctl(_SET_SECUREBITS, prctl(_GET_SECUREBITS, 0) | _NO_SETUID_FIXUP)
+        prctl(PR_SET_SECUREBITS, prctl(PR_GET_SECUREBITS, 0) | SECBIT_NO_SETUID_FIXUP)
         for number in numbers:
-            prctl(_CAP_AMBIENT, _AMBIENT_RAISE, more=number)
+            prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, more=number)
 
 
 def _own(name: str) -> int:

@@ -18,13 +18,12 @@ from functools import partial
 from typing import NamedTuple
 
 from pytest_ebpf.agent.bpf import syscalls
+from pytest_ebpf.uapi.numbers import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID
 
 __all__ = ["Wishes", "find_port", "main", "read_wishes"]
 
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
-_MS_BIND = 4096
-_PLAIN = _MS_NOSUID | _MS_NODEV
-_TIGHT = _PLAIN | _MS_NOEXEC
+_PLAIN = MS_NOSUID | MS_NODEV
+_TIGHT = _PLAIN | MS_NOEXEC
 _PORTS = "/sys/class/virtio-ports"
 _FRESH = ("/run", "/var/tmp", "/tmp")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -33,10 +32,10 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FIRST_MOUNTS = (
     ("proc", "/proc", _TIGHT, ""),
     ("sysfs", "/sys", _TIGHT, ""),
-    ("devtmpfs", "/dev", _MS_NOSUID, ""),
+    ("devtmpfs", "/dev", MS_NOSUID, ""),
 )
 _KERNEL_MOUNTS = (
-    ("devpts", "/dev/pts", _MS_NOSUID | _MS_NOEXEC, "ptmxmode=0666,mode=620"),
+    ("devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, "ptmxmode=0666,mode=620"),
     ("tmpfs", "/dev/shm", _PLAIN, "mode=1777"),
     ("securityfs", "/sys/kernel/security", _TIGHT, ""),
     ("debugfs", "/sys/kernel/debug", _TIGHT, ""),
@@ -139,7 +138,7 @@ def _fresh_directories(keep: tuple[str, ...]) -> None:
             top = next((top for top in hosts if path.startswith(top + "/")), "")
             if top:
                 os.makedirs(path, exist_ok=True)
-                syscalls.mount(f"/proc/self/fd/{hosts[top]}{path[len(top) :]}", path, fstype="", flags=_MS_BIND)
+                syscalls.mount(f"/proc/self/fd/{hosts[top]}{path[len(top) :]}", path, fstype="", flags=MS_BIND)
     finally:
         for fd in hosts.values():
             os.close(fd)

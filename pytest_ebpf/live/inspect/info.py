@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from struct import Struct
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pytest_ebpf.agent.ops import InfoArray
 from pytest_ebpf.obj.sections import attach_type_name, map_flag_names, map_type_name, prog_type_name
+from pytest_ebpf.uapi.links import LinkType, PerfEventKind
 
 __all__ = [
     "BtfInfo",
     "LINK_ARRAYS",
-    "LINK_TYPES",
     "LinkInfo",
     "MapInfo",
     "ProgInfo",
@@ -50,13 +51,6 @@ _MAP: dict[str, _Place] = {
 _BTF: dict[str, _Place] = {"size": (8, "I"), "id": (12, "I"), "is_kernel": (28, "I")}
 _LINK: dict[str, _Place] = {"type_number": (0, "I"), "id": (4, "I"), "prog_id": (8, "I")}
 
-# enum bpf_link_type, by number
-LINK_TYPES = (
-    "unspec", "raw_tracepoint", "tracing", "cgroup", "iter", "netns", "xdp", "perf_event", "kprobe_multi",
-    "struct_ops", "netfilter", "tcx", "uprobe_multi", "netkit", "sockmap",
-)  # fmt: skip
-# enum bpf_perf_event_type, by number: what a perf_event link is about
-_PERF_TYPES = ("unspec", "uprobe", "uretprobe", "kprobe", "kretprobe", "tracepoint", "event")
 # By link type: the numbers behind the common fields.
 _LINK_DETAILS: dict[str, dict[str, _Place]] = {
     "raw_tracepoint": {"cookie": (32, "Q")},
@@ -74,6 +68,7 @@ _LINK_DETAILS: dict[str, dict[str, _Place]] = {
     "uprobe_multi": {"count": (52, "I"), "flags": (56, "I"), "pid": (60, "I")},
     "netkit": {"ifindex": (16, "I"), "attach_type": (20, "I")},
     "sockmap": {"map_id": (16, "I"), "attach_type": (20, "I")},
+    "tracing_multi": {"attach_type": (16, "I"), "count": (20, "I"), "btf_obj_id": (24, "I")},
     "perf_event uprobe": {"offset": (36, "I"), "cookie": (40, "Q")},
     "perf_event kprobe": {"offset": (36, "I"), "address": (40, "Q"), "missed": (48, "Q"), "cookie": (56, "Q")},
     "perf_event tracepoint": {"cookie": (40, "Q")},
@@ -92,6 +87,11 @@ LINK_ARRAYS: Mapping[str, tuple[tuple[str, InfoArray], ...]] = MappingProxyType(
             ("offsets", InfoArray(24, 52, stride=8)),
             ("ref_ctr_offsets", InfoArray(32, 52, stride=8)),
             ("cookies", InfoArray(40, 52, stride=8)),
+        ),
+        "tracing_multi": (
+            ("btf_ids", InfoArray(32, 20, stride=4)),
+            ("addresses", InfoArray(40, 20, stride=8)),
+            ("cookies", InfoArray(48, 20, stride=8)),
         ),
         "perf_event uprobe": (("file_name", InfoArray(24, 32, room=_TEXT)),),
         "perf_event kprobe": (("func_name", InfoArray(24, 32, room=_TEXT)),),
@@ -229,16 +229,18 @@ def read_link_info(data: bytes, *, arrays: Mapping[str, bytes] | None = None) ->
         details["attach_type"] = attach_type_name(details["attach_type"]).lower()
     if kind.startswith("perf_event"):
         details = {"event": _perf_type(data), **details}
-    texts = {name for name, array in LINK_ARRAYS.get(kind, ()) if array.room}
+    shapes = dict(LINK_ARRAYS.get(kind, ()))
     for name, value in (arrays or {}).items():
-        details[name] = _text(value) if name in texts else Struct(f"={len(value) // 8}Q").unpack(value)
+        stride = shapes[name].stride
+        code = "I" if stride == 4 else "Q"
+        details[name] = _text(value) if shapes[name].room else Struct(f"={len(value) // stride}{code}").unpack(value)
     return LinkInfo(type=kind.split(" ")[0], **fields, details=MappingProxyType(details))
 
 
 def link_kind(data: bytes) -> str:
     """The row of ``LINK_ARRAYS`` for a link: its type, and for perf events what they are about."""
     number = _read(data, _LINK)["type_number"]
-    name = LINK_TYPES[number] if number < len(LINK_TYPES) else str(number)
+    name = _name(LinkType, number=number)
     if name != "perf_event":
         return name
     kind = _perf_type(data)
@@ -247,7 +249,13 @@ def link_kind(data: bytes) -> str:
 
 def _perf_type(data: bytes) -> str:
     number = _read(data, {"type": (16, "I")})["type"] or 0
-    return _PERF_TYPES[number] if number < len(_PERF_TYPES) else str(number)
+    return _name(PerfEventKind, number=number)
+
+
+def _name(enum: type[IntEnum], *, number: int) -> str:
+    """A member's name in small letters, the number itself for one that the headers do not have."""
+    known = enum._value2member_map_.get(number)
+    return known.name.lower() if known is not None else str(number)
 
 
 def fdinfo_fields(text: bytes) -> dict[str, str]:

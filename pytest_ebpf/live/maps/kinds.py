@@ -1,13 +1,12 @@
-"""What sets the map types apart, as one table.
-
-Source: ``enum bpf_map_type`` in ``include/uapi/linux/bpf.h`` and the ``*map*.c`` of ``kernel/bpf/``, Linux 6.18.
-"""
+"""How the map types differ, as one table. Source: the ``*map*.c`` of ``kernel/bpf/``, Linux 6.18."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+
+from pytest_ebpf.uapi.enums import MapType
 
 __all__ = ["MAP_KINDS", "MapKind", "kind_of"]
 
@@ -22,7 +21,6 @@ class MapKind:
     keys are 0 to max_entries - 1, all always present."""
 
     number: int
-    name: str
     access: str = "keyed"
     holds: str = "data"
     keyed_by: str = ""
@@ -30,46 +28,52 @@ class MapKind:
     per_cpu: bool = False
     lpm: bool = False
 
+    @property
+    def name(self) -> str:
+        """The kernel's name of the type in small letters: "hash", "ringbuf"."""
+        known = MapType._value2member_map_.get(self.number)
+        return known.name.lower() if known is not None else f"type {self.number}"
+
 
 MAP_KINDS: Mapping[int, MapKind] = MappingProxyType(
     {
         kind.number: kind
         for kind in (
-            MapKind(1, "hash"),
-            MapKind(2, "array", indexed=True),
-            MapKind(3, "prog_array", holds="prog", indexed=True),
-            MapKind(4, "perf_event_array", access="perf", holds="event", indexed=True),
-            MapKind(5, "percpu_hash", per_cpu=True),
-            MapKind(6, "percpu_array", indexed=True, per_cpu=True),
-            MapKind(7, "stack_trace"),
-            MapKind(8, "cgroup_array", holds="cgroup", indexed=True),
-            MapKind(9, "lru_hash"),
-            MapKind(10, "lru_percpu_hash", per_cpu=True),
-            MapKind(11, "lpm_trie", lpm=True),
-            MapKind(12, "array_of_maps", holds="map", indexed=True),
-            MapKind(13, "hash_of_maps", holds="map"),
-            MapKind(14, "devmap", holds="device", indexed=True),
-            MapKind(15, "sockmap", holds="socket", indexed=True),
-            MapKind(16, "cpumap", holds="cpu", indexed=True),
-            MapKind(17, "xskmap", holds="socket", indexed=True),
-            MapKind(18, "sockhash", holds="socket"),
-            MapKind(19, "cgroup_storage", keyed_by="cgroup"),
-            MapKind(20, "reuseport_sockarray", holds="socket", indexed=True),
-            MapKind(21, "percpu_cgroup_storage", keyed_by="cgroup", per_cpu=True),
-            MapKind(22, "queue", access="fifo"),
-            MapKind(23, "stack", access="fifo"),
-            MapKind(24, "sk_storage", access="storage", keyed_by="socket"),
-            MapKind(25, "devmap_hash", holds="device"),
-            MapKind(26, "struct_ops", indexed=True),
-            MapKind(27, "ringbuf", access="ring"),
-            MapKind(28, "inode_storage", access="storage", keyed_by="inode"),
-            MapKind(29, "task_storage", access="storage", keyed_by="task"),
-            MapKind(30, "bloom_filter", access="bloom"),
-            MapKind(31, "user_ringbuf", access="produce"),
-            MapKind(32, "cgrp_storage", access="storage", keyed_by="cgroup"),
-            MapKind(33, "arena", access="none"),
-            MapKind(34, "insn_array", indexed=True),
-            MapKind(35, "rhash"),
+            MapKind(MapType.HASH),
+            MapKind(MapType.ARRAY, indexed=True),
+            MapKind(MapType.PROG_ARRAY, holds="prog", indexed=True),
+            MapKind(MapType.PERF_EVENT_ARRAY, access="perf", holds="event", indexed=True),
+            MapKind(MapType.PERCPU_HASH, per_cpu=True),
+            MapKind(MapType.PERCPU_ARRAY, indexed=True, per_cpu=True),
+            MapKind(MapType.STACK_TRACE),
+            MapKind(MapType.CGROUP_ARRAY, holds="cgroup", indexed=True),
+            MapKind(MapType.LRU_HASH),
+            MapKind(MapType.LRU_PERCPU_HASH, per_cpu=True),
+            MapKind(MapType.LPM_TRIE, lpm=True),
+            MapKind(MapType.ARRAY_OF_MAPS, holds="map", indexed=True),
+            MapKind(MapType.HASH_OF_MAPS, holds="map"),
+            MapKind(MapType.DEVMAP, holds="device", indexed=True),
+            MapKind(MapType.SOCKMAP, holds="socket", indexed=True),
+            MapKind(MapType.CPUMAP, holds="cpu", indexed=True),
+            MapKind(MapType.XSKMAP, holds="socket", indexed=True),
+            MapKind(MapType.SOCKHASH, holds="socket"),
+            MapKind(MapType.CGROUP_STORAGE, keyed_by="cgroup"),
+            MapKind(MapType.REUSEPORT_SOCKARRAY, holds="socket", indexed=True),
+            MapKind(MapType.PERCPU_CGROUP_STORAGE, keyed_by="cgroup", per_cpu=True),
+            MapKind(MapType.QUEUE, access="fifo"),
+            MapKind(MapType.STACK, access="fifo"),
+            MapKind(MapType.SK_STORAGE, access="storage", keyed_by="socket"),
+            MapKind(MapType.DEVMAP_HASH, holds="device"),
+            MapKind(MapType.STRUCT_OPS, indexed=True),
+            MapKind(MapType.RINGBUF, access="ring"),
+            MapKind(MapType.INODE_STORAGE, access="storage", keyed_by="inode"),
+            MapKind(MapType.TASK_STORAGE, access="storage", keyed_by="task"),
+            MapKind(MapType.BLOOM_FILTER, access="bloom"),
+            MapKind(MapType.USER_RINGBUF, access="produce"),
+            MapKind(MapType.CGRP_STORAGE, access="storage", keyed_by="cgroup"),
+            MapKind(MapType.ARENA, access="none"),
+            MapKind(MapType.INSN_ARRAY, indexed=True),
+            MapKind(MapType.RHASH),
         )
     }
 )
@@ -77,4 +81,4 @@ MAP_KINDS: Mapping[int, MapKind] = MappingProxyType(
 
 def kind_of(number: int) -> MapKind:
     """The row of a type; an unknown one is taken for a keyed map of data."""
-    return MAP_KINDS.get(number, MapKind(number, f"type {number}"))
+    return MAP_KINDS.get(number, MapKind(number))

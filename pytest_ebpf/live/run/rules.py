@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from pytest_ebpf.obj.sections import prog_type_name
+from pytest_ebpf.uapi.enums import ProgType
 
 __all__ = ["RUN_RULES", "RunRule", "runnable_types", "type_name", "way_out"]
 
@@ -35,22 +36,38 @@ def type_name(prog_type: int) -> str:
     return prog_type_name(prog_type).lower()
 
 
+_SKB = (
+    *(ProgType.SOCKET_FILTER, ProgType.SCHED_CLS, ProgType.SCHED_ACT, ProgType.CGROUP_SKB),
+    *(ProgType.LWT_IN, ProgType.LWT_OUT, ProgType.LWT_XMIT, ProgType.LWT_SEG6LOCAL),
+)
+
+
 def _skb(number: int) -> RunRule:
     return RunRule(number, "4.12", context="__sk_buff")
 
 
 # bpf_prog_test_run_* in net/bpf/test_run.c. xdp_md came with 5.14 (47316f4a3053), so it is only sent when asked for.
-# lwt_seg6local (19) runs on 5.10 and answers ENOTSUPP on 6.1 and later.
+# lwt_seg6local runs on 5.10 and answers ENOTSUPP on 6.1 and later.
 RUN_RULES: Mapping[int, RunRule] = MappingProxyType(
     {
-        **{number: _skb(number) for number in (1, 3, 4, 8, 10, 11, 12, 19)},
-        6: RunRule(6, "4.12", context="xdp_md", ctx_only_on_request=True),
-        17: RunRule(17, "5.10", takes_data=False, min_data=0, context="args", repeatable=False),
-        22: RunRule(22, "5.0", context="bpf_flow_keys", ctx_only_on_request=True),
-        26: RunRule(26, "5.5", takes_data=False, min_data=0, repeatable=False),
-        30: RunRule(30, "5.13", takes_data=False, min_data=0, context="bpf_sk_lookup"),
-        31: RunRule(31, "5.14", takes_data=False, min_data=0, context="bytes", repeatable=False),
-        32: RunRule(32, "6.4", min_data=20, context="nf_hook_state", ctx_only_on_request=True, data_is="an IP packet"),
+        rule.type: rule
+        for rule in (
+            *(_skb(number) for number in _SKB),
+            RunRule(ProgType.XDP, "4.12", context="xdp_md", ctx_only_on_request=True),
+            RunRule(ProgType.RAW_TRACEPOINT, "5.10", takes_data=False, min_data=0, context="args", repeatable=False),
+            RunRule(ProgType.FLOW_DISSECTOR, "5.0", context="bpf_flow_keys", ctx_only_on_request=True),
+            RunRule(ProgType.TRACING, "5.5", takes_data=False, min_data=0, repeatable=False),
+            RunRule(ProgType.SK_LOOKUP, "5.13", takes_data=False, min_data=0, context="bpf_sk_lookup"),
+            RunRule(ProgType.SYSCALL, "5.14", takes_data=False, min_data=0, context="bytes", repeatable=False),
+            RunRule(
+                ProgType.NETFILTER,
+                "6.4",
+                min_data=20,
+                context="nf_hook_state",
+                ctx_only_on_request=True,
+                data_is="an IP packet",
+            ),
+        )
     }
 )
 
@@ -59,20 +76,24 @@ _CGROUP = (
 )
 _WAYS_OUT: Mapping[int, str] = MappingProxyType(
     {
-        2: "attach it (prog.attach()), make the probed function run with bpf_vm.run([...]), then look at its maps",
-        5: "attach it (prog.attach()), cause the event with bpf_vm.run([...]), then look at its maps",
-        7: "attach it to a perf event and look at its maps",
-        9: _CGROUP,
-        13: _CGROUP,
-        14: "put it on a sockmap and send through a socket",
-        15: _CGROUP,
-        16: "put it on a sockmap and send through a socket",
-        18: _CGROUP,
-        23: _CGROUP,
-        24: "attach it (prog.attach()), cause the event, then look at its maps",
-        25: _CGROUP,
-        28: "load it with its target and run the target",
-        29: "attach it (prog.attach()), do what the hook guards with bpf_vm.run([...]), then look at its maps",
+        ProgType.KPROBE: (
+            "attach it (prog.attach()), make the probed function run with bpf_vm.run([...]), then look at its maps"
+        ),
+        ProgType.TRACEPOINT: "attach it (prog.attach()), cause the event with bpf_vm.run([...]), then look at its maps",
+        ProgType.PERF_EVENT: "attach it to a perf event and look at its maps",
+        ProgType.CGROUP_SOCK: _CGROUP,
+        ProgType.SOCK_OPS: _CGROUP,
+        ProgType.SK_SKB: "put it on a sockmap and send through a socket",
+        ProgType.CGROUP_DEVICE: _CGROUP,
+        ProgType.SK_MSG: "put it on a sockmap and send through a socket",
+        ProgType.CGROUP_SOCK_ADDR: _CGROUP,
+        ProgType.CGROUP_SYSCTL: _CGROUP,
+        ProgType.RAW_TRACEPOINT_WRITABLE: "attach it (prog.attach()), cause the event, then look at its maps",
+        ProgType.CGROUP_SOCKOPT: _CGROUP,
+        ProgType.EXT: "load it with its target and run the target",
+        ProgType.LSM: (
+            "attach it (prog.attach()), do what the hook guards with bpf_vm.run([...]), then look at its maps"
+        ),
     }
 )
 

@@ -7,11 +7,13 @@ import os
 import re
 from dataclasses import dataclass
 
+from pytest_ebpf.uapi.numbers import ENOTSUPP
+
 __all__ = ["ERRNOS", "Errno", "errno_name"]
 
-# 524 is the kernel's own ENOTSUPP, which no C library knows.
-_NAMES = dict(errno.errorcode) | {524: "ENOTSUPP", 95: "EOPNOTSUPP"}
-_TEXTS = {os.strerror(number).lower(): name for number, name in _NAMES.items() if number != 524}
+# ENOTSUPP is internal to the kernel: no C library knows it.
+_NAMES = dict(errno.errorcode) | {ENOTSUPP: "ENOTSUPP", errno.EOPNOTSUPP: "EOPNOTSUPP"}
+_TEXTS = {os.strerror(number).lower(): name for number, name in _NAMES.items() if number != ENOTSUPP}
 _NUMBER = re.compile(r"(?:^|[( =])-?(\d{1,3})\)?$")
 _NAME = re.compile(r"\bE[A-Z0-9]{2,}\b")
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.suggest import did_you_mean
+from pytest_ebpf.uapi.capabilities import Capability
+from pytest_ebpf.uapi.flags import ProgFlag
 from pytest_ebpf.verifier.log.expect import Wanted
 from pytest_ebpf.verifier.log.pattern import compile_pattern
 from pytest_ebpf.verifier.tags.tags import TAGS, Tag, read_tags
@@ -20,16 +22,7 @@ __all__ = ["ANY_VALUE", "MACHINES", "PROG_FLAGS", "Expectation", "TestSpec", "ma
 
 ANY_VALUE = "any"  # __retval(POINTER_VALUE): run it and accept any value
 
-PROG_FLAGS = {  # include/uapi/linux/bpf.h
-    "BPF_F_STRICT_ALIGNMENT": 1 << 0,
-    "BPF_F_ANY_ALIGNMENT": 1 << 1,
-    "BPF_F_TEST_RND_HI32": 1 << 2,
-    "BPF_F_TEST_STATE_FREQ": 1 << 3,
-    "BPF_F_SLEEPABLE": 1 << 4,
-    "BPF_F_XDP_HAS_FRAGS": 1 << 5,
-    "BPF_F_XDP_DEV_BOUND_ONLY": 1 << 6,
-    "BPF_F_TEST_REG_INVARIANTS": 1 << 7,
-}
+PROG_FLAGS = {f"BPF_F_{flag.name}": int(flag) for flag in ProgFlag}
 MACHINES = {  # value of an __arch_* tag -> uname -m
     "X86_64": "x86_64",
     "ARM64": "aarch64",
@@ -38,7 +31,10 @@ MACHINES = {  # value of an __arch_* tag -> uname -m
     "LOONGARCH": "loongarch64",
     "POWERPC64": "ppc64le",
 }
-_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21, "CAP_PERFMON": 38, "CAP_BPF": 39}
+_CAPABILITIES = {
+    f"CAP_{one.name}": int(one)
+    for one in (Capability.NET_ADMIN, Capability.SYS_ADMIN, Capability.PERFMON, Capability.BPF)
+}
 _VALUES = {"INT_MIN": -(1 << 31), "_INT_MIN": -(1 << 31), "TEST_DATA_LEN": 64}
 _POINTERS = ("POINTER_VALUE", "0xcafe4all", "0xbadcafe")  # the macro, and what it stood for
 _LOAD_MODES = {"jited": "jited", "no_jited": "interpreted"}

@@ -13,7 +13,6 @@ import pytest
 from pytest_ebpf.live.inspect import info as kernel_info
 from pytest_ebpf.live.inspect.info import (
     LINK_ARRAYS,
-    LINK_TYPES,
     fdinfo_fields,
     link_kind,
     read_btf_info,
@@ -96,19 +95,32 @@ def test_a_btf_object() -> None:
     assert read_btf_info(data[:16]).is_kernel is None
 
 
+def test_every_type_of_the_headers_has_a_name() -> None:
+    names = [read_link_info(pack(64, type=(0, "I", number))).type for number in range(16)]
+    assert names == [
+        "unspec", "raw_tracepoint", "tracing", "cgroup", "iter", "netns", "xdp", "perf_event", "kprobe_multi",
+        "struct_ops", "netfilter", "tcx", "uprobe_multi", "netkit", "sockmap", "tracing_multi",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("number", "fields", "details"),
+    ("number", "name", "fields", "details"),
     [
-        (6, {"ifindex": (16, "I", 3)}, {"ifindex": 3}),
-        (3, {"group": (16, "Q", 1 << 40), "at": (24, "I", 10)}, {"cgroup_id": 1 << 40, "attach_type": CONNECT4}),
-        (10, {"h": (20, "I", 1), "p": (24, "i", -5)}, {"pf": 0, "hooknum": 1, "priority": -5, "flags": 0}),
-        (99, {}, {}),
+        (6, "xdp", {"ifindex": (16, "I", 3)}, {"ifindex": 3}),
+        (3, "cgroup", {"group": (16, "Q", 1 << 40), "at": (24, "I", 10)},
+         {"cgroup_id": 1 << 40, "attach_type": CONNECT4}),
+        (10, "netfilter", {"h": (20, "I", 1), "p": (24, "i", -5)}, {"pf": 0, "hooknum": 1, "priority": -5, "flags": 0}),
+        (13, "netkit", {"ifindex": (16, "I", 3), "at": (20, "I", 54)}, {"ifindex": 3, "attach_type": "netkit_primary"}),
+        (14, "sockmap", {"map": (16, "I", 7), "at": (20, "I", 7)}, {"map_id": 7, "attach_type": "sk_msg_verdict"}),
+        (15, "tracing_multi", {"at": (16, "I", 59), "count": (20, "I", 2), "btf": (24, "I", 1)},
+         {"attach_type": "trace_fentry_multi", "count": 2, "btf_obj_id": 1}),
+        (99, "99", {}, {}),
     ],
 )  # fmt: skip
-def test_links_by_type(number: int, fields: dict[str, Any], details: dict[str, Any]) -> None:
+def test_links_by_type(number: int, name: str, fields: dict[str, Any], details: dict[str, Any]) -> None:
     info = read_link_info(pack(64, type=(0, "I", number), id=(4, "I", 2), prog=(8, "I", 5), **fields))
     assert (info.id, info.prog_id, dict(info.details)) == (2, 5, details)
-    assert info.type == (LINK_TYPES[number] if number < len(LINK_TYPES) else str(number))
+    assert info.type == name
 
 
 def test_links_with_arrays() -> None:
@@ -116,6 +128,13 @@ def test_links_with_arrays() -> None:
     arrays = {"addresses": struct.pack("=2Q", 10, 20), "cookies": b""}
     assert dict(read_link_info(data, arrays=arrays).details) == {
         "count": 2, "flags": 0, "missed": 1, "addresses": (10, 20), "cookies": (),
+    }  # fmt: skip
+    multi = pack(64, type=(0, "I", 15), at=(16, "I", 60), count=(20, "I", 2), btf=(24, "I", 1))
+    assert [name for name, _ in LINK_ARRAYS[link_kind(multi)]] == ["btf_ids", "addresses", "cookies"]
+    arrays = {"btf_ids": struct.pack("=2I", 11, 12), "addresses": struct.pack("=2Q", 10, 20), "cookies": b""}
+    assert dict(read_link_info(multi, arrays=arrays).details) == {
+        "attach_type": "trace_fexit_multi", "count": 2, "btf_obj_id": 1, "btf_ids": (11, 12), "addresses": (10, 20),
+        "cookies": (),
     }  # fmt: skip
     kretprobe = pack(64, type=(0, "I", 7), event=(16, "I", 4), offset=(36, "I", 8))
     assert link_kind(kretprobe) == "perf_event kprobe"
