@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pytest_ebpf.agent.ops import Failed, ProgLoad, ProgRejected
 from pytest_ebpf.errors import BpfUsageError, HarnessError, errno_name
+from pytest_ebpf.kernels.base import Kernel
 from pytest_ebpf.kernels.local import LocalKernel
 from pytest_ebpf.kernels.remote import RemoteKernel
 
@@ -21,7 +22,7 @@ _HINT = (
 )
 
 
-def refusal(kernel: LocalKernel | RemoteKernel) -> str:
+def refusal(kernel: Kernel) -> str:
     """Why a kernel does not let us load programs, as an errno's name; "" when it does."""
     (result,) = kernel.run([ProgLoad(type=_XDP, insns=_SMALLEST, license="GPL", name="may_i", log_level=0)])
     if isinstance(result, Failed | ProgRejected):
@@ -29,20 +30,26 @@ def refusal(kernel: LocalKernel | RemoteKernel) -> str:
     return ""
 
 
-def open_host_kernel() -> LocalKernel | RemoteKernel:
-    """The kernel under this process. Raises ``BpfUsageError`` that says what to do when it cannot be used."""
-    local = LocalKernel()
+def open_host_kernel(
+    *, open_local: Callable[[], Kernel] = LocalKernel, open_agent: Callable[..., Kernel] | None = None
+) -> Kernel:
+    """The kernel under this process. Raises ``BpfUsageError`` with what to do when it cannot be used.
+
+    ``open_local`` opens it in this process; ``open_agent`` behind a command that is its ``prefix`` (default:
+    ``open_agent_kernel``).
+    """
+    local = open_local()
     why = refusal(local)
     local.close()
     if not why:
-        return LocalKernel()
+        return open_local()
     if why == "ENOSYS":
         raise BpfUsageError("this kernel has no bpf() system call", hint="test in guests: --bpf-kernels=6.1")
     sudo = shutil.which("sudo")
     if sudo is None:
         raise BpfUsageError(f"this process may not call bpf() ({why}), and there is no sudo", hint=_HINT)
     try:
-        kernel = open_agent_kernel(prefix=(sudo, "-n"), name="host")
+        kernel = (open_agent or open_agent_kernel)(prefix=(sudo, "-n"), name="host")
     except HarnessError as error:
         words = error.console.splitlines()[-1:] or [error.message]
         raise BpfUsageError(

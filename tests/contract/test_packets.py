@@ -54,7 +54,7 @@ def test_waiting_for_frames(run: Run, spaces: tuple[Handle, Handle]) -> None:
     receiver, sender = (made(r) for r in run(PacketOpen("two", netns=far), PacketOpen("one", netns=near)))
     began = time.monotonic()
     assert run(PacketDrain(receiver, timeout_ms=300)) == [Records(())]
-    assert 0.25 < time.monotonic() - began < 5
+    assert time.monotonic() - began > 0.25
     run(PacketSend(sender, (FRAME,) * 5))
     assert run(PacketDrain(receiver, at_least=9, limit=2, timeout_ms=5000)) == [Records((FRAME,) * 2)]
     assert run(PacketDrain(receiver, at_least=3, timeout_ms=5000)) == [Records((FRAME,) * 3)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -313,16 +313,19 @@ def test_costs_nothing_until_used(pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
 
-def test_import_time(pytester: pytest.Pytester) -> None:
-    """Under 20 ms; measured three times, because the machine may be busy."""
-    import sys
-
-    def once() -> int:
-        result = pytester.run(sys.executable, "-X", "importtime", "-c", "import pytest; import pytest_ebpf.plugin")
-        (line,) = [line for line in result.errlines if re.search(r"\| +pytest_ebpf\.plugin$", line)]
-        return int(line.split("|")[1])
-
-    assert min(once() for _ in range(3)) < 20_000
+def test_the_plugin_imports_nothing_that_pytest_has_not(pytester: pytest.Pytester) -> None:
+    """What an installed plugin costs in time is measured by ci/house; here, that it brings no module along."""
+    script = pytester.makepyfile(
+        """
+        import sys
+        import pytest
+        before = set(sys.modules)
+        import pytest_ebpf.plugin
+        print(*sorted(set(sys.modules) - before))
+        """
+    )
+    result = pytester.run(sys.executable, script)
+    assert result.outlines == ["pytest_ebpf pytest_ebpf.plugin"]
 
 
 def test_packet_difference(pytester: pytest.Pytester, objects: Objects) -> None:

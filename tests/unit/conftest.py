@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -34,6 +34,9 @@ DESCRIBED = Described(
 )
 
 
+ALL_BTF_FEATURES = frozenset(feature.name for feature in BTF_FEATURES)
+
+
 @dataclass(frozen=True, slots=True)
 class FakeTarget:
     kernel: FakeKernel
@@ -41,8 +44,10 @@ class FakeTarget:
     described: Described = DESCRIBED
     time_scale: float = 1.0
 
+    known: Facts = field(default_factory=lambda: Facts(DESCRIBED, btf_features=ALL_BTF_FEATURES))
+
     def facts(self) -> Facts:
-        return Facts(self.described, btf_features=frozenset(feature.name for feature in BTF_FEATURES))
+        return self.known
 
 
 @pytest.fixture

@@ -58,10 +58,9 @@ def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
 
 def test_a_panic_is_seen_at_once_with_its_lines(fresh: Boot) -> None:
     machine, kernel = fresh()
-    began = time.monotonic()
     with pytest.raises(GuestLost, match="during WriteFile") as lost:
         kernel.run([WriteFile("/proc/sysrq-trigger", b"c")])
-    assert time.monotonic() - began < 3
+    assert "it hangs" not in str(lost.value)  # seen, not concluded from silence
     assert "Kernel panic - not syncing: sysrq triggered crash" in lost.value.console
     assert machine.exit_reason() == "kernel panic: sysrq triggered crash"
     assert not machine.alive()
@@ -80,10 +79,9 @@ def test_a_panic_is_seen_at_once_with_its_lines(fresh: Boot) -> None:
 def test_qemu_killed_from_outside(fresh: Boot) -> None:
     machine, kernel = fresh()
     os.kill(machine.pid, signal.SIGKILL)
-    began = time.monotonic()
-    with pytest.raises(GuestLost):
+    with pytest.raises(GuestLost) as lost:
         kernel.run([Spawn(("/bin/true",))])
-    assert time.monotonic() - began < 1
+    assert "it hangs" not in str(lost.value)
     assert machine.exit_reason(1) == "QEMU was killed by SIGKILL"
 
 
@@ -91,10 +89,8 @@ def test_a_guest_that_stands_still_is_a_deadline(any_image: KernelImage, config:
     """The agent is stopped, which looks like a kernel that does not schedule any more: only time tells."""
     machine = boot(any_image, config=config)
     kernel = RemoteKernel(machine.stream, name="6.1", scale=0.5)
-    began = time.monotonic()
     with pytest.raises(GuestLost, match="during Spawn: it hangs: no sign of life"):
         kernel.run([Spawn(("/bin/sh", "-c", f"kill -STOP {kernel.hello.pid}"), timeout=1.0)])
-    assert time.monotonic() - began < 10
     assert machine.alive()
     machine.close()
     assert machine.exit_reason() == "it was stopped"

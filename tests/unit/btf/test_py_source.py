@@ -4,61 +4,26 @@ from __future__ import annotations
 
 import ctypes
 import random
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pytest_ebpf.btf.codec import decode
-from pytest_ebpf.btf.parse import Btf, parse_btf
+from pytest_ebpf.btf.parse import parse_btf
 from pytest_ebpf.btf.py_source import render_python
-from pytest_ebpf.btf.types import Enum, Struct
-from pytest_ebpf.btf.value_type import python_type
+from pytest_ebpf.btf.types import Struct
 from support.btf_writer import BtfWriter
 from support.every_kind import every_kind
+from support.made_classes import check_places, run_classes
 from support.random_structs import random_structs
 
-HOST = Path("/sys/kernel/btf/vmlinux")
 each_order = pytest.mark.parametrize("byteorder", ["little", "big"])
-
-
-def run(btf: Btf, *types: int) -> dict[str, Any]:
-    """What the module defines."""
-    namespace: dict[str, Any] = {"__name__": "made"}
-    exec(compile(render_python(btf, types or None), "made", "exec"), namespace)
-    return namespace
-
-
-def check_places(btf: Btf, made: dict[str, Any]) -> int:
-    """Size and offset of every field of every struct whose name is its own; how many fields that were."""
-    count = 0
-    for type_id, found in btf:
-        if not isinstance(found, Struct) or not found.name or len(btf.find(found.name)) > 1:
-            continue
-        spellings = (found.name, f"{found.name}_", f"{found.name}___2")  # struct class, struct property
-        cls = next(made[one] for one in spellings if one in made and hasattr(made[one], "_fields_"))
-        assert ctypes.sizeof(cls) == found.size, found.name
-        if any(name == "_pad_0" and kind_size(cls, name) == found.size for name, *_ in cls._fields_):
-            continue  # bitfields only, or fields that overlap
-        for place in python_type(btf, type_id).fields.values():
-            if place.bits or not hasattr(cls, place.name):
-                continue
-            attribute = getattr(cls, place.name)
-            assert (attribute.offset, attribute.size) == (place.offset, place.size), (found.name, place.name)
-            count += 1
-    return count
-
-
-def kind_size(cls: Any, name: str) -> int:
-    size: int = getattr(cls, name).size
-    return size
 
 
 @each_order
 @pytest.mark.parametrize("seed", range(4))
 def test_every_field_is_where_btf_says(byteorder: str, seed: int) -> None:
     btf = parse_btf(random_structs(random.Random(seed), byteorder=byteorder).build())
-    assert check_places(btf, run(btf)) > 300
+    assert check_places(btf, run_classes(btf)) > 300
 
 
 @each_order
@@ -66,7 +31,7 @@ def test_every_field_is_where_btf_says(byteorder: str, seed: int) -> None:
 def test_numbers_and_bitfields_read_as_the_decoder_reads_them(byteorder: str, seed: int) -> None:
     rng = random.Random(seed)
     btf = parse_btf(random_structs(rng, byteorder=byteorder).build())
-    made = run(btf)
+    made = run_classes(btf)
     compared = 0
     for type_id, found in btf:
         if not isinstance(found, Struct) or not found.name or found.is_union:
@@ -89,7 +54,7 @@ def test_numbers_and_bitfields_read_as_the_decoder_reads_them(byteorder: str, se
 @each_order
 def test_every_kind(byteorder: str) -> None:
     btf = parse_btf(every_kind(byteorder)[0].build())
-    made = run(btf)
+    made = run_classes(btf)
     assert made["flags"].from_buffer_copy((5).to_bytes(4, byteorder)) is not None  # type: ignore[arg-type]
     assert ctypes.sizeof(made["pair"]) == 16
     assert made["e"].TOP == 0xFFFFFFFF
@@ -100,7 +65,7 @@ def test_a_signed_bitfield_and_what_does_not_fit() -> None:
     w = BtfWriter()
     signed, unsigned = w.int("int", 4, signed=True), w.int("unsigned int", 4)
     w.bitfields("b", 4, [("s", signed, 0, 3), ("u", unsigned, 3, 5), ("__hidden", unsigned, 8, 4)])
-    value = run(parse_btf(w.build()))["b"]()
+    value = run_classes(parse_btf(w.build()))["b"]()
     value.s, value.u = -4, 31
     setattr(value, "__hidden", 9)
     assert (value.s, value.u, bytes(value)) == (-4, 31, bytes((0xFC, 0x09, 0, 0)))
@@ -117,7 +82,7 @@ def test_text_nested_and_anonymous_members() -> None:
     union = w.struct("", 8, [("both", w.typedef("u64", w.int("long", 8)), 0), ("", inner, 0)], kind="union")
     rows = w.array(w.struct("row", 4, [("a", u32, 0)]), 2)
     w.struct("event", 32, [("comm", w.array(char, 8), 0), ("", union, 64), ("pair", inner, 128), ("rows", rows, 192)])
-    event = run(parse_btf(w.build()))["event"].from_buffer_copy(
+    event = run_classes(parse_btf(w.build()))["event"].from_buffer_copy(
         b"true\0\0\0\0" + bytes((1, 0, 0, 0, 2, 0, 0, 0)) + bytes((3, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0, 6, 0, 0, 0))
     )
     assert event.comm == b"true"
@@ -134,7 +99,7 @@ def test_names_that_python_needs_for_itself() -> None:
     w.bitfields("property", 4, [("class", u32, 0, 3)])
     w.enum("e", [("None", 1), ("_x_", 2), ("__y__", 3), ("mro", 4), ("__TCA_MAX", 5)])
     w.struct("e", 4, [("a", u32, 0)])
-    made = run(parse_btf(w.build()))
+    made = run_classes(parse_btf(w.build()))
     assert made["int___2"](7).from_ == 7
     assert getattr(getattr(made["__outer"].from_buffer_copy(bytes((9, 0, 0, 0))), "__in"), "__x") == 9
     assert made["property___2"].from_buffer_copy(bytes((5, 0, 0, 0))).class_ == 5
@@ -156,11 +121,3 @@ def test_only_what_is_asked_for() -> None:
     ]
     assert "    in_: inner  # offset 0, 4 bytes" in text
     assert "_bits" not in text
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not HOST.exists(), reason="this kernel has no BTF")
-def test_the_whole_kernel() -> None:
-    btf = parse_btf(HOST.read_bytes())
-    assert check_places(btf, run(btf)) > 30_000
-    assert sum(isinstance(found, Enum) for _, found in btf) > 500

@@ -85,4 +85,7 @@ def test_an_object_without_types(tmp_path: Path) -> None:
 
     path = tmp_path / "plain.o"
     path.write_bytes(ElfWriter().build())
-    assert isinstance(run(path).exception, ObjectError)
+    error = run(path).exception
+    assert isinstance(error, ObjectError)
+    assert "plain.o" in str(error)
+    assert "BTF" in str(error)

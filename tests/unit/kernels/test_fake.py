@@ -12,7 +12,6 @@ from pytest_ebpf.agent.ops import (
     Failed,
     FdPatch,
     Handle,
-    Made,
     MapCreate,
     MapGet,
     MapSet,
@@ -96,8 +95,10 @@ def test_a_script_may_reject_programs() -> None:
 
 
 def test_a_script_may_leave_the_making_to_the_kernel() -> None:
-    (result,) = FakeKernel({MapCreate: Done()}).run([MapCreate(2, 4, 8, 1)])
-    assert isinstance(result, Made)
+    kernel = FakeKernel({MapCreate: Done(), MapGet: Value(b"x")})
+    handle = made(kernel.run([MapCreate(2, 4, 8, 1, name="m")])[0])
+    assert (handle.kind, handle.name) == ("map", "m")
+    assert kernel.run([MapGet(handle, b""), Close(handle)]) == [Value(b"x"), Done()]
 
 
 def test_refs_are_followed_into_patches() -> None:

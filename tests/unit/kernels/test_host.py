@@ -1,78 +1,101 @@
-"""How ``host`` is reached: here, through sudo, or not at all, with words that help."""
+"""How ``host`` is reached: here, through sudo, or not at all, with a message that helps."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from pytest_ebpf.agent.ops import Describe, Described, Failed, Op, ProgRejected, Result
-from pytest_ebpf.errors import BpfUsageError
-from pytest_ebpf.kernels import host
-from pytest_ebpf.kernels.host import open_host_kernel
-from pytest_ebpf.kernels.local import LocalKernel
-from pytest_ebpf.kernels.remote import RemoteKernel
+from pytest_ebpf.agent.ops import Describe, Described, Failed, ProgLoad, ProgRejected, Result
+from pytest_ebpf.errors import BpfUsageError, GuestLost
+from pytest_ebpf.kernels.base import check
+from pytest_ebpf.kernels.fake import FakeKernel
+from pytest_ebpf.kernels.host import open_agent_kernel, open_host_kernel, refusal
 
 
-def refuse(monkeypatch: pytest.MonkeyPatch, *, errno: int) -> None:
-    """This process gets ``errno`` for every program it loads."""
-
-    def run(self: LocalKernel, ops: list[Op], **more: object) -> list[Result]:
-        return [ProgRejected(errno)] * len(ops)
-
-    monkeypatch.setattr(LocalKernel, "run", run)
+def forbidding(answer: Result) -> FakeKernel:
+    """A kernel that answers so to every program that it is asked to load."""
+    return FakeKernel({ProgLoad: answer})
 
 
-def fake_sudo(folder: Path, script: str) -> None:
-    path = folder / "sudo"
-    path.write_text(f"#!/bin/sh\n{script}\n")
+class Agents:
+    """Opens kernels behind a prefix, and keeps the prefixes."""
+
+    def __init__(self, kernel: FakeKernel) -> None:
+        self.kernel = kernel
+        self.prefixes: list[tuple[str, ...]] = []
+
+    def __call__(self, *, prefix: Sequence[str], name: str) -> FakeKernel:
+        assert name == "host"
+        self.prefixes.append(tuple(prefix))
+        return self.kernel
+
+
+@pytest.fixture
+def sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A sudo in the way of the real one. It runs its command, unless the test writes another script."""
+    path = tmp_path / "sudo"
+    path.write_text('#!/bin/sh\ntest "$1" = -n || exit 9\nshift\nexec "$@"\n')
     path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    return path
+
+
+def test_in_this_process_where_that_may_load() -> None:
+    opened: list[FakeKernel] = []
+
+    def open_local() -> FakeKernel:
+        opened.append(FakeKernel())
+        return opened[-1]
+
+    kernel = open_host_kernel(open_local=open_local)
+    assert kernel is opened[-1]
+    assert opened[-1].batches == []  # the one that was asked is closed; this one is fresh
 
 
 def test_without_sudo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    refuse(monkeypatch, errno=1)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BpfUsageError, match=r"may not call bpf\(\) \(EPERM\), and there is no sudo") as error:
-        open_host_kernel()
+        open_host_kernel(open_local=lambda: forbidding(ProgRejected(1)))
     assert "--bpf-kernels=" in error.value.hint
 
 
-def test_sudo_that_wants_a_password(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    refuse(monkeypatch, errno=1)
-    fake_sudo(tmp_path, "echo 'sudo: a password is required' >&2; exit 1")
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+def test_sudo_that_wants_a_password(sudo: Path) -> None:
+    sudo.write_text("#!/bin/sh\necho 'sudo: a password is required' >&2; exit 1\n")
     with pytest.raises(BpfUsageError, match="nor has it sudo: sudo: a password is required"):
-        open_host_kernel()
+        open_host_kernel(open_local=lambda: forbidding(ProgRejected(1)))
 
 
-def test_through_sudo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    refuse(monkeypatch, errno=1)
-    fake_sudo(tmp_path, 'test "$1" = -n || exit 9\nshift\nexec "$@"')
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(host, "refusal", lambda kernel: "EPERM" if isinstance(kernel, LocalKernel) else "")
-    kernel = open_host_kernel()
-    assert isinstance(kernel, RemoteKernel)
-    assert isinstance(kernel.run([Describe()])[0], Described)
+def test_through_sudo(sudo: Path) -> None:
+    agents = Agents(FakeKernel())
+    kernel = open_host_kernel(open_local=lambda: forbidding(ProgRejected(1)), open_agent=agents)
+    assert kernel is agents.kernel
+    assert agents.prefixes == [(str(sudo), "-n")]
+
+
+def test_an_agent_runs_behind_its_prefix(sudo: Path) -> None:
+    kernel = open_agent_kernel(prefix=(str(sudo), "-n"), name="host")
+    assert check(kernel.run([Describe()])[0], Described).release == os.uname().release
     kernel.close()
+    with pytest.raises(GuestLost):
+        open_agent_kernel(prefix=(str(sudo), "-x"), name="host")
 
 
-def test_closed_to_root_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    fake_sudo(tmp_path, 'shift\nexec "$@"')
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(host, "refusal", lambda kernel: "EPERM")
+def test_closed_to_root_too(sudo: Path) -> None:
+    agents = Agents(forbidding(ProgRejected(1)))
     with pytest.raises(BpfUsageError, match=r"bpf\(\) is closed here, for root too \(EPERM\)") as error:
-        open_host_kernel()
+        open_host_kernel(open_local=lambda: forbidding(ProgRejected(1)), open_agent=agents)
     assert "--privileged" in error.value.hint
 
 
-def test_a_kernel_without_bpf(monkeypatch: pytest.MonkeyPatch) -> None:
-    refuse(monkeypatch, errno=38)
+def test_a_kernel_without_bpf() -> None:
     with pytest.raises(BpfUsageError, match=r"no bpf\(\) system call"):
-        open_host_kernel()
+        open_host_kernel(open_local=lambda: forbidding(ProgRejected(38)))
 
 
-def test_refusal_reads_both_kinds_of_no(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusal_reads_both_kinds_of_no() -> None:
     for result, why in ((ProgRejected(1), "EPERM"), (Failed("ProgLoad", 13, "no"), "EACCES")):
-        monkeypatch.setattr(LocalKernel, "run", lambda self, ops, result=result: [result])
-        assert host.refusal(LocalKernel()) == why
+        assert refusal(forbidding(result)) == why
+    assert refusal(FakeKernel()) == ""

@@ -56,10 +56,8 @@ def test_the_end_is_explained(tmp_path: Path, script: str, reason: str) -> None:
 
 
 def test_a_kernel_that_panicked_and_stays_is_ended(tmp_path: Path) -> None:
-    process, _ = watched(tmp_path, f"echo '{PANIC}'; sleep 60")
-    began = time.monotonic()
-    assert process.wait(5)
-    assert time.monotonic() - began < 2
+    process, _ = watched(tmp_path, f"echo '{PANIC}'; sleep 1000000")
+    assert process.wait(60)
     assert process.reason() == "kernel panic: sysrq triggered crash"
 
 
@@ -108,12 +106,10 @@ def pair() -> tuple[Stream, socket.socket]:
 
 def test_a_silent_end_is_a_timeout() -> None:
     stream, _theirs = pair()
-    began = time.monotonic()
     with pytest.raises(TimeoutError):
         stream.read(10, 0.05)
     with pytest.raises(TimeoutError):
         stream.read_line(0.05)
-    assert time.monotonic() - began < 1
     assert not stream.wait_readable(0)
 
 
@@ -138,9 +134,7 @@ def test_an_end_that_does_not_read_is_a_timeout() -> None:
 def test_failing_a_stream_wakes_its_reader() -> None:
     stream, _theirs = pair()
     threading.Timer(0.05, stream.fail).start()
-    began = time.monotonic()
-    assert stream.read(1, 10) == b""
-    assert time.monotonic() - began < 5
+    assert stream.read(1, 60) == b""  # a reader whose time is up gets a TimeoutError
     stream.close()
     stream.close()
 

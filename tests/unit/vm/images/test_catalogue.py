@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_ebpf.errors import ImageError
-from pytest_ebpf.vm.images.catalogue import load_catalogue, parse_series
+from pytest_ebpf.vm.images.catalogue import Catalogue, load_catalogue, parse_series
 from pytest_ebpf.vm.images.spec import HostSpec, PathSpec, SeriesSpec, parse_spec, version_matches
 
 GOOD = b'version = "6.1"\nflavour = "amd64"\nlayout = "single"\nsuites = ["bookworm"]\n'
@@ -16,8 +16,8 @@ GOOD = b'version = "6.1"\nflavour = "amd64"\nlayout = "single"\nsuites = ["bookw
 def test_our_catalogue_is_ordered_by_age_and_has_the_promised_series() -> None:
     names = load_catalogue().names
     assert names[0] == "5.10"
-    assert {"5.10", "6.1", "6.12", "6.16", "6.17", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3-rc"} <= set(names)
-    assert names.index("6.1") < names.index("6.12") < names.index("7.3-rc") < names.index("7.3")
+    assert {"5.10", "6.1", "6.12", "6.16", "6.17", "6.18", "6.19", "7.0", "7.1", "7.2"} <= set(names)
+    assert names.index("6.1") < names.index("6.12") < names.index("7.2")
 
 
 def test_from_6_19_on_kernels_come_in_three_packages() -> None:
@@ -25,17 +25,27 @@ def test_from_6_19_on_kernels_come_in_three_packages() -> None:
         assert series.layout == ("split" if series.order >= (6, 19, False) else "single"), series.name
 
 
-def test_aliases() -> None:
-    catalogue = load_catalogue()
-    oldest, newest, rc = (catalogue.alias(name) for name in ("oldest", "newest", "rc"))
-    assert oldest is not None
-    assert oldest.name == catalogue.names[0]
-    assert newest is not None
-    assert not newest.is_rc
-    assert all(one.is_rc or one.order <= newest.order for one in catalogue.series)
-    assert rc is not None
-    assert rc.is_rc
-    assert catalogue.alias("stable") is None
+def catalogue_of(folder: Path, *names: str) -> Catalogue:
+    for name in names:
+        (folder / f"{name}.toml").write_bytes(GOOD)
+    return load_catalogue(folder)
+
+
+def alias(catalogue: Catalogue, name: str) -> str | None:
+    found = catalogue.alias(name)
+    return None if found is None else found.name
+
+
+def test_aliases(tmp_path: Path) -> None:
+    """A release candidate is never the newest; its release comes after it."""
+    catalogue = catalogue_of(tmp_path, "6.12", "5.10", "9.2-rc", "9.1", "9.1-rc", "6.1")
+    assert catalogue.names == ("5.10", "6.1", "6.12", "9.1-rc", "9.1", "9.2-rc")
+    assert [alias(catalogue, name) for name in ("oldest", "newest", "rc")] == ["5.10", "9.1", "9.2-rc"]
+    assert alias(catalogue, "stable") is None
+
+
+def test_a_catalogue_need_not_have_a_release_candidate(tmp_path: Path) -> None:
+    assert alias(catalogue_of(tmp_path, "6.1", "6.12"), "rc") is None
 
 
 @pytest.mark.parametrize(
@@ -60,7 +70,8 @@ def test_a_file_has_the_name_of_a_series() -> None:
         parse_series("six", GOOD)
 
 
-def test_specs() -> None:
+def test_specs(tmp_path: Path) -> None:
+    catalogue = catalogue_of(tmp_path, "6.1", "9.1", "9.2-rc")
     assert isinstance(parse_spec("host"), HostSpec)
     plain = parse_spec(" 6.1 ")
     assert isinstance(plain, SeriesSpec)
@@ -71,15 +82,15 @@ def test_specs() -> None:
     release = parse_spec("6.1.0-50-amd64")
     assert isinstance(release, SeriesSpec)
     assert release.series.name == "6.1"
-    candidate = parse_spec("7.3-rc")
+    candidate = parse_spec("9.2-rc", catalogue=catalogue)
     assert isinstance(candidate, SeriesSpec)
-    assert (candidate.series.name, candidate.release) == ("7.3-rc", "")
-    seventh = parse_spec("7.3-rc7")
+    assert (candidate.series.name, candidate.release) == ("9.2-rc", "")
+    seventh = parse_spec("9.2-rc7", catalogue=catalogue)
     assert isinstance(seventh, SeriesSpec)
-    assert (seventh.series.name, seventh.release) == ("7.3-rc", "7.3-rc7")
-    newest = parse_spec("newest")
+    assert (seventh.series.name, seventh.release) == ("9.2-rc", "9.2-rc7")
+    newest = parse_spec("newest", catalogue=catalogue)
     assert isinstance(newest, SeriesSpec)
-    assert newest.name == newest.series.name != "newest"
+    assert newest.name == newest.series.name == "9.1"
 
 
 def test_paths_are_specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
