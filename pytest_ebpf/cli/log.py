@@ -62,7 +62,6 @@ def _row(name: str, verdict: Verdict) -> dict[str, Any]:
     """The JSON object of one log."""
     rejection, explanation = verdict.rejection, verdict.explanation
     source = explanation.source if explanation is not None else None
-    insn = explanation.insn.index if explanation is not None and explanation.insn is not None else None
     return {
         "file": name,
         "program": verdict.program,
@@ -72,13 +71,23 @@ def _row(name: str, verdict: Verdict) -> dict[str, Any]:
         "headline": verdict.headline or None,
         "source_line": str(source) if source is not None else None,
         "source": asdict(source) if source is not None else None,
-        "insn": insn if insn is not None or explanation is None else verdict.log.error_insn,
+        "insn": _insn(verdict),
         "message": verdict.log.error,
         "advice": verdict.advice or None,
         "errno": verdict.errno or None,
         **_how(verdict),
         "stats": _stats(verdict.log),
     }
+
+
+def _insn(verdict: Verdict) -> int | None:
+    """The index of the instruction at fault, None where the log does not show it."""
+    explanation = verdict.explanation
+    if explanation is None or explanation.rejection.class_id == "no-verdict":
+        return None
+    if verdict.log.error_insn is not None or explanation.insn is None:
+        return verdict.log.error_insn
+    return explanation.insn.index
 
 
 def _how(verdict: Verdict) -> dict[str, Any]:

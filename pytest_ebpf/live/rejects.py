@@ -104,7 +104,7 @@ def rejection(
     from pytest_ebpf.verifier.log.values import locate
     from pytest_ebpf.verifier.verifier_log import parse_log
 
-    log = parse_log(result.log.decode(errors="replace"), log_level=result.log_level)
+    log = parse_log(result.log.decode(errors="replace"), log_level=result.log_level, refused=True)
     log = replace(log, source_line=locate(log, lines), line_info=tuple(lines))
     name = errno_name(result.errno)
     unresolved, _, advice = poison_note(log, notes).rpartition("; ")  # "what is missing (where); what to do"

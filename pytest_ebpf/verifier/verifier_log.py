@@ -56,8 +56,9 @@ class VerifierLog:
     @property
     def rejected(self) -> bool:
         """Whether this is the log of a program that did not load. A log without a verdict (empty, or cut off before
-        the statistics) counts as one: what loads ends with statistics at every log level above 0."""
-        return bool(self.messages or self.diagnosis) or self.stats.insns is None
+        the statistics) counts as one: what loads ends with statistics at every log level above 0. So does one that
+        walked more instructions than are allowed: 6.1 prints no message then."""
+        return bool(self.messages or self.diagnosis) or self.stats.insns is None or self.stats.exhausted
 
     @property
     def rejection(self) -> Rejection | None:
@@ -97,9 +98,10 @@ class VerifierLog:
         return isinstance(expect.match(self.text, pattern), expect.Match)
 
 
-def parse_log(text: str, *, log_level: int = 0) -> VerifierLog:
+def parse_log(text: str, *, log_level: int = 0, refused: bool = False) -> VerifierLog:
     """Parse the log of one BPF_PROG_LOAD, accepted or rejected. Never raises; unknown lines are kept in ``text``.
 
-    Only the end of a long log is looked at, so the cost does not grow with it.
+    ``refused``: the kernel is known to have refused the program, so a remark that is harmless as a rule is the reason
+    where nothing else is printed. Only the end of a long log is read, so the cost does not grow with it.
     """
-    return VerifierLog(**read_log(text), log_level=log_level)
+    return VerifierLog(**read_log(text, refused=refused), log_level=log_level)

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pytest_ebpf.verifier.log.lines import source_of
+from pytest_ebpf.verifier.log.lines import source_of, walk_start
 from pytest_ebpf.verifier.log.values import LineInfoLike, SourceLine
 
 __all__ = ["LineCost", "line_costs", "render_costs", "walked_insns"]
 
-# At the margin: the analysis dumps of Linux 7.1 list instructions too, indented. An instruction where the verifier
+# At the margin, and behind the listings that 7.1 and later print before the walk. An instruction where the verifier
 # recognises a state it knows ("from 13 to 20: safe") counts as walked, in the kernel's own figure too.
 _WALKED = re.compile(
     r"^(?:(\d+): \([0-9a-f]{2}\) |(?:from \d+ to )?(\d+)(?: \(speculative execution\))?: safe$)", re.MULTILINE
@@ -42,7 +42,7 @@ class LineCost:
 
 def walked_insns(trace: str) -> Counter[int]:
     """Instruction index -> how often the verifier walked it. Empty for a log without a trace."""
-    return Counter(int(plain or pruned) for plain, pruned in _WALKED.findall(trace))
+    return Counter(int(plain or pruned) for plain, pruned in _WALKED.findall(trace, walk_start(trace)))
 
 
 def line_costs(trace: str, line_info: Sequence[LineInfoLike]) -> tuple[LineCost, ...]:
@@ -74,7 +74,7 @@ def _sources_of_trace(trace: str) -> dict[int, SourceLine | None]:
     """The quote before an instruction is of it and of those after it, until the next."""
     sources: dict[int, SourceLine | None] = {}
     current: SourceLine | None = None
-    for line in trace.splitlines():
+    for line in trace[walk_start(trace) :].splitlines():
         if line.startswith(";"):
             quoted = source_of(line)
             current = SourceLine(*quoted) if quoted else None

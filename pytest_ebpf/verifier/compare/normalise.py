@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_ebpf.verifier.compare.cost import line_costs
+from pytest_ebpf.verifier.log.lines import walk_start
 from pytest_ebpf.verifier.log.state import Register, parse_state
 from pytest_ebpf.verifier.log.trace import read_instruction
 from pytest_ebpf.verifier.log.values import LineInfoLike
@@ -32,6 +33,8 @@ _NUMBERED = re.compile(r"(call \w+)#-?\d+")
 _SAVED = re.compile(r"\b([rw])([6-9])\b")
 _WRITTEN = re.compile(r"[rw](\d+) (?:[-+*/%&|^]|s?<<|s?>>|s[/%])?= ")
 _STORE = re.compile(r"\*\(u\d+ \*\)\(r10 (-\d+)\) = ")
+# A stack slot of bytes, of which the last may be a number saved there (since 6.7; 7.1 marks dead ones with p).
+_SLOT_BYTES = re.compile(r"([m0?rp]{4,8})(?:$|-?\d|0x|P|scalar)")
 _IDS = ("id", "ref_obj_id", "ref_id", "dynptr_id", "parent_id")
 _NAMES = {
     "smin_value": "smin", "smax_value": "smax", "umin_value": "umin", "umax_value": "umax",
@@ -87,7 +90,7 @@ def normal_lines(trace: str, line_info: Sequence[LineInfoLike]) -> tuple[NormalL
 def _instructions(trace: str) -> dict[int, str]:
     """Instruction index -> its text and what it wrote, as it was walked first."""
     found: dict[int, tuple[str, Register | None]] = {}
-    for line, following in itertools.pairwise((*_FIRST.finditer(trace), None)):
+    for line, following in itertools.pairwise((*_FIRST.finditer(trace, walk_start(trace)), None)):
         assert line is not None
         index = int(line[1])
         if index not in found:
@@ -144,6 +147,8 @@ def _value(register: Register, ids: dict[tuple[str, str], int]) -> str:
     if register.constant is not None:
         return str(register.constant)
     kind = "scalar" if register.type == "invP" else register.type  # precise, in the words of Linux up to 5.17
+    if slot := _SLOT_BYTES.match(register.text) if register.name.startswith("fp") else None:
+        return (slot[1] + "m" * 8)[:8].replace("p", "?")
     if not register.attributes:
         return register.text if kind in ("", "bytes") else kind
     known: dict[str, str] = {}

@@ -80,6 +80,8 @@ def explain(
     rejection = classify(log)
     if rejection is None:
         return None
+    if rejection.class_id == "no-verdict":  # what stands last in such a log is not where the error is
+        return Explanation(rejection, report=log.diagnosis)
     trace = trace or parse_trace(log.text)
     path = failing_path(trace)
     rows = line_info or log.line_info

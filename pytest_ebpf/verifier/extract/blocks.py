@@ -35,7 +35,8 @@ class Block:
         self.named_after: list[str] = []
         self.refused: list[str] = []
         self.verdict = ""
-        self.marked = self.over = self.ended = self.gap = self.traced = self.reported = self.said = False
+        self.gap = ""  # the lines that say that others were left out
+        self.marked = self.over = self.ended = self.traced = self.reported = self.said = False
 
     @property
     def program(self) -> str:
@@ -103,13 +104,13 @@ def _framed_line(block: Block, role: Role, *, found: re.Match[str]) -> None:
     block.verdict = groups.get("verdict") or block.verdict
     line = found.string
     if role is Role.GAP:
-        block.gap = True
+        block.gap += line
         return
     if role is Role.BEGIN:
         block.marked = True
         block.before.append(line[: found.end()])
         rest = line[found.end() :]
-        if rest.strip():
+        if rest.strip() and rest.lstrip()[0] not in ",.;)`":  # prose that goes on
             _add(block, rest, kind=kind_of(rest))
         return
     if role is Role.END or (block.body and role is not Role.LEAD):
@@ -132,6 +133,8 @@ def _is_quote(line: str) -> bool:
 
 def _add(block: Block, line: str, *, kind: Kind) -> None:
     """A line that is not the loader's."""
+    if kind is Kind.BLANK and block.marked and not block.body:
+        return
     if block.over:
         block.after.append(line)
         return

@@ -33,7 +33,7 @@ _LONGEST = 300
 class Found:
     """A log and what the loader said about it: the ``program`` ("" where it is not named), ``refused``, its reason for
     the refusal, ``verdict`` where it names one (``success`` or ``failure``), and its ``words`` around the log. ``text``
-    is "" where there are words alone. ``omitted``: the loader left lines of the log out."""
+    is "" where there are words alone. ``omitted``: cilium/ebpf left lines of the log out."""
 
     text: str
     program: str = ""
@@ -104,7 +104,7 @@ def _found(block: Block) -> Found:
         block.refused[-1] if block.refused else "",
         block.verdict,
         "\n".join(words).strip("\n"),
-        block.gap,
+        "line(s) omitted" in block.gap,
     )
 
 

@@ -70,7 +70,10 @@ FRAMES: tuple[Frame, ...] = (
     ),
     # cilium/ebpf
     Frame(
-        "cilium", Role.BEGIN, rf"(?:program {_NAME}: )?load program: (?P<refused>[^:\n]+)(?::(?: |$)|$)", "ebpf/prog.go"
+        "cilium",
+        Role.BEGIN,
+        rf"(?:program {_NAME}: )?load program: (?P<refused>[^:\n`]+)(?::(?: |$)|$|`)",
+        "ebpf/prog.go",
     ),
     Frame("netlink", Role.BEGIN, rf"error while loading {_QUOTED} \((?P<refused>[^)]+)\):", "gobpf elf.go"),
     Frame(

@@ -42,10 +42,8 @@ def judge(found: Found) -> Verdict:
     """The verdict about one finding of ``extract_logs``. Never raises."""
     if not found.text:
         return _without_log(found)
-    log = parse_log(found.text)
     refused = bool(found.refused) or found.verdict == "failure"
-    if refused and not log.rejected and log.notes:  # harmless as a rule, but nothing else is said
-        log = replace(log, messages=log.notes[-1:], error=log.notes[-1])
+    log = parse_log(found.text, refused=refused)
     explanation = log.explanation if log.rejected and found.verdict != "success" else None
     if explanation is None:
         return _accepted_log(found, log) if refused else Verdict("accepted", found.program, log)
@@ -86,7 +84,7 @@ def _with_words(rejection: Rejection, found: Found) -> Rejection:
             advice=f"A Rust panic ({name}) was left in the program: an index, slice, division or unwrap() that the "
             "compiler could not prove safe. Use get(), checked arithmetic and early returns; build in release mode.",
         )
-    if found.omitted and "line(s) omitted" in found.words + found.text:
+    if found.omitted:
         return replace(rejection, advice=_WITH_PLUS + rejection.advice)
     return rejection
 

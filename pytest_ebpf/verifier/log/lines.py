@@ -16,12 +16,15 @@ __all__ = [
     "PROCESSED",
     "SOURCE_AT",
     "Kind",
+    "is_noise",
     "is_note",
     "is_statistic",
     "is_trace",
     "kind_of",
     "kinds_of",
     "source_of",
+    "split_insn",
+    "walk_start",
 ]
 
 INSN = re.compile(r"(\d+): \([0-9a-f]{2}\) ")
@@ -29,7 +32,21 @@ PROCESSED = re.compile(
     r"processed (\d+) insns(?: \(limit (\d+)\))?(?: max_states_per_insn (\d+))?(?: total_states (\d+))?"
     r"(?: peak_states (\d+))?(?: mark_read (\d+))?"
 )
-SOURCE_AT = re.compile(r"; ?(.*) @ (\S+):(\d+)$")
+SOURCE_AT = re.compile(r"; ?(.*) @ (\S*):(\d+)$")
+# The text of an instruction (kernel/bpf/disasm.c), as far as a message may follow it on the same line.
+_MEMORY = r"\*\(\w+ \*\)(?:\([rw]\d+ [-+]\d+\)|skb\[[^\]]*\])"
+_INSN_TEXT = re.compile(
+    r"\d+: \([0-9a-f]{2}\) (?:"
+    r"(?:may_)?goto\w* (?:pc)?[-+]?\d+|goto\w* r\d+|if \S+ \S+ \S+ goto (?:pc)?[-+]\d+|exit"
+    r"|call (?:pc[-+]\d+|\S+#-?\d+)"
+    rf"|(?:lock )?{_MEMORY} \S*= -?\w+|[rw]\d+ \S*= (?:{_MEMORY}|\(s\d+\)[rw]\d+|(?:be|le|bswap)\d+ [rw]\d+|-?\w+"
+    r"|\w+\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)(?: ll)?))"
+)
+# Where the walk begins in the logs of 7.1 and later, which list the program up to three times before it.
+_LISTING = re.compile(r"^(?:(?:stack use/def )?subprog#\d+ .*:|Live regs before insn:)$", re.MULTILINE)
+_LISTED = re.compile(
+    r" *\d+: (?:\([0-9a-f]{2}\) |[0-9.]{10} \()| +(?:\d+ +\d+: [0-9.]{10}|use:|def:|at:|call:)|subprog#\d+: "
+)
 
 
 class Kind(IntEnum):
@@ -109,6 +126,11 @@ _KINDS = re.compile(
     )
 )
 _is_mutter = re.compile(_MUTTER).match
+# Printed of programs that load all the same: the first while a static function's arguments are compared with its
+# prototype (5.13 to 6.7, arenas later too), the second is a warning to root (4.17 and later).
+_is_noise = re.compile(
+    r"R\d type=\S+ expected=fp$|trace type programs with run-time allocated hash maps are unsafe"
+).match
 _MESSAGES = frozenset((Kind.MESSAGE, Kind.STATISTIC, Kind.QUOTE))
 
 
@@ -128,6 +150,41 @@ def is_note(line: str) -> bool:
     return _is_mutter(line) is not None
 
 
+def is_noise(line: str) -> bool:
+    """A message that stands in the logs of accepted programs too: the error only if nothing else is said."""
+    return _is_noise(line) is not None
+
+
+def split_insn(line: str) -> tuple[str, str]:
+    """An instruction's line, and the message that follows it without a newline; "" when there is none.
+
+    Since 6.1 a jump is printed without its newline, so whatever is printed next stands behind it.
+    """
+    found = _INSN_TEXT.match(line)
+    rest = line[found.end() :].strip() if found else ""
+    if found is None or not rest[:1].isalpha() or kind_of(rest) is not Kind.MESSAGE:
+        return line, ""
+    return line[: found.end()], rest
+
+
+def walk_start(text: str) -> int:
+    """Where the walk begins in a log at level 2: behind the listings that 7.1 and later print before it, whose lines
+    look like instructions from the hundredth on. 0 in other logs."""
+    if "subprog#" not in text and "Live regs before insn:" not in text:
+        return 0
+    listings = list(_LISTING.finditer(text))
+    if not listings:
+        return 0
+    last = listings[-1]
+    at = last.end() + 1
+    while at < len(text) and _LISTED.match(text, at):
+        end = text.find("\n", at)
+        if INSN.match(text, at) and text[last.start()] == "L":
+            break  # "Live regs" lists instructions behind their registers: this one is walked
+        at = end + 1 if end >= 0 else len(text)
+    return at
+
+
 def is_statistic(line: str) -> bool:
     """One of the closing lines: ``processed ...``, ``verification time ...``, ``stack depth ...``."""
     return kind_of(line) is Kind.STATISTIC
@@ -139,7 +196,7 @@ def is_trace(line: str) -> bool:
 
 
 def source_of(line: str) -> tuple[str, str | None, int | None] | None:
-    """The C source a line quotes: (text, base name of the file, line number), or None.
+    """The C source a line quotes: (text, base name of the file, line number), or None where nothing is known (line 0).
 
     Linux before 6.8 prints ``; text`` alone. The quote also hangs behind an instruction (``5: (56) if ... ; i++; @
     x.c:69``, level 1 since 6.1), where only the ``@`` tells it from a register state.
@@ -148,8 +205,8 @@ def source_of(line: str) -> tuple[str, str | None, int | None] | None:
         found = SOURCE_AT.match(line)
         if found:
             text, file, number = found.groups()
-            return (text, file, int(number)) if text or int(number) else None
+            return (text, file, int(number)) if file and int(number) else None
         return (line[1:].strip(), None, None) if line[1:].strip() else None
-    if INSN.match(line) and (found := re.search(r" ; (.*) @ (\S+):(\d+)$", line)):
+    if INSN.match(line) and (found := re.search(r" ; (.*) @ (\S+):([1-9]\d*)$", line)):
         return found[1], found[2], int(found[3])
     return None

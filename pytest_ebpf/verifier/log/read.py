@@ -6,7 +6,16 @@ import re
 from collections.abc import Iterator
 from typing import TypedDict
 
-from pytest_ebpf.verifier.log.lines import INSN, PROCESSED, is_note, is_statistic, is_trace, source_of
+from pytest_ebpf.verifier.log.lines import (
+    INSN,
+    PROCESSED,
+    is_noise,
+    is_note,
+    is_statistic,
+    is_trace,
+    source_of,
+    split_insn,
+)
 from pytest_ebpf.verifier.log.values import Diagnosis, SourceLine, VerifierStats
 
 __all__ = [
@@ -20,6 +29,7 @@ _LAST = 300  # lines at the end among which the error and the statistics are, a 
 _FIGURES = 2000  # characters at the end where those are, if the time (level 4) does not lead them
 _CUT = 4096  # bytes; shorter texts are never the head of a log that did not fit its buffer
 _MOST_MESSAGES = 4
+_GLUED = re.compile(r"processed \d+ insns|verification time \d+ usec")
 _DIAGNOSIS = "\nVerification failed: "
 
 
@@ -36,17 +46,20 @@ class LogFields(TypedDict):
     diagnosis: Diagnosis | None
 
 
-def read_log(text: str) -> LogFields:
+def read_log(text: str, *, refused: bool = False) -> LogFields:
     """The fields of ``parse_log``. Only the end of a long log is read, so the cost does not grow with it."""
     end = text.find("\0")
     text = text if end < 0 else text[:end]
     tail = _tail(text)
     diagnosis, after = _diagnosis(tail)
     body = _body(tail)
-    messages = _messages(body) + after
-    notes = tuple(line for line in body if "arg#" in line and is_note(line))
+    messages, noise = _told(_messages(body), body=body)
+    messages += after
+    notes = (*(line for line in body if "arg#" in line and is_note(line)), *noise)
+    if refused and not messages and not diagnosis:
+        messages = notes[-1:]
     stats = _stats(_figures(tail))
-    failed = bool(messages or notes or diagnosis) or stats.insns is None
+    failed = bool(messages or notes or diagnosis) or stats.insns is None or stats.exhausted
     return LogFields(
         text=text,
         error=_join(messages) or (diagnosis.headline if diagnosis else ""),
@@ -85,7 +98,7 @@ def _body(tail: str) -> list[str]:
     lines = tail.split("\n")
     if not lines[-1]:
         lines.pop()
-    lines[-_LAST:] = [_unglued(line) for line in lines[-_LAST:]]
+    lines[-_LAST:] = [part for line in lines[-_LAST:] for part in _unglued(line)]
     if lines and len(tail) > _CUT and not tail.endswith("\n") and not PROCESSED.search(tail):
         lines.pop()  # before 6.4 a log that outgrew its buffer ends anywhere
     while lines and (not lines[-1] or is_statistic(lines[-1])):
@@ -93,11 +106,23 @@ def _body(tail: str) -> list[str]:
     return lines
 
 
-def _unglued(line: str) -> str:
-    glued = PROCESSED.search(line) if "processed " in line else None
+def _unglued(line: str) -> Iterator[str]:
+    """A line without the figures that follow its message, and a message apart from the instruction before it."""
+    glued = _GLUED.search(line) if "processed " in line or "verification time " in line else None
     if glued and glued.start() and not is_trace(line):
         line = line[: glued.start()]
-    return line.rstrip()
+    insn, message = split_insn(line)
+    yield insn.rstrip()
+    if message:
+        yield message
+
+
+def _told(messages: tuple[str, ...], *, body: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The messages, and what is noise among them: beside another message, and in a log without a trace."""
+    noise = tuple(line for line in messages if is_noise(line))
+    if noise and (len(noise) < len(messages) or not any(map(INSN.match, body))):
+        return tuple(line for line in messages if line not in noise), noise
+    return messages, ()
 
 
 def _messages(body: list[str]) -> tuple[str, ...]:
@@ -131,8 +156,11 @@ def _join(messages: tuple[str, ...]) -> str:
 
 
 _AT_INSN = re.compile(
-    r"(?:unreachable insn|infinite loop detected at insn|back-edge from insn|jump out of range from insn) (\d+)"
+    r"(?:unreachable insn|infinite loop detected at insn|back-edge from insn|jump out of range from insn"
+    r"|insn(?= \d+ cannot call)) (\d+)"
 )
+# What libbpf writes over an instruction that it could not resolve.
+_UNRESOLVED = re.compile(r"(\d+): <invalid [\w -]+>")
 
 
 def _last_insn(body: list[str], messages: tuple[str, ...]) -> int | None:
@@ -140,13 +168,15 @@ def _last_insn(body: list[str], messages: tuple[str, ...]) -> int | None:
         if found := _AT_INSN.match(message):
             return int(found[1])
     for line in reversed(body):
-        if found := INSN.match(line):
+        if found := INSN.match(line) or _UNRESOLVED.match(line):
             return int(found[1])
     return None
 
 
 def _source(body: list[str]) -> SourceLine | None:
-    return next(_sources(reversed(body)), None)
+    """The last line quoted; one whose text is not known (GCC does not record it) only where there is no other."""
+    found = list(_sources(reversed(body)))
+    return next((source for source in found if source.text), found[0] if found else None)
 
 
 def _sources(lines: Iterator[str]) -> Iterator[SourceLine]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import overload
 
-from pytest_ebpf.verifier.log.lines import Kind, kinds_of, source_of
+from pytest_ebpf.verifier.log.lines import Kind, kinds_of, source_of, split_insn, walk_start
 from pytest_ebpf.verifier.log.state import State, parse_state
 from pytest_ebpf.verifier.log.values import SourceLine
 from pytest_ebpf.verifier.rejection.rules import matches
@@ -122,7 +122,7 @@ class Instructions(Sequence[Instruction]):
 def read_instruction(text: str, line: int) -> Instruction:
     """The instruction of a line of kind INSN. At level 1 (6.1 and later) the next state may hang behind it without a
     semicolon, and a source line with one."""
-    glued = _GLUED.split(text, maxsplit=1)
+    glued = _GLUED.split(split_insn(text)[0], maxsplit=1)
     found = _INSN.match(glued[0])
     assert found is not None, text
     comment = found[4] or ""
@@ -196,14 +196,18 @@ class Trace:
         return (*(line for line, told in zip(looked_at, known, strict=True) if not told), *rest)
 
     def source_at(self, line: int) -> SourceLine | None:
-        """The source line in force at a line of the log."""
+        """The source line in force at a line of the log; one without its text (GCC) only where there is no other."""
         places = self._source_lines
         index = bisect_right(places, line)
+        bare: SourceLine | None = None
         while index:
             index -= 1
             if found := source_of(self.lines[places[index]]):
-                return SourceLine(*found)
-        return None
+                source = SourceLine(*found)
+                if source.text:
+                    return source
+                bare = bare or source
+        return bare
 
     @cached_property
     def _source_lines(self) -> list[int]:
@@ -220,7 +224,14 @@ def parse_trace(text: str) -> Trace:
     kinds = kinds_of(lines)
     if _REPORT in text:
         kinds = _mark_reports(lines, kinds)
+    if start := walk_start(text):
+        kinds = _mark_listings(kinds, before=text.count("\n", 0, start))
     return Trace(lines, kinds)
+
+
+def _mark_listings(kinds: bytes, *, before: int) -> bytes:
+    """The listings that 7.1 and later print before the walk: no instruction in them was walked."""
+    return kinds[:before].replace(bytes([Kind.INSN]), bytes([Kind.ANALYSIS])) + kinds[before:]
 
 
 def _mark_reports(lines: list[str], kinds: bytes) -> bytes:

@@ -30,6 +30,11 @@ class VerifierStats:
     stack_max: int | None = None
     time_us: int | None = None
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether more instructions were walked than are allowed."""
+        return self.insns is not None and self.limit is not None and self.insns > self.limit
+
 
 @dataclass(frozen=True, slots=True)
 class SourceLine:
@@ -40,7 +45,8 @@ class SourceLine:
     line: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.text}" if self.file else self.text
+        place = f"{self.file}:{self.line}" if self.line is not None else self.file
+        return ": ".join(part for part in (place, self.text) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,8 @@ class ParsedLog(Protocol):
     def source_line(self) -> SourceLine | None: ...
     @property
     def diagnosis(self) -> Diagnosis | None: ...
+    @property
+    def stats(self) -> VerifierStats: ...
     @property
     def line_info(self) -> Sequence[LineInfoLike]: ...
     @property

@@ -85,6 +85,10 @@ def _fill(headline: str, fields: dict[str, str]) -> str:
 
 
 def _without_rule(log: ParsedLog, messages: tuple[str, ...]) -> Rejection:
+    if not messages and log.diagnosis is None and log.stats.exhausted:
+        rule = next(one for one in RULES if one.id == "too-many-insns")
+        cls, headline = CLASSES[rule.cls], _fill(rule.headline, {"insns": str(log.stats.insns)})
+        return Rejection(cls.id, rule.kind or cls.kind, headline, "", rule.id, advice=rule.advice or cls.advice)
     words = "; ".join(messages) or (log.diagnosis.headline if log.diagnosis else "")
     if words:
         cls, headline = CLASSES["unknown"], f"unknown message: {words}"
