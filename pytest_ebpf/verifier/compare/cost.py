@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pytest_ebpf.verifier.log.lines import source_of, walk_start
+from pytest_ebpf.verifier.log.lines import source_of, without_listings
 from pytest_ebpf.verifier.log.values import LineInfoLike, SourceLine
 
 __all__ = ["LineCost", "line_costs", "render_costs", "walked_insns"]
@@ -42,7 +42,7 @@ class LineCost:
 
 def walked_insns(trace: str) -> Counter[int]:
     """Instruction index -> how often the verifier walked it. Empty for a log without a trace."""
-    return Counter(int(plain or pruned) for plain, pruned in _WALKED.findall(trace, walk_start(trace)))
+    return Counter(int(plain or pruned) for plain, pruned in _WALKED.findall(without_listings(trace)))
 
 
 def line_costs(trace: str, line_info: Sequence[LineInfoLike]) -> tuple[LineCost, ...]:
@@ -74,7 +74,7 @@ def _sources_of_trace(trace: str) -> dict[int, SourceLine | None]:
     """The quote before an instruction is of it and of those after it, until the next."""
     sources: dict[int, SourceLine | None] = {}
     current: SourceLine | None = None
-    for line in trace[walk_start(trace) :].splitlines():
+    for line in without_listings(trace).splitlines():
         if line.startswith(";"):
             quoted = source_of(line)
             current = SourceLine(*quoted) if quoted else None

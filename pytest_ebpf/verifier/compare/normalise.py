@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pytest_ebpf.verifier.compare.cost import line_costs
-from pytest_ebpf.verifier.log.lines import walk_start
+from pytest_ebpf.verifier.log.lines import without_listings
 from pytest_ebpf.verifier.log.state import Register, parse_state
 from pytest_ebpf.verifier.log.trace import read_instruction
 from pytest_ebpf.verifier.log.values import LineInfoLike
@@ -71,7 +71,7 @@ def normal_message(text: str) -> str:
 
 def normal_lines(trace: str, line_info: Sequence[LineInfoLike]) -> tuple[NormalLine, ...]:
     """The source lines of a trace (log level 2; of a rejection, level 1), in the order of their code."""
-    insns = _instructions(trace)
+    insns = _instructions(without_listings(trace))
     found: list[NormalLine] = []
     for cost in line_costs(trace, line_info):
         source = cost.source
@@ -90,7 +90,7 @@ def normal_lines(trace: str, line_info: Sequence[LineInfoLike]) -> tuple[NormalL
 def _instructions(trace: str) -> dict[int, str]:
     """Instruction index -> its text and what it wrote, as it was walked first."""
     found: dict[int, tuple[str, Register | None]] = {}
-    for line, following in itertools.pairwise((*_FIRST.finditer(trace, walk_start(trace)), None)):
+    for line, following in itertools.pairwise((*_FIRST.finditer(trace), None)):
         assert line is not None
         index = int(line[1])
         if index not in found:

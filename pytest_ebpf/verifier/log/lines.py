@@ -24,7 +24,7 @@ __all__ = [
     "kinds_of",
     "source_of",
     "split_insn",
-    "walk_start",
+    "without_listings",
 ]
 
 INSN = re.compile(r"(\d+): \([0-9a-f]{2}\) ")
@@ -42,10 +42,9 @@ _INSN_TEXT = re.compile(
     rf"|(?:lock )?{_MEMORY} \S*= -?\w+|[rw]\d+ \S*= (?:{_MEMORY}|\(s\d+\)[rw]\d+|(?:be|le|bswap)\d+ [rw]\d+|-?\w+"
     r"|\w+\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)(?: ll)?))"
 )
-# Where the walk begins in the logs of 7.1 and later, which list the program up to three times before it.
-_LISTING = re.compile(r"^(?:(?:stack use/def )?subprog#\d+ .*:|Live regs before insn:)$", re.MULTILINE)
-_LISTED = re.compile(
-    r" *\d+: (?:\([0-9a-f]{2}\) |[0-9.]{10} \()| +(?:\d+ +\d+: [0-9.]{10}|use:|def:|at:|call:)|subprog#\d+: "
+# A heading, and below it the program or a part of it.
+_LISTING = re.compile(
+    r"^(?:stack use/def )?subprog#\d+[: ].*\n(?:(?: *\d+: \([0-9a-f]{2}\) | +(?:use|def|at|call):).*\n)*", re.MULTILINE
 )
 
 
@@ -167,22 +166,10 @@ def split_insn(line: str) -> tuple[str, str]:
     return line[: found.end()], rest
 
 
-def walk_start(text: str) -> int:
-    """Where the walk begins in a log at level 2: behind the listings that 7.1 and later print before it, whose lines
-    look like instructions from the hundredth on. 0 in other logs."""
-    if "subprog#" not in text and "Live regs before insn:" not in text:
-        return 0
-    listings = list(_LISTING.finditer(text))
-    if not listings:
-        return 0
-    last = listings[-1]
-    at = last.end() + 1
-    while at < len(text) and _LISTED.match(text, at):
-        end = text.find("\n", at)
-        if INSN.match(text, at) and text[last.start()] == "L":
-            break  # "Live regs" lists instructions behind their registers: this one is walked
-        at = end + 1 if end >= 0 else len(text)
-    return at
+def without_listings(text: str) -> str:
+    """A log without the listings of the program that 7.1 and later print before the walk (level 2): their lines look
+    like walked instructions from the hundredth on."""
+    return _LISTING.sub("", text) if "subprog#" in text else text
 
 
 def is_statistic(line: str) -> bool:

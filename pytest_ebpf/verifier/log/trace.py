@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import overload
 
-from pytest_ebpf.verifier.log.lines import Kind, kinds_of, source_of, split_insn, walk_start
+from pytest_ebpf.verifier.log.lines import Kind, kinds_of, source_of, split_insn
 from pytest_ebpf.verifier.log.state import State, parse_state
 from pytest_ebpf.verifier.log.values import SourceLine
 from pytest_ebpf.verifier.rejection.rules import matches
@@ -34,6 +34,7 @@ _GLUED = re.compile(r" (?=\d+: (?:frame\d+: ?)?(?:R\d|fp-|refs=))")
 _IS_STATE = re.compile(r"\s*(?:frame\d+:|R\d+(?:_\w+)?=|fp-?\d+(?:_\w+)?=|refs=|(?:async_)?cb\b|$)")
 _BRANCH = re.compile(r"from (\d+) to (\d+)( \(speculative execution\))?:(.*)")
 _MARK = re.compile(r"(?:mark_precise: frame(\d+): )?regs=(\S*) stack=(\S*) before (\d+): ")
+_HEADING = re.compile(r"(?:stack use/def )?subprog#\d+[: ]")
 _SUBPROG = re.compile(r"func#(\d+) @(\d+)")
 _REPORT = "Verification failed: "
 _MOST_MESSAGES = 1000  # a log has a few; a text with more is not a log, and the rest is not matched against the rules
@@ -224,14 +225,21 @@ def parse_trace(text: str) -> Trace:
     kinds = kinds_of(lines)
     if _REPORT in text:
         kinds = _mark_reports(lines, kinds)
-    if start := walk_start(text):
-        kinds = _mark_listings(kinds, before=text.count("\n", 0, start))
+    if "subprog#" in text:
+        kinds = _mark_listings(lines, kinds)
     return Trace(lines, kinds)
 
 
-def _mark_listings(kinds: bytes, *, before: int) -> bytes:
+def _mark_listings(lines: list[str], kinds: bytes) -> bytes:
     """The listings that 7.1 and later print before the walk: no instruction in them was walked."""
-    return kinds[:before].replace(bytes([Kind.INSN]), bytes([Kind.ANALYSIS])) + kinds[before:]
+    marked = bytearray(kinds)
+    for start, line in enumerate(lines):
+        if kinds[start] == Kind.ANALYSIS and _HEADING.match(line):
+            at = start + 1
+            while at < len(lines) and kinds[at] in (Kind.INSN, Kind.ANALYSIS) and not _HEADING.match(lines[at]):
+                marked[at] = Kind.ANALYSIS
+                at += 1
+    return bytes(marked)
 
 
 def _mark_reports(lines: list[str], kinds: bytes) -> bytes:
