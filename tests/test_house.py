@@ -54,7 +54,7 @@ ROOMS: dict[str, set[str]] = {
     "kernels.running": {"kernels.btf_cache", "kernels", "agent.ops", "btf", "errors", "plan", "vm"},
     "kernels.prefetch": {"kernels.running"},
     "kernels.pool": {"kernels.running", "kernels.prefetch", "kernels", "agent.ops", "btf", "errors", "plan", "vm"},
-    "tools": {"agent.ops", "kernels"},
+    "tools": {"agent.ops", "errors", "kernels"},
     "live.session": {"agent.ops", "errors", "kernels", "plan"},
     "live.handles": {"live.session", "agent.ops", "errors"},
     "live.program_function": {"agent.ops", "btf", "errors", "plan"},
@@ -94,7 +94,7 @@ ROOMS: dict[str, set[str]] = {
             "agent.ops",
         ),
         *("btf", "errors", "features", "kernels", "kernel_versions", "obj", "packets", "plan", "suggest", "uapi"),
-        "verifier",
+        *("tools", "verifier"),
     },
     "report": {"verifier", "errors"},
     "verify": {

@@ -16,7 +16,7 @@ from pytest_ebpf.btf.types import DataSec, Kind
 from pytest_ebpf.btf.write import BtfBuilder
 from pytest_ebpf.errors import ObjectError
 
-__all__ = ["Merged", "Place", "merge_btf"]
+__all__ = ["Merged", "Place", "append_btf", "merge_btf"]
 
 _HEAD_HAS_TYPE = frozenset(
     (
@@ -83,6 +83,24 @@ def merge_btf(
         )
         datasecs[name] = builder.add(DataSec(name, section.size, entries))
     return Merged(parse_btf(builder.build()), ids, tuple(shifts), datasecs)
+
+
+def append_btf(base: Btf | None, other: Btf) -> Btf:
+    """The types of ``base``, under their own ids, then those of ``other`` without its sections of variables."""
+    if base is None:
+        return other
+    if base.byteorder != other.byteorder:
+        raise ObjectError(f"{other.byteorder} endian types beside {base.byteorder} endian ones", section=".BTF")
+    strings = base.strings or b"\0"
+    ids = array("I", bytes(4 * len(other)))
+    kept = [type_id for type_id in other.ids() if other.kind(type_id) != Kind.DATASEC]
+    for new, type_id in enumerate(kept, len(base)):
+        ids[type_id] = new
+    builder = BtfBuilder(byteorder=base.byteorder, strings=strings + other.strings)
+    builder.add_records(base.raw_records(base.first_id, len(base)), count=len(base) - 1)
+    for type_id in kept:
+        builder.add_record(_moved(other, type_id, ids=ids, shift=len(strings)))
+    return parse_btf(builder.build())
 
 
 def _new_ids(parts: Sequence[Btf], *, same: Mapping[Place, Place]) -> tuple[array[int], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from types import MappingProxyType
@@ -136,19 +136,27 @@ def find_types(btf: Btf, name: str) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-class TypeTable(Mapping[str, ValueType]):
-    """Types by name: ``types["event"]``, ``types["struct event"]``. A struct wins over a typedef of its name."""
+def _first(btf: Btf, found: tuple[int, ...]) -> int:
+    """A struct before a typedef of its name."""
+    return min(found, key=lambda type_id: (btf.kind(type_id) == Kind.TYPEDEF, type_id))
 
-    def __init__(self, btf: Btf | None, *, name: str) -> None:
+
+class TypeTable(Mapping[str, ValueType]):
+    """Types by name: ``types["event"]``, ``types["struct event"]``. A struct wins over a typedef of its name.
+    ``more`` gives a larger BTF in which names are looked for that ``btf`` does not have."""
+
+    def __init__(self, btf: Btf | None, *, name: str, more: Callable[[], Btf | None] = lambda: None) -> None:
         self._btf = btf
+        self._more = more
         self._name = name
 
     def __getitem__(self, name: str) -> ValueType:
+        for look in (self._first, self._more):
+            btf = look()
+            if btf is not None and (found := find_types(btf, name)):
+                return python_type(btf, _first(btf, found))
         if self._btf is None:
             raise KeyError(f"{self._name} has no BTF: was it compiled with -g?")
-        found = find_types(self._btf, name)
-        if found:
-            return python_type(self._btf, min(found, key=self._rank))
         names = list(self)
         close = get_close_matches(name, names, n=1)
         near = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(names[:_NAMES_SHOWN]) or 'none'}"
@@ -163,9 +171,8 @@ class TypeTable(Mapping[str, ValueType]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def _first(self) -> Btf | None:
+        return self._btf
+
     def __repr__(self) -> str:
         return f"<types of {self._name}>"
-
-    def _rank(self, type_id: int) -> tuple[bool, int]:
-        assert self._btf is not None
-        return self._btf.kind(type_id) == Kind.TYPEDEF, type_id

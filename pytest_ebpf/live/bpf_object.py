@@ -14,9 +14,9 @@ from pytest_ebpf.live.maps.globals import Globals
 from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.program import Program
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.live.typed.object_types import ObjectTypes
 
 if TYPE_CHECKING:
-    from pytest_ebpf.btf.parse import Btf
     from pytest_ebpf.btf.value_type import TypeTable
     from pytest_ebpf.live.attach.arguments import AttachOptions
     from pytest_ebpf.live.struct_ops import StructOps
@@ -73,7 +73,7 @@ class BpfObject:
         struct_ops: Named[StructOps] | None = None,
         handles: tuple[Handle, ...],
         problems: tuple[Problem, ...] = (),
-        btf: Btf | None = None,
+        types: ObjectTypes | None = None,
     ) -> None:
         self._session = session
         self.name = name
@@ -84,14 +84,14 @@ class BpfObject:
         self.problems = problems
         self.links: list[Link] = []
         self._handles = handles
-        self._btf = btf
+        self._types = types if types is not None else ObjectTypes(None)
 
     @property
     def types(self) -> TypeTable:
         """The types of the object file by name: ``obj.types["event"].size``, ``.fields``, ``.unpack``, ``.pack``."""
         from pytest_ebpf.btf.value_type import TypeTable
 
-        return TypeTable(self._btf, name=self.name)
+        return TypeTable(self._types.btf, name=self.name, more=lambda: self._types.wide)
 
     @property
     def aya_logs(self) -> Map:

@@ -35,6 +35,8 @@ from pytest_ebpf.live.rejects import rejection
 from pytest_ebpf.live.reload import Reload
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.struct_ops import StructOps
+from pytest_ebpf.live.typed.map_types import AskedTypes, typed_map
+from pytest_ebpf.live.typed.object_types import object_types
 from pytest_ebpf.plan.data_maps import arena_of
 from pytest_ebpf.plan.lost import why_lost
 from pytest_ebpf.uapi.enums import MapType
@@ -50,7 +52,7 @@ _INVALID = (errno.EINVAL, ENOTSUPP, errno.EOPNOTSUPP)  # how kernels say "what i
 _CUT = "Its trace is cut to {} MB, which leaves the verdict whole; log_level=1 asks for all of it."
 
 
-def run_plan(session: Session, plan: Plan) -> BpfObject:
+def run_plan(session: Session, plan: Plan, *, types: AskedTypes | None = None) -> BpfObject:
     """Load. ``ProgramRejected`` for the first program the kernel refuses, ``PlanError`` for one it cannot have, and
     ``KernelCallError`` for a map; then whatever was made is closed again."""
     for problem in plan.problems:
@@ -66,7 +68,7 @@ def run_plan(session: Session, plan: Plan) -> BpfObject:
         _close(session, _handles(results))
         raise
     _open_perf_buffers(session, plan, results=results)
-    return _Assembly(session, plan, results=results).loaded()
+    return _Assembly(session, plan, results=results, types=types or AskedTypes()).loaded()
 
 
 def _open_perf_buffers(session: Session, plan: Plan, *, results: Sequence[Result]) -> None:
@@ -138,10 +140,12 @@ def _close(session: Session, handles: Sequence[Handle]) -> None:
 class _Assembly:
     """From results to ``BpfObject``."""
 
-    def __init__(self, session: Session, plan: Plan, *, results: Sequence[Result]) -> None:
+    def __init__(self, session: Session, plan: Plan, *, results: Sequence[Result], types: AskedTypes) -> None:
         self._session = session
         self._plan = plan
         self._results = results
+        self._types = object_types(plan.obj, given=types.given)
+        self._named = types.maps
         self._programs = {planned.name: self._program(planned) for planned in plan.programs}
         self._maps = Named(
             {planned.name: self._map(planned) for planned in plan.maps}, what="map", why_not=why_lost(plan.obj, "map")
@@ -169,7 +173,7 @@ class _Assembly:
             struct_ops=Named({found.name: self._struct_ops(found) for found in plan.struct_ops}, what="struct_ops"),
             handles=_handles(self._results),
             problems=plan.obj.problems,
-            btf=plan.obj.btf,
+            types=self._types,
         )
 
     def _program(self, planned: PlannedProgram) -> Program:
@@ -185,11 +189,12 @@ class _Assembly:
         )
 
     def _map(self, planned: PlannedMap) -> Map:
+        definition, types = typed_map(planned.definition, self._types, named=self._named.get(planned.name, {}))
         return Map(
             self._session,
-            definition=planned.definition,
+            definition=definition,
             handle=self._handle(planned),
-            btf=self._plan.obj.btf,
+            types=types,
             programs=lambda: {program.id: program for program in self._programs.values()},
             variables=planned.data.section.variables if planned.data else (),
         )

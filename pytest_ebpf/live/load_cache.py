@@ -6,16 +6,23 @@ import gc
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.live.facts_cache import Knowledge
+from pytest_ebpf.live.typed.object_types import read_types
+from pytest_ebpf.obj.read import read_bytes
+from pytest_ebpf.tools.headers import compile_header
 
 if TYPE_CHECKING:
+    from pytest_ebpf.btf.parse import Btf
     from pytest_ebpf.obj.object import ObjectFile
     from pytest_ebpf.plan.facts import Facts
     from pytest_ebpf.plan.load_plan import LoadOptions, Plan
 
 __all__ = ["LoadCache"]
+
+_HEADERS = frozenset((".h", ".c", ".hpp", ".inc"))
 
 
 class LoadCache:
@@ -25,6 +32,7 @@ class LoadCache:
         self.knowledge = Knowledge()
         self._linked: dict[tuple[int, ...], tuple[tuple[ObjectFile, ...], ObjectFile]] = {}
         self._objects: dict[tuple[str, str], ObjectFile] = {}
+        self._types: dict[tuple[str, str], Btf | None] = {}
         self._plans: dict[tuple[int, int, str], tuple[ObjectFile, Facts, Plan]] = {}
 
     def object(self, data: bytes, *, name: str) -> ObjectFile:
@@ -51,6 +59,15 @@ class LoadCache:
             with _uncollected():
                 found = self._linked[key] = (objects, link_objects(objects))
         return found[1]
+
+    def types(self, path: Path) -> Btf | None:
+        """The types of a C header (of the compiler that is installed) or of an object, read once for their bytes."""
+        data = read_bytes(path)
+        key = (hashlib.sha256(data).hexdigest(), str(path))
+        if key not in self._types:
+            code = compile_header(path) if path.suffix in _HEADERS else data
+            self._types[key] = read_types(code, name=str(path))
+        return self._types[key]
 
     def plan(self, obj: ObjectFile, facts: Facts, *, options: LoadOptions) -> Plan:
         """The plan of an object for a kernel, made at most once. (The entry keeps object and facts alive, so that

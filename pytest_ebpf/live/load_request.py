@@ -20,6 +20,7 @@ from pytest_ebpf.uapi.sections import ATTACH_TYPES, MAP_TYPES, PROG_TYPES
 
 __all__ = ["Asked", "options_of"]
 
+_TYPED = ("key", "value")  # fields of maps= that name a type
 _PROGRAM_FIELDS = (
     "section",
     "type",
@@ -45,6 +46,17 @@ class Asked:
     pin_path: str = ""
     only: Iterable[str] | str | None = None
     log_level: int | None = None
+    types: str | os.PathLike[str] | Btf | None = None
+
+    @property
+    def map_types(self) -> dict[str, dict[str, str]]:
+        """The names of types that ``maps=`` gives for keys and values."""
+        named = {
+            name: {part: fields[part] for part in _TYPED if fields.get(part) is not None}
+            for name, fields in self.maps.items()
+            if isinstance(fields, Mapping)
+        }
+        return {name: parts for name, parts in named.items() if parts}
 
 
 def options_of(asked: Asked, *, obj: ObjectFile, session: Session) -> LoadOptions:
@@ -94,7 +106,7 @@ def _map(name: str, value: Any, *, obj: ObjectFile, session: Session) -> MapOver
             f"maps={{{name!r}: {value!r}}} is no number of entries, dict of fields or Map",
             hint=f'Write maps={{{name!r}: 64}} or maps={{{name!r}: {{"max_entries": 64, "contents": {{...}}}}}}.',
         )
-    fields = dict(value)
+    fields = {field: given for field, given in value.items() if field not in _TYPED}
     if isinstance(fields.get("type"), str):
         fields["type"] = _number("map", fields["type"])
     exclusive = fields.get("exclusive")

@@ -13,6 +13,7 @@ from pytest_ebpf.live.hints import advise
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.load_request import Asked
 from pytest_ebpf.live.session import Session, Target
+from pytest_ebpf.live.typed.map_types import AskedTypes
 from pytest_ebpf.verifier.program_rejected import ProgramRejected
 
 if TYPE_CHECKING:
@@ -74,18 +75,17 @@ class Bpf:
         pin_path: str | os.PathLike[str] = "",
         only: Iterable[str] | str | None = None,
         log_level: int | None = None,
+        types: str | os.PathLike[str] | Btf | None = None,
     ) -> BpfObject:
         """Load every program of an object file that is not switched off (``SEC("?...")``). Several files are linked
-        into one object first, as ``bpftool gen object`` does.
-
-        ``globals``: values of global variables, constants too, by name. ``maps``: by name, max_entries as a number,
-        a dict of fields (and ``contents``, ``pin``, ``freeze``, ``exclusive``, ``inner``), or a ``Map`` to use instead.
-        ``programs``: by name, another section ("fentry/do_exit"), False to leave it out, or a dict of ``type``,
-        ``attach_type``, ``target``, ``autoload``, ``sleepable``, ``frags``, ``extends``, ``traces``. ``kconfig``:
-        values of ``__kconfig`` variables. ``btf``: types that CO-RE goes by instead of the kernel's, a file or its
-        bytes. ``pin_path``: directory for maps that are pinned by name. ``only``: names of the programs to load.
-        ``log_level``: what the verifier is to write: 4 statistics (default), 2 its whole trace; a rejection has its
-        trace in any case.
+        into one object first. By name: ``globals``: values of global variables, constants too; ``kconfig``: of
+        ``__kconfig`` variables; ``maps``: max_entries, a dict of fields (and ``contents``, ``pin``, ``freeze``,
+        ``exclusive``, ``inner``; ``key``, ``value``: names of their types), or a ``Map`` to use instead; ``programs``:
+        another section ("fentry/do_exit"), False to leave it out, or a dict of ``type``, ``attach_type``, ``target``,
+        ``autoload``, ``sleepable``, ``frags``, ``extends``, ``traces``. ``only``: names of the programs to load.
+        ``btf``: types that CO-RE uses, a file or its bytes. ``types``: a C header or an object with types of records
+        and map values that the object's BTF lacks. ``pin_path``: directory of maps pinned by name. ``log_level``: of
+        the verifier, 4 statistics (default), 2 the whole trace; a rejection always has its trace.
 
         ``ProgramRejected``, ``ObjectError`` (the file), ``PlanError`` (this kernel lacks something).
         """
@@ -98,6 +98,7 @@ class Bpf:
             pin_path=os.fspath(pin_path),
             only=only,
             log_level=log_level,
+            types=types,
         )
         return self._load(self._object(path), asked)
 
@@ -255,6 +256,11 @@ class Bpf:
         files = [self.find(each) for each in paths]
         return self._cache.linked([(read_bytes(file), str(file)) for file in files])
 
+    def _types(self, source: str | os.PathLike[str] | Btf | None) -> Btf | None:
+        if not isinstance(source, str | os.PathLike):
+            return source
+        return self._cache.types(self.find(source))
+
     def _load(self, obj: ObjectFile, asked: Asked) -> BpfObject:
         """A map that somebody pins in the same instant is looked at again, and then used."""
         from pytest_ebpf.live.load_request import options_of
@@ -265,7 +271,7 @@ class Bpf:
         check_lost(obj, options)
         for _ in range(_PIN_ATTEMPTS):
             try:
-                loaded = self._load_once(obj, options=options, btf=asked.btf)
+                loaded = self._load_once(obj, options=options, asked=asked)
                 break
             except PinTakenError as error:
                 taken = error
@@ -274,21 +280,20 @@ class Bpf:
         self._on_load(loaded)
         return loaded
 
-    def _load_once(
-        self, obj: ObjectFile, *, options: LoadOptions, btf: str | os.PathLike[str] | bytes | Btf | None
-    ) -> BpfObject:
+    def _load_once(self, obj: ObjectFile, *, options: LoadOptions, asked: Asked) -> BpfObject:
         from pytest_ebpf.live.facts_cache import facts_for
         from pytest_ebpf.live.load import run_plan
         from pytest_ebpf.live.pin_reuse import reuse_pinned
 
-        facts = facts_for(self.session, obj, knowledge=self._cache.knowledge, btf=btf)
+        types = AskedTypes(given=self._types(asked.types), maps=asked.map_types)
+        facts = facts_for(self.session, obj, knowledge=self._cache.knowledge, btf=asked.btf)
         options = reuse_pinned(self.session, obj, options=options, facts=facts)
         plan = self._cache.plan(obj, facts, options=options)
         for problem in plan.problems:
             if problem.name in options.only:
                 raise problem.error
         try:
-            return run_plan(self.session, plan)
+            return run_plan(self.session, plan, types=types)
         except ProgramRejected as error:
             self._on_reject(error, obj.name)
             raise

@@ -57,6 +57,8 @@ class MapSpec:
     contents = _Field("What it starts with: a dict, or a list of values.")
     freeze = _Field("True: user space cannot change it after ``contents``.")
     exclusive = _Field("The name of the one program that may use it (Linux 6.18).")
+    key = _Field("The name of the type of its keys.")
+    value = _Field("The name of the type of its values.")
     pin = _Field("A path to be pinned at, True for its name in ``pin_path``, False for no pin.")
 
     def __init__(self, definition: MapDef) -> None:
@@ -151,7 +153,8 @@ class ValuesMapping(MutableMapping[str, Any]):
 
 class ObjectSpec:
     """What ``bpf.open`` gives: ``spec.programs["p"].target = "do_exit"``, ``spec.maps["m"].max_entries = 8``,
-    ``spec.globals["limit"] = 3``, ``spec.kconfig["CONFIG_HZ"] = 100``, ``spec.btf = path``, then ``spec.load()``.
+    ``spec.globals["limit"] = 3``, ``spec.kconfig["CONFIG_HZ"] = 100``, ``spec.btf = path``,
+    ``spec.types = "events.h"``, then ``spec.load()``.
 
     ``load`` may be called again, after other changes too: each gives an object of its own.
     """
@@ -175,6 +178,7 @@ class ObjectSpec:
         self.btf: str | os.PathLike[str] | bytes | Btf | None = None
         self.pin_path: str | os.PathLike[str] = ""
         self.log_level: int | None = None
+        self.types: str | os.PathLike[str] | Btf | None = None
         self._load = load
 
     @property
@@ -198,6 +202,7 @@ class ObjectSpec:
             btf=self.btf,
             pin_path=os.fspath(self.pin_path),
             log_level=self.log_level,
+            types=self.types,
         )
 
     def load(self) -> BpfObject:

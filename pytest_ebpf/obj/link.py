@@ -120,6 +120,7 @@ def _linked(objects: Sequence[ObjectFile]) -> ObjectFile:
     parts = [_Part(number, obj, bases[number], names, types, bases) for number, obj in enumerate(objects)]
     return ObjectFile(
         name=first.name,
+        files=tuple(obj.name for obj in objects),
         byteorder=first.byteorder,
         license=first.license,
         version=first.version,

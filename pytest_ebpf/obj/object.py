@@ -231,7 +231,7 @@ class ObjectFile:
 
     The callee of a "call" or "func" relocation is the function with that ``section`` and ``section_offset``, among
     ``programs`` and ``text``. ``datasecs``: (type id, DATASEC) with the sizes and offsets that the compiler left 0 and
-    that the kernel wants, ready for ``rewrite_btf``.
+    that the kernel wants, ready for ``rewrite_btf``. ``files``: of an object that was linked, the files it is made of.
     """
 
     name: str
@@ -247,6 +247,7 @@ class ObjectFile:
     externs: tuple[Extern, ...] = ()
     problems: tuple[Problem, ...] = ()
     version: int = 0
+    files: tuple[str, ...] = ()
 
     def program(self, name: str) -> ProgramDef:
         """The program of that name; KeyError names those there are."""

@@ -43,6 +43,7 @@ from pytest_ebpf.live.maps.memory import MapMemory
 from pytest_ebpf.live.maps.per_cpu import CpuValues
 from pytest_ebpf.live.maps.user_ringbuf import produce
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.live.typed.object_types import ObjectTypes
 from pytest_ebpf.live.typed.shape import add_values, uncollected
 
 if TYPE_CHECKING:
@@ -73,19 +74,20 @@ class Map:
         definition: MapDef,
         handle: Handle,
         btf: Btf | None = None,
+        types: ObjectTypes | None = None,
         programs: Callable[[], Mapping[int, object]] | None = None,
         variables: tuple[Variable, ...] = (),
     ) -> None:
         self._session = session
         self.definition = definition
         self.handle = handle
-        self._btf = btf
+        self._types = types if types is not None else ObjectTypes(btf)
         self._programs = programs or dict
         self.codec = MapCodec(
             session,
             definition=definition,
             handle=handle,
-            btf=btf,
+            btf=self._types.btf,
             variables=variables,
             programs=self._programs,
             inner=self._inner,
@@ -270,7 +272,7 @@ class Map:
         is named like the map). ``KernelCallError`` (ENOSPC) says how many there was room for."""
         if self.kind.access != "produce":
             self._cannot("records are put into user ring buffers")
-        produce(self._session, self.handle, records=records, definition=self.definition, btf=self._btf, type=type)
+        produce(self._session, self.handle, records=records, definition=self.definition, types=self._types, type=type)
 
     @property
     def memory(self) -> MapMemory:
@@ -329,7 +331,7 @@ class Map:
     def _stream(self) -> EventStream:
         if self.kind.access not in ("ring", "perf"):
             self._cannot("events are read from ring buffers and perf event arrays")
-        return EventStream(self._session, handle=self.handle, definition=self.definition, btf=self._btf)
+        return EventStream(self._session, handle=self.handle, definition=self.definition, types=self._types)
 
     def _pairs(self, dump: Entries) -> list[tuple[Any, Any]]:
         with uncollected():
@@ -367,7 +369,7 @@ class Map:
         """A map that this map of maps holds."""
         assert self.definition.inner is not None
         return Map(
-            self._session, definition=self.definition.inner, handle=handle, btf=self._btf, programs=self._programs
+            self._session, definition=self.definition.inner, handle=handle, types=self._types, programs=self._programs
         )
 
     def _next(self, data: bytes | None) -> object:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Done, Handle, RingProduce
+from pytest_ebpf.btf.encode import encoder
 from pytest_ebpf.errors import BpfUsageError
-from pytest_ebpf.live.maps.events import named_type, type_named_like
+from pytest_ebpf.live.maps.record_types import named_type, type_named_like
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.typed.as_bytes import as_bytes
+from pytest_ebpf.live.typed.object_types import ObjectTypes
 
 if TYPE_CHECKING:
-    from pytest_ebpf.btf.parse import Btf
     from pytest_ebpf.obj.object import MapDef
 
 __all__ = ["produce"]
@@ -24,11 +25,11 @@ def produce(
     *,
     records: Sequence[object],
     definition: MapDef,
-    btf: Btf | None,
+    types: ObjectTypes,
     type: str | None,
 ) -> None:
     """See ``Map.produce``."""
-    encode = _encoder(definition, btf=btf, type=type)
+    encode = _encoder(definition, types=types, type=type)
     raw = tuple(as_bytes(one) if _is_raw(one) else encode(one) for one in records)
     session.one(RingProduce(handle, raw), Done)
 
@@ -37,17 +38,12 @@ def _is_raw(record: object) -> bool:
     return isinstance(record, bytes | bytearray | memoryview) or hasattr(record, "__bytes__")
 
 
-def _encoder(definition: MapDef, *, btf: Btf | None, type: str | None) -> Callable[[object], bytes]:
+def _encoder(definition: MapDef, *, types: ObjectTypes, type: str | None) -> Callable[[object], bytes]:
     name = definition.name
-    if btf is None:
-        why = f"map {name!r}: the object has no BTF"
-    else:
-        type_id = named_type(btf, type) if type is not None else type_named_like(btf, definition)
-        if type_id:
-            from pytest_ebpf.btf.encode import encoder
-
-            return encoder(btf, type_id)
-        why = f"map {name!r}: the object does not say what type its records have"
+    found = named_type(types, type) if type is not None else type_named_like(types, definition)
+    if found is not None:
+        return encoder(found.btf, found.type_id)
+    why = f"map {name!r}: the object {'does not say what type its records have' if types.btf else 'has no BTF'}"
 
     def refuse(record: object) -> bytes:
         raise BpfUsageError(

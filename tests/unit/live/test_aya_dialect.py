@@ -9,6 +9,7 @@ import pytest
 
 from pytest_ebpf.live.attach.uprobe import read_user_target
 from pytest_ebpf.live.maps.events import EventStream
+from pytest_ebpf.live.typed.object_types import ObjectTypes
 from pytest_ebpf.obj.object import MapDef
 
 RING = 27
@@ -30,7 +31,9 @@ def test_paths_of_uprobes_lack_their_first_slash(target: str, binary: str) -> No
 
 def stream(name: str) -> EventStream:
     session = SimpleNamespace(target=SimpleNamespace(described=SimpleNamespace(byteorder="little")))
-    return EventStream(cast(Any, session), handle=cast(Any, None), definition=MapDef(name, RING), btf=None)
+    return EventStream(
+        cast(Any, session), handle=cast(Any, None), definition=MapDef(name, RING), types=ObjectTypes(None)
+    )
 
 
 def test_what_is_no_record_of_aya_log_stays_bytes() -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from pytest_ebpf.btf import types as t
 from pytest_ebpf.errors import BpfUsageError
-from pytest_ebpf.live.maps.events import record_type
+from pytest_ebpf.live.maps.record_types import record_type
+from pytest_ebpf.live.typed.object_types import ObjectTypes
 from pytest_ebpf.obj.object import MapDef
 from support.plan_facts import types
 
@@ -42,7 +43,8 @@ BTF = types(
     ],
 )
 def test_the_type_of_a_record(definition: MapDef, size: int, found: int) -> None:
-    assert record_type(BTF, size=size, definition=definition, wanted=None) == found
+    got = record_type(ObjectTypes(BTF), size=size, definition=definition, wanted=None)
+    assert (got.type_id if got else 0) == found
 
 
 @pytest.mark.parametrize(
@@ -50,9 +52,11 @@ def test_the_type_of_a_record(definition: MapDef, size: int, found: int) -> None
     [("struct two", 7), ("two", 7), ("enum color", 8), ("double", 9), ("event_t", 10), ("unsigned int", 1)],
 )
 def test_the_type_asked_for(wanted: str, found: int) -> None:
-    assert record_type(BTF, size=99, definition=MapDef("events", RING), wanted=wanted) == found
+    got = record_type(ObjectTypes(BTF), size=99, definition=MapDef("events", RING), wanted=wanted)
+    assert got is not None
+    assert got.type_id == found
 
 
 def test_a_type_that_is_not_there() -> None:
-    with pytest.raises(BpfUsageError, match="no type 'struct evnt'\nIts structs: event, tail, only, one, two"):
-        record_type(BTF, size=8, definition=MapDef("events", RING), wanted="struct evnt")
+    with pytest.raises(BpfUsageError, match=r"no type 'struct evnt'\ndid you mean event\?"):
+        record_type(ObjectTypes(BTF), size=8, definition=MapDef("events", RING), wanted="struct evnt")
