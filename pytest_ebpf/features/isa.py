@@ -12,6 +12,7 @@ from pytest_ebpf.features.base import Answer, Feature, refused, said
 from pytest_ebpf.features.progs import load_op
 from pytest_ebpf.obj.insn import LD_IMM64, Insn
 from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.uapi.flags import ProgFlag
 from pytest_ebpf.uapi.insn import PseudoCall, PseudoLoad
 
 __all__ = ["ISA_FEATURES"]
@@ -23,7 +24,6 @@ _STX_DW, _ATOMIC_DW, _JCOND = 0x7B, 0xDB, 0xE5
 _FETCH_ADD, _LOAD_ACQUIRE = 0x01, 0x100
 _R0, _R1, _R10 = 0, 1, 10
 _RETURN_0 = [Insn(_MOV), Insn(_EXIT)]
-_SLEEPABLE = 1 << 4
 _ON_STACK = [Insn(_MOV, _R1, imm=1), Insn(_STX_DW, _R10, _R1, -8)]
 _MAY_SLEEP = "bpf_lsm_bprm_committed_creds"
 
@@ -103,7 +103,7 @@ def _data_ops(facts: Facts) -> list[Op]:
 def _sleepable_ops(facts: Facts) -> list[Op]:
     found = facts.btf.find(_MAY_SLEEP, Kind.FUNC) if facts.btf is not None else ()
     load = load_op("LSM", _RETURN_0, facts=facts, btf_id=found[0] if found else 0)
-    return [Try(replace(load, flags=_SLEEPABLE))]
+    return [Try(replace(load, flags=ProgFlag.SLEEPABLE))]
 
 
 def _callbacks_read(results: Sequence[Result], facts: Facts) -> Answer:

@@ -10,10 +10,10 @@ from pytest_ebpf.errors import BpfUsageError, HarnessError, errno_name
 from pytest_ebpf.kernels.base import Kernel
 from pytest_ebpf.kernels.local import LocalKernel
 from pytest_ebpf.kernels.remote import RemoteKernel
+from pytest_ebpf.uapi.enums import ProgType
 
 __all__ = ["open_agent_kernel", "open_host_kernel", "refusal"]
 
-_XDP = 6
 # mov64 r0, 0; exit. XDP, as it takes CAP_BPF and CAP_NET_ADMIN (or CAP_SYS_ADMIN): less is not enough for tests.
 _SMALLEST = bytes.fromhex("b7000000000000009500000000000000")
 _HINT = (
@@ -24,7 +24,7 @@ _HINT = (
 
 def refusal(kernel: Kernel) -> str:
     """Why a kernel does not let us load programs, as an errno's name; "" when it does."""
-    (result,) = kernel.run([ProgLoad(type=_XDP, insns=_SMALLEST, license="GPL", name="may_i", log_level=0)])
+    (result,) = kernel.run([ProgLoad(type=ProgType.XDP, insns=_SMALLEST, license="GPL", name="may_i", log_level=0)])
     if isinstance(result, Failed | ProgRejected):
         return errno_name(result.errno)
     return ""

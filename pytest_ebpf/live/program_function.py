@@ -9,10 +9,9 @@ from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Func, Kind
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.plan.attach import ExtTarget
+from pytest_ebpf.uapi.btf import Linkage
 
 __all__ = ["TypedProgram", "function_of_program", "is_program"]
-
-_EXTERN = 2  # enum btf_func_linkage BTF_FUNC_EXTERN
 
 
 class TypedProgram(Protocol):
@@ -44,7 +43,7 @@ def function_of_program(name: str, value: object) -> ExtTarget:
     btf = program.btf
     for type_id in btf.find(function, Kind.FUNC) if btf is not None else ():
         found = btf.type(type_id) if btf is not None else None
-        if isinstance(found, Func) and found.linkage != _EXTERN:
+        if isinstance(found, Func) and found.linkage != Linkage.EXTERN:
             return ExtTarget(program.handle, type_id)
     why = "its object has no BTF" if btf is None else f"there is no function {function!r} in it"
     raise BpfUsageError(f"{name} cannot be attached to program {program.name}: {why}")

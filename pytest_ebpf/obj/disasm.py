@@ -42,7 +42,7 @@ _FETCH = 0x01
 _ATOMIC_OPS = {0x00: ("add", "+="), 0x40: ("or", "|="), 0x50: ("and", "&="), 0xA0: ("xor", "^=")}
 _XCHG, _CMPXCHG, _LOAD_ACQUIRE, _STORE_RELEASE = 0xE1, 0xF1, 0x100, 0x110
 
-_CLASSES = ("ld", "ldx", "st", "stx", "alu", "jmp", "jmp32", "alu64")
+_CLASSES = tuple(one.name.lower() for one in InsnClass)
 
 
 class WideLoad(NamedTuple):

@@ -9,6 +9,7 @@ Nothing here may raise past ``main``: the end of process 1 is a kernel panic, wh
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -124,7 +125,7 @@ def _mount(fstype: str, target: str, *, flags: int, data: str) -> None:
             os.mkdir(target)
         syscalls.mount(fstype, target, fstype=fstype, flags=flags, data=data)
     except OSError as error:
-        if error.errno != 16:  # EBUSY: it is mounted there already
+        if error.errno != errno.EBUSY:  # it is mounted there already
             raise OSError(error.errno, error.strerror, f"mount {fstype} on {target}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import time
 from collections.abc import Iterator
@@ -14,7 +15,6 @@ from pytest_ebpf.live.session import Session
 
 __all__ = ["Background"]
 
-_ESRCH = 3
 _STEP = 5.0  # seconds of waiting in one operation
 
 
@@ -122,7 +122,7 @@ class Background:
         """End it now. Harmless when it is over."""
         op = ProcessSignal(self.handle, signal.SIGKILL)
         sent = self._session.attempt(op, Done)
-        if isinstance(sent, Failed) and sent.errno != _ESRCH:
+        if isinstance(sent, Failed) and sent.errno != errno.ESRCH:
             self._session.checked(op, sent, kind=Done)
         self.wait()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Map"]
 
-_ENOENT = 2
 _MANY = 1 << 14  # lookups in one round trip
 _NOTHING: Any = object()
 
@@ -149,7 +149,7 @@ class Map:
 
     def __delitem__(self, key: object) -> None:
         op, result = self._with(key, lambda raw: MapDelete(self.handle, raw))
-        if isinstance(result, Failed) and result.errno == _ENOENT:
+        if isinstance(result, Failed) and result.errno == errno.ENOENT:
             raise KeyError(f"{key!r} is not in map {self.name!r}")
         self._session.checked(op, result, kind=Done)
 
