@@ -25,6 +25,10 @@ POINTER_SIZE = 8  # of the BPF machine, whatever the host
 _RESOLVE_LIMIT = 64  # the kernel stops at 32 (MAX_RESOLVE_DEPTH, kernel/bpf/btf.c)
 _SIZED = frozenset((Kind.INT, Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.FLOAT, Kind.DATASEC))
 _TRANSPARENT = frozenset((Kind.TYPEDEF, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG))
+# btf.c: btf_ref_type_check_meta(), btf_array_check_meta(), btf_func_proto_check_meta() want no name, and
+# btf_int_check_meta() one encoding (1 signed, 2 character, 4 boolean)
+_NAMELESS = frozenset((Kind.PTR, Kind.ARRAY, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.FUNC_PROTO))
+_SEVERAL_ENCODINGS = (3, 5, 6, 7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +221,24 @@ class Btf:
                 break
             type_id = found.type  # type: ignore[union-attr]
         raise ObjectError(f"BTF type {type_id} ({Kind(kind).name.lower()}) has no size", section=".BTF")
+
+    def known_size(self, type_id: int) -> int:
+        """``size``, 0 for a type without one: compilers write variables of type void (clang 14: ``_Complex``)."""
+        try:
+            return self.size(type_id)
+        except ObjectError:
+            return 0
+
+    def unusual_records(self) -> list[int]:
+        """Ids whose record no kernel takes, however it names its types: pointers, arrays, modifiers and prototypes with
+        a name (Zig), and integers with several encodings (GCC 12)."""
+        words = self._words
+        return [
+            type_id
+            for type_id, at in enumerate(self._starts, self.first_id)
+            if (words[at] and (words[at + 1] >> 24) & 0x7F in _NAMELESS)
+            or ((words[at + 1] >> 24) & 0x7F == Kind.INT and words[at + 3] >> 24 in _SEVERAL_ENCODINGS)
+        ]
 
     def __iter__(self) -> Iterator[tuple[int, BtfType]]:
         """(id, type) of the types of this BTF itself."""

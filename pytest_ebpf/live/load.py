@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
+from warnings import warn
 
 from pytest_ebpf.agent.ops import (
+    BtfLoad,
     Close,
     Done,
     Failed,
@@ -24,7 +26,7 @@ from pytest_ebpf.agent.ops import (
     Result,
     Try,
 )
-from pytest_ebpf.errors import KernelCallError, PlanError, errno_name
+from pytest_ebpf.errors import EbpfError, KernelCallError, PlanError, errno_name
 from pytest_ebpf.live.bpf_object import BpfObject, Named
 from pytest_ebpf.live.maps.globals import Globals, GlobalSection
 from pytest_ebpf.live.maps.kinds import kind_of
@@ -37,6 +39,7 @@ from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.struct_ops import StructOps
 from pytest_ebpf.live.typed.map_types import AskedTypes, typed_map
 from pytest_ebpf.live.typed.object_types import object_types
+from pytest_ebpf.plan.btf_needs import why_btf_is_needed
 from pytest_ebpf.plan.data_maps import arena_of
 from pytest_ebpf.plan.lost import why_lost
 from pytest_ebpf.uapi.enums import MapType
@@ -46,10 +49,51 @@ from pytest_ebpf.verifier.program_rejected import ProgramRejected
 if TYPE_CHECKING:
     from pytest_ebpf.plan.load_plan import Plan, PlannedMap, PlannedProgram, PlannedStructOps
 
-__all__ = ["run_plan"]
+__all__ = ["btf_error", "btf_reason", "is_btf_refusal", "load_plan", "run_plan"]
 
 _INVALID = (errno.EINVAL, ENOTSUPP, errno.EOPNOTSUPP)  # how kernels say "what is that?"
+_NOT_LOOKED_AT = (0, errno.EPERM, errno.ENOMEM, errno.EACCES)  # 0: the agent's own refusal
 _CUT = "Its trace is cut to {} MB, which leaves the verdict whole; log_level=1 asks for all of it."
+
+
+class _BtfRefusedError(Exception):
+    """The kernel does not take the types of the object. ``cause``: what to raise when it cannot do without."""
+
+    def __init__(self, reason: str, cause: EbpfError) -> None:
+        super().__init__(reason)
+        self.cause = cause
+
+
+def load_plan(session: Session, plan: Plan, *, types: AskedTypes, without_btf: Callable[[], Plan]) -> BpfObject:
+    """``run_plan``; and when the kernel refuses the BTF of the object, the plan ``without_btf``, with a warning. What
+    cannot do without its types fails, with the reason."""
+    try:
+        return run_plan(session, plan, types=types)
+    except _BtfRefusedError as error:
+        need = why_btf_is_needed(plan)
+        if need:
+            is_btf = isinstance(error.cause, KernelCallError) and error.cause.op == "BtfLoad"
+            raise (btf_error(error.cause, need=need) if is_btf else error.cause) from None
+        loaded = run_plan(session, without_btf(), types=types)
+        warn(f"{plan.obj.name}: loaded without its BTF, which this kernel refuses: {error}", stacklevel=5)
+        return loaded
+
+
+def btf_error(cause: EbpfError, *, need: str) -> EbpfError:
+    """``cause``, the refusal of an object's BTF, with what in the object needs the BTF."""
+    cause.hint = f"{need[0].upper()}{need[1:]} cannot be loaded without BTF.\n{cause.hint}".strip()
+    return cause
+
+
+def is_btf_refusal(result: Result) -> bool:
+    """Whether the kernel looked at the BTF and refused it; it may also lack memory, or the caller the permission."""
+    return isinstance(result, Failed) and result.errno not in _NOT_LOOKED_AT
+
+
+def btf_reason(failed: Failed) -> str:
+    """The kernel's reason for refusing BTF: the last line of its log, else the errno."""
+    lines = [line.strip() for line in failed.log.decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else failed.text
 
 
 def run_plan(session: Session, plan: Plan, *, types: AskedTypes | None = None) -> BpfObject:
@@ -85,9 +129,7 @@ def _open_perf_buffers(session: Session, plan: Plan, *, results: Sequence[Result
 def _check(session: Session, plan: Plan, *, results: Sequence[Result]) -> None:
     for op, result in zip(plan.ops, results, strict=True):
         if isinstance(result, Failed) and not isinstance(op, Try):
-            if isinstance(op, MapCreate):
-                _refused_map(session, plan, op=op, failed=result)
-            session.checked(op, result, kind=Made)
+            _check_op(session, plan, op=op, failed=result)
     for program in plan.programs:
         result = results[program.op]
         if isinstance(result, ProgRejected):
@@ -99,6 +141,20 @@ def _check(session: Session, plan: Plan, *, results: Sequence[Result]) -> None:
             raise error
         if isinstance(result, Failed | NotRun):
             session.checked(plan.ops[program.op], result, kind=ProgLoaded)
+
+
+def _check_op(session: Session, plan: Plan, *, op: Op, failed: Failed) -> None:
+    """Raise the error of what stopped the batch. libbpf tries a map once more without its types, too."""
+    try:
+        if isinstance(op, MapCreate):
+            _refused_map(session, plan, op=op, failed=failed)
+        session.checked(op, failed, kind=Made)
+    except KernelCallError as error:
+        if isinstance(op, BtfLoad) and is_btf_refusal(failed):
+            raise _BtfRefusedError(btf_reason(failed), error) from None
+        if isinstance(op, MapCreate) and op.btf is not None and not op.kernel_value and failed.errno in _INVALID:
+            raise _BtfRefusedError(error.message, error) from None
+        raise
 
 
 def _rejected(program: PlannedProgram, result: ProgRejected) -> ProgramRejected:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -282,7 +283,7 @@ class Bpf:
 
     def _load_once(self, obj: ObjectFile, *, options: LoadOptions, asked: Asked) -> BpfObject:
         from pytest_ebpf.live.facts_cache import facts_for
-        from pytest_ebpf.live.load import run_plan
+        from pytest_ebpf.live.load import load_plan
         from pytest_ebpf.live.pin_reuse import reuse_pinned
 
         types = AskedTypes(given=self._types(asked.types), maps=asked.map_types)
@@ -293,7 +294,10 @@ class Bpf:
             if problem.name in options.only:
                 raise problem.error
         try:
-            return run_plan(self.session, plan, types=types)
+            without = replace(options, btf=False)
+            return load_plan(
+                self.session, plan, types=types, without_btf=lambda: self._cache.plan(obj, facts, options=without)
+            )
         except ProgramRejected as error:
             self._on_reject(error, obj.name)
             raise

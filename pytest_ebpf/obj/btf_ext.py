@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_ebpf.btf.functions import is_function
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.object import CoreReloc, FuncInfo, LineInfo
@@ -24,11 +25,13 @@ _Rows = dict[str, list[tuple[int, ...]]]
 
 @dataclass(frozen=True, slots=True)
 class InsnInfo:
-    """What is known of the instructions of one function, with ``insn`` counted from its start."""
+    """What is known of the instructions of one function, with ``insn`` counted from its start. ``is_stale``: records
+    were dropped, since the BTF that they refer to is not the object's."""
 
     func_info: tuple[FuncInfo, ...] = ()
     line_info: tuple[LineInfo, ...] = ()
     core: tuple[CoreReloc, ...] = ()
+    is_stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +62,17 @@ class ExtInfo:
             return InsnInfo()
         funcs = _cut(self.funcs.get(section, []), start=start, end=end)
         core = _cut(self.core.get(section, []), start=start, end=end)
+        is_stale = any(type_id >= len(btf) for _, type_id in funcs)
+        lines: tuple[LineInfo, ...] = ()
+        try:
+            lines = _line_info(_cut(self.lines.get(section, []), start=start, end=end), btf=btf, start=start)
+        except ObjectError:  # their texts are not in the strings of this BTF
+            is_stale = True
         return InsnInfo(
-            tuple(FuncInfo((at - start) // 8, type_id) for at, type_id in funcs),
-            _line_info(_cut(self.lines.get(section, []), start=start, end=end), btf=btf, start=start),
+            tuple(FuncInfo((at - start) // 8, type_id) for at, type_id in funcs if is_function(btf, type_id)),
+            lines,
             _core_relocs(core, btf=btf, start=start),
+            is_stale,
         )
 
 

@@ -43,7 +43,7 @@ STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_SECTION = 0, 1, 2, 3
 SHN_COMMON = 0xFFF2  # the section index of a variable that the linker has to make room for
 HIDDEN = (1, 2)  # STV_INTERNAL, STV_HIDDEN
 
-_ET_REL, _EM_BPF = 1, 247
+_ET_REL, _EM_NONE, _EM_BPF = 1, 0, 247
 _SHT_NULL, _SHDR_SIZE = 0, 64
 _SHT_CREL = 0x40000014  # LLVM's compact relocations
 _LLVM_BITCODE = (b"BC\xc0\xde", b"\xde\xc0\x17\x0b")
@@ -174,7 +174,7 @@ def _check_head(data: bytes, *, name: str) -> str:
     if not byteorder:
         raise ObjectError(f"ELF of unknown byte order {data[5]}", path=name, offset=5)
     kind, machine = struct.unpack_from(("<" if byteorder == "little" else ">") + "HH", data, 16)
-    if machine != _EM_BPF:
+    if machine not in (_EM_BPF, _EM_NONE):  # libbpf takes both: some assemblers leave the machine out
         found = _MACHINES.get(machine, f"ELF machine {machine}")
         raise ObjectError(f"an object for {found}, not for BPF", path=name, hint=_COMPILE)
     if data[4] != 2 or kind != _ET_REL:

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from pytest_ebpf.btf.functions import is_function
 from pytest_ebpf.btf.types import Kind
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.btf_ext import ExtInfo
@@ -30,6 +31,7 @@ from pytest_ebpf.uapi.insn import PseudoCall
 
 __all__ = ["Functions", "read_functions"]
 
+_STALE = "was .BTF written anew after compiling (pahole -J)? then .BTF.ext speaks of the old one"
 _STRIP = "llvm-strip -g keeps what a loader needs; -x and --strip-unneeded do not"
 
 
@@ -52,13 +54,15 @@ class _BadFunctionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Code:
-    """A section of code and what to look its references up in."""
+    """A section of code and what to look its references up in. ``stale`` collects names of functions whose records in
+    .BTF.ext were dropped."""
 
     elf: Elf
     section: Section
     targets: Targets
     ext: ExtInfo
     rels: tuple[Rel, ...]
+    stale: list[str]
 
 
 def read_functions(elf: Elf, *, targets: Targets, ext: ExtInfo) -> Functions:
@@ -70,10 +74,11 @@ def read_functions(elf: Elf, *, targets: Targets, ext: ExtInfo) -> Functions:
     programs: list[ProgramDef] = []
     text: list[ProgramDef] = []
     problems: list[Problem] = []
+    stale: list[str] = []
     for section, symbols in _code_sections(elf):
         is_text = section.name == ".text" or section.name.startswith(".text.")
         spec = None if is_text else parse_section(section.name)
-        code = _Code(elf, section, targets, ext, elf.relocs.get(section.index, ()))
+        code = _Code(elf, section, targets, ext, elf.relocs.get(section.index, ()), stale)
         for symbol in symbols:
             is_program = not is_text and symbol.bind != STB_LOCAL
             try:
@@ -88,6 +93,9 @@ def read_functions(elf: Elf, *, targets: Targets, ext: ExtInfo) -> Functions:
         if spec and not symbols:
             message = "code without a function symbol"
             problems.append(Problem(section.name, "", message, "was the object stripped? " + _STRIP, costs="program"))
+    if stale:
+        message = "its records do not fit the .BTF of this object; those of these functions are left out: "
+        problems.append(Problem(".BTF.ext", "", message + ", ".join(stale), _STALE))
     return Functions(tuple(programs), tuple(text), (*problems, *_static_programs(programs, text)))
 
 
@@ -138,7 +146,12 @@ def _function(code: _Code, symbol: Symbol, *, spec: SectionSpec | None, after: i
     if start % INSN_SIZE or end % INSN_SIZE or not start < end <= len(section.data):
         raise _BadFunctionError(f"bytes {start:#x} to {end:#x} are not whole instructions of this section")
     insns = section.data[start:end]
-    info = code.ext.within(section.name, start=start, end=end)
+    try:
+        info = code.ext.within(section.name, start=start, end=end)
+    except ObjectError as error:
+        raise _BadFunctionError(f"its CO-RE records do not fit the object's BTF: {error}", _STALE) from None
+    if info.is_stale:
+        code.stale.append(symbol.name)
     return ProgramDef(
         name=symbol.name,
         section=section.name,
@@ -157,8 +170,9 @@ def _function(code: _Code, symbol: Symbol, *, spec: SectionSpec | None, after: i
 
 
 def _find_func(code: _Code, name: str) -> int:
-    found = code.ext.btf.find(name, Kind.FUNC) if code.ext.btf else ()
-    return found[0] if found else 0
+    btf = code.ext.btf
+    found = btf.find(name, Kind.FUNC) if btf is not None else ()
+    return found[0] if found and btf is not None and is_function(btf, found[0]) else 0
 
 
 def _relocs(code: _Code, *, start: int, insns: bytes) -> tuple[Reloc, ...]:

@@ -72,7 +72,7 @@ def _is_typed(obj: ObjectFile, section: DataSection) -> bool:
     btf = obj.btf
     if btf is None or not section.btf_id:
         return False
-    return any(v.type_id and 0 < btf.size(v.type_id) <= v.size for v in section.variables)
+    return any(v.type_id and 0 < btf.known_size(v.type_id) <= v.size for v in section.variables)
 
 
 def _data_map(obj: ObjectFile, section: DataSection, *, facts: Facts, values: Mapping[str, Any]) -> DataMap:

@@ -7,7 +7,7 @@ a callee may be in any section.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from pytest_ebpf.errors import PlanError
@@ -74,19 +74,32 @@ def link(
     prepare: Callable[[ProgramDef], Prepared],
     byteorder: str = "little",
     lost: Mapping[str, str] | None = None,
+    callback: ProgramDef | None = None,
 ) -> Linked:
     """Append what ``main`` reaches and set the distances. ``lost``: name -> reason, of functions that cannot be read.
-    PlanError when a callee does not exist, or when the whole is longer than any kernel takes."""
-    starts = {_place(main): 0}
-    end = _end(main, main, start=0)
-    parts = [prepare(main)]
-    for part in parts:  # grows while it is walked
-        for reloc in part.calls:
-            callee = _callee(part.definition, reloc, functions=functions, lost=lost)
-            if _place(callee) not in starts:
-                starts[_place(callee)] = end
-                end = _end(main, callee, start=end)
-                parts.append(prepare(callee))
+    ``callback``: the exception callback of ``main``, which nothing calls.
+
+    The order is libbpf's, so that instruction numbers are those that other tools show: a function follows the first
+    call of it, with all that it calls itself; the callback comes last. PlanError when a callee does not exist, or when
+    the whole is longer than any kernel takes.
+    """
+    starts: dict[tuple[str, int], int] = {}
+    parts: list[Prepared] = []
+    open_calls: list[tuple[ProgramDef, Iterator[Reloc]]] = []
+    end = 0
+    for first in (main, callback):
+        function = first if first is None or _place(first) not in starts else None
+        while function is not None or open_calls:
+            if function is not None:
+                starts[_place(function)] = end
+                end = _end(main, function, start=end)
+                parts.append(prepare(function))
+                open_calls.append((function, iter(parts[-1].calls)))
+            caller, calls = open_calls[-1]
+            found = (_callee(caller, reloc, functions=functions, lost=lost) for reloc in calls)
+            function = next((callee for callee in found if _place(callee) not in starts), None)
+            if function is None:
+                open_calls.pop()
     return _join(parts, starts=starts, functions=functions, byteorder=byteorder)
 
 

@@ -14,6 +14,7 @@ from pytest_ebpf.errors import PlanError
 from pytest_ebpf.obj.insn import Code
 from pytest_ebpf.obj.object import Extern, LineInfo, ObjectFile, ProgramDef, Reloc
 from pytest_ebpf.plan.core_reloc import Relocator
+from pytest_ebpf.plan.exception_callbacks import exception_callbacks, find_callback
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.kconfig import KCONFIG, Kconfig
 from pytest_ebpf.plan.ksyms import Ksym, call_kfunc, find_ksym, load_address
@@ -34,6 +35,7 @@ class Preparer:
     """Makes the programs of one object ready; what programs share (subprograms, symbols) is done once."""
 
     __slots__ = (
+        "_callbacks",
         "_externs",
         "_functions",
         "_kconfig",
@@ -53,6 +55,7 @@ class Preparer:
         self.maps = maps
         self._kconfig = kconfig
         self._functions = function_index(obj)
+        self._callbacks = exception_callbacks(obj)
         self._externs = {extern.name: (extern, number) for number, extern in enumerate(obj.externs)}
         self._relocator = _relocator(obj, facts)
         self._linked: dict[tuple[str, int], Linked] = {}
@@ -70,6 +73,7 @@ class Preparer:
                 self._functions,
                 prepare=self._prepare,
                 byteorder=self.obj.byteorder,
+                callback=find_callback(self.obj, program, names=self._callbacks.get(program.btf_id, ())),
                 lost={problem.symbol: problem.message for problem in self.obj.problems if problem.symbol},
             )
         return found

@@ -1,8 +1,9 @@
 """The BTF of an object, made such as this kernel takes it. Type ids and string offsets stay as they are.
 
-Two things are wrong with BTF as compilers write it: sections have no sizes and offsets (the symbol table has them),
-and newer kinds are unknown to older kernels. The second is handled as libbpf does (src/libbpf.c,
-bpf_object__sanitize_btf): each kind is replaced by an older one of the same size.
+Three things are wrong with BTF as compilers write it: sections have no sizes and offsets (the symbol table has them);
+newer kinds are unknown to older kernels, which is handled as libbpf does (src/libbpf.c, bpf_object__sanitize_btf): each
+kind is replaced by an older one of the same size; and some compilers write what no kernel takes: names where none may
+be (Zig), names that are too long (Rust), two encodings of one integer (GCC 12), functions without a type (clang -g1).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pytest_ebpf.btf import types as t
+from pytest_ebpf.btf.functions import is_function
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import BtfType, Kind
 from pytest_ebpf.btf.write import rewrite_btf
@@ -35,7 +37,9 @@ _NAMES: dict[int, slice] = {
     Kind.FWD: slice(1),
     Kind.TYPEDEF: slice(1),
 }
-_SOUND_NAME = re.compile(rb"(?:[A-Za-z_][A-Za-z0-9_]*)?\0")
+# btf.c: KSYM_NAME_LEN less the NUL; it is 128 before Linux 6.1 and 512 since. Rust and Zig write longer names.
+_LONGEST_NAME = 127
+_SOUND_NAME = re.compile(rb"(?:[A-Za-z_][A-Za-z0-9_]{0,126})?\0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,8 @@ def sanitise_btf(obj: ObjectFile, *, features: frozenset[str], layouts: Mapping[
     """
     btf = obj.btf
     assert btf is not None
-    doubtful = {type_id: btf.type(type_id) for type_id in _doubtful(btf)}
+    unusual = btf.unusual_records()
+    doubtful = {type_id: btf.type(type_id) for type_id in (*_doubtful(btf), *unusual)}
     blank = _blank_ids(btf, doubtful, layouts=layouts)
     work = _Work(
         btf=btf,
@@ -84,7 +89,7 @@ def sanitise_btf(obj: ObjectFile, *, features: frozenset[str], layouts: Mapping[
     for type_id, type_ in doubtful.items():
         if type_id not in blank:
             fixed = _fixed(type_, work, type_id=type_id)
-            if fixed != type_:
+            if fixed != type_ or type_id in unusual:
                 changed[type_id] = fixed
     enums = any(type_.kind == Kind.ENUM64 for type_ in doubtful.values()) and not work.can("enum64")
     return rewrite_btf(btf, changed, append=[t.Int("enum64_placeholder", 8, 64)] if enums else [])
@@ -108,8 +113,10 @@ def _blank_ids(btf: Btf, doubtful: Mapping[int, BtfType], *, layouts: Mapping[in
     any of those."""
     blank: set[int] = set()
     for type_id, type_ in doubtful.items():
-        if isinstance(type_, t.Opaque):
+        if isinstance(type_, t.Opaque) or (isinstance(type_, t.Func) and not is_function(btf, type_id)):
             blank.add(type_id)
+        elif isinstance(type_, t.Var) and not btf.known_size(type_id):
+            blank.add(type_id)  # of type void: clang 14 writes it for a complex number
         elif isinstance(type_, t.DataSec) and type_id not in layouts:
             blank.add(type_id)
             blank.update(entry.type for entry in type_.vars if _is_extern(btf.type(entry.type)))
@@ -132,21 +139,29 @@ def _fixed(type_: BtfType, work: _Work, *, type_id: int) -> BtfType:
 
 def _renamed(type_: Any) -> Any:
     """Rust and C++ write names that no kernel takes. Kinds with free names (INT, FLOAT, tags) pass."""
-    if isinstance(type_, t.Struct | t.Enum | t.Fwd | t.Typedef | t.Func | t.Var) and _ODD.search(type_.name):
-        return replace(type_, name=_ODD.sub("_", type_.name))
+    if isinstance(type_, t.Struct | t.Enum | t.Fwd | t.Typedef | t.Func | t.Var) and _is_odd(type_.name):
+        return replace(type_, name=_plain(type_.name))
     return type_
 
 
+def _is_odd(name: str) -> bool:
+    return len(name) > _LONGEST_NAME or _ODD.search(name) is not None
+
+
+def _plain(name: str) -> str:
+    return _ODD.sub("_", name)[:_LONGEST_NAME]
+
+
 def _struct(type_: t.Struct, work: _Work) -> BtfType:
-    if not any(_ODD.search(member.name) for member in type_.members):
+    if not any(_is_odd(member.name) for member in type_.members):
         return type_
-    members = tuple(replace(member, name=_ODD.sub("_", member.name)) for member in type_.members)
+    members = tuple(replace(member, name=_plain(member.name)) for member in type_.members)
     return replace(type_, members=members)
 
 
 def _enum(type_: t.Enum, work: _Work) -> BtfType:
-    if any(_ODD.search(name) for name, _ in type_.values):
-        type_ = replace(type_, values=tuple((_ODD.sub("_", name), number) for name, number in type_.values))
+    if any(_is_odd(name) for name, _ in type_.values):
+        type_ = replace(type_, values=tuple((_plain(name), number) for name, number in type_.values))
     if work.can("enum64"):
         return type_
     if type_.is_64:
@@ -158,9 +173,7 @@ def _enum(type_: t.Enum, work: _Work) -> BtfType:
 def _func_proto(type_: t.FuncProto, work: _Work, *, named: bool) -> BtfType:
     params = type_.params
     if named:
-        params = tuple(
-            t.Param(_ODD.sub("_", p.name) or f"arg{at}", p.type) if p.type else p for at, p in enumerate(params)
-        )
+        params = tuple(t.Param(_plain(p.name) or f"arg{at}", p.type) if p.type else p for at, p in enumerate(params))
     if not work.can("func"):
         return t.Enum("", 4, tuple((param.name, param.type) for param in params))
     return replace(type_, params=params)
@@ -186,7 +199,7 @@ def _datasec(type_: t.DataSec, work: _Work, *, layout: SectionLayout) -> BtfType
     size = max(layout.size, 1)
     if not work.can("datasec"):
         members = tuple(t.Member(work.btf.name(entry.type), entry.type, entry.offset * 8) for entry in entries)
-        return t.Struct(_ODD.sub("_", type_.name), size, members)
+        return t.Struct(_plain(type_.name), size, members)
     name = type_.name if work.can("datasec_name") else _ODD_IN_SECTION.sub("_", type_.name)
     return t.DataSec(name, size, entries)
 
@@ -196,7 +209,7 @@ def _placed(type_: t.DataSec, work: _Work, *, layout: SectionLayout) -> tuple[t.
     found = []
     for entry in type_.vars:
         offset, size = layout.variables.get(work.btf.name(entry.type), (0, 0))
-        if 0 < work.btf.size(entry.type) <= size and offset + size <= layout.size:
+        if 0 < work.btf.known_size(entry.type) <= size and offset + size <= layout.size:
             found.append(t.SecVar(entry.type, offset, size))
     found.sort(key=lambda entry: entry.offset)
     entries: list[t.SecVar] = []
@@ -220,7 +233,14 @@ def _decl_tag(type_: t.DeclTag, work: _Work) -> BtfType:
 
 def _modifier(type_: t.Modifier, work: _Work) -> BtfType:
     known = work.can("type_tag") and (not type_.is_attr or work.can("attribute"))
-    return type_ if known or type_.kind != Kind.TYPE_TAG else t.Modifier(Kind.CONST, type_.type)
+    if type_.kind != Kind.TYPE_TAG:
+        return replace(type_, name="")
+    return type_ if known else t.Modifier(Kind.CONST, type_.type)
+
+
+def _int(type_: t.Int, work: _Work) -> BtfType:
+    """Of several encodings the sign is what matters: GCC 12 writes ``char`` as signed and a character."""
+    return replace(type_, is_char=False, is_bool=False) if type_.signed else replace(type_, is_char=False)
 
 
 _FIXES: dict[type, Callable[[Any, _Work], BtfType]] = {
@@ -231,4 +251,5 @@ _FIXES: dict[type, Callable[[Any, _Work], BtfType]] = {
     t.Float: _float,
     t.DeclTag: _decl_tag,
     t.Modifier: _modifier,
+    t.Int: _int,
 }

@@ -7,19 +7,22 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_ebpf.agent.ops import Failed, MapCreate, NotRun, ProgLoad, ProgLoaded, ProgRejected, Result, Try
+from pytest_ebpf.agent.ops import Failed, ProgLoad, ProgLoaded, ProgRejected, Result, Try
 from pytest_ebpf.errors import EbpfError, GuestLost, KernelCallError, ObjectError, PlanError, errno_name
 from pytest_ebpf.live.hints import advise
+from pytest_ebpf.live.load import is_btf_refusal
 from pytest_ebpf.live.rejects import rejection
 from pytest_ebpf.live.reload import TRACE_ROOM
 from pytest_ebpf.live.session import Session, Target
 from pytest_ebpf.obj.sections import attach_type_name, prog_type_name
+from pytest_ebpf.plan.btf_needs import why_btf_is_needed
 from pytest_ebpf.uapi.enums import MapType
 from pytest_ebpf.uapi.flags import LogFlag
 from pytest_ebpf.verifier.compare.cost import LineCost, line_costs
 from pytest_ebpf.verifier.log.values import SourceLine, VerifierStats
 from pytest_ebpf.verifier.program_rejected import ProgramRejected
 from pytest_ebpf.verify.ext_types import stand_ins
+from pytest_ebpf.verify.stopped import what_stopped
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.load_cache import LoadCache
@@ -132,10 +135,12 @@ class ProgramVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How to load: values of ``globals``, and whether to count what each source line costs (``lines``: by a trace)."""
+    """How to load: values of ``globals``, whether to count what each source line costs (``lines``: by a trace), and
+    whether to load the types of the object (``btf``)."""
 
     globals: Mapping[str, Any] = field(default_factory=dict)
     lines: bool = False
+    btf: bool = True
 
 
 def verify_object(
@@ -144,8 +149,8 @@ def verify_object(
     """Load every program of ``obj``, those that are switched off too, and let go of them again. ``kernel`` is what the
     verdicts call the kernel.
 
-    What cannot be planned or needs what this kernel lacks is a verdict "error". ``GuestLost`` is the one exception;
-    values of globals that do not fit the object are an ``ObjectError``, too.
+    What cannot be planned or needs what this kernel lacks is a verdict "error", and so is all of an object that makes
+    no sense. ``GuestLost`` is the one exception, and ``ObjectError`` for values of globals that do not fit.
     """
     wanted = wanted or Wanted()
     blank = _Blank(obj.name, kernel, target.described.release, config=tuple(wanted.globals.items()))
@@ -153,13 +158,27 @@ def verify_object(
     try:
         plan = _planned(obj, session, cache=cache, wanted=wanted)
         results = session.run(plan.ops)
+        if plan.btf_op >= 0 and is_btf_refusal(results[plan.btf_op]) and not why_btf_is_needed(plan):
+            plan = _planned(obj, session, cache=cache, wanted=replace(wanted, btf=False))
+            results = session.run(plan.ops)
         return _verdicts(plan, results, blank=blank, target=target, wanted=wanted) + _lost(obj, blank=blank)
-    except (GuestLost, ObjectError):
+    except GuestLost:
         raise
     except EbpfError as error:
+        if isinstance(error, ObjectError) and wanted.globals and _fits(obj, session, cache=cache):
+            raise  # the values of globals are at fault, not the object
         return tuple(blank.error(program, error) for program in obj.programs) + _lost(obj, blank=blank)
     finally:
         _close(session)
+
+
+def _fits(obj: ObjectFile, session: Session, *, cache: LoadCache) -> bool:
+    """Whether the object as it is can be planned."""
+    try:
+        _planned(obj, session, cache=cache, wanted=Wanted())
+    except EbpfError:
+        return False
+    return True
 
 
 def _lost(obj: ObjectFile, *, blank: _Blank) -> tuple[ProgramVerdict, ...]:
@@ -244,7 +263,9 @@ def _options(obj: ObjectFile, wanted: Wanted) -> LoadOptions:
             maps[definition.name] = fields
     names = tuple(dict.fromkeys(program.name for program in obj.programs))
     level = LogFlag.STATS | (LogFlag.LEVEL2 if wanted.lines else 0)
-    return LoadOptions(globals=dict(wanted.globals), maps=maps, only=names, log_level=level, programs=stand_ins(obj))
+    return LoadOptions(
+        globals=dict(wanted.globals), maps=maps, only=names, log_level=level, programs=stand_ins(obj), btf=wanted.btf
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +314,7 @@ class _Blank:
 def _verdicts(
     plan: Plan, results: Sequence[Result], *, blank: _Blank, target: Target, wanted: Wanted
 ) -> tuple[ProgramVerdict, ...]:
-    stopped = _stopped(plan, results, target=target)
+    stopped = what_stopped(plan, results, target=target)
     found = {id(problem.definition): blank.error(problem.definition, problem.error) for problem in plan.problems}
     for planned in plan.programs:
         result = results[planned.op]
@@ -372,16 +393,3 @@ def _classified(error: ProgramRejected) -> tuple[str, str]:
 
     found = classify(error.log)
     return (found.class_id, found.kind) if found is not None else ("", "")
-
-
-def _stopped(plan: Plan, results: Sequence[Result], *, target: Target) -> EbpfError | None:
-    """The operation that stopped the batch: as a rule a map that the kernel refused."""
-    if not any(isinstance(result, NotRun) for result in results):
-        return None
-    for op, result in zip(plan.ops, results, strict=True):
-        if isinstance(result, Failed) and not isinstance(op, Try):
-            what = f"map {op.name!r} was refused" if isinstance(op, MapCreate) else f"{result.op} failed"
-            hint = advise(op, result.errno, target=target)
-            why = errno_name(result.errno) if result.errno else result.text
-            return KernelCallError(f"{what}: {why}", op=result.op, errno=result.errno, hint=hint)
-    return PlanError("the batch stopped, and no operation says why")

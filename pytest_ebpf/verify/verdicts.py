@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from pytest_ebpf.errors import BpfUsageError, GuestLost
+from pytest_ebpf.errors import BpfUsageError, EbpfError, GuestLost
 from pytest_ebpf.verifier.compare.budget import parse_share
 from pytest_ebpf.verify.verdict import ProgramVerdict, Wanted, verify_object
 
@@ -213,17 +213,22 @@ def _verify(
     try:
         return verify_object(obj, target, kernel=kernel, cache=cache, wanted=wanted)
     except GuestLost as error:
-        return tuple(
-            ProgramVerdict(
-                object=obj.name,
-                program=program.name,
-                section=program.section,
-                kernel=kernel,
-                release=target.described.release,
-                verdict="error",
-                kind="kernel-bug",
-                message=f"guest lost: {error.message}",
-                config=tuple(wanted.globals.items()),
-            )
-            for program in obj.programs
+        kind, message = "kernel-bug", f"guest lost: {error.message}"
+    except EbpfError:
+        raise
+    except Exception as error:  # one object must not end the run for the others
+        kind, message = "", f"internal error of pytest-ebpf, please report it: {type(error).__name__}: {error}"
+    return tuple(
+        ProgramVerdict(
+            object=obj.name,
+            program=program.name,
+            section=program.section,
+            kernel=kernel,
+            release=target.described.release,
+            verdict="error",
+            kind=kind,
+            message=message,
+            config=tuple(wanted.globals.items()),
         )
+        for program in obj.programs
+    )
