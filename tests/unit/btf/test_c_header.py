@@ -353,6 +353,7 @@ def test_a_struct_in_itself_is_an_error_of_the_object() -> None:
         header(w)
 
 
+@pytest.mark.slow
 def test_a_long_chain_of_names_is_no_problem() -> None:
     w = BtfWriter()
     link = w.struct("s0", 8, [])
@@ -361,6 +362,7 @@ def test_a_long_chain_of_names_is_no_problem() -> None:
     assert header(w, link).count("typedef") == 2999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["struct", "function"])
 def test_types_without_names_that_double_at_each_level(kind: str) -> None:
     """Written out they would be millions of lines."""

@@ -19,6 +19,7 @@ from support.random_structs import random_structs
 each_order = pytest.mark.parametrize("byteorder", ["little", "big"])
 
 
+@pytest.mark.slow
 @each_order
 @pytest.mark.parametrize("seed", range(4))
 def test_every_field_is_where_btf_says(byteorder: str, seed: int) -> None:
@@ -26,6 +27,7 @@ def test_every_field_is_where_btf_says(byteorder: str, seed: int) -> None:
     assert check_places(btf, run_classes(btf)) > 300
 
 
+@pytest.mark.slow
 @each_order
 @pytest.mark.parametrize("seed", range(4))
 def test_numbers_and_bitfields_read_as_the_decoder_reads_them(byteorder: str, seed: int) -> None:

@@ -30,6 +30,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(kernels, arguments, catch_exceptions=False)
 
 
+@pytest.mark.slow
 def test_fetch_then_path(mirror: Mirror, tmp_path: Path) -> None:
     result = run("fetch", "6.1", "host")
     assert result.exit_code == 0
@@ -52,6 +53,7 @@ def test_path_fetches_nothing(mirror: Mirror) -> None:
     assert mirror.requests == []
 
 
+@pytest.mark.slow
 def test_list_is_offline_until_told_to_refresh(mirror: Mirror) -> None:
     before = run("list")
     assert before.exit_code == 0
@@ -79,6 +81,7 @@ def rows(table: str) -> dict[str, list[str]]:
     return {row[0]: row for row in split_rows}
 
 
+@pytest.mark.slow
 def test_prune(mirror: Mirror, tmp_path: Path) -> None:
     assert "removed 0 images" in run("prune").stdout
     run("fetch", "6.1")

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
 
 from pytest_ebpf.cli.log import log
@@ -76,6 +77,7 @@ def test_text_fits_eighty_columns_without_colours() -> None:
     assert result.stdout.rstrip().endswith("the verifier walked 7 instructions, 0 states")
 
 
+@pytest.mark.slow
 def test_every_explanation_fits_eighty_columns() -> None:
     for name, text in LOGS.items():
         explanation = parse_log(text).explanation
@@ -106,6 +108,7 @@ def test_a_file_that_is_not_there() -> None:
     assert "nowhere.log" in result.output
 
 
+@pytest.mark.slow
 def test_the_end_of_a_huge_file(tmp_path: Path) -> None:
     path = tmp_path / "huge.log"
     path.write_text("0: (b7) r1 = 0                        ; R1=0\n" * 220_000 + REJECTED)

@@ -169,6 +169,7 @@ def test_what_is_no_record(data: bytes, why: str) -> None:
         parse_aya_record(data)
 
 
+@pytest.mark.slow
 def test_spoilt_records_are_refused_in_one_way() -> None:
     """Any byte may be wrong: a record or ValueError, nothing else, and at once."""
     rng = random.Random(4)

@@ -211,6 +211,7 @@ def agent() -> Iterator[RemoteKernel]:
         yield kernel
 
 
+@pytest.mark.slow
 def test_a_real_agent(agent: RemoteKernel, tmp_path: Path) -> None:
     path = str(tmp_path / "f")
     data = bytes(range(256)) * 40_000
@@ -219,6 +220,7 @@ def test_a_real_agent(agent: RemoteKernel, tmp_path: Path) -> None:
     assert isinstance(results[2], Described)
 
 
+@pytest.mark.slow
 def test_what_ops_print_does_not_disturb_the_protocol(agent: RemoteKernel) -> None:
     results = agent.run([Spawn(("/bin/sh", "-c", "echo noise > /proc/$PPID/fd/1; echo said"))])
     assert isinstance(results[0], Exited)
@@ -226,6 +228,7 @@ def test_what_ops_print_does_not_disturb_the_protocol(agent: RemoteKernel) -> No
     assert isinstance(agent.run([Describe()])[0], Described)
 
 
+@pytest.mark.slow
 def test_threads_take_turns(agent: RemoteKernel, tmp_path: Path) -> None:
     wrong: list[object] = []
 
@@ -260,6 +263,7 @@ def gone(pid: int) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_a_killed_agent_is_lost(agent: RemoteKernel) -> None:
     import os
 
@@ -268,6 +272,7 @@ def test_a_killed_agent_is_lost(agent: RemoteKernel) -> None:
         agent.run([Describe()])
 
 
+@pytest.mark.slow
 def test_a_stopped_agent_is_lost_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
@@ -281,6 +286,7 @@ def test_a_stopped_agent_is_lost_at_the_deadline(monkeypatch: pytest.MonkeyPatch
         assert gone(child_pid(kernel))
 
 
+@pytest.mark.slow
 def test_a_stopped_agent_is_lost_soon_however_long_it_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
@@ -293,6 +299,7 @@ def test_a_stopped_agent_is_lost_soon_however_long_it_may_take(monkeypatch: pyte
             kernel.run([Spawn(("/bin/sleep", "60"), timeout=60)])
 
 
+@pytest.mark.slow
 def test_an_agent_that_works_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     from pytest_ebpf.kernels import remote
 
@@ -301,6 +308,7 @@ def test_an_agent_that_works_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> Non
         assert kernel.run([Spawn(("/bin/sleep", "2.5"), timeout=60)]) == [Exited(0, b"", b"")]
 
 
+@pytest.mark.slow
 def test_an_agent_ends_with_the_connection_also_when_it_waits() -> None:
     kernel = open_agent_kernel(name="agent")
     pid = child_pid(kernel)
@@ -325,6 +333,7 @@ def test_an_agent_that_cannot_start_says_why() -> None:
     assert lost.value.console == "a password is required"
 
 
+@pytest.mark.slow
 def test_failures_cross_the_wire_as_values(agent: RemoteKernel) -> None:
     (result,) = agent.run([ReadFile("/no/such")])
     assert result == Failed("ReadFile", 2, "/no/such: No such file or directory")

@@ -69,6 +69,7 @@ def test_a_truncated_object(keep: int) -> None:
     assert error.hint
 
 
+@pytest.mark.slow
 def test_cut_at_any_length_is_an_error_never_anything_else() -> None:
     data = sample()
     for length in range(0, len(data), 7):

@@ -41,6 +41,7 @@ def kernels(data: bytes) -> list[Facts]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["little", "big", *BUILT])
 def test_mutated_objects(name: str) -> None:
     data = seed_file(name)
@@ -83,6 +84,7 @@ def test_what_takes_too_long_is_found() -> None:
         sum(iter(lambda: 1, 0))
 
 
+@pytest.mark.slow
 def test_memory_stays_small() -> None:
     """The same mutations in a process that may not have more: a MemoryError is no ObjectError."""
     code = f"""

@@ -86,6 +86,7 @@ def test_committed_samples(name: str) -> None:
         assert f"{map_['name']} SEC(" in source
 
 
+@pytest.mark.slow
 def test_it_runs_as_a_command(path: Path) -> None:
     code = "from pytest_ebpf.cli.inspect import inspect; inspect()"
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, cwd=ROOT, check=True)

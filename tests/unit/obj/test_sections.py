@@ -102,6 +102,7 @@ def test_names_of_numbers() -> None:
     assert map_flag_names(1 << 30) == ("0x40000000",)
 
 
+@pytest.mark.slow
 def test_importing_the_room_is_cheap() -> None:
     """No ELF library, no rich: the plugin may import values early."""
     code = """

@@ -18,6 +18,7 @@ SEEDS = [
 ]
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=200), st.sampled_from(["eth", "ip", "ipv6", "tcp", "arp"]))
 @example(b"", "eth")
 @example(bytes(60), "ip")
@@ -25,6 +26,7 @@ def test_any_bytes_survive(data, first):
     assert bytes(parse_packet(data, first=first)) == data
 
 
+@pytest.mark.slow
 @given(st.sampled_from(SEEDS), st.data())
 def test_damaged_packets_survive(seed, data):
     damaged = bytearray(seed)

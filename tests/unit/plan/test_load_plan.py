@@ -170,6 +170,7 @@ def test_an_old_kernel_gets_no_function_records() -> None:
     assert (load.btf, load.func_info) == (None, b"")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(BUILT.glob("*.bpf.o")), ids=lambda path: path.name.partition(".")[0])
 @pytest.mark.parametrize(
     "features", [ALL_BTF, ALL_BTF - {"float", "decl_tag", "type_tag", "enum64"}, {"btf"}, ()], ids=len

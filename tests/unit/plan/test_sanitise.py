@@ -172,6 +172,7 @@ def size_of(btf: Btf, type_id: int) -> int | None:
         return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("release", SINCE)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("byteorder", ["little", "big"])

@@ -73,6 +73,7 @@ def same(one: Any, other: Any) -> bool:
     return repr(one) == repr(other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", [*OPS, *RESULTS], ids=lambda cls: cls.__name__)
 @settings(max_examples=4, deadline=None)
 @given(data=st.data())
@@ -82,6 +83,7 @@ def test_every_value_survives_the_trip(cls: type[Any], data: st.DataObject) -> N
     assert same(decode(CODEC.encode(message)), message)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(messages=st.lists(MESSAGES, min_size=1, max_size=3), data=st.data())
 def test_frames_may_come_in_any_portions(messages: list[Any], data: st.DataObject) -> None:
@@ -95,6 +97,7 @@ def test_frames_may_come_in_any_portions(messages: list[Any], data: st.DataObjec
     assert decoder.missing == 8
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(message=MESSAGES, data=st.data())
 def test_damaged_frames_are_refused_or_another_message(message: Any, data: st.DataObject) -> None:
@@ -177,6 +180,7 @@ def test_what_is_no_message_is_refused(frame: bytes) -> None:
         Decoder(CODEC).feed(frame)
 
 
+@pytest.mark.slow
 def test_values_without_a_place_in_a_frame_are_refused() -> None:
     with pytest.raises(WireError, match="cannot send this Request"):
         CODEC.encode(Request(1, (ops.ReadFile(object()),)))  # type: ignore[arg-type]

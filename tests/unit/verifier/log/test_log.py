@@ -414,6 +414,7 @@ def test_source_far_before_the_end_of_a_long_log_is_found() -> None:
     assert log.source_line == SourceLine("for (;;)", "loop.c", 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["asm-5.10/pkt_short_check.l6", "c-7.2/stack_too_big.l6", "c-6.12/iter_ok.l6"])
 def test_any_cut_of_a_log_parses(name: str) -> None:
     text = log_of(name)

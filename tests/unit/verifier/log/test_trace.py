@@ -23,6 +23,7 @@ def test_there_are_logs_of_every_kernel() -> None:
     assert kernels >= {"5.10", "6.1", "6.12", "6.18", "7.2", "7.3", "6.18-unpriv"}
 
 
+@pytest.mark.slow
 def test_nothing_is_dropped() -> None:
     """Byte for byte, and only words that a rule knows or the cuts of whoever collected the log are messages."""
     for name, text in LOGS.items():
@@ -33,6 +34,7 @@ def test_nothing_is_dropped() -> None:
             assert trace.unknown == (), name
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=200), st.sampled_from(sorted(LOGS)), st.data())
 def test_any_text_is_kept(noise: str, name: str, data: st.DataObject) -> None:

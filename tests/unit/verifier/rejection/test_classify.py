@@ -60,6 +60,7 @@ def test_every_rejection_is_classified() -> None:
     assert unknown == []
 
 
+@pytest.mark.slow
 def test_exactly_one_rule() -> None:
     """Every message line of a rejection has one rule, and all first lines together one."""
     for name in REJECTED:
@@ -93,6 +94,7 @@ def messages() -> list[tuple[str, str, str]]:
     return [tuple(row.split("\t")) for row in rows]  # type: ignore[misc]
 
 
+@pytest.mark.slow
 def test_every_rule_has_messages_of_kernels() -> None:
     """Each wording is found by its own rule and by no other."""
     rows = messages()

@@ -128,6 +128,7 @@ def test_a_kernel_in_three_packages(mirror: Mirror, config: ImageConfig, unsigne
     assert (image.modules / "modules.builtin").is_file()
 
 
+@pytest.mark.slow
 def test_several_at_once_in_the_order_asked_for(mirror: Mirror, config: ImageConfig) -> None:
     mirror.add_suite("bullseye-security", [single("5.10.0-4-amd64", "5.10.4-1")], key=KEY)
     mirror.add_suite("sid", split("7.2.6+deb13-amd64", "7.2.6-1"), key=KEY)
@@ -138,6 +139,7 @@ def test_several_at_once_in_the_order_asked_for(mirror: Mirror, config: ImageCon
     assert len(list(config.store.images.iterdir())) == 4
 
 
+@pytest.mark.slow
 def test_nothing_is_fetched_twice(mirror: Mirror, config: ImageConfig) -> None:
     first = fetch(["6.1"], config=config)
     mirror.requests.clear()
@@ -145,6 +147,7 @@ def test_nothing_is_fetched_twice(mirror: Mirror, config: ImageConfig) -> None:
     assert mirror.requests == []
 
 
+@pytest.mark.slow
 def test_ensure_is_content_with_what_is_cached(mirror: Mirror, config: ImageConfig) -> None:
     mirror.add_suite("bookworm-security", [], key=KEY)
     fetch(["6.1"], config=config)
@@ -171,6 +174,7 @@ def test_resolve_fetches_nothing(mirror: Mirror, config: ImageConfig) -> None:
     assert not config.store.root.exists()
 
 
+@pytest.mark.slow
 def test_a_newer_version_is_fetched_and_the_older_stays_until_pruned(mirror: Mirror, config: ImageConfig) -> None:
     mirror.add_suite("bookworm-security", [], key=KEY)
     (old,) = fetch(["6.1"], config=config)
@@ -274,6 +278,7 @@ def test_a_package_that_is_gone_gives_way_to_an_older_one(mirror: Mirror, config
         fetch(["6.1.10"], config=config)
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_downloading(config: ImageConfig) -> None:
     config.store.prepare()
     part = config.store.downloads / f"{_sha(NEW.deb)}.deb.part"
@@ -286,6 +291,7 @@ def test_a_full_disk_while_downloading(config: ImageConfig) -> None:
     assert fetch(["6.1"], config=config)
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_unpacking(config: ImageConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_arguments: object, **_options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -330,6 +336,7 @@ def test_one_failure_does_not_cost_the_others(mirror: Mirror, config: ImageConfi
     assert resolve("7.2", config=config).version == "7.2.6-1"
 
 
+@pytest.mark.slow
 def test_without_an_archive_the_cache_does(mirror: Mirror, config: ImageConfig, tmp_path: Path) -> None:
     (image,) = fetch(["6.1"], config=config)
     mirror.faults.status_503 = 10_000
@@ -398,6 +405,7 @@ def wait_for(condition: object, *, seconds: float = 20) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_two_processes_fetch_once(mirror: Mirror, config: ImageConfig) -> None:
     mirror.faults.slow = 0.05
     both = [start(config), start(config)]
@@ -416,6 +424,7 @@ def test_threads_of_one_process_fetch_once(mirror: Mirror, config: ImageConfig) 
     assert mirror.asked(".deb") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deadly", [signal.SIGKILL, signal.SIGINT])
 def test_killed_while_downloading_the_next_run_continues(
     mirror: Mirror, config: ImageConfig, deadly: signal.Signals
@@ -438,6 +447,7 @@ def test_killed_while_downloading_the_next_run_continues(
     assert not leftovers(config)
 
 
+@pytest.mark.slow
 def test_killed_while_unpacking_leaves_nothing_that_looks_finished(
     mirror: Mirror, config: ImageConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -460,6 +470,7 @@ def test_killed_while_unpacking_leaves_nothing_that_looks_finished(
     assert not leftovers(config)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_alive_is_not_swept(mirror: Mirror, config: ImageConfig) -> None:
     mirror.add_suite("sid", split("7.2.6+deb13-amd64", "7.2.6-1"), key=KEY)
     config.store.prepare()
