@@ -10,9 +10,10 @@ import pytest
 
 from pytest_ebpf import Bpf, BpfUsageError, KernelCallError, PlanError
 from pytest_ebpf.agent.ops import Data, Handle
-from pytest_ebpf.live.net.netlink import CREATE, EXCL, blob, nest, netlink_op, number, request, text
+from pytest_ebpf.live.net.netlink import netlink_op
 from pytest_ebpf.live.net.resolve import find_interface
 from support.attach_events import BUILT
+from support.netlink_bytes import CREATE, EXCL, blob, nest, number, plain_request, text
 from support.network_events import FRAME, LOST, arrives, ip, namespace
 
 OBJECT = BUILT / "network.bpf.o"
@@ -40,14 +41,14 @@ def netkit_request(name: str, peer: str) -> bytes:
     """A pair in mode L2, which iproute2 of Debian 12 cannot make (include/uapi/linux/if_link.h)."""
     nothing = struct.pack("=BxHiII", 0, 0, 0, 0, 0)
     data = nest(2, blob(1, nothing + text(3, peer)), number(5, 0))  # IFLA_INFO_DATA: PEER_INFO, MODE
-    return request(16, nothing + text(3, name) + nest(18, text(1, "netkit"), data), flags=CREATE | EXCL)
+    return plain_request(16, nothing + text(3, name) + nest(18, text(1, "netkit"), data), flags=CREATE | EXCL)
 
 
 def message_move(bpf: Bpf, netns: Handle, far: Handle) -> None:
     """``ip link set far netns``, to a namespace that has no name."""
     index = find_interface(bpf.session, "far", netns=netns).index
     body = struct.pack("=BxHiII", 0, 0, index, 0, 0) + number(28, 0x5EBF5EBF)  # IFLA_NET_NS_FD
-    bpf.session.one(netlink_op(request(19, body), netns=netns, fds={0x5EBF5EBF: far}), Data)
+    bpf.session.one(netlink_op(plain_request(19, body), netns=netns, fds={0x5EBF5EBF: far}), Data)
 
 
 @pytest.mark.attach_kind("xdp")

@@ -17,8 +17,9 @@ import pytest
 
 from pytest_ebpf import Bpf
 from pytest_ebpf.agent.ops import Data, Handle
-from pytest_ebpf.live.net.netlink import messages, netlink_op, request
+from pytest_ebpf.live.net.netlink import messages, netlink_op
 from support.attach_events import BUILT
+from support.netlink_bytes import plain_request
 from support.network_events import namespace
 
 _DUMP = 0x300  # NLM_F_DUMP
@@ -134,7 +135,7 @@ def snapshot(around: Around, bpf_vm: Any, *, named: set[str]) -> set[str]:
     found |= {f"pin {name}" for name in bpf_vm.list_dir("/sys/fs/bpf")} if everything else set()
     for kind in (_GETQDISC, _GETTFILTER):
         body = bytes(4) + (1).to_bytes(4, "little") + bytes(12)  # struct tcmsg of the loopback
-        answer = bpf.session.one(netlink_op(request(kind, body, flags=_DUMP), netns=around.netns), Data)
+        answer = bpf.session.one(netlink_op(plain_request(kind, body, flags=_DUMP), netns=around.netns), Data)
         found |= {f"qdisc or filter {bytes(each.body)!r}" for each in messages(answer.data)}
     return found
 

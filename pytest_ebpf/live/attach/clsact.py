@@ -20,14 +20,12 @@ from pytest_ebpf.live.net.netlink import (
     DUMP,
     EXCL,
     REPLACE,
+    Attr,
     attributes,
-    blob,
     messages,
-    nest,
+    nested,
     netlink_op,
-    number,
     request,
-    text,
 )
 from pytest_ebpf.live.net.resolve import Interface
 from pytest_ebpf.live.session import Session
@@ -36,17 +34,15 @@ from pytest_ebpf.uapi.enums import ProgType
 __all__ = ["PARENTS", "PROTOCOLS", "Filter", "Placed", "add_filter", "filters_on"]
 
 # include/uapi/linux/pkt_sched.h, pkt_cls.h and rtnetlink.h
-_RTM_NEWQDISC, _RTM_DELQDISC, _RTM_NEWTFILTER, _RTM_DELTFILTER, _RTM_GETTFILTER = 36, 37, 44, 45, 46
+_RTM_NEWTFILTER = 44
 _TCMSG = struct.Struct("=BxxxiIII")
 _CLSACT_HANDLE, _CLSACT_PARENT = 0xFFFF0000, 0xFFFFFFF1
 PARENTS: Mapping[str, int] = MappingProxyType({"ingress": 0xFFFFFFF2, "egress": 0xFFFFFFF3})
 PROTOCOLS: Mapping[str, int] = MappingProxyType({"all": 0x0003, "ip": 0x0800, "ipv6": 0x86DD, "arp": 0x0806})
-_TCA_KIND, _TCA_OPTIONS = 1, 2
-_BPF_CLASSID, _BPF_FD, _BPF_NAME, _BPF_FLAGS, _BPF_ID = 3, 6, 7, 8, 11
+_TCA_KIND, _TCA_OPTIONS, _BPF_ID = 1, 2, 11
+_MATCHALL_ACT, _ACT_OPTIONS, _ACT_BPF_ID = 2, 2, 9
 _ACT_DIRECT = 1  # TCA_BPF_FLAG_ACT_DIRECT: the program's return value is the verdict
-_MATCHALL_ACT = 2
-_ACT_KIND, _ACT_OPTIONS, _ACT_BPF_PARMS, _ACT_BPF_FD, _ACT_BPF_NAME, _ACT_BPF_ID = 1, 2, 2, 5, 6, 9
-_ACT_PIPE = struct.pack("=IIiii", 0, 0, 3, 0, 0)  # struct tc_act_bpf: the program's return value decides
+_ACT_PIPE = 3  # TC_ACT_PIPE: the program's return value decides
 _FIRST_PRIORITY = 0xC000  # what the kernel itself would start from
 _TRIES = 64
 _MARK = 0x5EBF5EBF  # stands where the fd goes
@@ -102,8 +98,8 @@ def add_filter(session: Session, program: AttachableProgram, *, wanted: Filter) 
 def filters_on(session: Session, place: Interface, *, direction: str) -> list[tuple[int, int]]:
     """(priority, program id) of the programs on a clsact qdisc, in the order in which they run; of a filter without one
     the id is 0."""
-    body = _TCMSG.pack(0, place.index, 0, PARENTS[direction], 0)
-    answer = session.attempt(netlink_op(request(_RTM_GETTFILTER, body, flags=DUMP), netns=place.netns), Data)
+    fields = {"index": place.index, "parent": PARENTS[direction]}
+    answer = session.attempt(netlink_op(request("RTM_GETTFILTER", fields, flags=DUMP), netns=place.netns), Data)
     found = []
     for kind, answered in messages(answer.data) if isinstance(answer, Data) else ():
         _, _, handle, _, info = _TCMSG.unpack_from(answered)
@@ -125,8 +121,8 @@ def _program_id(attrs: Mapping[int, bytes]) -> int:
 
 def _add_qdisc(session: Session, place: Interface) -> bool:
     """Whether this made the qdisc; one that is there already is fine. It goes at the end of the test at the latest."""
-    body = _TCMSG.pack(0, place.index, _CLSACT_HANDLE, _CLSACT_PARENT, 0) + text(_TCA_KIND, "clsact")
-    op = netlink_op(request(_RTM_NEWQDISC, body, flags=CREATE | EXCL), netns=place.netns)
+    message = request("RTM_NEWQDISC", _qdisc(place), attrs=[("TCA_KIND", "clsact")], flags=CREATE | EXCL)
+    op = netlink_op(message, netns=place.netns)
     result = session.attempt(op, Data)
     if isinstance(result, Failed) and result.errno != errno.EEXIST:
         session.checked(op, result, kind=Data)
@@ -141,31 +137,46 @@ def _drop_qdisc(session: Session, place: Interface) -> None:
 
 
 def _no_qdisc(place: Interface) -> Netlink:
-    body = _TCMSG.pack(0, place.index, _CLSACT_HANDLE, _CLSACT_PARENT, 0)
-    return netlink_op(request(_RTM_DELQDISC, body), netns=place.netns)
+    return netlink_op(request("RTM_DELQDISC", _qdisc(place)), netns=place.netns)
+
+
+def _qdisc(place: Interface) -> dict[str, int]:
+    return {"index": place.index, "handle": _CLSACT_HANDLE, "parent": _CLSACT_PARENT}
 
 
 def _filter(program: AttachableProgram, wanted: Filter, *, priority: int, prog: Handle, flags: int) -> Netlink:
-    body = _place_of(program, wanted, priority=priority) + nest(_TCA_OPTIONS, *_options(program, wanted))
-    return netlink_op(request(_RTM_NEWTFILTER, body, flags=flags), netns=wanted.place.netns, fds={_MARK: prog})
+    attrs = [_kind(program), ("TCA_OPTIONS", _options(program, wanted))]
+    message = request("RTM_NEWTFILTER", _place_of(wanted, priority), attrs=attrs, flags=flags)
+    return netlink_op(message, netns=wanted.place.netns, fds={_MARK: prog})
 
 
-def _options(program: AttachableProgram, wanted: Filter) -> list[bytes]:
+def _options(program: AttachableProgram, wanted: Filter) -> dict[str, list[Attr]]:
     if program.type_number == ProgType.SCHED_ACT:
-        options = (
-            blob(_ACT_BPF_PARMS, _ACT_PIPE),
-            number(_ACT_BPF_FD, _MARK),
-            text(_ACT_BPF_NAME, program.name),
+        options = nested(
+            ("TCA_ACT_BPF_PARMS", {"action": _ACT_PIPE}),
+            ("TCA_ACT_BPF_FD", _MARK),
+            ("TCA_ACT_BPF_NAME", program.name),
         )
-        return [nest(_MATCHALL_ACT, nest(1, text(_ACT_KIND, "bpf"), nest(_ACT_OPTIONS, *options)))]
-    classid = [number(_BPF_CLASSID, wanted.classid)] if wanted.classid else []
-    return [*classid, number(_BPF_FD, _MARK), text(_BPF_NAME, program.name), number(_BPF_FLAGS, _ACT_DIRECT)]
+        action = nested(("TCA_ACT_KIND", "bpf"), ("TCA_ACT_OPTIONS", options))
+        return nested(("TCA_MATCHALL_ACT", nested(("TCA_ACT_PRIO_1", action))))
+    classid: list[Attr] = [("TCA_BPF_CLASSID", wanted.classid)] if wanted.classid else []
+    program_attrs = (("TCA_BPF_FD", _MARK), ("TCA_BPF_NAME", program.name), ("TCA_BPF_FLAGS", _ACT_DIRECT))
+    return nested(*classid, *program_attrs)
 
 
 def _removal(program: AttachableProgram, wanted: Filter, *, priority: int) -> Netlink:
-    return netlink_op(request(_RTM_DELTFILTER, _place_of(program, wanted, priority=priority)), netns=wanted.place.netns)
+    message = request("RTM_DELTFILTER", _place_of(wanted, priority), attrs=[_kind(program)])
+    return netlink_op(message, netns=wanted.place.netns)
 
 
-def _place_of(program: AttachableProgram, wanted: Filter, *, priority: int) -> bytes:
-    place = (wanted.place.index, wanted.handle, PARENTS[wanted.direction], wanted.info(priority))
-    return _TCMSG.pack(0, *place) + text(_TCA_KIND, "matchall" if program.type_number == ProgType.SCHED_ACT else "bpf")
+def _place_of(wanted: Filter, priority: int) -> dict[str, int]:
+    return {
+        "index": wanted.place.index,
+        "handle": wanted.handle,
+        "parent": PARENTS[wanted.direction],
+        "info": wanted.info(priority),
+    }
+
+
+def _kind(program: AttachableProgram) -> Attr:
+    return "TCA_KIND", "matchall" if program.type_number == ProgType.SCHED_ACT else "bpf"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from pytest_ebpf.agent.ops import Data, Failed, Handle, Netlink
@@ -14,22 +13,18 @@ from pytest_ebpf.live.attach.arguments import AddressArg, InterfaceArg, NetnsArg
 from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.link import Link, Mechanism, ReplaceableAttachment
 from pytest_ebpf.live.attach.options import int_option
-from pytest_ebpf.live.net.netlink import CREATE, EXCL, REPLACE, blob, nest, netlink_op, number, request, text
-from pytest_ebpf.live.net.requests import Network
-from pytest_ebpf.live.net.resolve import Interface, find_interface
+from pytest_ebpf.live.net.netlink import CREATE, EXCL, REPLACE, Attr, nested, netlink_op, request
+from pytest_ebpf.live.net.requests import Network, route_to
+from pytest_ebpf.live.net.resolve import find_interface
 from pytest_ebpf.live.session import Session
 
 __all__ = ["attach_lwt"]
 
-# include/uapi/linux/rtnetlink.h, lwtunnel.h, bpf.h, seg6_local.h
-_RTM_NEWROUTE, _RTM_DELROUTE = 24, 25
-_RTMSG = struct.Struct("=BBBBBBBBI")
-_MAIN_TABLE, _STATIC, _UNIVERSE, _LINK_SCOPE, _UNICAST = 254, 4, 0, 253, 1
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_ENCAP_TYPE, _RTA_ENCAP = 1, 4, 5, 21, 22
+# include/uapi/linux/lwtunnel.h
 _ENCAP_BPF, _ENCAP_SEG6_LOCAL = 6, 7
-_HOOKS: Mapping[str, int] = MappingProxyType({"lwt_in": 1, "lwt_out": 2, "lwt_xmit": 3})
-_HEADROOM, _PROG_FD, _PROG_NAME = 4, 1, 2
-_SEG6_ACTION, _SEG6_BPF, _ACTION_END_BPF = 1, 8, 15
+_HOOKS: Mapping[str, str] = MappingProxyType(
+    {"lwt_in": "LWT_BPF_IN", "lwt_out": "LWT_BPF_OUT", "lwt_xmit": "LWT_BPF_XMIT"}
+)
 _MARK = 0x5EBF5EBF  # stands where the fd goes
 
 
@@ -47,20 +42,23 @@ def attach_lwt(
     ``headroom`` the number of bytes that lwt_xmit may add in front."""
     place = find_interface(session, interface, netns=netns)
     network = _network(program, route)
-    message, encap = _route(program, network, via=via, place=place), _encap(program, headroom)
+    next_hop = "" if via is None else str(_address(program, via))
+    fields, attrs = route_to(network, index=place.index, via=next_hop)
+    int_option(program.name, "headroom", value=headroom, limit=256)
 
-    def ask(kind: int, prog: Handle, *, flags: int = 0) -> Netlink:
+    def ask(kind: str, prog: Handle, *, flags: int = 0) -> Netlink:
         # The kernel tells the programs of routes apart by name alone (bpf_encap_cmp): no two may have the same.
-        whole = request(kind, message + encap(f"{program.name} {prog.serial}"), flags=flags)
-        return netlink_op(whole, netns=place.netns, fds={_MARK: prog})
+        encap = _encap(program, f"{program.name} {prog.serial}", headroom=headroom)
+        message = request(kind, fields, attrs=[*attrs, *encap], flags=flags)
+        return netlink_op(message, netns=place.netns, fds={_MARK: prog})
 
-    _create(session, program, op=ask(_RTM_NEWROUTE, program.handle, flags=CREATE | EXCL), network=network)
+    _create(session, program, op=ask("RTM_NEWROUTE", program.handle, flags=CREATE | EXCL), network=network)
 
     def put(new: Handle, old: Handle) -> None:
-        session.one(ask(_RTM_NEWROUTE, new, flags=CREATE | REPLACE), Data)
+        session.one(ask("RTM_NEWROUTE", new, flags=CREATE | REPLACE), Data)
 
     def remove(current: Handle) -> None:
-        session.attempt(ask(_RTM_DELROUTE, current), Data)
+        session.attempt(ask("RTM_DELROUTE", current), Data)
 
     return Link(
         session,
@@ -89,46 +87,20 @@ def _network(program: AttachableProgram, route: object) -> Network:
         ) from error
 
 
-def _route(
-    program: AttachableProgram,
-    network: Network,
-    *,
-    via: AddressArg | None,
-    place: Interface,
-) -> bytes:
-    gateway = b"" if via is None else blob(_RTA_GATEWAY, _next_hop(program, via).packed)
-    family, scope = (2 if network.version == 4 else 10), _UNIVERSE if gateway or network.version == 6 else _LINK_SCOPE
-    return b"".join(
-        [
-            _RTMSG.pack(family, network.prefixlen, 0, 0, _MAIN_TABLE, _STATIC, scope, _UNICAST, 0),
-            blob(_RTA_DST, network.network_address.packed),
-            number(_RTA_OIF, place.index),
-            gateway,
-        ]
-    )
-
-
-def _next_hop(program: AttachableProgram, via: AddressArg) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+def _address(program: AttachableProgram, via: AddressArg) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     try:
         return ipaddress.ip_address(str(via))
     except ValueError as error:
         raise BpfUsageError(f"{program.name}: via= expects the address of the next hop, got {via!r}") from error
 
 
-def _encap(program: AttachableProgram, headroom: int) -> Callable[[str], bytes]:
-    """The attributes that put the program on a route, as a function of the name that the kernel gets to know."""
+def _encap(program: AttachableProgram, name: str, *, headroom: int) -> tuple[Attr, Attr]:
+    """The attributes that put the program on a route, under the name that the kernel gets to know."""
     assert program.definition.spec is not None
     hook = program.definition.spec.prefix
-    int_option(program.name, "headroom", value=headroom, limit=256)
-
-    def encap(name: str) -> bytes:
-        prog = (number(_PROG_FD, _MARK), text(_PROG_NAME, name))
-        if hook == "lwt_seg6local":
-            return _typed(_ENCAP_SEG6_LOCAL, number(_SEG6_ACTION, _ACTION_END_BPF), nest(_SEG6_BPF, *prog))
-        return _typed(_ENCAP_BPF, nest(_HOOKS[hook], *prog), number(_HEADROOM, headroom) if headroom else b"")
-
-    return encap
-
-
-def _typed(kind: int, *parts: bytes) -> bytes:
-    return blob(_RTA_ENCAP_TYPE, struct.pack("=H", kind)) + nest(_RTA_ENCAP, *parts)
+    prog = nested(("LWT_BPF_PROG_FD", _MARK), ("LWT_BPF_PROG_NAME", name))
+    if hook == "lwt_seg6local":
+        local = nested(("SEG6_LOCAL_ACTION", {"value": "End.BPF"}), ("SEG6_LOCAL_BPF", prog))
+        return ("RTA_ENCAP_TYPE", _ENCAP_SEG6_LOCAL), ("RTA_ENCAP", local)
+    room: list[Attr] = [("LWT_BPF_XMIT_HEADROOM", headroom)] if headroom else []
+    return ("RTA_ENCAP_TYPE", _ENCAP_BPF), ("RTA_ENCAP", nested((_HOOKS[hook], prog), *room))

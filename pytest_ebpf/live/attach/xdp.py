@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import struct
 import sys
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -16,7 +15,7 @@ from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.link import Link, Mechanism, ReplaceableAttachment
 from pytest_ebpf.live.attach.options import choice_option, is_missing
 from pytest_ebpf.live.inspect.query import program_name
-from pytest_ebpf.live.net.netlink import attributes, messages, nest, netlink_op, number, request
+from pytest_ebpf.live.net.netlink import Attr, attributes, messages, nested, netlink_op, request
 from pytest_ebpf.live.net.resolve import Interface, find_interface
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.uapi.enums import AttachType
@@ -37,10 +36,8 @@ _MODES: Mapping[str, XdpFlag] = MappingProxyType(
 _ATTACHED_MODES: Mapping[int, str] = MappingProxyType(
     {XdpAttached.DRV: "native", XdpAttached.SKB: "mode skb", XdpAttached.HW: "offloaded"}
 )
-_RTM_GETLINK, _RTM_SETLINK = 18, 19
-_IFINFO = struct.Struct("=BxHiII")
-_IFLA_XDP = 43
-_NEW, _OLD, _NONE = 0x5EBF5EBF, 0x5EBF5EC0, 0xFFFFFFFF  # the first two stand where fds go
+_IFINFO_SIZE, _IFLA_XDP = 16, 43  # struct ifinfomsg; linux/if_link.h
+_NEW, _OLD, _NONE = 0x5EBF5EBF, 0x5EBF5EC0, -1  # the first two stand for fds
 
 
 def attach_xdp(
@@ -80,18 +77,17 @@ def _refusal(session: Session, op: LinkCreate | Netlink, *, failed: Failed, plac
 
 
 def _by_netlink(session: Session, program: AttachableProgram, *, place: Interface, mode: int) -> Link:
-    first = (number(IflaXdp.FD, _NEW), number(IflaXdp.FLAGS, mode | XdpFlag.UPDATE_IF_NOEXIST))
-    op = _set(place, *first, fds={_NEW: program.handle})
+    op = _set(place, _NEW, flags=mode | XdpFlag.UPDATE_IF_NOEXIST, fds={_NEW: program.handle})
     answer = session.attempt(op, Data)
     if isinstance(answer, Failed):
         raise _refusal(session, op, failed=answer, place=place)
-    expected = (number(IflaXdp.FLAGS, mode | XdpFlag.REPLACE), number(IflaXdp.EXPECTED_FD, _OLD))
+    flags = mode | XdpFlag.REPLACE
 
     def put(new: Handle, old: Handle) -> None:
-        session.one(_set(place, number(IflaXdp.FD, _NEW), *expected, fds={_NEW: new, _OLD: old}), Data)
+        session.one(_set(place, _NEW, flags=flags, fds={_NEW: new, _OLD: old}), Data)
 
     def remove(current: Handle) -> None:  # only this program: one that replaced it stays
-        session.attempt(_set(place, number(IflaXdp.FD, _NONE), *expected, fds={_OLD: current}), Data)
+        session.attempt(_set(place, _NONE, flags=flags, fds={_OLD: current}), Data)
 
     return Link(
         session,
@@ -102,9 +98,12 @@ def _by_netlink(session: Session, program: AttachableProgram, *, place: Interfac
     )
 
 
-def _set(place: Interface, *xdp: bytes, fds: dict[int, Handle]) -> Netlink:
-    body = _IFINFO.pack(0, 0, place.index, 0, 0) + nest(_IFLA_XDP, *xdp)
-    return netlink_op(request(_RTM_SETLINK, body), netns=place.netns, fds=fds)
+def _set(place: Interface, fd: int, *, flags: int, fds: dict[int, Handle]) -> Netlink:
+    """Set or remove the program of an interface, only if ``_OLD`` is there, when that is among ``fds``."""
+    expected: list[Attr] = [("IFLA_XDP_EXPECTED_FD", _OLD)] if _OLD in fds else []
+    xdp = nested(("IFLA_XDP_FD", fd), ("IFLA_XDP_FLAGS", int(flags)), *expected)
+    message = request("RTM_SETLINK", {"index": place.index}, attrs=[("IFLA_XDP", xdp)])
+    return netlink_op(message, netns=place.netns, fds=fds)
 
 
 def _holder(session: Session, place: Interface) -> str:
@@ -118,10 +117,10 @@ def _holder(session: Session, place: Interface) -> str:
 
 def xdp_on(session: Session, place: Interface) -> tuple[int, str] | None:
     """(program id, mode) of the XDP program on an interface, None without one."""
-    message = request(_RTM_GETLINK, _IFINFO.pack(0, 0, place.index, 0, 0))
+    message = request("RTM_GETLINK", {"index": place.index})
     answer = session.attempt(netlink_op(message, netns=place.netns), Data)
     for _, body in messages(answer.data) if isinstance(answer, Data) else ():
-        xdp = attributes(attributes(body[_IFINFO.size :]).get(_IFLA_XDP, b""))
+        xdp = attributes(attributes(body[_IFINFO_SIZE:]).get(_IFLA_XDP, b""))
         number = int.from_bytes(xdp.get(IflaXdp.PROG_ID, b""), sys.byteorder)
         if number:
             return number, _ATTACHED_MODES.get(xdp.get(IflaXdp.ATTACHED, b"\0")[0], "")

@@ -1,23 +1,25 @@
-"""Requests to rtnetlink as bytes, and its answers taken apart: attributes are records of length, type and payload.
+"""Requests to rtnetlink, encoded by pyroute2's message classes, and its answers as records of type and payload.
 
-The agent only sends them (``Netlink``). include/uapi/linux/netlink.h, rtnetlink.h.
+The agent only sends them (``Netlink``). Answers are read here: pyroute2 does not know the ids of BPF programs in them.
 """
 
 from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
 
 from pytest_ebpf.agent.ops import FdAt, Handle, Netlink
 
-__all__ = ["Message", "attributes", "blob", "messages", "nest", "netlink_op", "number", "request", "text"]
+__all__ = ["Attr", "Message", "attributes", "messages", "nested", "netlink_op", "request"]
 
 ACK_REQUEST, DUMP, REPLACE, EXCL, CREATE = 5, 0x300, 0x100, 0x200, 0x400
 _HEAD = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
-_NESTED, _TYPE_MASK = 0x8000, 0x3FFF
+_TYPE_MASK = 0x3FFF
+Attr = tuple[str, object]
 
 
 class Message(NamedTuple):
@@ -27,35 +29,42 @@ class Message(NamedTuple):
     body: bytes
 
 
-def blob(kind: int, payload: bytes = b"") -> bytes:
-    """One attribute, padded."""
-    size = _ATTRIBUTE.size + len(payload)
-    return (_ATTRIBUTE.pack(size, kind) + payload).ljust((size + 3) & ~3, b"\0")
+@cache
+def _classes() -> tuple[Mapping[str, int], Mapping[str, Any]]:
+    """(numbers of message types, message classes by the object in a type's name). Importing pyroute2 takes 0.16 s, so
+    it waits for the first message."""
+    from pyroute2.netlink import rtnl
+    from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
+    from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+    from pyroute2.netlink.rtnl.ndmsg import ndmsg
+    from pyroute2.netlink.rtnl.rtmsg import rtmsg
+    from pyroute2.netlink.rtnl.tcmsg import tcmsg
+
+    kinds = {"LINK": ifinfmsg, "ADDR": ifaddrmsg, "ROUTE": rtmsg, "NEIGH": ndmsg, "QDISC": tcmsg, "TFILTER": tcmsg}
+    return vars(rtnl), kinds
 
 
-def nest(kind: int, *parts: bytes) -> bytes:
-    """An attribute of attributes."""
-    return blob(kind | _NESTED, b"".join(parts))
+def request(name: str, fields: Mapping[str, int], *, attrs: Sequence[Attr] = (), flags: int = 0) -> bytes:
+    """A whole message by the name of its type ("RTM_NEWLINK"), with names of fields and attributes as pyroute2 has
+    them."""
+    numbers, classes = _classes()
+    message = classes[name[len("RTM_NEW") :]]()
+    message.update(fields)
+    message["attrs"] = list(attrs)
+    message["header"].update(
+        type=numbers[name], flags=ACK_REQUEST | flags, sequence_number=time.monotonic_ns() & 0xFFFFFFFF, pid=0
+    )
+    message.encode()
+    return bytes(message.data)
 
 
-def number(kind: int, value: int) -> bytes:
-    """An attribute of a u32 (or an s32)."""
-    return blob(kind, struct.pack("=I", value & 0xFFFFFFFF))
-
-
-def text(kind: int, value: str) -> bytes:
-    """An attribute of a NUL-terminated text."""
-    return blob(kind, value.encode() + b"\0")
-
-
-def request(kind: int, body: bytes, *, flags: int = 0) -> bytes:
-    """A whole message."""
-    sequence = time.monotonic_ns() & 0xFFFFFFFF
-    return _HEAD.pack(_HEAD.size + len(body), kind, ACK_REQUEST | flags, sequence, 0) + body
+def nested(*attrs: Attr) -> dict[str, list[Attr]]:
+    """The value of an attribute that holds others."""
+    return {"attrs": list(attrs)}
 
 
 def netlink_op(message: bytes, *, netns: Handle | None = None, fds: dict[int, Handle] | None = None) -> Netlink:
-    """The op that sends it. ``fds``: a number that stands in the message where the fd of an object goes."""
+    """The op that sends it. ``fds``: numbers that stand in the message for the fd of an object."""
     places = [FdAt(message.index(struct.pack("=I", mark)), handle) for mark, handle in (fds or {}).items()]
     return Netlink(message, netns=netns, fds=tuple(places))
 

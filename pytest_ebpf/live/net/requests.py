@@ -1,19 +1,15 @@
-"""rtnetlink requests of networks: devices, addresses, routes, neighbours. Pure: values to bytes.
-
-include/uapi/linux/if_link.h, if_addr.h, rtnetlink.h, neighbour.h, veth.h.
-"""
+"""rtnetlink requests of networks: devices, addresses, routes, neighbours. Pure: values to bytes."""
 
 from __future__ import annotations
 
 import errno
 import ipaddress
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from pytest_ebpf.errors import BpfUsageError
-from pytest_ebpf.live.net.netlink import CREATE, EXCL, REPLACE, blob, nest, number, request, text
+from pytest_ebpf.live.net.netlink import CREATE, EXCL, REPLACE, Attr, nested, request
 
 __all__ = [
     "HINTS",
@@ -28,24 +24,18 @@ __all__ = [
     "parse_interface_address",
     "parse_network",
     "remove_link",
+    "route_to",
     "set_link",
 ]
 
 Address = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_NEWLINK, _DELLINK, _GETLINK, _SETLINK, _NEWADDR, _NEWROUTE, _NEWNEIGH = 16, 17, 18, 19, 20, 24, 28
-_IFINFO, _IFADDR = struct.Struct("=BxHiII"), struct.Struct("=BBBBI")
-_RTMSG, _NDMSG = struct.Struct("=BBBBBBBBI"), struct.Struct("=BxxxiHBB")
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINKINFO, _IFLA_AF_SPEC, _IFLA_NET_NS_FD = 1, 3, 4, 18, 26, 28
-_IFLA_TX_QUEUES, _IFLA_RX_QUEUES = 31, 32
-_INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
-_INET6_ADDR_GEN_MODE, _ADDR_GEN_NONE = 8, 1
+_MAIN_TABLE, _STATIC, _UNIVERSE, _LINK_SCOPE, _UNICAST = 254, 4, 0, 253, 1  # linux/rtnetlink.h
 _IFF_UP = 1
-_IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS, _IFA_F_NODAD = 1, 2, 8, 2
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
-_MAIN_TABLE, _STATIC, _UNIVERSE, _LINK_SCOPE, _UNICAST = 254, 4, 0, 253, 1
-_NDA_DST, _NDA_LLADDR, _NUD_PERMANENT = 1, 2, 0x80
+_ADDR_GEN_NONE = 1  # enum in6_addr_gen_mode
+_IFA_F_NODAD = 2
+_NUD_PERMANENT = 0x80
 _NAME_SIZE = 15  # IFNAMSIZ without the NUL
 _MTU = range(68, 65536)
 _QUEUES = range(1, 4097)
@@ -82,69 +72,76 @@ class Device:
             raise BpfUsageError(f"queues={self.queues} is not between {_QUEUES[0]} and {_QUEUES[-1]}")
         return self
 
-    def attributes(self) -> list[bytes]:
+    def attributes(self) -> list[Attr]:
         """As rtnetlink has them."""
-        return [
-            text(_IFLA_IFNAME, self.name),
-            blob(_IFLA_ADDRESS, self.mac),
-            *([number(_IFLA_MTU, self.mtu)] if self.mtu else []),
-            *([number(_IFLA_TX_QUEUES, self.queues), number(_IFLA_RX_QUEUES, self.queues)] if self.queues else []),
-        ]
+        sizes: list[Attr] = [("IFLA_MTU", self.mtu)] if self.mtu else []
+        if self.queues:
+            sizes += [("IFLA_NUM_TX_QUEUES", self.queues), ("IFLA_NUM_RX_QUEUES", self.queues)]
+        return [("IFLA_IFNAME", self.name), ("IFLA_ADDRESS", self.mac.hex(":")), *sizes]
 
 
 def add_veth(near: Device, far: Device, *, namespace: int) -> bytes:
-    """A pair, both ends down. ``namespace`` stands where the fd of the far end's namespace goes."""
-    peer = _IFINFO.pack(0, 0, 0, 0, 0) + b"".join(far.attributes()) + number(_IFLA_NET_NS_FD, namespace)
-    info = nest(_IFLA_LINKINFO, text(_INFO_KIND, "veth"), nest(_INFO_DATA, blob(_VETH_PEER, peer)))
-    body = _IFINFO.pack(0, 0, 0, 0, 0) + b"".join(near.attributes()) + info
-    return request(_NEWLINK, body, flags=CREATE | EXCL)
+    """A pair, both ends down. ``namespace`` stands for the fd of the far end's namespace."""
+    peer = nested(*far.attributes(), ("IFLA_NET_NS_FD", namespace))
+    info = nested(("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", nested(("VETH_INFO_PEER", peer))))
+    return request("RTM_NEWLINK", {}, attrs=[*near.attributes(), ("IFLA_LINKINFO", info)], flags=CREATE | EXCL)
 
 
 def ask_link(name: str) -> bytes:
     """All about an interface."""
-    return request(_GETLINK, _IFINFO.pack(0, 0, 0, 0, 0) + text(_IFLA_IFNAME, name))
+    return request("RTM_GETLINK", {}, attrs=[("IFLA_IFNAME", name)])
 
 
 def set_link(index: int, *, up: bool | None = None, mtu: int = 0, quiet: bool = False) -> bytes:
-    """Change an interface. ``quiet``: no IPv6 address of its own making, and so no traffic about that."""
-    spec = nest(_IFLA_AF_SPEC, nest(10, blob(_INET6_ADDR_GEN_MODE, bytes([_ADDR_GEN_NONE])))) if quiet else b""
-    flags, mask = (_IFF_UP if up else 0), 0 if up is None else _IFF_UP
-    body = _IFINFO.pack(0, 0, index, flags, mask) + (number(_IFLA_MTU, mtu) if mtu else b"") + spec
-    return request(_SETLINK, body)
+    """Change an interface. ``quiet``: the kernel gives it no IPv6 address, which would cause traffic."""
+    attrs: list[Attr] = [("IFLA_MTU", mtu)] if mtu else []
+    if quiet:
+        family = nested(("AF_INET6", nested(("IFLA_INET6_ADDR_GEN_MODE", _ADDR_GEN_NONE))))
+        attrs.append(("IFLA_AF_SPEC", family))
+    fields = {"index": index, "flags": _IFF_UP if up else 0, "change": 0 if up is None else _IFF_UP}
+    return request("RTM_SETLINK", fields, attrs=attrs)
 
 
 def remove_link(index: int) -> bytes:
-    """An interface goes; of a pair both ends."""
-    return request(_DELLINK, _IFINFO.pack(0, 0, index, 0, 0))
+    """Delete an interface; of a pair both ends."""
+    return request("RTM_DELLINK", {"index": index})
 
 
 def add_address(index: int, address: Address) -> bytes:
-    """An address is there at once: nobody looks for duplicates first."""
-    family = _family(address)
-    body = _IFADDR.pack(family, address.network.prefixlen, 0, _UNIVERSE, index)
-    packed = address.ip.packed
-    return request(
-        _NEWADDR,
-        body + blob(_IFA_LOCAL, packed) + blob(_IFA_ADDRESS, packed) + number(_IFA_FLAGS, _IFA_F_NODAD),
-        flags=CREATE | EXCL,
-    )
+    """An address that can be used at once, without duplicate address detection."""
+    fields = {"family": _family(address), "prefixlen": address.network.prefixlen, "index": index}
+    plain = str(address.ip)
+    attrs = [("IFA_LOCAL", plain), ("IFA_ADDRESS", plain), ("IFA_FLAGS", _IFA_F_NODAD)]
+    return request("RTM_NEWADDR", fields, attrs=attrs, flags=CREATE | EXCL)
 
 
 def add_route(network: Network, *, index: int = 0, via: str = "") -> bytes:
     """A route over an interface, a next hop, or both."""
-    gateway = blob(_RTA_GATEWAY, _plain(via).packed) if via else b""
-    scope = _UNIVERSE if gateway or network.version == 6 else _LINK_SCOPE
-    head = _RTMSG.pack(_family(network), network.prefixlen, 0, 0, _MAIN_TABLE, _STATIC, scope, _UNICAST, 0)
-    target = blob(_RTA_DST, network.network_address.packed) if network.prefixlen else b""
-    out = number(_RTA_OIF, index) if index else b""
-    return request(_NEWROUTE, head + target + gateway + out, flags=CREATE | EXCL)
+    fields, attrs = route_to(network, index=index, via=str(_plain(via)) if via else "")
+    return request("RTM_NEWROUTE", fields, attrs=attrs, flags=CREATE | EXCL)
+
+
+def route_to(network: Network, *, index: int, via: str) -> tuple[dict[str, int], list[Attr]]:
+    """The fields and attributes of a route."""
+    fields = {
+        "family": _family(network),
+        "dst_len": network.prefixlen,
+        "table": _MAIN_TABLE,
+        "proto": _STATIC,
+        "scope": _UNIVERSE if via or network.version == 6 else _LINK_SCOPE,
+        "type": _UNICAST,
+    }
+    attrs: list[Attr] = [("RTA_DST", str(network.network_address))] if network.prefixlen else []
+    attrs += [("RTA_GATEWAY", via)] if via else []
+    return fields, attrs + ([("RTA_OIF", index)] if index else [])
 
 
 def add_neighbour(index: int, address: str, *, mac: bytes) -> bytes:
-    """Who has an address, known for ever: nobody needs to be asked."""
+    """A permanent neighbour entry, so that no ARP or ND is needed."""
     plain = _plain(address)
-    body = _NDMSG.pack(_family(plain), index, _NUD_PERMANENT, 0, 0)
-    return request(_NEWNEIGH, body + blob(_NDA_DST, plain.packed) + blob(_NDA_LLADDR, mac), flags=CREATE | REPLACE)
+    fields = {"family": _family(plain), "ifindex": index, "state": _NUD_PERMANENT}
+    attrs = [("NDA_DST", str(plain)), ("NDA_LLADDR", mac.hex(":"))]
+    return request("RTM_NEWNEIGH", fields, attrs=attrs, flags=CREATE | REPLACE)
 
 
 def parse_interface_address(address: object) -> Address:

@@ -14,7 +14,7 @@ from pytest_ebpf.live.session import Session
 
 __all__ = ["Interface", "all_interfaces", "find_interface"]
 
-_RTM_NEWLINK, _RTM_GETLINK = 16, 18
+_RTM_NEWLINK = 16
 _IFINFO = struct.Struct("=BxHiII")  # struct ifinfomsg
 _IFLA_IFNAME = 3
 
@@ -60,8 +60,7 @@ def _index(session: Session, name: str, *, netns: Handle | None) -> int:
 
 def all_interfaces(session: Session, *, netns: Handle | None) -> dict[str, int]:
     """Name -> ifindex; none where the kernel does not say."""
-    message = request(_RTM_GETLINK, _IFINFO.pack(0, 0, 0, 0, 0), flags=DUMP)
-    answer = session.attempt(netlink_op(message, netns=netns), Data)
+    answer = session.attempt(netlink_op(request("RTM_GETLINK", {}, flags=DUMP), netns=netns), Data)
     found: dict[str, int] = {}
     for kind, body in messages(answer.data) if isinstance(answer, Data) else ():
         if kind == _RTM_NEWLINK:

@@ -1,8 +1,10 @@
-"""Requests of networks, read back by pyroute2: somebody else's idea of what the bytes mean."""
+"""Requests of networks: the bytes of each, fixed before pyroute2 built them, and their fields as pyroute2 reads."""
 
 from __future__ import annotations
 
 import ipaddress
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,10 +15,39 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.net import requests
+from support.netlink_bytes import without_marks
+from support.paths import TESTS
 
 MAC = bytes.fromhex("02ebbf00000a")
 NEAR = requests.Device("left", MAC, mtu=9000, queues=4)
 FAR = requests.Device("right", MAC[:5] + b"\x0b")
+
+
+GOLDEN = json.loads((TESTS / "data/netlink/requests.json").read_text())
+NETWORK = requests.parse_network("10.2.0.0/16")
+REQUESTS: dict[str, Callable[[], bytes]] = {
+    "pair": lambda: requests.add_veth(NEAR, FAR, namespace=77),
+    "ask": lambda: requests.ask_link("lo"),
+    "up": lambda: requests.set_link(7, up=True),
+    "down": lambda: requests.set_link(7, up=False),
+    "mtu": lambda: requests.set_link(7, mtu=1400),
+    "quiet": lambda: requests.set_link(7, quiet=True),
+    "remove": lambda: requests.remove_link(7),
+    "address4": lambda: requests.add_address(7, requests.parse_interface_address("10.0.0.1/24")),
+    "address6": lambda: requests.add_address(7, requests.parse_interface_address("fd00::1/64")),
+    "route via": lambda: requests.add_route(NETWORK, index=3, via="10.1.0.254"),
+    "route dev": lambda: requests.add_route(NETWORK, index=3),
+    "route default6": lambda: requests.add_route(requests.parse_network("default6"), index=3),
+    "route via6": lambda: requests.add_route(requests.parse_network("fd01::/64"), via="fd00::9"),
+    "neighbour4": lambda: requests.add_neighbour(3, "10.0.0.2", mac=MAC),
+    "neighbour6": lambda: requests.add_neighbour(3, "fd00::2", mac=MAC),
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_the_bytes_of_a_request(name: str) -> None:
+    golden, made = without_marks(GOLDEN[name], REQUESTS[name]())
+    assert made.hex() == golden.hex()
 
 
 def read(kind: type[Any], data: bytes) -> Any:
