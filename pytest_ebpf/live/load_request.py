@@ -46,6 +46,7 @@ class Asked:
     pin_path: str = ""
     only: Iterable[str] | str | None = None
     log_level: int | None = None
+    license: str = ""
     types: str | os.PathLike[str] | Btf | None = None
 
     @property
@@ -78,6 +79,9 @@ def options_of(asked: Asked, *, obj: ObjectFile, session: Session) -> LoadOption
                 f"log_level={asked.log_level!r} is no level", hint="0 nothing, 1 or 2 a trace, 4 statistics."
             )
         given["log_level"] = asked.log_level
+    if not isinstance(asked.license, str):
+        raise BpfUsageError(f"license={asked.license!r} is not a text", hint='Write license="GPL".')
+    given["license"] = asked.license
     if asked.pin_path:
         given["pin_path"] = str(asked.pin_path)
     return LoadOptions(**given)

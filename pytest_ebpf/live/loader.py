@@ -76,6 +76,7 @@ class Bpf:
         pin_path: str | os.PathLike[str] = "",
         only: Iterable[str] | str | None = None,
         log_level: int | None = None,
+        license: str = "",
         types: str | os.PathLike[str] | Btf | None = None,
     ) -> BpfObject:
         """Load every program of an object file that is not switched off (``SEC("?...")``). Several files are linked
@@ -85,8 +86,8 @@ class Bpf:
         another section ("fentry/do_exit"), False to leave it out, or a dict of ``type``, ``attach_type``, ``target``,
         ``autoload``, ``sleepable``, ``frags``, ``extends``, ``traces``. ``only``: names of the programs to load.
         ``btf``: types that CO-RE uses, a file or its bytes. ``types``: a C header or an object with types of records
-        and map values that the object's BTF lacks. ``pin_path``: directory of maps pinned by name. ``log_level``: of
-        the verifier, 4 statistics (default), 2 the whole trace; a rejection always has its trace.
+        and map values that the object's BTF lacks. ``pin_path``: directory of maps pinned by name. ``license``:
+        instead of the object's. ``log_level``: 4 statistics (default), 2 the trace, which a rejection always has.
 
         ``ProgramRejected``, ``ObjectError`` (the file), ``PlanError`` (this kernel lacks something).
         """
@@ -99,6 +100,7 @@ class Bpf:
             pin_path=os.fspath(pin_path),
             only=only,
             log_level=log_level,
+            license=license,
             types=types,
         )
         return self._load(self._object(path), asked)

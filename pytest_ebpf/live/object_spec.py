@@ -178,6 +178,7 @@ class ObjectSpec:
         self.btf: str | os.PathLike[str] | bytes | Btf | None = None
         self.pin_path: str | os.PathLike[str] = ""
         self.log_level: int | None = None
+        self.license: str = ""
         self.types: str | os.PathLike[str] | Btf | None = None
         self._load = load
 
@@ -202,6 +203,7 @@ class ObjectSpec:
             btf=self.btf,
             pin_path=os.fspath(self.pin_path),
             log_level=self.log_level,
+            license=self.license,
             types=self.types,
         )
 

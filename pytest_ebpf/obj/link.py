@@ -122,7 +122,7 @@ def _linked(objects: Sequence[ObjectFile]) -> ObjectFile:
         name=first.name,
         files=tuple(obj.name for obj in objects),
         byteorder=first.byteorder,
-        license=first.license,
+        license=next((obj.license for obj in objects if obj.license), ""),
         version=first.version,
         programs=_functions(parts, [obj.programs for obj in objects]),
         text=_functions(parts, [obj.text for obj in objects]),
@@ -149,15 +149,18 @@ def _functions(parts: Sequence[_Part], functions: Sequence[tuple[ProgramDef, ...
 
 def _check(objects: Sequence[ObjectFile]) -> None:
     first = objects[0]
+    licensed = next((obj for obj in objects if obj.license), first)
     for other in objects[1:]:
         if other.byteorder != first.byteorder:
             raise ObjectError(
                 f"{other.byteorder} endian, but {first.name} is {first.byteorder} endian", path=other.name
             )
-        if other.license and first.license and other.license != first.license:
+        if other.license and other.license != licensed.license:
             hint = "objects that are linked become one, which has one license"
             raise ObjectError(
-                f"its license is {other.license!r}, that of {first.name} {first.license!r}", path=other.name, hint=hint
+                f"its license is {other.license!r}, that of {licensed.name} {licensed.license!r}",
+                path=other.name,
+                hint=hint,
             )
 
 

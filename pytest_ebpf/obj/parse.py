@@ -12,6 +12,7 @@ from pytest_ebpf.obj.functions import read_functions
 from pytest_ebpf.obj.legacy_maps import is_legacy_section, read_legacy_maps
 from pytest_ebpf.obj.maps import MAPS_SECTION, find_spans, read_maps
 from pytest_ebpf.obj.object import ObjectFile
+from pytest_ebpf.obj.rust_objects import is_rust
 from pytest_ebpf.obj.same_names import merge_same_names
 from pytest_ebpf.obj.targets import Targets, find_functions
 
@@ -49,7 +50,7 @@ def _assemble(elf: Elf, *, name: str) -> ObjectFile:
     return ObjectFile(
         name=name,
         byteorder=elf.byteorder,
-        license=_bytes(elf, "license").split(b"\0")[0].decode("utf-8", "backslashreplace"),
+        license=_license(elf),
         version=int.from_bytes(_bytes(elf, "version")[:4], elf.byteorder),  # type: ignore[arg-type]
         programs=functions.programs,
         text=functions.text,
@@ -73,6 +74,14 @@ def _ext(elf: Elf, btf: Btf | None, *, name: str) -> ExtInfo:
     code = [section.name for section in elf.sections if section.flags & SHF_EXECINSTR]
     same = {name for name in code if code.count(name) > 1} if not rels and len(set(code)) < len(code) else ()
     return ext.without(same, path=name) if same else ext
+
+
+def _license(elf: Elf) -> str:
+    """Aya's rule for objects that rustc made: without a section for it, the license is the GPL."""
+    section = elf.section("license")
+    if section is None:
+        return "GPL" if is_rust(elf) else ""
+    return section.data.split(b"\0")[0].decode("utf-8", "backslashreplace")
 
 
 def _bytes(elf: Elf, section: str) -> bytes:

@@ -15,7 +15,7 @@ from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Array, BtfType, Enum, FuncProto, Fwd, Int, Kind, Ptr, Struct, essential_name
 from pytest_ebpf.errors import PlanError
 
-__all__ = ["TypeIn", "compatible_fields", "compatible_types", "matching_types"]
+__all__ = ["TypeIn", "compatible_fields", "compatible_functions", "compatible_types", "matching_types"]
 
 TypeIn: TypeAlias = tuple[Btf, int]
 
@@ -49,6 +49,33 @@ def compatible_fields(local: TypeIn, target: TypeIn) -> bool:
 def compatible_types(local: TypeIn, target: TypeIn) -> bool:
     """Whether the kinds agree all the way down; the caller has compared the names of the roots."""
     return _compatible(local, target, depth=_DEPTH, memo={})
+
+
+def compatible_functions(local: TypeIn, target: TypeIn) -> bool:
+    """``compatible_types`` of two prototypes; a struct that the object only declares stands for its definition where
+    it is returned or passed by address: the object does not look into it, and the verifier knows the type."""
+    if compatible_types(local, target):
+        return True
+    ours, theirs = _resolved(local), _resolved(target)
+    if not isinstance(ours, FuncProto) or not isinstance(theirs, FuncProto) or len(ours.params) != len(theirs.params):
+        return False
+    params = zip(ours.params, theirs.params, strict=True)
+    pairs = [(one.type, other.type) for one, other in params] + [(ours.ret, theirs.ret)]
+    return all(
+        compatible_types((local[0], one), (target[0], other)) or _declares((local[0], one), (target[0], other))
+        for one, other in pairs
+    )
+
+
+def _declares(local: TypeIn, target: TypeIn) -> bool:
+    """Whether both are pointers to a struct (or union) of one name, of which the object may only know the name."""
+    ours, theirs = _resolved(local), _resolved(target)
+    if not isinstance(ours, Ptr) or not isinstance(theirs, Ptr):
+        return False
+    one, other = _resolved((local[0], ours.type)), _resolved((target[0], theirs.type))
+    if not isinstance(one, Fwd) or not isinstance(other, Struct | Fwd):
+        return False
+    return one.is_union == other.is_union and essential_name(one.name) == essential_name(other.name)
 
 
 def _compatible(local: TypeIn, target: TypeIn, *, depth: int, memo: _Memo) -> bool:

@@ -13,7 +13,7 @@ from pytest_ebpf.btf.types import Kind, essential_name
 from pytest_ebpf.errors import PlanError
 from pytest_ebpf.obj.insn import Code
 from pytest_ebpf.obj.object import Extern, ObjectFile
-from pytest_ebpf.plan.core_match import compatible_types
+from pytest_ebpf.plan.core_match import compatible_functions
 from pytest_ebpf.plan.core_patch import poison_insn
 from pytest_ebpf.plan.facts import Facts, is_untyped
 from pytest_ebpf.plan.modules import find_in_modules
@@ -34,7 +34,7 @@ class Ksym:
 
 
 def find_ksym(extern: Extern, obj: ObjectFile, *, facts: Facts) -> Ksym:
-    """Raises PlanError when the kernel does not have it and it is not weak, or has it with another type."""
+    """Raises PlanError when it is not weak and the kernel does not have it, or has it with another type."""
     typed = not is_untyped(extern, obj)
     found = _typed(extern, obj, facts=facts) if typed else _untyped(extern, facts)
     if found is None:
@@ -53,9 +53,9 @@ def _typed(extern: Extern, obj: ObjectFile, *, facts: Facts) -> Ksym | None:
     found = own or list(find_in_modules(facts, name, kind=kind))
     for module, btf, type_id in found:
         target = btf.type(type_id).type  # type: ignore[union-attr]
-        if obj.btf is None or compatible_types((obj.btf, extern.type_id), (btf, target)):
+        if obj.btf is None or compatible_functions((obj.btf, extern.type_id), (btf, target)):
             return Ksym(btf_id=type_id, module=module)
-    if found:
+    if found and not extern.is_weak:  # a weak one is missing then: another flavour of it fits this kernel
         where = f" (in module {found[0][0]})" if found[0][0] else ""
         raise PlanError(f"{extern.name} has another type in this kernel{where} than the program declares")
     return None

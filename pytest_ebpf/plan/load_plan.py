@@ -157,7 +157,7 @@ class _Builder:
                 ProgLoad(
                     type=program.spec.prog_type,
                     insns=records.insns,
-                    license=self.obj.license,
+                    license=self.options.license or self.obj.license,
                     name=kernel_name(program.name),
                     expected_attach_type=attachment.attach_type,
                     flags=attachment.flags,

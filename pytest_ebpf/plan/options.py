@@ -41,7 +41,7 @@ class LoadOptions:
     ``programs``: program -> changes. ``kconfig``: values of .kconfig externs. ``only``: names of the programs to load;
     empty: all but those whose section begins with "?". ``log_level``: of the verifier. ``targets``: program -> the
     program it extends. ``btf`` off loads the object without its types. ``pin_path``: the directory of maps pinned by
-    name. ``site``: the line of test code, for leak reports.
+    name. ``license``: instead of the object's, "" for that. ``site``: the line of test code, for leak reports.
     """
 
     globals: Mapping[str, Any] = field(default_factory=dict)
@@ -54,3 +54,4 @@ class LoadOptions:
     programs: Mapping[str, ProgramOverride] = field(default_factory=dict)
     kconfig: Mapping[str, Any] = field(default_factory=dict)
     pin_path: str = "/sys/fs/bpf"
+    license: str = ""

@@ -72,6 +72,7 @@ class ElfWriter:
                 struct.pack(self.code + "QQQ", offset, symbol << 32 | kind, 0) for offset, symbol, kind in rows
             )
         self.section(f".rel{self.sections[section].name}", data, type=type, flags=0, info=section)
+        self.sections[-1].entry = 24 if type == RELA else 16
 
     def build(self) -> bytes:
         sections = [*self.sections]

@@ -21,6 +21,7 @@ __all__ = ["LOAD_HINTS"]
 
 # verifier.c: check_helper_call(); the first where the number is beyond the last helper
 _HELPER = re.compile(r"(?:invalid func|unknown func|cannot use helper) \w+#(\d+)")
+_GPL = re.compile(r"GPL-restricted function|from non-GPL|GPL compatible")
 _KFUNC = re.compile(r"calling kernel function (\w+) is not allowed")
 _OPCODE = re.compile(r"unknown opcode|uses reserved fields|invalid BPF_\w+ instruction|unknown atomic op")
 # btf.c: the number in "Invalid kind:19" -> feature
@@ -75,6 +76,16 @@ def _kfunc(case: Case) -> str:
         return ""
     missing = lacks(case, feature=f"kfunc:{found[1]}", what=f"The kernel function {found[1]}()")
     return missing or f"This kernel has {found[1]}(), but {_type(case)} programs may not call it."
+
+
+def _license(case: Case) -> str:
+    """The object declares no license at all: nobody decided against the GPL."""
+    if _op(case).license or not _GPL.search(case.log):
+        return ""
+    return (
+        "The object has no license section, so it counts as not GPL-compatible. Add "
+        'char _license[] SEC("license") = "GPL"; or load it with bpf.load(..., license="GPL").'
+    )
 
 
 def _instruction(case: Case) -> str:
@@ -161,6 +172,7 @@ def _btf_log(case: Case) -> str:
 _NO = (errno.EINVAL, errno.E2BIG, errno.EOPNOTSUPP, ENOTSUPP)
 LOAD_HINTS: tuple[Hint, ...] = (
     Hint("ProgLoad", _NO, _unknown_type),
+    Hint("ProgLoad", (errno.EINVAL, errno.EACCES), _license),
     Hint("ProgLoad", (errno.EINVAL,), _helper),
     Hint("ProgLoad", (errno.EINVAL, errno.EACCES), _kfunc),
     Hint("ProgLoad", (errno.EINVAL,), _instruction),
