@@ -64,7 +64,7 @@ SETTINGS = (
         'open("build.log").read()',
         f"""
         import shutil
-        log = {str(ROOT / "tests/data/logs/asm-6.1/helper_not_allowed.l1.log")!r}
+        log = {str(ROOT / "tests/data/logs/asm-6.12/helper_not_allowed.l1.log")!r}
         shutil.copy(log, "build.log")
         shutil.copy(log, "huge.log")
         """,
