@@ -21,7 +21,8 @@ from compare import Comparison, compare, find_objects
 from ours import load_object
 from peer import Peer, peer
 
-from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
+from pytest_ebpf.kernels.config import PoolConfig
+from pytest_ebpf.kernels.pool import KernelPool
 from pytest_ebpf.live.session import Target
 
 __all__ = ["main"]

@@ -29,7 +29,8 @@ from compare import find_objects
 from ours import Ours, Verdict, load_object
 
 from pytest_ebpf.errors import EbpfError
-from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
+from pytest_ebpf.kernels.config import PoolConfig
+from pytest_ebpf.kernels.pool import KernelPool
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.live.session import Target as Kernel

@@ -25,7 +25,8 @@ from ours import completed
 from peer import Peer, PeerError, peer
 
 from pytest_ebpf.errors import EbpfError
-from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
+from pytest_ebpf.kernels.config import PoolConfig
+from pytest_ebpf.kernels.pool import KernelPool
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.live.session import Target as Kernel

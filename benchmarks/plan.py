@@ -16,7 +16,8 @@ from measure import Target, best_ms, render_targets
 from ours import completed
 from peer import Peer, peer
 
-from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
+from pytest_ebpf.kernels.config import PoolConfig
+from pytest_ebpf.kernels.pool import KernelPool
 from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.plan.facts import Facts

@@ -21,7 +21,8 @@ from pathlib import Path
 from measure import Target, render_targets
 
 from pytest_ebpf.agent.ops import MapUpdate, RingDrain
-from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
+from pytest_ebpf.kernels.config import PoolConfig
+from pytest_ebpf.kernels.pool import KernelPool
 from pytest_ebpf.live.bpf_object import BpfObject
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.live.session import Session

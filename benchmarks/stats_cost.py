@@ -18,7 +18,8 @@ from pathlib import Path
 from measure import Target, render_targets
 
 from pytest_ebpf.errors import EbpfError
-from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
+from pytest_ebpf.kernels.config import PoolConfig
+from pytest_ebpf.kernels.pool import KernelPool
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.loader import Bpf
 

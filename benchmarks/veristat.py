@@ -21,7 +21,8 @@ from pathlib import Path
 from compare import find_objects
 
 from pytest_ebpf.errors import EbpfError
-from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
+from pytest_ebpf.kernels.config import PoolConfig
+from pytest_ebpf.kernels.pool import KernelPool
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.session import Target
 from pytest_ebpf.obj.read import read_object

@@ -99,7 +99,7 @@ def _open(source: str, *, base: Path | None) -> tuple[Btf, bool]:
 
 def _image_btf(spec: str) -> Path:
     from pytest_ebpf.errors import ImageError
-    from pytest_ebpf.vm.images.image import resolve
+    from pytest_ebpf.vm.images.resolve import resolve
 
     image = resolve(spec)
     if image.btf is None:

@@ -50,7 +50,8 @@ def features(specs: tuple[str, ...], names: tuple[str, ...], helpers: bool, as_j
 
 def _probe(specs: tuple[str, ...], names: list[str], *, cache: Path | None) -> dict[str, _Column]:
     from pytest_ebpf.features.cache import features_of_kernel
-    from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
+    from pytest_ebpf.kernels.config import PoolConfig
+    from pytest_ebpf.kernels.pool import KernelPool
 
     pool = KernelPool(PoolConfig(cache=cache))
     columns: dict[str, _Column] = {}

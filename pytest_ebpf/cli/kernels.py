@@ -64,7 +64,8 @@ def _fetch(specs: tuple[str, ...], quiet: bool, mirror: str, cache: Path | None)
 @_cache_option
 def _path(spec: str, cache: Path | None) -> None:
     """Print the directory of SPEC's image: vmlinux, bzImage, vmlinux.btf, config, lib/modules. Fetches nothing."""
-    from pytest_ebpf.vm.images.image import ImageConfig, resolve
+    from pytest_ebpf.vm.images.image import ImageConfig
+    from pytest_ebpf.vm.images.resolve import resolve
 
     click.echo(str(resolve(spec, config=ImageConfig(cache=cache)).vmlinux.parent))
 

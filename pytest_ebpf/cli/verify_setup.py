@@ -155,7 +155,8 @@ POLICIES: Mapping[str, Callable[[Verdicts], bool]] = {
 @contextmanager
 def open_kernels(request: Request) -> Iterator[Kernels]:
     """The kernels: each boots when its turn comes, the next one meanwhile, and ends when it is done with."""
-    from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
+    from pytest_ebpf.kernels.config import PoolConfig
+    from pytest_ebpf.kernels.pool import KernelPool
     from pytest_ebpf.verify.verdicts import Kernels
 
     status = _Status(quiet=request.quiet)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_ebpf.features.base import Answer
     from pytest_ebpf.features.probe import Features
-    from pytest_ebpf.kernels.pool import RunningKernel
+    from pytest_ebpf.kernels.running import RunningKernel
 
 __all__ = ["AnswerFile", "features_of_kernel"]
 

@@ -19,8 +19,8 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from pytest_ebpf.agent import ops as o
-from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.agent.protocol.handles import Refused, Table
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.handles import Refused, Table
 from pytest_ebpf.agent.protocol.scopes import close, scope_close, scope_open
 
 __all__ = ["Answer", "FakeKernel"]

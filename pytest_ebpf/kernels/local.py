@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
+from pytest_ebpf.agent.base.handles import Table
 from pytest_ebpf.agent.ops import Handle, Op, Result
 from pytest_ebpf.agent.protocol.execute import execute
-from pytest_ebpf.agent.protocol.handles import Table
 
 __all__ = ["LocalKernel"]
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
-from pytest_ebpf.agent.ops import Exited, Spawn
 from pytest_ebpf.errors import BpfUsageError
-from pytest_ebpf.kernels.local import LocalKernel
 
 __all__ = ["compile_header"]
 
@@ -51,12 +50,11 @@ def _includes() -> list[str]:
 
 def _run(argv: tuple[str, ...]) -> str:
     """The first error, "" when there is none."""
-    kernel = LocalKernel()
     try:
-        (result,) = kernel.run([Spawn(argv, timeout=_PATIENCE)])
-    finally:
-        kernel.close()
-    if isinstance(result, Exited) and not result.returncode:
+        result = subprocess.run(argv, capture_output=True, check=False, timeout=_PATIENCE)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if not result.returncode:
         return ""
-    text = result.stderr.decode(errors="replace") if isinstance(result, Exited) else str(result)
+    text = result.stderr.decode(errors="replace")
     return next((line for line in text.splitlines() if "error:" in line), text.strip() or "it failed")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ebpf.agent.bpf import progs, syscalls
+from pytest_ebpf.agent.base import syscalls
+from pytest_ebpf.agent.bpf import progs
 from pytest_ebpf.agent.ops import (
     KmsgSince,
     MapCreate,

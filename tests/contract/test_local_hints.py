@@ -12,8 +12,10 @@ import pytest
 from pytest_ebpf.agent.ops import Describe, Described, Failed, Made, MapCreate
 from pytest_ebpf.errors import BpfUsageError, KernelCallError, PlanError
 from pytest_ebpf.kernels.base import check
+from pytest_ebpf.kernels.config import PoolConfig
 from pytest_ebpf.kernels.local import LocalKernel
-from pytest_ebpf.kernels.pool import HOST, KernelPool, PoolConfig, RunningKernel
+from pytest_ebpf.kernels.pool import HOST, KernelPool
+from pytest_ebpf.kernels.running import RunningKernel
 from pytest_ebpf.live.hints import advise
 from pytest_ebpf.live.hints.lookup import hint_for
 from pytest_ebpf.live.loader import Bpf

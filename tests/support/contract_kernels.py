@@ -45,7 +45,8 @@ class Opened:
         return self._stack.enter_context(open_agent_kernel(prefix=("sudo", "-n") if why else (), name="pipe"))
 
     def _guest(self, spec: str) -> Kernel:
-        from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
+        from pytest_ebpf.kernels.config import PoolConfig
+        from pytest_ebpf.kernels.pool import KernelPool
 
         if self._pool is None:
             self._pool = KernelPool(PoolConfig())

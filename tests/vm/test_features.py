@@ -14,7 +14,9 @@ from pytest_ebpf.features.history import KFUNCS
 from pytest_ebpf.features.probe import Features, kconfig_of, probe_features
 from pytest_ebpf.features.skip_rule import Circumstances, is_older, judge_feature
 from pytest_ebpf.features.table import TABLE, feature
-from pytest_ebpf.kernels.pool import KernelPool, PoolConfig, RunningKernel
+from pytest_ebpf.kernels.config import PoolConfig
+from pytest_ebpf.kernels.pool import KernelPool
+from pytest_ebpf.kernels.running import RunningKernel
 from pytest_ebpf.live.hints import advise
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.live.session import Session

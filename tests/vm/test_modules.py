@@ -9,7 +9,9 @@ import pytest
 from pytest_ebpf import Bpf, KernelCallError, PlanError, ProgramRejected
 from pytest_ebpf.agent.ops import Data, Exited, ListDir, ReadFile, Spawn
 from pytest_ebpf.kernels.base import check
-from pytest_ebpf.kernels.pool import KernelPool, PoolConfig, RunningKernel
+from pytest_ebpf.kernels.config import PoolConfig
+from pytest_ebpf.kernels.pool import KernelPool
+from pytest_ebpf.kernels.running import RunningKernel
 from support.paths import TESTS
 
 pytestmark = pytest.mark.slow

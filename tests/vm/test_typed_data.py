@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from pytest_ebpf import XDP, Bpf, BpfUsageError
-from pytest_ebpf.kernels.pool import KernelPool, PoolConfig
+from pytest_ebpf.kernels.config import PoolConfig
+from pytest_ebpf.kernels.pool import KernelPool
 from support.guests import images
 from support.paths import TESTS
 

@@ -24,7 +24,9 @@ from pytest_ebpf.agent.ops import (
     Try,
 )
 from pytest_ebpf.kernels.base import check
-from pytest_ebpf.kernels.pool import KernelPool, PoolConfig, RunningKernel
+from pytest_ebpf.kernels.config import PoolConfig
+from pytest_ebpf.kernels.pool import KernelPool
+from pytest_ebpf.kernels.running import RunningKernel
 from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.plan.load_plan import LoadOptions, Plan, plan_load

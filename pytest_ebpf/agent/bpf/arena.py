@@ -11,8 +11,8 @@ import mmap
 import os
 from dataclasses import dataclass
 
-from pytest_ebpf.agent.bpf.syscalls import map_shared, unmap
-from pytest_ebpf.agent.protocol.handles import Entry
+from pytest_ebpf.agent.base.handles import Entry
+from pytest_ebpf.agent.base.syscalls import map_shared, unmap
 
 __all__ = ["Arena", "arena_read", "arena_write", "map_arena"]
 

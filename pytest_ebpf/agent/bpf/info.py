@@ -6,10 +6,10 @@ import os
 import string
 from errno import ENOENT
 
-from pytest_ebpf.agent.bpf.syscalls import Memory, bpf, bpf_errno, error_text
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.handles import Refused
+from pytest_ebpf.agent.base.syscalls import Memory, bpf, bpf_errno, error_text
 from pytest_ebpf.agent.ops import Info, InfoByFd, Made, NextId, ObjById, Result, Value
-from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.agent.protocol.handles import Refused
 from pytest_ebpf.uapi.enums import Cmd
 from pytest_ebpf.uapi.layouts import ATTR_ID, ATTR_INFO, BTF_INFO, LINK_INFO, MAP_INFO, PROG_INFO
 

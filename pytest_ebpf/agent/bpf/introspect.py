@@ -5,12 +5,12 @@ from __future__ import annotations
 from errno import ENOENT, ENOSPC
 from struct import Struct
 
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.handles import Refused
+from pytest_ebpf.agent.base.syscalls import Memory, bpf, bpf_errno, error_text
+from pytest_ebpf.agent.base.sysfs import read_bytes
 from pytest_ebpf.agent.bpf.info import ID_KINDS, object_info
-from pytest_ebpf.agent.bpf.syscalls import Memory, bpf, bpf_errno, error_text
-from pytest_ebpf.agent.host.sysfs import read_bytes
 from pytest_ebpf.agent.ops import Data, EnableStats, FdInfo, Ids, Info, InfoArray, InfoArrays, Made, Result
-from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.agent.protocol.handles import Refused
 from pytest_ebpf.uapi.enums import Cmd
 from pytest_ebpf.uapi.layouts import ATTR_ID
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from errno import ENOENT
 
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.syscalls import Memory, bpf_errno, error_text
 from pytest_ebpf.agent.bpf.info import object_info, open_id
-from pytest_ebpf.agent.bpf.syscalls import Memory, bpf_errno, error_text
 from pytest_ebpf.agent.ops import BtfByName, Made, Result
-from pytest_ebpf.agent.protocol.batch import Batch
 from pytest_ebpf.uapi.enums import Cmd
 from pytest_ebpf.uapi.layouts import ATTR_ID, BTF_INFO
 

@@ -7,8 +7,10 @@ import errno
 import os
 import struct
 
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.handles import Refused
+from pytest_ebpf.agent.base.syscalls import Memory, address_of, bpf, perf_event_open, perf_ioctl
 from pytest_ebpf.agent.bpf.info import fd_kind, object_info
-from pytest_ebpf.agent.bpf.syscalls import Memory, address_of, bpf, perf_event_open, perf_ioctl
 from pytest_ebpf.agent.host.netns import inside
 from pytest_ebpf.agent.ops import (
     Data,
@@ -32,8 +34,6 @@ from pytest_ebpf.agent.ops import (
     RawTracepointOpen,
     Result,
 )
-from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.agent.protocol.handles import Refused
 from pytest_ebpf.uapi.enums import AttachType, Cmd
 from pytest_ebpf.uapi.layouts import (
     ATTR_ITER_CREATE,

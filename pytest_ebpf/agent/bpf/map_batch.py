@@ -5,11 +5,11 @@ from __future__ import annotations
 from errno import EAGAIN, EBUSY, EINTR, EINVAL, ENOENT, ENOSPC
 from struct import Struct
 
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.handles import Entry, MapShape, Refused
+from pytest_ebpf.agent.base.syscalls import Memory, bpf_at, bpf_errno, error_text
 from pytest_ebpf.agent.bpf.maps import elem_attr, shape_of
-from pytest_ebpf.agent.bpf.syscalls import Memory, bpf_at, bpf_errno, error_text
 from pytest_ebpf.agent.ops import Done, Entries, Failed, MapDeleteMany, MapDump, MapTakeMany, MapUpdate, Result
-from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.agent.protocol.handles import Entry, MapShape, Refused
 from pytest_ebpf.uapi.enums import Cmd, MapType
 from pytest_ebpf.uapi.layouts import ATTR_MAP_BATCH
 from pytest_ebpf.uapi.numbers import ENOTSUPP

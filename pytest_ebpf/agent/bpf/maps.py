@@ -6,11 +6,13 @@ import os
 from errno import ENOENT
 from struct import Struct
 
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.handles import Entry, MapShape, Refused
+from pytest_ebpf.agent.base.syscalls import Memory, address_of, bpf, bpf_errno, error_text, raise_memlock
+from pytest_ebpf.agent.base.sysfs import possible_cpus
 from pytest_ebpf.agent.bpf.arena import map_arena
 from pytest_ebpf.agent.bpf.info import map_shape, object_name
-from pytest_ebpf.agent.bpf.syscalls import Memory, address_of, bpf, bpf_errno, error_text, raise_memlock
 from pytest_ebpf.agent.host.netns import inside
-from pytest_ebpf.agent.host.sysfs import possible_cpus
 from pytest_ebpf.agent.ops import (
     Done,
     InodeOf,
@@ -25,8 +27,6 @@ from pytest_ebpf.agent.ops import (
     Result,
     Value,
 )
-from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.agent.protocol.handles import Entry, MapShape, Refused
 from pytest_ebpf.uapi.enums import Cmd, MapType
 from pytest_ebpf.uapi.layouts import ATTR_MAP_CREATE, ATTR_MAP_ELEM
 from pytest_ebpf.uapi.numbers import BPF_F_ALL_CPUS, BPF_F_CPU

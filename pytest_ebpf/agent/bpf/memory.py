@@ -8,11 +8,11 @@ from __future__ import annotations
 import mmap
 from errno import EINVAL
 
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.handles import Entry, Refused
 from pytest_ebpf.agent.bpf.arena import Arena, arena_read, arena_write
 from pytest_ebpf.agent.bpf.maps import shape_of
 from pytest_ebpf.agent.ops import Data, Done, MemRead, MemWrite, Result
-from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.agent.protocol.handles import Entry, Refused
 from pytest_ebpf.uapi.enums import MapType
 from pytest_ebpf.uapi.numbers import ENOTSUPP
 

@@ -10,13 +10,13 @@ import os
 from errno import ENODEV
 from struct import Struct
 
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.handles import Entry, Refused
+from pytest_ebpf.agent.base.syscalls import address_of, bpf, perf_event_open, perf_ioctl
+from pytest_ebpf.agent.base.sysfs import cpu_set, read_text
 from pytest_ebpf.agent.bpf.maps import elem_attr, shape_of
-from pytest_ebpf.agent.bpf.syscalls import address_of, bpf, perf_event_open, perf_ioctl
 from pytest_ebpf.agent.bpf.wait import wait_for
-from pytest_ebpf.agent.host.sysfs import cpu_set, read_text
 from pytest_ebpf.agent.ops import Done, PerfDrain, PerfOpen, Records, Result
-from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.agent.protocol.handles import Entry, Refused
 from pytest_ebpf.uapi.enums import Cmd, MapType
 from pytest_ebpf.uapi.layouts import PERF_EVENT_ATTR
 from pytest_ebpf.uapi.numbers import (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from struct import Struct
 
-from pytest_ebpf.agent.bpf.syscalls import Memory, bpf_errno, error_text
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.syscalls import Memory, bpf_errno, error_text
 from pytest_ebpf.agent.ops import Data, Result, StreamRead
-from pytest_ebpf.agent.protocol.batch import Batch
 from pytest_ebpf.uapi.enums import Cmd
 
 __all__ = ["stream_read"]

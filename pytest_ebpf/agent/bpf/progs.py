@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from errno import ENOSPC
 from struct import Struct
 
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.handles import Entry, Refused
+from pytest_ebpf.agent.base.syscalls import Memory, address_of, bpf_errno, error_text, raise_memlock
+from pytest_ebpf.agent.base.sysfs import read_text
 from pytest_ebpf.agent.bpf.info import object_info, object_name
-from pytest_ebpf.agent.bpf.syscalls import Memory, address_of, bpf_errno, error_text, raise_memlock
-from pytest_ebpf.agent.host.sysfs import read_text
 from pytest_ebpf.agent.ops import BtfLoad, Failed, Made, ProgLoad, ProgLoaded, ProgRejected, Result
-from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.agent.protocol.handles import Entry, Refused
 from pytest_ebpf.uapi.enums import Cmd
 from pytest_ebpf.uapi.layout import Layout
 from pytest_ebpf.uapi.layouts import ATTR_BTF_LOAD, ATTR_PROG_LOAD, PROG_INFO

@@ -15,11 +15,11 @@ from __future__ import annotations
 import mmap
 from struct import Struct
 
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.handles import Entry, Refused
 from pytest_ebpf.agent.bpf.maps import shape_of
 from pytest_ebpf.agent.bpf.wait import wait_for
 from pytest_ebpf.agent.ops import Region, Result, RingDrain
-from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.agent.protocol.handles import Entry, Refused
 from pytest_ebpf.uapi.enums import MapType
 from pytest_ebpf.uapi.numbers import BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT
 

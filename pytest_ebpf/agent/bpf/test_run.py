@@ -5,11 +5,11 @@ from __future__ import annotations
 from errno import EINTR, ENOSPC
 from struct import Struct
 
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.handles import Entry, Refused
+from pytest_ebpf.agent.base.syscalls import Memory, address_of, bpf_prepared, error_text, last_errno, signals_held_back
 from pytest_ebpf.agent.bpf.info import object_info
-from pytest_ebpf.agent.bpf.syscalls import Memory, address_of, bpf_prepared, error_text, last_errno, signals_held_back
 from pytest_ebpf.agent.ops import Failed, ProgRun, ProgRunMany, Ran, RanMany, Result
-from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.agent.protocol.handles import Entry, Refused
 from pytest_ebpf.uapi.enums import Cmd, ProgType
 from pytest_ebpf.uapi.layouts import PROG_INFO
 from pytest_ebpf.uapi.numbers import BPF_F_TEST_XDP_LIVE_FRAMES

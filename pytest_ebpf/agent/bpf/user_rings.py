@@ -10,10 +10,10 @@ import mmap
 from errno import ENOSPC
 from struct import Struct
 
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.handles import Entry, Refused
 from pytest_ebpf.agent.bpf.maps import shape_of
 from pytest_ebpf.agent.ops import Done, Failed, Result, RingProduce
-from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.agent.protocol.handles import Entry, Refused
 from pytest_ebpf.uapi.enums import MapType
 
 __all__ = ["ring_produce"]

@@ -6,8 +6,9 @@ import contextlib
 import io
 import os
 
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.host.machine import remove_tree
 from pytest_ebpf.agent.ops import Data, Done, ReadTree, Result, WriteFile, WriteTree
-from pytest_ebpf.agent.protocol.batch import Batch
 
 __all__ = ["read_tree", "write_file", "write_tree"]
 
@@ -37,14 +38,12 @@ def _open(op: WriteFile, batch: Batch, *, how: int) -> int:
 
 
 def _owned(batch: Batch, path: str) -> None:
-    """It was not there before, and it goes with the scope."""
+    """The path did not exist before; it is removed when the scope is closed."""
     entry = batch.own(-1, "path", name=path)
-    entry.closers.append(lambda: _gone(path))
+    entry.closers.append(lambda: _remove(path))
 
 
-def _gone(path: str) -> None:
-    from pytest_ebpf.agent.host.machine import remove_tree
-
+def _remove(path: str) -> None:
     if os.path.isdir(path) and not os.path.islink(path):
         remove_tree(path)
     else:

@@ -10,9 +10,10 @@ import sys
 import time
 from errno import EBUSY
 
-from pytest_ebpf.agent.bpf.syscalls import mount as do_mount
-from pytest_ebpf.agent.bpf.syscalls import umount
-from pytest_ebpf.agent.host.sysfs import possible_cpus, read_bytes, read_text
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.syscalls import mount as do_mount
+from pytest_ebpf.agent.base.syscalls import umount
+from pytest_ebpf.agent.base.sysfs import possible_cpus, read_bytes, read_text
 from pytest_ebpf.agent.ops import (
     Data,
     Describe,
@@ -26,7 +27,6 @@ from pytest_ebpf.agent.ops import (
     ReadFile,
     Result,
 )
-from pytest_ebpf.agent.protocol.batch import Batch
 from pytest_ebpf.uapi.numbers import CAP_BPF, CAP_SYS_ADMIN, MS_BIND, MS_REMOUNT
 
 __all__ = ["describe", "kill_cgroup", "list_dir", "make_dir", "mount", "open_file", "read_file", "remove_tree"]

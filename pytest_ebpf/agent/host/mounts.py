@@ -8,11 +8,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from pytest_ebpf.agent.bpf.syscalls import mount, setns, unshare
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.handles import Entry, Refused
+from pytest_ebpf.agent.base.syscalls import mount, setns, unshare
 from pytest_ebpf.agent.host.netns import in_thread
 from pytest_ebpf.agent.ops import In, Made, MountNs, Op, Result
-from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.agent.protocol.handles import Entry, Refused
 from pytest_ebpf.uapi.numbers import CLONE_FS, CLONE_NEWNS, MS_PRIVATE, MS_REC
 
 __all__ = ["mount_ns", "run_inside"]

@@ -14,10 +14,10 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from pytest_ebpf.agent.bpf.syscalls import error_text, mount, setns, umount, unshare
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.handles import Entry, Refused
+from pytest_ebpf.agent.base.syscalls import error_text, mount, setns, umount, unshare
 from pytest_ebpf.agent.ops import Data, Failed, Made, Netlink, NetNs, Obj, Result
-from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.agent.protocol.handles import Entry, Refused
 from pytest_ebpf.uapi.numbers import (
     CLONE_NEWNET,
     IFF_UP,

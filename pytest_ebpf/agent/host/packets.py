@@ -8,11 +8,11 @@ import socket
 import struct
 import time
 
-from pytest_ebpf.agent.bpf.syscalls import error_text
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.handles import Refused
+from pytest_ebpf.agent.base.syscalls import error_text
 from pytest_ebpf.agent.host.netns import inside
 from pytest_ebpf.agent.ops import Done, Failed, Made, Obj, PacketDrain, PacketOpen, PacketSend, Records, Result
-from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.agent.protocol.handles import Refused
 from pytest_ebpf.uapi.numbers import (
     ETH_P_ALL,
     PACKET_AUXDATA,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pytest_ebpf.agent.bpf.syscalls import capset, prctl
-from pytest_ebpf.agent.host.sysfs import read_text
-from pytest_ebpf.agent.protocol.handles import Refused
+from pytest_ebpf.agent.base.handles import Refused
+from pytest_ebpf.agent.base.syscalls import capset, prctl
+from pytest_ebpf.agent.base.sysfs import read_text
 from pytest_ebpf.uapi.numbers import (
     PR_CAP_AMBIENT,
     PR_CAP_AMBIENT_RAISE,

@@ -12,6 +12,8 @@ import threading
 import time
 from errno import EAGAIN, ESRCH
 
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.handles import Refused
 from pytest_ebpf.agent.host.spawn import Running, launch
 from pytest_ebpf.agent.ops import (
     Done,
@@ -25,8 +27,6 @@ from pytest_ebpf.agent.ops import (
     Said,
     Start,
 )
-from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.agent.protocol.handles import Refused
 
 __all__ = ["process_read", "process_signal", "process_write", "start"]
 

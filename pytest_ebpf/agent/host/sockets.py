@@ -10,6 +10,8 @@ import struct
 import warnings
 from collections.abc import Callable
 
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.handles import Entry, Refused
 from pytest_ebpf.agent.host.netns import inside
 from pytest_ebpf.agent.ops import (
     Address,
@@ -35,8 +37,6 @@ from pytest_ebpf.agent.ops import (
     SocketSet,
     SocketShutdown,
 )
-from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.agent.protocol.handles import Entry, Refused
 
 __all__ = [
     "pid_fd",

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable
 from typing import IO
 
-from pytest_ebpf.agent.bpf.syscalls import error_text
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.handles import Refused
+from pytest_ebpf.agent.base.leaks import mark_scope
+from pytest_ebpf.agent.base.syscalls import error_text
 from pytest_ebpf.agent.host.netns import in_thread, inside
 from pytest_ebpf.agent.host.privileges import find_user, limit_capabilities
 from pytest_ebpf.agent.ops import Exited, Failed, Result, Spawn
-from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.agent.protocol.handles import Refused
-from pytest_ebpf.agent.protocol.leaks import mark_scope
 
 __all__ = ["Running", "launch", "spawn"]
 

@@ -8,10 +8,10 @@ import select
 import time
 from errno import EAGAIN, EINVAL, ENODEV, ENOENT, EPIPE
 
-from pytest_ebpf.agent.bpf.syscalls import detached_mount
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.handles import Refused
+from pytest_ebpf.agent.base.syscalls import detached_mount
 from pytest_ebpf.agent.ops import Data, Kmsg, KmsgSince, Made, Result, TraceDrain, TraceOpen
-from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.agent.protocol.handles import Refused
 
 __all__ = ["kmsg_since", "trace_drain", "trace_open"]
 

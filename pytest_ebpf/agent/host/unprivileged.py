@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pytest_ebpf.agent.bpf.syscalls import capset
-from pytest_ebpf.agent.host.sysfs import read_text
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.syscalls import capset
+from pytest_ebpf.agent.base.sysfs import read_text
 from pytest_ebpf.agent.ops import Result, Unprivileged
-from pytest_ebpf.agent.protocol.batch import Batch
 
 __all__ = ["run_unprivileged"]
 

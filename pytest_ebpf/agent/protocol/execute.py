@@ -8,6 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pytest_ebpf.agent import ops as o
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.handles import Refused, Table
+from pytest_ebpf.agent.base.leaks import watch_around
+from pytest_ebpf.agent.base.syscalls import error_text
 from pytest_ebpf.agent.bpf.info import info_by_fd, next_id, obj_by_id
 from pytest_ebpf.agent.bpf.introspect import all_ids, enable_stats, fd_info, info_arrays
 from pytest_ebpf.agent.bpf.kernel_btf import btf_by_name
@@ -33,7 +37,6 @@ from pytest_ebpf.agent.bpf.perf import perf_drain, perf_open
 from pytest_ebpf.agent.bpf.prog_streams import stream_read
 from pytest_ebpf.agent.bpf.progs import btf_load, prog_load
 from pytest_ebpf.agent.bpf.rings import ring_drain
-from pytest_ebpf.agent.bpf.syscalls import error_text
 from pytest_ebpf.agent.bpf.test_run import prog_run, prog_run_many
 from pytest_ebpf.agent.bpf.user_rings import ring_produce
 from pytest_ebpf.agent.host.files import read_tree, write_file, write_tree
@@ -60,9 +63,6 @@ from pytest_ebpf.agent.host.sockets import (
 from pytest_ebpf.agent.host.spawn import spawn
 from pytest_ebpf.agent.host.trace import kmsg_since, trace_drain, trace_open
 from pytest_ebpf.agent.host.unprivileged import run_unprivileged
-from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.agent.protocol.handles import Refused, Table
-from pytest_ebpf.agent.protocol.leaks import watch_around
 from pytest_ebpf.agent.protocol.scopes import close, scope_close, scope_open
 
 __all__ = ["EXECUTE", "execute"]

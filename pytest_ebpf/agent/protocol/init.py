@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from pytest_ebpf.agent.bpf import syscalls
+from pytest_ebpf.agent.base import syscalls
 from pytest_ebpf.uapi.numbers import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID
 
 __all__ = ["Wishes", "find_port", "main", "read_wishes"]

@@ -17,13 +17,13 @@ import os
 import time
 from dataclasses import dataclass
 
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.handles import Entry, Refused, Table
+from pytest_ebpf.agent.base.leaks import leftovers, namespaces
+from pytest_ebpf.agent.base.syscalls import address_of, bpf, bpf_errno
+from pytest_ebpf.agent.base.sysfs import read_text
 from pytest_ebpf.agent.bpf.info import ID_KINDS, fd_kind, kernel_id
-from pytest_ebpf.agent.bpf.syscalls import address_of, bpf, bpf_errno
-from pytest_ebpf.agent.host.sysfs import read_text
 from pytest_ebpf.agent.ops import Close, Done, Failed, Leak, Made, Result, ScopeClose, ScopeClosed, ScopeOpen
-from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.agent.protocol.handles import Entry, Refused, Table
-from pytest_ebpf.agent.protocol.leaks import leftovers, namespaces
 from pytest_ebpf.uapi.enums import Cmd, MapType
 from pytest_ebpf.uapi.layouts import ATTR_ID, ATTR_OBJ
 

@@ -13,9 +13,9 @@ import time
 import traceback
 from typing import Protocol
 
+from pytest_ebpf.agent.base.handles import Table
 from pytest_ebpf.agent.ops import Failed, NotRun
 from pytest_ebpf.agent.protocol.execute import execute
-from pytest_ebpf.agent.protocol.handles import Table
 from pytest_ebpf.agent.protocol.wire import Alive, BadRequest, Codec, Decoder, Hello, Reply, Request, WireError
 
 __all__ = ["Reader", "Writer", "main", "serve"]

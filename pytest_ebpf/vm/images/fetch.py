@@ -11,11 +11,12 @@ from pytest_ebpf.errors import MirrorUnreachable
 from pytest_ebpf.vm.images.cache import FETCHING, Entry, Store
 from pytest_ebpf.vm.images.candidates import Choice, choose
 from pytest_ebpf.vm.images.download import Web
-from pytest_ebpf.vm.images.image import DEFAULT_CONFIG, ImageConfig, KernelImage, cached_entry, image_of, resolve
+from pytest_ebpf.vm.images.image import DEFAULT_CONFIG, ImageConfig, KernelImage, image_of
 from pytest_ebpf.vm.images.index import SuiteIndex, load_index
 from pytest_ebpf.vm.images.install import Obtainer
 from pytest_ebpf.vm.images.mirror import Mirror, find_mirror
 from pytest_ebpf.vm.images.progress import Reporter, SilentReporter
+from pytest_ebpf.vm.images.resolve import cached_entry, resolve
 from pytest_ebpf.vm.images.spec import HostSpec, PathSpec, SeriesSpec, parse_spec
 
 __all__ = ["ensure", "fetch", "load_indexes"]

@@ -13,8 +13,8 @@ from pytest_ebpf.errors import ImageError, MirrorUnreachable, PackageGone
 from pytest_ebpf.vm.images.cache import Entry, Store
 from pytest_ebpf.vm.images.candidates import Choice, Chosen
 from pytest_ebpf.vm.images.download import Item, Web, disk_full, file_sha256
-from pytest_ebpf.vm.images.image import cached_entry
 from pytest_ebpf.vm.images.progress import Reporter, Task, megabytes
+from pytest_ebpf.vm.images.resolve import cached_entry
 from pytest_ebpf.vm.images.spec import SeriesSpec
 from pytest_ebpf.vm.images.unpack import build_image
 

@@ -11,9 +11,10 @@ from pytest_ebpf.vm.images.candidates import choose
 from pytest_ebpf.vm.images.catalogue import Catalogue, Series, load_catalogue
 from pytest_ebpf.vm.images.download import Web
 from pytest_ebpf.vm.images.fetch import load_indexes
-from pytest_ebpf.vm.images.image import ImageConfig, cached_entry
+from pytest_ebpf.vm.images.image import ImageConfig
 from pytest_ebpf.vm.images.index import SuiteIndex, cached_index
 from pytest_ebpf.vm.images.mirror import find_mirror
+from pytest_ebpf.vm.images.resolve import cached_entry
 from pytest_ebpf.vm.images.spec import SeriesSpec
 
 __all__ = ["Row", "overview"]

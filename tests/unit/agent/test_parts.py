@@ -7,11 +7,11 @@ import struct
 
 import pytest
 
+from pytest_ebpf.agent.base.handles import Refused, Table
+from pytest_ebpf.agent.base.syscalls import Memory, address_of, error_text
+from pytest_ebpf.agent.base.sysfs import cpu_set, read_bytes, read_text
 from pytest_ebpf.agent.bpf.info import object_name
-from pytest_ebpf.agent.bpf.syscalls import Memory, address_of, error_text
-from pytest_ebpf.agent.host.sysfs import cpu_set, read_bytes, read_text
 from pytest_ebpf.agent.ops import Handle
-from pytest_ebpf.agent.protocol.handles import Refused, Table
 from pytest_ebpf.uapi.enums import AttachType, Cmd, MapType, ProgType
 from pytest_ebpf.uapi.layout import Layout
 from pytest_ebpf.uapi.links import LinkType

@@ -8,9 +8,9 @@ from typing import Any, get_args
 import pytest
 
 from pytest_ebpf.agent import ops
+from pytest_ebpf.agent.base.handles import Table
 from pytest_ebpf.agent.ops import Data, Describe, Described, Failed, NotRun, ReadFile, ScopeOpen, Try, WriteFile
 from pytest_ebpf.agent.protocol.execute import EXECUTE, execute
-from pytest_ebpf.agent.protocol.handles import Table
 from pytest_ebpf.agent.protocol.scopes import scope_open
 from support.paths import TESTS
 

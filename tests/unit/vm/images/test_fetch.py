@@ -18,8 +18,9 @@ import pytest
 
 from pytest_ebpf.errors import ImageError, MirrorUnreachable
 from pytest_ebpf.vm.images.fetch import ensure, fetch
-from pytest_ebpf.vm.images.image import ImageConfig, in_use, resolve
+from pytest_ebpf.vm.images.image import ImageConfig, in_use
 from pytest_ebpf.vm.images.prune import prune, prune_all
+from pytest_ebpf.vm.images.resolve import resolve
 from support.fake_mirror import BTF, Mirror, Row, make_deb, make_vmlinux, serve, single, split, write_ring
 from support.openpgp import make_key
 from support.paths import ROOT

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pytest_ebpf.errors import ImageError
-from pytest_ebpf.vm.images.image import ImageConfig, resolve
+from pytest_ebpf.vm.images.image import ImageConfig
+from pytest_ebpf.vm.images.resolve import resolve
 from support.fake_mirror import BTF, kernel_files, make_bzimage, make_vmlinux
 
 REL = "6.19.0-mine"

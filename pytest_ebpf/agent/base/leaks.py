@@ -10,10 +10,10 @@ import time
 from collections.abc import Iterator
 from types import MappingProxyType
 
-from pytest_ebpf.agent.host.sysfs import read_text
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.handles import Entry, Table
+from pytest_ebpf.agent.base.sysfs import read_text
 from pytest_ebpf.agent.ops import Done, Leak, Result, WatchAround
-from pytest_ebpf.agent.protocol.batch import Batch
-from pytest_ebpf.agent.protocol.handles import Entry, Table
 
 __all__ = ["leftovers", "mark_scope", "namespaces", "watch_around"]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pytest_ebpf.agent.base.handles import Entry, Refused, Table
 from pytest_ebpf.agent.ops import Handle, Made, Obj, ProgLoaded, Ref, Result
-from pytest_ebpf.agent.protocol.handles import Entry, Refused, Table
 
 __all__ = ["Batch"]
 

@@ -1,0 +1,43 @@
+"""How kernels are started: the options of the pool, and what shows that something takes time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+__all__ = ["PoolConfig", "Waiting", "silent_wait"]
+
+
+class Waiting(Protocol):
+    """Shown while something takes time: used as ``with wait("booting 6.1") as say: say("kernel is up")``."""
+
+    def __call__(self, what: str) -> AbstractContextManager[Callable[[str], None]]: ...
+
+
+@contextmanager
+def silent_wait(what: str) -> Iterator[Callable[[str], None]]:
+    """A ``Waiting`` that shows nothing."""
+    yield lambda text: None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolConfig:
+    """How guests are found and booted.
+
+    ``cache``: a directory, None for the user's cache; ``mirror``: an address, "" for the system's mirror;
+    ``boot_timeout``: seconds on real hardware, longer under emulation; ``fetch``: get missing kernels from the mirror;
+    ``keep``: directories below /tmp that guests see, read-only; the rest of a guest's /tmp is its own.
+    """
+
+    accel: Literal["auto", "kvm", "tcg"] = "auto"
+    require_kvm: bool = False
+    cache: Path | None = None
+    mirror: str = ""
+    boot_timeout: float = 20.0
+    fetch: bool = True
+    memory: str = "1G"
+    cpus: int = 0
+    keep: tuple[Path, ...] = ()

@@ -1,0 +1,141 @@
+"""One running kernel: its facts, its machine, and whether it was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_ebpf.agent.ops import Data, Describe, Described, Handle, Op, ReadFile, Result, Try
+from pytest_ebpf.btf.parse import Btf
+from pytest_ebpf.errors import GuestLost, HarnessError
+from pytest_ebpf.kernels.base import Kernel, check
+from pytest_ebpf.kernels.btf_cache import indexed_btf
+from pytest_ebpf.kernels.local import LocalKernel
+from pytest_ebpf.plan.facts import Facts, facts_ops, read_facts
+
+if TYPE_CHECKING:
+    from pytest_ebpf.vm.guest.machine import Machine
+    from pytest_ebpf.vm.images.image import KernelImage
+
+__all__ = ["GuestKernel", "GuestState", "RunningKernel"]
+
+_BTF = "/sys/kernel/btf/vmlinux"
+_BTF_TIMEOUT = 60.0
+
+
+class GuestState:
+    """What is known about a guest besides its answers: ``loss`` is why it was lost, "" while it is not.
+
+    It is set by the kernel of the guest, which may be silent rather than dead.
+    """
+
+    def __init__(self) -> None:
+        self.loss = ""
+
+
+class GuestKernel:
+    """The kernel of a guest. ``GuestLost`` has the reason: the panic, not only the silence after it."""
+
+    def __init__(self, kernel: Kernel, *, state: GuestState) -> None:
+        self._kernel = kernel
+        self._state = state
+
+    def run(self, ops: Sequence[Op], *, scope: Handle | None = None, timeout: float | None = None) -> list[Result]:
+        try:
+            return self._kernel.run(ops, scope=scope, timeout=timeout)
+        except GuestLost as error:
+            if self._state.loss and self._state.loss not in error.message:
+                raise GuestLost(f"{error.message}: {self._state.loss}", console=error.console) from None
+            raise
+
+    def close(self) -> None:
+        self._kernel.close()
+
+
+class RunningKernel:
+    """A kernel that runs ops. ``accel`` is KVM or TCG, or for the host how it is reached; ``accel_reason`` is why.
+    ``cache`` is the directory for the index of its types."""
+
+    def __init__(
+        self,
+        spec: str,
+        *,
+        kernel: Kernel,
+        accel: str,
+        state: GuestState,
+        cache: Path,
+        machine: Machine | None = None,
+        image: KernelImage | None = None,
+    ) -> None:
+        self.spec = spec
+        self.kernel: Kernel = kernel
+        self.machine = machine
+        self.image = image
+        self.accel = accel
+        self.accel_reason = machine.accel.reason if machine is not None else ""
+        self._state = state
+        self._cache = cache
+        self.described = check(kernel.run([Describe()])[0], Described)
+        self._facts: Facts | None = None
+
+    @property
+    def name(self) -> str:
+        """The spec it was started for."""
+        return self.spec
+
+    @property
+    def time_scale(self) -> float:
+        """How much longer things may take here than on real hardware."""
+        return self.machine.accel.factor if self.machine is not None else 1.0
+
+    @property
+    def lost(self) -> bool:
+        """Whether the guest died since."""
+        return bool(self._state.loss) or (self.machine is not None and not self.machine.alive())
+
+    @property
+    def local(self) -> bool:
+        """Whether ops run in this process."""
+        return isinstance(self.kernel, LocalKernel)
+
+    @property
+    def console(self) -> str:
+        """The tail of the guest's console, "" for the host."""
+        return self.machine.console_tail() if self.machine is not None else ""
+
+    def facts(self) -> Facts:
+        """What planning needs: probed once, and the kernel's BTF parsed once."""
+        if self._facts is None:
+            results = self.kernel.run(facts_ops(byteorder=self.described.byteorder))
+            self._facts = replace(read_facts(results, btf=self._btf()), kconfig=self._kconfig())
+        return self._facts
+
+    def _kconfig(self) -> str | None:
+        """A guest does not show its configuration; its image does. None: to be asked for."""
+        path = self.image.kconfig if self.image is not None else None
+        return path.read_text() if path is not None else None
+
+    def _btf(self) -> Btf | None:
+        if not self.described.has_btf:
+            return None
+        data = self._btf_bytes()
+        return indexed_btf(data, folder=self._cache / "types") if data else None
+
+    def _btf_bytes(self) -> bytes:
+        """From the image where there is one: 5 MB less to carry out of a guest."""
+        if self.image is not None and self.image.btf is not None:
+            return self.image.btf.read_bytes()
+        read = self.kernel.run([Try(ReadFile(_BTF))], timeout=_BTF_TIMEOUT)[0]
+        return read.data if isinstance(read, Data) else b""
+
+    def close(self) -> None:
+        """Let go of the kernel and end its guest. Idempotent."""
+        try:
+            self.kernel.close()
+        except HarnessError:
+            pass  # the guest was lost: there is nothing left to close
+        finally:
+            if self.machine is not None:
+                self.machine.close()
