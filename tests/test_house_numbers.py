@@ -36,6 +36,7 @@ OTHER_NUMBERS = {
     "live.typed.shape._INT_CODES": "bytes",
     "plan.core_patch._SIZES": "bytes",
     "obj.elf._MACHINES": "ELF machines",
+    "obj.dwarf_types._WORDS": "relocations",
     "obj.disasm._SIZES": "opcodes",
     "obj.disasm._SIGNED_SIZES": "opcodes",
     "obj.disasm._ALU_OPS": "opcodes",

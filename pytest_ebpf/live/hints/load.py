@@ -189,5 +189,5 @@ LOAD_HINTS: tuple[Hint, ...] = (
     ),
     Hint("BtfLoad", (errno.EINVAL,), _btf_kind),
     Hint("BtfLoad", (errno.E2BIG,), _btf_size),
-    Hint("BtfLoad", (errno.EINVAL, errno.E2BIG, 524), _btf_log),
+    Hint("BtfLoad", (errno.EINVAL, errno.E2BIG, ENOTSUPP), _btf_log),
 )
