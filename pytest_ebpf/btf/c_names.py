@@ -100,10 +100,6 @@ class CNames:
     def _same(self, type_id: int, fwd: object) -> bool:
         return self._btf.type(type_id) == fwd
 
-    def is_anonymous(self, type_id: int) -> bool:
-        """Whether a struct, union or enum is written where it is used, for want of a name."""
-        return not self._btf.name(type_id)
-
     def _name(self, type_id: int, used: Counter[str]) -> str:
         name = self._given.get(type_id)
         if name is None:

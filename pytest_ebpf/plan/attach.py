@@ -13,8 +13,7 @@ from pytest_ebpf.errors import PlanError
 from pytest_ebpf.obj.object import ProgramDef
 from pytest_ebpf.obj.sections import SectionSpec
 from pytest_ebpf.plan.facts import Facts
-from pytest_ebpf.plan.modules import find_in_modules
-from pytest_ebpf.plan.targets import KernelTarget, kernel_target
+from pytest_ebpf.plan.modules import KernelTarget, find_in_modules, kernel_target
 from pytest_ebpf.uapi.enums import ProgType
 from pytest_ebpf.uapi.flags import ProgFlag
 

@@ -17,7 +17,7 @@ from pytest_ebpf.plan import core_spec as core
 from pytest_ebpf.plan.core_patch import Unpatchable, patch_insn, poison_insn
 from pytest_ebpf.plan.core_spec import Spec
 from pytest_ebpf.plan.core_value import Value, evaluate
-from pytest_ebpf.plan.merge import line_at
+from pytest_ebpf.plan.link import line_at
 from pytest_ebpf.uapi.btf import CoreReloKind
 
 __all__ = ["Relocator", "Resolved"]

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pytest_ebpf.btf.codec import encode
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.object import DataSection, MapDef, ObjectFile, Variable
 from pytest_ebpf.plan.facts import Facts
@@ -99,8 +100,6 @@ def _contents(obj: ObjectFile, section: DataSection, *, values: Mapping[str, Any
 
 
 def _encoded(obj: ObjectFile, variable: Variable, *, value: Any) -> bytes:
-    from pytest_ebpf.btf.codec import encode
-
     raw = value if isinstance(value, bytes | bytearray) and len(value) == variable.size else None
     try:
         if raw is None and obj.btf is not None and variable.type_id:

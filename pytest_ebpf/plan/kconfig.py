@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pytest_ebpf.agent.ops import Described
+from pytest_ebpf.btf.codec import encode
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Array, Enum, Int, Kind
 from pytest_ebpf.errors import ObjectError, PlanError
@@ -81,8 +82,6 @@ def _value(obj: ObjectFile, extern: Extern, *, facts: Facts, values: Mapping[str
 
 
 def _encoded(obj: ObjectFile, extern: Extern, *, value: Any) -> bytes:
-    from pytest_ebpf.btf.codec import encode
-
     assert obj.btf is not None
     if isinstance(value, bytes) and len(value) == extern.size:
         return value

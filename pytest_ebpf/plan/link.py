@@ -7,7 +7,8 @@ a callee may be in any section.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pytest_ebpf.errors import PlanError
@@ -15,7 +16,7 @@ from pytest_ebpf.obj.insn import INSN_SIZE, Code, Insn
 from pytest_ebpf.obj.object import LineInfo, ObjectFile, ProgramDef, Reloc
 from pytest_ebpf.uapi.insn import PseudoCall, PseudoLoad
 
-__all__ = ["Fixup", "Linked", "Prepared", "function_index", "link"]
+__all__ = ["Fixup", "Linked", "Prepared", "function_index", "line_at", "link"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,3 +184,9 @@ def _line_info(placed: tuple[tuple[int, ProgramDef], ...]) -> tuple[LineInfo, ..
             return ()
         rows += [_moved(row, start) for row in function.line_info] if start else function.line_info
     return tuple(rows)
+
+
+def line_at(lines: Sequence[LineInfo], insn: int) -> LineInfo | None:
+    """The row that covers slot ``insn``: the last one that begins at or before it. ``lines`` are sorted."""
+    index = bisect_right(lines, insn, key=lambda row: row.insn)
+    return lines[index - 1] if index else None

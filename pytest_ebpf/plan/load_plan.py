@@ -13,7 +13,6 @@ from pytest_ebpf.agent.ops import BtfLoad, FdAt, MapSet, ProgLoad, Ref, Try
 from pytest_ebpf.errors import ObjectError, PlanError
 from pytest_ebpf.obj.object import ObjectFile, Problem, ProgramDef
 from pytest_ebpf.plan.attach import Attachment, plan_attachment
-from pytest_ebpf.plan.batch import OpBatch
 from pytest_ebpf.plan.data_maps import section_layouts
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.kconfig import KCONFIG, Kconfig, plan_kconfig
@@ -21,7 +20,7 @@ from pytest_ebpf.plan.link import Linked
 from pytest_ebpf.plan.map_definitions import create_op, kernel_name, nearest
 from pytest_ebpf.plan.map_ops import MapPlanner
 from pytest_ebpf.plan.options import LoadOptions
-from pytest_ebpf.plan.planned import Plan, PlannedMap, PlannedProgram, PlannedStructOps, ProgramProblem
+from pytest_ebpf.plan.planned import OpBatch, Plan, PlannedMap, PlannedProgram, PlannedStructOps, ProgramProblem
 from pytest_ebpf.plan.program_overrides import override_programs
 from pytest_ebpf.plan.programs import FUNC_INFO_SIZE, LINE_INFO_SIZE, Preparer, digest, pack_records, patches
 from pytest_ebpf.plan.sanitise import sanitise_btf

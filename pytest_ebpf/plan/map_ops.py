@@ -10,14 +10,13 @@ from typing import Any
 from pytest_ebpf.agent.ops import Handle, MapCreate, MapFreeze, MapSet, MemWrite, Mount, ObjPin, Ref, Try
 from pytest_ebpf.errors import ObjectError, PlanError
 from pytest_ebpf.obj.object import MapDef, ObjectFile
-from pytest_ebpf.plan.batch import OpBatch
 from pytest_ebpf.plan.data_maps import DataMap, arena_of, plan_data
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.kconfig import KCONFIG, Kconfig
 from pytest_ebpf.plan.map_definitions import adjust_map, apply_overrides, create_op, kernel_name, override_map
 from pytest_ebpf.plan.options import LoadOptions
 from pytest_ebpf.plan.pins import BPFFS, directories, pin_path
-from pytest_ebpf.plan.planned import PlannedMap
+from pytest_ebpf.plan.planned import OpBatch, PlannedMap
 from pytest_ebpf.uapi.enums import MapType
 from pytest_ebpf.uapi.flags import MapCreateFlag
 

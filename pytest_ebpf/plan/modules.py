@@ -8,17 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from pytest_ebpf.agent.ops import Data, ListDir, Op, ReadFile, Result, Try
 from pytest_ebpf.btf.parse import Btf, parse_btf
 from pytest_ebpf.btf.types import Enum, Kind, essential_name
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.object import ObjectFile
+from pytest_ebpf.obj.sections import SectionSpec
 from pytest_ebpf.plan.facts import Facts, is_untyped
-from pytest_ebpf.plan.targets import kernel_target
 from pytest_ebpf.uapi.btf import CoreReloKind
 
-__all__ = ["LIST_MODULES", "find_in_modules", "listed_modules", "lacks_types", "module_ops", "with_modules"]
+__all__ = [
+    "LIST_MODULES",
+    "KernelTarget",
+    "find_in_modules",
+    "kernel_target",
+    "lacks_types",
+    "listed_modules",
+    "module_ops",
+    "with_modules",
+]
 
 _FOLDER = "/sys/kernel/btf"
 LIST_MODULES: Op = Try(ListDir(_FOLDER))
@@ -96,3 +106,30 @@ def find_in_modules(facts: Facts, name: str, *, kind: int, module: str = "") -> 
             for type_id in btf.find(name, kind):
                 if type_id >= btf.first_id:
                     yield found, btf, type_id
+
+
+# Section prefix -> the kernel's prefix, the kind of BTF type, and words for it.
+_TARGETS = {
+    "tp_btf": ("btf_trace_", Kind.TYPEDEF, "raw tracepoint"),
+    "lsm": ("bpf_lsm_", Kind.FUNC, "LSM hook"),
+    "lsm_cgroup": ("bpf_lsm_", Kind.FUNC, "LSM hook"),
+    "iter": ("bpf_iter_", Kind.FUNC, "iterator"),
+}
+
+
+class KernelTarget(NamedTuple):
+    """``name`` in BTF, with ``prefix`` before what the section says (``short``). ``module``: "" for anywhere."""
+
+    name: str
+    kind: Kind
+    what: str
+    prefix: str
+    short: str
+    module: str
+
+
+def kernel_target(spec: SectionSpec) -> KernelTarget:
+    """The target of a program that is attached by BTF. ``module:function`` says which module has it."""
+    prefix, kind, what = _TARGETS.get(spec.prefix.removesuffix(".s"), ("", Kind.FUNC, "kernel function"))
+    module, _, short = spec.target.rpartition(":")
+    return KernelTarget(prefix + short, kind, what, prefix, short, module)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from pytest_ebpf.agent.ops import FdAt, Obj, Op
+from pytest_ebpf.agent.ops import BtfByName, FdAt, MapCreate, Obj, Op, ProgLoad, Ref, Try
 from pytest_ebpf.errors import ObjectError, PlanError
 from pytest_ebpf.obj.object import LineInfo, MapDef, ObjectFile, ProgramDef
 from pytest_ebpf.plan.data_maps import DataMap
+from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.kconfig import Kconfig
 
-__all__ = ["Plan", "PlannedMap", "PlannedProgram", "PlannedStructOps", "ProgramProblem"]
+__all__ = ["OpBatch", "Plan", "PlannedMap", "PlannedProgram", "PlannedStructOps", "ProgramProblem"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +80,31 @@ class Plan:
     kconfig: Kconfig | None = None
     struct_ops: tuple[PlannedStructOps, ...] = ()
     lost: Mapping[str, PlanError | ObjectError] = field(default_factory=dict)
+
+
+class OpBatch:
+    """``site``: the line of test code that asks for all of it. Objects get no names where the kernel takes none."""
+
+    def __init__(self, facts: Facts, *, site: str) -> None:
+        self.ops: list[Op] = []
+        self.site = site
+        self._named = facts.names
+        self._modules: dict[str, Ref] = {}
+
+    def add(self, op: Op) -> Ref:
+        """Append; the answer is for later operations to refer to what this one makes."""
+        self.ops.append(op if self._named else _nameless(op))
+        return Ref(len(self.ops) - 1)
+
+    def module(self, name: str) -> Obj:
+        """The BTF object of a kernel module, opened once."""
+        found = self._modules.get(name)
+        if found is None:
+            found = self._modules[name] = self.add(BtfByName(name, site=self.site))
+        return found
+
+
+def _nameless(op: Op) -> Op:
+    if isinstance(op, Try):
+        return Try(_nameless(op.op))
+    return replace(op, name="") if isinstance(op, MapCreate | ProgLoad) else op

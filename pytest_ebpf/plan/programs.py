@@ -18,9 +18,8 @@ from pytest_ebpf.plan.exception_callbacks import exception_callbacks, find_callb
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.kconfig import KCONFIG, Kconfig
 from pytest_ebpf.plan.ksyms import Ksym, call_kfunc, find_ksym, load_address
-from pytest_ebpf.plan.link import Fixup, Linked, Prepared, function_index, link
+from pytest_ebpf.plan.link import Fixup, Linked, Prepared, function_index, line_at, link
 from pytest_ebpf.plan.lost import why_lost
-from pytest_ebpf.plan.merge import line_at
 from pytest_ebpf.uapi.insn import PseudoLoad
 
 __all__ = ["FUNC_INFO_SIZE", "LINE_INFO_SIZE", "Preparer", "Records", "digest", "pack_records", "patches"]

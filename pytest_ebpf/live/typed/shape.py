@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
     from pytest_ebpf.obj.object import Variable
 
-__all__ = ["Shape", "StructKey", "add_values", "decode_lpm", "encode_lpm", "hashable", "uncollected"]
+__all__ = ["Shape", "StructKey", "add_values", "encode_lpm", "hashable", "uncollected"]
 
 _INT_SIZES = (1, 2, 4, 8)
 _INT_CODES: Mapping[int, str] = MappingProxyType({1: "B", 2: "H", 4: "I", 8: "Q"})
@@ -206,18 +206,10 @@ def encode_lpm(text: str, *, size: int, byteorder: str) -> bytes | None:
     return network.prefixlen.to_bytes(4, "big" if byteorder == "big" else "little") + address
 
 
-def decode_lpm(raw: bytes, *, byteorder: str) -> str | None:
-    """The key of an LPM trie as ``"192.0.2.0/24"``, None when it is not the size of an IP address."""
-    if len(raw) not in (8, 20):
-        return None
-    prefix = int.from_bytes(raw[:4], "big" if byteorder == "big" else "little")
-    return f"{ipaddress.ip_address(raw[4:])}/{prefix}"
-
-
 def add_values(values: Sequence[object]) -> object:
-    """The values of all processors added up: numbers, and structs and arrays element by element.
+    """The values of all CPUs added up: numbers, and structs and arrays element by element.
 
-    Text and bytes, which cannot be added, are kept from the first processor."""
+    Text and bytes, which cannot be added, are kept from the first CPU."""
     first = values[0]
     if isinstance(first, bool | str | bytes):
         return first
