@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.bpf_object import Named
 from pytest_ebpf.live.load_request import Asked
+from pytest_ebpf.obj.static_names import meanings
 from pytest_ebpf.plan.lost import why_lost
 
 if TYPE_CHECKING:
@@ -147,6 +148,8 @@ class ValuesMapping(MutableMapping[str, Any]):
         if name not in self.names:
             from pytest_ebpf.plan.map_definitions import nearest
 
+            if which := meanings(name, self.names):
+                raise BpfUsageError(which)
             raise BpfUsageError(f"the object has no {self._what} {name!r}", hint=nearest(name, list(self.names)))
         return name
 

@@ -20,16 +20,19 @@ from pytest_ebpf.obj.elf import (
     Elf,
     Section,
     Symbol,
+    twin_names,
+    without_twins,
 )
 from pytest_ebpf.obj.legacy_maps import is_legacy_section
 from pytest_ebpf.obj.object import DataReloc, DataSection, Problem, Variable
+from pytest_ebpf.obj.static_names import number_statics
 from pytest_ebpf.obj.targets import Targets
 
 __all__ = ["data_kind", "fix_datasecs", "read_data"]
 
 _NOT_DATA = frozenset(("license", "version", ".maps", ".eh_frame", ".kconfig", ".ksyms"))
 _R_ABS32 = (3, 4)
-_ANONYMOUS = re.compile(r"anon\.[0-9a-f]{32}\.[0-9]+")  # LLVM's names for what has none: constants of rustc
+_ANONYMOUS = re.compile(r"anon\.[0-9a-f]{32}\.[0-9]+|__anon_[0-9]+")  # constants that have no name: of rustc, of Zig
 _ARENA = ".addr_space.1"  # what clang calls the section of variables with __arena
 
 
@@ -60,46 +63,70 @@ def read_data(elf: Elf, *, btf: Btf | None, targets: Targets) -> tuple[tuple[Dat
             symbols.setdefault(symbol.section, []).append(symbol)
     sections = []
     problems: list[Problem] = []
+    orphans = _orphans(elf, btf)
     for section in elf.sections:
         if kind := data_kind(section):
-            btf_id, types = _btf_types(btf, section.name)
+            btf_id, types = _btf_types(btf, section.name, orphans=orphans)
             relocs, bad = _relocs(elf, section, targets=targets)
             problems += bad
             variables = _variables(section, symbols=symbols.get(section.index, []), types=types)
             sections.append(DataSection(section.name, kind, section.size, section.data, variables, relocs, btf_id))
-    return tuple(sections), tuple(problems)
+    return number_statics(sections), tuple(problems)
 
 
-def _btf_types(btf: Btf | None, section: str) -> tuple[int, dict[str, int]]:
-    """The DATASEC of a section and the types of its variables by name; (0, {}) without BTF."""
+def _btf_types(btf: Btf | None, section: str, *, orphans: dict[str, list[int]]) -> tuple[int, dict[str, list[int]]]:
+    """The DATASEC of a section and the types of its variables by name, those of one name in the order of their places;
+    (0, ``orphans``) when it has none."""
     if btf is None:
         return 0, {}
     for btf_id in btf.find(section, Kind.DATASEC):
-        return btf_id, {var.name: var.type for var in _vars(btf, btf_id)}
-    return 0, {}
+        types: dict[str, list[int]] = {}
+        for var in _vars(btf, btf_id):
+            types.setdefault(var.name, []).append(var.type)
+        return btf_id, types
+    return 0, orphans
+
+
+def _orphans(elf: Elf, btf: Btf | None) -> dict[str, list[int]]:
+    """Types of variables whose section BTF calls otherwise than ELF: clang 14 with -fdata-sections."""
+    if btf is None:
+        return {}
+    names = {section.name for section in elf.sections}
+    sections = [at for at in btf.ids() if btf.kind(at) == Kind.DATASEC and btf.name(at) not in names]
+    return {var.name: [var.type] for at in sections for var in _vars(btf, at)}
 
 
 def _vars(btf: Btf, datasec: int) -> Iterator[Var]:
+    """By their offsets: the output of a linker has several static variables of one name."""
     found = btf.type(datasec)
-    for entry in found.vars if isinstance(found, DataSec) else ():
+    for entry in sorted(found.vars, key=lambda entry: entry.offset) if isinstance(found, DataSec) else ():
         var = btf.type(entry.type)
         if isinstance(var, Var):
             yield var
 
 
-def _variables(section: Section, *, symbols: list[Symbol], types: dict[str, int]) -> tuple[Variable, ...]:
-    return tuple(
-        Variable(
-            symbol.name,
-            symbol.value,
-            symbol.size,
-            types.get(symbol.name, 0),
-            is_global=symbol.bind != STB_LOCAL,
-            is_weak=symbol.bind == STB_WEAK,
+def _variables(section: Section, *, symbols: list[Symbol], types: dict[str, list[int]]) -> tuple[Variable, ...]:
+    variables = []
+    seen: dict[str, int] = {}
+    local = {name: twin for twin, name in twin_names(symbols).items()}
+    for symbol in sorted(without_twins(symbols), key=lambda symbol: (symbol.value, symbol.name)):
+        if symbol.value + symbol.size > section.size or _ANONYMOUS.fullmatch(symbol.name):
+            continue
+        var_name = "" if symbol.name in types else local.get(symbol.name, "")
+        ids, number = types.get(var_name or symbol.name, [0]), seen.get(symbol.name, 0)
+        seen[symbol.name] = number + 1
+        variables.append(
+            Variable(
+                symbol.name,
+                symbol.value,
+                symbol.size,
+                ids[min(number, len(ids) - 1)],
+                is_global=symbol.bind != STB_LOCAL,
+                is_weak=symbol.bind == STB_WEAK,
+                var_name=var_name,
+            )
         )
-        for symbol in sorted(symbols, key=lambda symbol: (symbol.value, symbol.name))
-        if symbol.value + symbol.size <= section.size and not _ANONYMOUS.fullmatch(symbol.name)
-    )
+    return tuple(variables)
 
 
 def _relocs(elf: Elf, section: Section, *, targets: Targets) -> tuple[tuple[DataReloc, ...], list[Problem]]:
@@ -125,7 +152,10 @@ def fix_datasecs(elf: Elf, *, btf: Btf | None) -> tuple[tuple[int, DataSec], ...
     if btf is None:
         return ()
     sections = {section.name: section for section in elf.sections}
-    offsets = {(symbol.section, symbol.name): symbol for symbol in elf.symbols if symbol.name}
+    symbols: dict[tuple[int, str], list[Symbol]] = {}
+    for symbol in sorted(elf.symbols, key=lambda symbol: symbol.value):
+        if symbol.name:
+            symbols.setdefault((symbol.section, symbol.name), []).append(symbol)
     fixed = []
     for type_id in btf.ids():
         found = btf.type(type_id) if btf.kind(type_id) == Kind.DATASEC else None
@@ -133,10 +163,14 @@ def fix_datasecs(elf: Elf, *, btf: Btf | None) -> tuple[tuple[int, DataSec], ...
         if not section or not isinstance(found, DataSec):
             continue
         entries = []
-        for entry in found.vars:
-            symbol = offsets.get((section.index, btf.name(entry.type)))
-            if symbol and symbol.value + symbol.size <= section.size:
-                entry = replace(entry, offset=symbol.value, size=entry.size or symbol.size)
+        seen: dict[str, int] = {}
+        for entry in sorted(found.vars, key=lambda entry: entry.offset):
+            name = btf.name(entry.type)
+            same = symbols.get((section.index, name), ())
+            found_at = same[min(seen.get(name, 0), len(same) - 1)] if same else None
+            seen[name] = seen.get(name, 0) + 1
+            if found_at and found_at.value + found_at.size <= section.size:
+                entry = replace(entry, offset=found_at.value, size=entry.size or found_at.size)
             entries.append(entry)
         entries.sort(key=lambda entry: entry.offset)
         fixed.append((type_id, replace(found, size=section.size, vars=tuple(entries))))

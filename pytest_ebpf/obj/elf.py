@@ -7,7 +7,7 @@ times as fast as its iterators. Numbers: the System V ABI, and e_machine 247 = E
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, NamedTuple
@@ -34,6 +34,8 @@ __all__ = [
     "Symbol",
     "read_elf",
     "read_relocs",
+    "twin_names",
+    "without_twins",
 ]
 
 SHT_PROGBITS, SHT_SYMTAB, SHT_RELA, SHT_NOBITS, SHT_REL = 1, 2, 4, 8, 9
@@ -132,6 +134,23 @@ class Elf:
     def home(self, symbol: Symbol) -> Section | None:
         """The section that defines a symbol, None when no section of this file does."""
         return self.sections[symbol.section] if 0 < symbol.section < len(self.sections) else None
+
+
+def without_twins(symbols: Iterable[Symbol]) -> list[Symbol]:
+    """The symbols of one section, without the local ones at the place of a global one: Zig (0.16) writes
+    ``program.counts`` beside ``counts``."""
+    symbols = list(symbols)
+    places = {symbol.value for symbol in symbols if symbol.bind != STB_LOCAL}
+    return [symbol for symbol in symbols if symbol.bind != STB_LOCAL or symbol.value not in places]
+
+
+def twin_names(symbols: Iterable[Symbol]) -> dict[str, str]:
+    """Name of a local symbol -> name of the global one at its place. BTF of Zig has the former."""
+    found: dict[int, dict[bool, str]] = {}
+    for symbol in symbols:
+        if symbol.name:
+            found.setdefault(symbol.value, {})[symbol.bind == STB_LOCAL] = symbol.name
+    return {both[True]: both[False] for both in found.values() if len(both) == 2}
 
 
 def read_elf(data: bytes, *, name: str) -> Elf:

@@ -22,6 +22,7 @@ from pytest_ebpf.obj.elf import (
     Rel,
     Section,
     Symbol,
+    without_twins,
 )
 from pytest_ebpf.obj.insn import CALL, INSN_SIZE, LD_IMM64, slots_with_code
 from pytest_ebpf.obj.object import Problem, ProgramDef, Reloc
@@ -120,7 +121,8 @@ def _code_sections(elf: Elf) -> Iterator[tuple[Section, list[Symbol]]]:
             members.setdefault(symbol.section, []).append(symbol)
     for section in elf.sections:
         if section.type == SHT_PROGBITS and section.flags & SHF_EXECINSTR and section.size:
-            symbols = sorted(members.get(section.index, ()), key=lambda symbol: symbol.value)
+            symbols = without_twins(members.get(section.index, ()))
+            symbols.sort(key=lambda symbol: symbol.value)
             if sum(min(symbol.size, section.size) for symbol in symbols) > 16 * section.size:
                 raise ObjectError("its functions overlap: the file is damaged", path=elf.name, section=section.name)
             yield section, symbols

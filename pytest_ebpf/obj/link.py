@@ -15,6 +15,7 @@ from pytest_ebpf.obj.insn import INSN_SIZE
 from pytest_ebpf.obj.link_names import Definition, Names, resolve_names
 from pytest_ebpf.obj.link_types import LinkedTypes, link_types
 from pytest_ebpf.obj.object import DataReloc, DataSection, Extern, MapDef, ObjectFile, ProgramDef, Reloc
+from pytest_ebpf.obj.static_names import statics_by_file
 
 __all__ = ["link_objects"]
 
@@ -107,7 +108,7 @@ def link_objects(objects: Sequence[ObjectFile]) -> ObjectFile:
     """
     _check(objects)
     try:
-        return _linked(objects)
+        return _linked(statics_by_file(objects))
     except IndexError:
         raise ObjectError("BTF names types that it does not have", path=objects[0].name, section=".BTF") from None
 

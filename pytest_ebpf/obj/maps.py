@@ -14,7 +14,7 @@ from typing import Any
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Array, DataSec, Enum, FuncProto, Fwd, Kind, Member, Ptr, Struct, Var
 from pytest_ebpf.errors import ObjectError
-from pytest_ebpf.obj.elf import STB_WEAK, STT_SECTION, Elf, Section
+from pytest_ebpf.obj.elf import STB_WEAK, STT_SECTION, Elf, Section, Symbol, twin_names, without_twins
 from pytest_ebpf.obj.object import MapDef, Problem, SlotInit
 from pytest_ebpf.obj.targets import Span, Targets
 from pytest_ebpf.suggest import did_you_mean
@@ -53,16 +53,16 @@ class _Declared:
 
 def find_spans(elf: Elf, sections: Iterable[Section]) -> dict[int, tuple[Span, ...]]:
     """The named variables of each section (by index), in order; one without a size lasts until the next."""
-    found: dict[int, list[tuple[int, int, str]]] = {section.index: [] for section in sections}
+    found: dict[int, list[Symbol]] = {section.index: [] for section in sections}
     for symbol in elf.symbols:
         named = found.get(symbol.section)
         if named is not None and symbol.name and symbol.type != STT_SECTION:
-            named.append((symbol.value, symbol.size, symbol.name))
-    return {index: _spans(named, section=elf.sections[index]) for index, named in found.items()}
+            named.append(symbol)
+    return {index: _spans(without_twins(named), section=elf.sections[index]) for index, named in found.items()}
 
 
-def _spans(symbols: list[tuple[int, int, str]], *, section: Section) -> tuple[Span, ...]:
-    named = sorted(row for row in symbols if row[0] < section.size)
+def _spans(symbols: list[Symbol], *, section: Section) -> tuple[Span, ...]:
+    named = sorted((symbol.value, symbol.size, symbol.name) for symbol in symbols if symbol.value < section.size)
     starts = [value for value, _, _ in named] + [section.size]
     return tuple(
         Span(
@@ -91,9 +91,11 @@ def read_maps(elf: Elf, *, btf: Btf | None, targets: Targets) -> tuple[tuple[Map
     problems: list[Problem] = []
     spans = {span.name: span for span in targets.maps.get(section.index, ())}
     weak = {symbol.name for symbol in elf.symbols if symbol.section == section.index and symbol.bind == STB_WEAK}
+    twins = twin_names(symbol for symbol in elf.symbols if symbol.section == section.index)
     for btf_id, var in _variables(btf):
         if var.linkage == Linkage.EXTERN:
             continue  # another object defines it
+        var = replace(var, name=twins.get(var.name, var.name))
         try:
             declared = _definition(btf, var.type, name=var.name)
             if var.name not in spans:

@@ -171,7 +171,8 @@ class MapDef:
 @dataclass(frozen=True, slots=True)
 class Variable:
     """A global variable. ``type_id`` is its type in the object's BTF (not the VAR), 0 when there is none.
-    ``is_global``: has a name for the linker (not ``static``); ``is_weak``: gives way to another definition."""
+    ``is_global``: has a name for the linker (not ``static``); ``is_weak``: gives way to another definition.
+    ``var_name``: what BTF calls it, "" for the same (Zig has two names)."""
 
     name: str
     offset: int
@@ -179,6 +180,12 @@ class Variable:
     type_id: int = 0
     is_global: bool = True
     is_weak: bool = False
+    var_name: str = ""
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Offset and size in bytes."""
+        return self.offset, self.size
 
 
 class DataReloc(NamedTuple):

@@ -13,6 +13,7 @@ from typing import Any
 from pytest_ebpf.btf.codec import encode
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.object import DataSection, MapDef, ObjectFile, Variable
+from pytest_ebpf.obj.static_names import meanings
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.map_definitions import kernel_name, nearest
 from pytest_ebpf.plan.sanitise import SectionLayout
@@ -54,10 +55,21 @@ def arena_of(obj: ObjectFile) -> DataSection | None:
 def section_layouts(obj: ObjectFile) -> dict[int, SectionLayout]:
     """DATASEC id -> where its variables are."""
     return {
-        section.btf_id: SectionLayout(section.size, {v.name: (v.offset, v.size) for v in section.variables})
-        for section in obj.data
-        if _is_typed(obj, section)
+        section.btf_id: SectionLayout(section.size, _places(section)) for section in obj.data if _is_typed(obj, section)
     }
+
+
+def _places(section: DataSection) -> dict[str, tuple[int, int]]:
+    """Name in BTF -> (offset, size); further static variables of one name are "name#2" and so on."""
+    found: dict[str, tuple[int, int]] = {}
+    for variable in section.variables:
+        name = numbered = variable.var_name or variable.name
+        number = 1
+        while numbered in found:
+            number += 1
+            numbered = f"{name}#{number}"
+        found[numbered] = variable.place
+    return found
 
 
 def section_map(section: DataSection) -> MapDef:
@@ -125,6 +137,8 @@ def _check_names(obj: ObjectFile, sections: list[DataSection], *, values: Mappin
     names += [extern.name for extern in obj.externs if extern.kind == "kconfig"]
     for name in values:
         if name not in names:
+            if which := meanings(name, names):
+                raise ObjectError(which, path=obj.name)
             raise ObjectError(f"no global variable {name!r} to set", path=obj.name, hint=nearest(name, names))
 
 

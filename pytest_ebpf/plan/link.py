@@ -162,10 +162,11 @@ def _aimed(insn: Insn, kind: str, *, distance: int) -> Insn:
 
 
 def _func_info(placed: tuple[tuple[int, ProgramDef], ...]) -> tuple[tuple[int, int], ...]:
-    """The kernel wants exactly one row per function (check_btf_func)."""
+    """The kernel wants exactly one row per function (check_btf_func). As with libbpf, a program that .BTF.ext does not
+    list (its section was renamed after compiling) has none, whatever BTF calls by its name."""
     rows: list[tuple[int, int]] = []
     for start, function in placed:
-        own = next((row.type_id for row in function.func_info if row.insn == 0), function.btf_id)
+        own = next((row.type_id for row in function.func_info if row.insn == 0), function.btf_id if rows else 0)
         if not own:
             return ()
         rows.append((start, own))

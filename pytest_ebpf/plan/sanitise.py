@@ -81,7 +81,7 @@ def sanitise_btf(obj: ObjectFile, *, features: frozenset[str], layouts: Mapping[
         btf=btf,
         features=features,
         layouts=layouts,
-        static=frozenset(f.name for f in obj.text if f.is_hidden or not f.is_global) | frozenset(_BUILTINS),
+        static=frozenset(f.name for f in obj.text if f.is_hidden) | frozenset(_BUILTINS),
         protos=frozenset(type_.type for i, type_ in doubtful.items() if isinstance(type_, t.Func) and i not in blank),
         int64=len(btf),
     )
@@ -207,8 +207,12 @@ def _datasec(type_: t.DataSec, work: _Work, *, layout: SectionLayout) -> BtfType
 def _placed(type_: t.DataSec, work: _Work, *, layout: SectionLayout) -> tuple[t.SecVar, ...]:
     """The variables by rising offset; what does not fit its place is dropped, the kernel would refuse it."""
     found = []
+    seen: dict[str, int] = {}
     for entry in type_.vars:
-        offset, size = layout.variables.get(work.btf.name(entry.type), (0, 0))
+        name = work.btf.name(entry.type)
+        seen[name] = seen.get(name, 0) + 1
+        numbered = name if seen[name] == 1 else f"{name}#{seen[name]}"  # static variables of several files
+        offset, size = layout.variables.get(numbered, (0, 0))
         if 0 < work.btf.known_size(entry.type) <= size and offset + size <= layout.size:
             found.append(t.SecVar(entry.type, offset, size))
     found.sort(key=lambda entry: entry.offset)

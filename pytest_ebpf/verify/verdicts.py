@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from pytest_ebpf.errors import BpfUsageError, EbpfError, GuestLost
+from pytest_ebpf.obj.static_names import meanings
 from pytest_ebpf.verifier.compare.budget import parse_share
 from pytest_ebpf.verify.verdict import ProgramVerdict, Wanted, verify_object
 
@@ -31,6 +32,8 @@ def check_globals(values: Iterable[str], objects: Sequence[ObjectFile], *, what:
     names = sorted({variable.name for obj in objects for section in obj.data for variable in section.variables})
     for name in values:
         if name not in names:
+            if which := meanings(name, names):
+                raise BpfUsageError(f"{what}: {which}")
             close = get_close_matches(name, names, n=1)
             near = f"Did you mean {close[0]!r}? " if close else ""
             there = f"There are: {', '.join(names)}." if names else "There is none."

@@ -11,6 +11,7 @@ from pytest_ebpf.agent.ops import Data, Done, Handle, MapGet, MapSet, MemRead, M
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.typed.shape import Shape
+from pytest_ebpf.obj.static_names import meanings
 from pytest_ebpf.uapi.flags import MapCreateFlag
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ class Globals:
     def _find(self, name: str) -> tuple[GlobalSection, Variable]:
         found = self._found.get(name)
         if found is None:
+            if which := meanings(name, self._found):
+                raise KeyError(which)
             close = get_close_matches(name, self._found, n=1)
             near = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(self._found) or 'none'}"
             raise KeyError(f"the object has no global {name!r}; {near}")

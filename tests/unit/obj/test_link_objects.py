@@ -97,7 +97,7 @@ def test_sections_of_variables_have_their_places(linked: ObjectFile) -> None:
     (data,) = [section for section in linked.data if section.name == ".data"]
     section = dict(linked.datasecs)[data.btf_id]
     assert section.size == data.size
-    places = {(v.name, v.offset) for v in data.variables}
+    places = {(v.var_name or v.name, v.offset) for v in data.variables}
     assert {(linked.btf.name(entry.type), entry.offset) for entry in section.vars} <= places
     assert {name for name, _ in places} == {"calls", "mine", "weak_var"}
 

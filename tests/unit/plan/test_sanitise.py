@@ -84,8 +84,10 @@ def test_functions_get_named_parameters_and_a_linkage_the_kernel_knows() -> None
 
 def test_builtins_and_hidden_functions_are_static() -> None:
     assert sanitised(INT, PROTO, t.Func("memcpy", 2, 1)).type(3) == t.Func("memcpy", 2, 0)
-    hidden = ProgramDef("f", ".text", None, b"", is_global=False)
+    hidden = ProgramDef("f", ".text", None, b"", is_hidden=True)
     assert sanitised(INT, PROTO, t.Func("f", 2, 1), text=(hidden,)).type(3) == t.Func("f", 2, 0)
+    localised = ProgramDef("f", ".text", None, b"", is_global=False)  # objcopy --localize-symbol: BTF's linkage counts
+    assert sanitised(INT, PROTO, t.Func("f", 2, 1), text=(localised,)).type(3) == t.Func("f", 2, 1)
 
 
 DATA = (INT, t.Var("b", 1), t.Var("a", 1), t.DataSec(".data", 0, (t.SecVar(2, 0, 0), t.SecVar(3, 0, 0))))
