@@ -1,9 +1,10 @@
 """Feature probes: can this kernel do X? Asked by trying it, never by version.
 
-A name is one of ``names()``, or has a prefix: ``map:ringbuf``, ``prog:xdp``, ``flag:mmapable``, ``btf:enum64``,
-``isa:v4``, ``attach:kprobe``, ``helper:bpf_loop`` (or just ``bpf_loop``; ``helper:bpf_loop@xdp`` asks for one program
-type), ``kfunc:bpf_task_acquire`` (``@xdp`` too), ``config:BPF_LSM``. ``probe_ops`` gives a batch, ``read_probe`` reads
-its answers; ``batch_ops`` and ``read_batch`` do it for many at once.
+A name is one of ``names()``, a SEC() prefix (``tp_btf``, ``freplace``), or has a group in front: ``map:ringbuf``,
+``prog:xdp``, ``flag:mmapable``, ``btf:enum64``, ``isa:v4``, ``attach:kprobe``, ``helper:bpf_loop`` (or just
+``bpf_loop``; ``helper:bpf_loop@xdp`` asks for one program type), ``kfunc:bpf_task_acquire`` (``@xdp`` too),
+``config:BPF_LSM``. ``probe_ops`` gives a batch, ``read_probe`` reads its answers; ``batch_ops`` and ``read_batch`` do
+it for many at once.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from pytest_ebpf.features.kfuncs import kfunc_feature
 from pytest_ebpf.features.links import LINK_FEATURES
 from pytest_ebpf.features.maps import FLAG_FEATURES, MAP_FEATURES
 from pytest_ebpf.features.progs import HELPER_FEATURES, PROG_FEATURES, helper_feature
+from pytest_ebpf.features.sections import section_features
 from pytest_ebpf.plan.facts import Facts, add_kconfig, kconfig_ops
 from pytest_ebpf.plan.kconfig import config_value
 
@@ -64,6 +66,8 @@ _TABLES: dict[str, dict[str, Feature]] = {
 # A bare name that several tables know means the last of them: "kprobe" is attaching one, not the program type. Flags
 # and BTF kinds have names ("link", "float") that mean nothing on their own.
 FEATURES: dict[str, Feature] = {
+    # SEC() prefixes come first: a prefix that another table has as a name keeps that table's meaning.
+    **section_features({f"{group}:{name}": row for group, rows in _TABLES.items() for name, row in rows.items()}),
     **{row.name: row for row in HELPER_FEATURES},
     **_TABLES["isa"],
     **_TABLES["map"],
