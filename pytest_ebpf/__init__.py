@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.live.loader import Bpf
     from pytest_ebpf.live.machine.commands import User
     from pytest_ebpf.live.maps.map import Map
+    from pytest_ebpf.live.open_kernel import open_kernel
     from pytest_ebpf.live.program import Program
     from pytest_ebpf.live.run.retvals import CGROUP, FLOW, LWT, NF, SK, TC, XDP
     from pytest_ebpf.live.run.test_run import RunResult
@@ -93,8 +94,11 @@ __all__ = [
     "assert_packet",
     "diff_packets",
     "next_line",
+    "open_kernel",
     "parse_packet",
 ]
+
+__version__ = "0.1.0"
 
 # Which module has which names.
 _HOMES = MappingProxyType(
@@ -108,6 +112,7 @@ _HOMES = MappingProxyType(
         "pytest_ebpf.live.bpf_object": "BpfObject",
         "pytest_ebpf.live.loader": "Bpf",
         "pytest_ebpf.live.maps.map": "Map",
+        "pytest_ebpf.live.open_kernel": "open_kernel",
         "pytest_ebpf.live.program": "Program",
         "pytest_ebpf.live.run.retvals": "CGROUP FLOW LWT NF SK TC XDP",
         "pytest_ebpf.live.run.test_run": "RunResult",

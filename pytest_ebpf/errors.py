@@ -5,7 +5,7 @@
     +-- ObjectError           your object file: what is wrong, where, what to try
     +-- PlanError             this kernel cannot do what the object or the test asks for
     +-- ProgramRejected       the verifier rejected a program; carries the whole log (verifier/program_rejected.py)
-    +-- KernelCallError       a kernel operation failed: which, errno, hint
+    +-- KernelCallError       a kernel operation failed: which, errno, hint; an OSError too
     +-- HarnessError          the machinery around the test
         +-- GuestLost         a running guest died or stopped answering
         +-- BootFailed        a guest did not boot, or its agent did not answer
@@ -95,13 +95,18 @@ class PlanError(EbpfError):
         self.since = since
 
 
-class KernelCallError(EbpfError):
-    """An operation failed. ``op`` is its name, ``errno`` the kernel's number (0: refused before the kernel)."""
+class KernelCallError(EbpfError, OSError):
+    """An operation failed. ``op`` is its name, ``errno`` the kernel's number (0: refused before the kernel),
+    ``strerror`` the message. An ``OSError``, so that ``except OSError as error: error.errno`` works as for any other
+    system call."""
+
+    errno: int
 
     def __init__(self, message: str, *, op: str, errno: int, hint: str = "", log: str = "") -> None:
         super().__init__(message, hint=hint)
         self.op = op
         self.errno = errno
+        self.strerror = message
         self.log = log
 
 

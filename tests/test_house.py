@@ -97,6 +97,7 @@ ROOMS: dict[str, set[str]] = {
         *("btf", "errors", "features", "kernels", "kernel_versions", "obj", "packets", "plan", "suggest", "uapi"),
         *("tools", "verifier"),
     },
+    "live.open_kernel": {"live", "kernels"},
     "report": {"verifier", "errors"},
     "verify": {
         *("agent.ops", "btf", "errors", "features", "live", "obj", "plan", "report", "suggest", "uapi", "verifier"),

@@ -77,14 +77,14 @@ def section_features(known: Mapping[str, Feature]) -> dict[str, Feature]:
         if name in _SAME:
             rows[name] = known[_SAME[name]]
         else:
-            rows[name] = _section(name, ProgType(prog), AttachType(attach), flags)
+            rows[name] = _section(name, prog=ProgType(prog), attach=AttachType(attach), flags=flags)
     return rows
 
 
-def _section(name: str, prog: ProgType, attach: AttachType, flags: Sequence[str]) -> Feature:  # a row of ROWS
+def _section(name: str, *, prog: ProgType, attach: AttachType, flags: Sequence[str]) -> Feature:
     since, source = PROGS.get(prog.name.lower(), ("", ""))
     later = _SINCE.get(name, "")
-    if not later and ({"SLP"} & set(flags) and name != "syscall" or name.startswith("fsession")):
+    if not later and (({"SLP"} & set(flags) and name != "syscall") or name.startswith("fsession")):
         since, source = "", ""  # later than the type, in a release that is not in the table
     return Feature(
         name,
@@ -108,10 +108,10 @@ def _ops(facts: Facts, *, prog: ProgType, attach: AttachType, flags: Sequence[st
         flags=wanted,
         log_level=1,
     )
-    return [Try(replace(op, attach_btf_id=_target(facts, prog, attach) if "BTF" in flags else 0))]
+    return [Try(replace(op, attach_btf_id=_target(facts, prog=prog, attach=attach) if "BTF" in flags else 0))]
 
 
-def _target(facts: Facts, prog: ProgType, attach: AttachType) -> int:
+def _target(facts: Facts, *, prog: ProgType, attach: AttachType) -> int:
     """The BTF id of something that programs of the type can be loaded for; 0 where the kernel has no BTF."""
     if facts.btf is None:
         return 0

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.live.bpf_object import BpfObject
     from pytest_ebpf.live.kernel_objects import Inventory
     from pytest_ebpf.live.machine.cgroup import Cgroup
+    from pytest_ebpf.live.machine.machine import BpfVm
     from pytest_ebpf.live.maps.map import Map
     from pytest_ebpf.live.net.sockets import Process, Socket
     from pytest_ebpf.live.object_spec import ObjectSpec
@@ -45,7 +46,7 @@ class Bpf:
 
     ``directories``: where a relative path is looked for, first match wins. ``cache`` keeps parsed objects and plans for
     the process. ``on_load`` hears of everything that was loaded, ``on_reject`` of what was refused and the name of its
-    object.
+    object. ``machine``: what ``bpf.machine`` is.
     """
 
     def __init__(
@@ -57,12 +58,21 @@ class Bpf:
         cache: LoadCache | None = None,
         on_load: Callable[[BpfObject], None] = lambda loaded: None,
         on_reject: Callable[[ProgramRejected, str], None] = lambda error, name: None,
+        machine: BpfVm | None = None,
     ) -> None:
         self.session = Session(target, name=name, advise=advise)
         self._directories = tuple(directories)
         self._cache = cache or LoadCache()
         self._on_load = on_load
         self._on_reject = on_reject
+        self._machine = machine
+
+    @property
+    def machine(self) -> BpfVm:
+        """The machine around the kernel, of ``open_kernel``. ``BpfUsageError`` in a test, whose fixture is bpf_vm."""
+        if self._machine is None:
+            raise BpfUsageError("this loader has no machine", hint="In a test, take the fixture bpf_vm.")
+        return self._machine
 
     def load(
         self,
