@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from pytest_ebpf.kernels.pool import HOST, KernelPool, PoolConfig, RunningKernel
+from pytest_ebpf.kernels.config import PoolConfig
+from pytest_ebpf.kernels.pool import HOST, KernelPool
+from pytest_ebpf.kernels.running import RunningKernel
 from pytest_ebpf.live.hints import advise
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.live.machine.machine import BpfVm
