@@ -15,26 +15,28 @@ _BPFFS = "/sys/fs/bpf"
 
 
 def pin_path(path: str) -> str:
-    """The whole path of a pin: a bare name is one in the usual bpf file system."""
+    """The whole path of a pin; a bare name is in /sys/fs/bpf."""
     if not path or path.endswith("/"):
-        raise BpfUsageError(f"{path!r} names no pin", hint='Write pin("name") or pin("/sys/fs/bpf/name").')
+        raise BpfUsageError(
+            f"expected a name or path for the pin, got {path!r}", hint='Write pin("name") or pin("/sys/fs/bpf/name").'
+        )
     return path if path.startswith("/") else f"{_BPFFS}/{path}"
 
 
 def pin(session: Session, handle: Handle, *, path: str, keep: bool = False) -> str:
-    """Pin an object, for the test or for good; returns the whole path."""
+    """Pin an object, until the end of the test or for good (``keep``); returns the whole path."""
     whole = pin_path(path)
     if whole.startswith(_BPFFS + "/"):
         session.attempt(Mount("bpf", _BPFFS, "bpf"), Done)
     try:
         session.one(ObjPin(handle, whole), Done)
     except KernelCallError as error:
-        words = {
-            errno.EEXIST: f"{whole} is there already: open it with bpf.pinned_link or bpf.pinned_map, or remove it.",
+        hints = {
+            errno.EEXIST: f"{whole} exists already: open it with bpf.pinned_link or bpf.pinned_map, or remove it.",
             errno.EPERM: f"{whole} is not in a bpf file system; /sys/fs/bpf is one.",
             errno.ENOENT: nearest_paths(session, whole),
         }
-        error.hint = words.get(error.errno) or error.hint
+        error.hint = hints.get(error.errno) or error.hint
         raise
     if not keep:
         session.later(lambda: _forget(session, whole))
@@ -46,7 +48,7 @@ def _forget(session: Session, path: str) -> None:
 
 
 def unpin(session: Session, path: str) -> None:
-    """Remove a pin. One that is gone already is fine."""
+    """Remove a pin; harmless if it does not exist any more."""
     try:
         session.one(ObjUnpin(path), Done)
     except KernelCallError as error:

@@ -1,4 +1,4 @@
-"""One packet through one program, by a test run or over a wire: the same call, the same kind of answer."""
+"""Sends a packet through a program, by a test run or over a pair of interfaces: the same call, the same result type."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pytest_ebpf.agent.ops import EnableStats, Failed, Handle, LinkCreate, Made, ProgLoad, ProgLoaded
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.live.handles import close_after
 from pytest_ebpf.live.run.retvals import TC, XDP, render_retval
 from pytest_ebpf.live.typed.as_bytes import as_bytes
 from pytest_ebpf.packets import Packet, parse_packet
@@ -29,7 +30,7 @@ _PASS = bytes.fromhex("b7000000020000009500000000000000")  # mov64 r0, XDP_PASS;
 _GRACE = 0.02  # seconds from the end of a program to its packet's arrival, at most
 _STEP = 0.005
 _VLANS = (0x8100, 0x88A8)
-# What becomes of a packet: a wire cannot tell one kind of loss from another.
+# What is reported for a return value: a wire does not show why a packet was lost.
 _SEEN: dict[int, int] = {
     XDP.ABORTED: XDP.DROP,
 }
@@ -45,11 +46,11 @@ _TC_SEEN: dict[int, int] = {
 
 @dataclass(frozen=True, slots=True)
 class PathResult:
-    """What became of a packet. Equal when the same became of it: ``verdict`` (``XDP``: PASS, DROP, TX, REDIRECT;
-    ``TC``: OK, SHOT, REDIRECT) and the bytes in ``data``, none for a packet that was dropped.
+    """What happened to a packet. Two results are equal if the same happened: ``verdict`` (``XDP``: PASS, DROP, TX,
+    REDIRECT; ``TC``: OK, SHOT, REDIRECT) and the bytes in ``data``, none for a packet that was dropped.
 
-    A wire shows effects: ABORTED is seen as DROP, UNSPEC as OK, STOLEN as SHOT. ``retval`` is the program's own value
-    where there is one (a test run), else None.
+    A wire shows effects: ABORTED is reported as DROP, UNSPEC as OK, STOLEN as SHOT. ``retval`` is the program's return
+    value in a test run, else None.
     """
 
     verdict: int
@@ -64,7 +65,7 @@ class PathResult:
 
     @property
     def dropped(self) -> bool:
-        """Whether nobody got the packet."""
+        """Whether the packet was dropped."""
         return self.verdict in (XDP.DROP, TC.SHOT) and not self.data
 
     def __bytes__(self) -> bytes:
@@ -83,7 +84,7 @@ class BpfDatapath:
 
     def __init__(self, name: str, *, netns: Callable[[], Netns], mode: Literal["skb", "native"] = "skb") -> None:
         if name not in PATHS:
-            raise BpfUsageError(f"a path is {' or '.join(PATHS)}, not {name!r}")
+            raise BpfUsageError(f"a path must be one of {', '.join(PATHS)}, got {name!r}")
         self.name = name
         self.mode = mode
         self._netns = netns
@@ -91,7 +92,7 @@ class BpfDatapath:
         self._behind: dict[int, Capture] = {}
 
     def on(self, name: str) -> BpfDatapath:
-        """The path of that name, beside this one: ``path.on("wire").run(...) == path.on("test_run").run(...)``."""
+        """The path of that name: ``path.on("wire").run(...) == path.on("test_run").run(...)``."""
         return self if name == self.name else BpfDatapath(name, netns=self._netns, mode=self.mode)
 
     def run(self, program: Program, packet: object, *, timeout: float = 1.0) -> PathResult:
@@ -102,7 +103,7 @@ class BpfDatapath:
         """
         if program.type_number not in (ProgType.XDP, ProgType.SCHED_CLS):
             raise BpfUsageError(
-                f"{program.name} is a {program.type} program: a path has XDP and tc programs on it",
+                f"{program.name} is a {program.type} program: a path takes XDP and tc programs",
                 hint="prog.run() and prog.attach() take every type.",
             )
         if self.name == "test_run":
@@ -111,7 +112,7 @@ class BpfDatapath:
 
     @cached_property
     def veth(self) -> Veth:
-        """The wire: two interfaces without addresses, so that the network stack says nothing by itself."""
+        """The wire: two interfaces without addresses, so that the network stack sends nothing by itself."""
         return self._netns().new().veth("near", "far")
 
     @cached_property
@@ -120,13 +121,19 @@ class BpfDatapath:
 
     @property
     def out(self) -> NetInterface:
-        """Where programs may redirect to: ``obj.maps["ports"][0] = path.out.index``."""
+        """The interface for programs that redirect: ``obj.maps["ports"][0] = path.out.index``."""
         return self._beside.a
 
     def close(self) -> None:
-        """Take the program off."""
+        """Detach the program."""
         while self._attached:
             self._attached.pop().link.detach()
+
+    def __enter__(self) -> BpfDatapath:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        close_after(exc, self.close)
 
     def _sent(self, program: Program, frame: bytes, *, timeout: float) -> PathResult:
         self._attach(program)
@@ -158,7 +165,7 @@ class BpfDatapath:
                 )
 
     def _places(self, program: Program, frame: bytes) -> tuple[_Place, ...]:
-        """Where the packet may turn up, and what that means. Where it was meant to go comes first."""
+        """Where the packet may arrive, and the verdict that this shows. The expected place comes first."""
         xdp = program.type_number == ProgType.XDP
         back, out = self.veth.a.capture(), self._beside.b.capture()
         if xdp or _is_egress(program):
@@ -208,7 +215,7 @@ class BpfDatapath:
 
     @cached_property
     def _counting(self) -> bool:
-        """Have the kernel count runs (Linux 5.8): the only sign of a program that drops."""
+        """Have the kernel count runs (Linux 5.8): the only trace of a program that drops."""
         return not isinstance(self.veth.a.netns.session.attempt(EnableStats(), Made), Failed)
 
     def _runs(self, program: Program) -> int:

@@ -1,14 +1,15 @@
-"""The handle behind what a test gives: a network namespace, by object or by path."""
+"""Handles behind what a test holds: the one of a network namespace, and closing at the end of a ``with`` block."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 
 from pytest_ebpf.agent.ops import Handle, OpenFile
-from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.errors import BpfUsageError, GuestLost
 from pytest_ebpf.live.session import Session
 
-__all__ = ["netns_handle"]
+__all__ = ["close_after", "netns_handle"]
 
 
 def netns_handle(session: Session, netns: object) -> Handle:
@@ -22,3 +23,10 @@ def netns_handle(session: Session, netns: object) -> Handle:
         f"netns= expects a network namespace of the test or the path of one, got {netns!r}",
         hint="The bpf_netns fixture gives one.",
     )
+
+
+def close_after(exc: Sequence[object], close: Callable[[], None]) -> None:
+    """End a ``with`` block: close, unless the guest was lost, with which everything is closed. ``exc``: the arguments
+    of ``__exit__``."""
+    if not isinstance(exc[1], GuestLost):
+        close()

@@ -19,7 +19,7 @@ __all__ = ["open_link", "open_map", "open_pinned"]
 
 
 def open_pinned(session: Session, path: str, *, kind: str) -> Handle:
-    """What is pinned at a path, which has to be a "link", "prog" or "map"."""
+    """The object that is pinned at a path; ``kind`` is "link", "prog" or "map"."""
     whole = pin_path(path)
     try:
         handle = session.one(ObjGet(whole), Made).handle
@@ -28,7 +28,7 @@ def open_pinned(session: Session, path: str, *, kind: str) -> Handle:
             error.hint = f"Nothing is pinned at {whole}; {nearest_paths(session, whole)}"
         raise
     if handle.kind != kind:
-        raise BpfUsageError(f"what is pinned at {whole} is a {handle.kind}, not a {kind}")
+        raise BpfUsageError(f"{whole} is the pin of a {handle.kind}, expected one of a {kind}")
     return handle
 
 

@@ -1,4 +1,4 @@
-"""A table of functions for the kernel to call: a TCP congestion control, a queueing discipline, a scheduler."""
+"""A table of functions that the kernel calls: a TCP congestion control, a queueing discipline, a scheduler."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class StructOps:
 
     @property
     def name(self) -> str:
-        """The variable in the object."""
+        """The name of the variable in the object."""
         return self._planned.name
 
     @property
@@ -54,8 +54,8 @@ class StructOps:
         )
 
     def fill(self) -> None:
-        """Write the table into its map, which registers one without a link; one with a link is only ready then. Twice
-        is harmless for the latter."""
+        """Write the table into its map. This registers a table without a link, and prepares one with a link (for which
+        it may be repeated)."""
         register = MapSet(self.handle, _KEY, self._planned.value, fds=self._programs)
         answer = self._session.attempt(register, Done)
         filled_before = isinstance(answer, Failed) and answer.errno == errno.EBUSY and self._planned.by_link

@@ -188,7 +188,7 @@ def test_the_machine(pytester: pytest.Pytester) -> None:
                 bpf_vm.run(["sleep", "9"], timeout=0.2)
             with pytest.raises(KernelCallError, match="ENOENT"):
                 bpf_vm.run(["/no/such/program"])
-            with pytest.raises(BpfUsageError, match="a command is a list of words, not 'true'"):
+            with pytest.raises(BpfUsageError, match="a command must be a list of words, got 'true'"):
                 bpf_vm.run("true")
         def test_files(bpf_vm, tmp_path):
             bpf_vm.write_file(tmp_path / "x", "text")

@@ -45,7 +45,7 @@ def test_a_pinned_link_is_taken_over(bpf: Bpf, netns: Handle) -> None:
     assert link.pins == (f"/sys/fs/bpf/{name}",)
     with pytest.raises(KernelCallError) as error:
         link.pin(name)
-    assert "is there already" in str(error.value.hint)
+    assert "exists already" in str(error.value.hint)
     number = link.info.id
     link.release()
     assert not arrives(bpf, netns)
@@ -89,8 +89,8 @@ def test_pins_elsewhere(bpf: Bpf, netns: Handle) -> None:
     assert "not in a bpf file system" in str(error.value.hint)
     with pytest.raises(KernelCallError) as error:
         link.pin("no/such/directory")
-    assert "/sys/fs/bpf is there" in str(error.value.hint)
-    with pytest.raises(BpfUsageError, match="names no pin"):
+    assert "/sys/fs/bpf exists" in str(error.value.hint)
+    with pytest.raises(BpfUsageError, match="expected a name or path for the pin"):
         link.pin("")
 
 

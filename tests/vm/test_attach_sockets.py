@@ -204,11 +204,11 @@ def test_a_function_is_replaced(bpf: Bpf) -> None:
 
 
 def test_sockets_say_what_they_are(bpf: Bpf) -> None:
-    with pytest.raises(BpfUsageError, match=r"a socket is one of tcp, udp.*did you mean tcp"):
+    with pytest.raises(BpfUsageError, match=r"the kind of a socket must be one of tcp, udp(.|\n)*did you mean tcp"):
         bpf.socket("tcpp")
-    with pytest.raises(BpfUsageError, match=r"family= is one of ipv4.*did you mean ipv6"):
+    with pytest.raises(BpfUsageError, match=r"family= must be one of ipv4(.|\n)*did you mean ipv6"):
         bpf.socket("tcp", family="ipv66")
-    with pytest.raises(BpfUsageError, match="cgroup= is a group"):
+    with pytest.raises(BpfUsageError, match="cgroup= expects a cgroup"):
         bpf.socket("tcp", cgroup=3)
     client, server = connected(bpf)
     assert client.peer == server.address

@@ -83,15 +83,17 @@ def test_interfaces_that_cannot_be(bpf_netns: Any) -> None:
     bpf_netns.veth("left", "right")
     with pytest.raises(BpfUsageError, match="an interface left already"):
         bpf_netns.veth("left", "other")
-    with pytest.raises(BpfUsageError, match="'much-too-long-name' cannot name an interface\nA name has 1 to 15"):
+    with pytest.raises(
+        BpfUsageError, match="'much-too-long-name' is not a valid name of an interface\nA name has 1 to 15"
+    ):
         bpf_netns.veth("much-too-long-name", "x")
-    with pytest.raises(BpfUsageError, match=r"'10\.0\.0\.300/24' is no address"):
+    with pytest.raises(BpfUsageError, match=r"expected an address.*got '10\.0\.0\.300/24'"):
         bpf_netns.veth(addresses=["10.0.0.300/24"])
     with pytest.raises(BpfUsageError, match="the prefix length is missing"):
         bpf_netns.veth(addresses=["10.0.0.1"])
-    with pytest.raises(BpfUsageError, match="mtu=5 is not between"):
+    with pytest.raises(BpfUsageError, match=r"mtu= must be between .* got 5"):
         bpf_netns.veth(mtu=5)
-    with pytest.raises(BpfUsageError, match="queues=5000 is not between"):
+    with pytest.raises(BpfUsageError, match=r"queues= must be between .* got 5000"):
         bpf_netns.veth(queues=5000)
     with pytest.raises(BpfUsageError, match=r"no network interface 'lefft' in that namespace\ndid you mean left"):
         bpf_netns.interface("lefft")
@@ -114,7 +116,7 @@ def test_addresses_and_routes(bpf_netns: Any) -> None:
         bpf_netns.route("10.3.0.0/16", via="10.99.0.1")
     with pytest.raises(KernelCallError, match="File exists"):
         first.a.add_address("10.1.0.1/24")
-    with pytest.raises(BpfUsageError, match=r"'10\.3\.0\.0/99' is no network"):
+    with pytest.raises(BpfUsageError, match=r"expected a network, got '10\.3\.0\.0/99'"):
         bpf_netns.route("10.3.0.0/99", via="10.1.0.254")
     with pytest.raises(BpfUsageError, match="needs via=, interface="):
         bpf_netns.route("10.3.0.0/16")
@@ -261,7 +263,7 @@ def test_what_has_no_path(bpf: Any, bpf_datapath: Any) -> None:
     obj = bpf.load(VERDICTS)
     with pytest.raises(BpfUsageError, match="no_path is a socket_filter program"):
         bpf_datapath.run(obj["no_path"], PACKET)
-    with pytest.raises(BpfUsageError, match="a path is test_run or wire, not 'wires'"):
+    with pytest.raises(BpfUsageError, match="a path must be one of test_run, wire, got 'wires'"):
         bpf_datapath.on("wires")
 
 
@@ -310,3 +312,18 @@ def test_a_thousand_pairs_leave_nothing(bpf_kernel: Any, bpf_vm: Any) -> None:
 def _namespaces(bpf_vm: Any) -> int:
     """How many network namespaces processes are in."""
     return len(set(bpf_vm.run(["sh", "-c", "readlink /proc/[0-9]*/ns/net"]).lines))
+
+
+def test_a_namespace_a_pair_and_an_interface_end_with_their_blocks(bpf_netns: Any) -> None:
+    with bpf_netns.new() as other:
+        with other.veth("one", "two", peer=bpf_netns) as veth:
+            assert ("one" in other.interfaces, "two" in bpf_netns.interfaces) == (True, True)
+        assert ("one" in other.interfaces, "two" in bpf_netns.interfaces) == (False, False)
+        veth.close()  # twice is harmless
+        other.veth("three", "four", peer=bpf_netns)
+        with other.interface("three"):
+            pass
+        assert "four" not in bpf_netns.interfaces
+    other.close()
+    with pytest.raises(KernelCallError):
+        other.veth("five", "six", peer=bpf_netns)

@@ -1,4 +1,4 @@
-"""Programs and libraries of the kernel under test: where they are, and what is in them."""
+"""Programs and libraries on the machine under test: their paths and contents."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ _FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin
 
 
 def find_binary(session: Session, given: object, *, who: str, pid: int | None = None) -> str:
-    """The path of a program or library, as the kernel under test has it: a path as it is, a name by the libraries that
-    process ``pid`` has mapped (also in a container), else by ld.so.cache and the usual folders for programs."""
+    """The path of a program or library on the machine under test. A path is returned as it is; a name is looked up
+    among
+    the files that process ``pid`` has mapped (also in a container), then in ld.so.cache and the usual folders."""
     if not isinstance(given, str) or not given:
-        raise BpfUsageError(f"{who}: binary= is a path, a program or a library, not {given!r}")
+        raise BpfUsageError(f"{who}: binary= expects a path, or the name of a program or library, got {given!r}")
     if "/" in given:
         return given
     if pid and (path := _of_process(session, pid, name=given)):
@@ -30,11 +31,11 @@ def find_binary(session: Session, given: object, *, who: str, pid: int | None = 
     for folder in _FOLDERS:
         if isinstance(session.attempt(ReadFile(f"{folder}/{given}", limit=4), Data), Data):
             return f"{folder}/{given}"
-    raise BpfUsageError(f"{who}: neither a library nor a program {given!r} was found", hint="Give its path.")
+    raise BpfUsageError(f"{who}: no library or program {given!r} was found", hint="Give its path.")
 
 
 def read_binary(session: Session, path: str, *, who: str) -> bytes:
-    """All of a file. ``BpfUsageError``: it is not there; the nearest name is in the hint."""
+    """The contents of a file. ``BpfUsageError``: it cannot be read; the hint has similar names."""
     read = session.attempt(ReadFile(path), Data)
     if isinstance(read, Failed):
         raise BpfUsageError(
@@ -45,21 +46,21 @@ def read_binary(session: Session, path: str, *, who: str) -> bytes:
 
 
 def check_pid(session: Session, given: object, *, who: str) -> int | None:
-    """A process that runs, None for none given."""
+    """The pid of a running process, or None."""
     if given is None:
         return None
     if not isinstance(given, int) or isinstance(given, bool) or given <= 0:
-        raise BpfUsageError(f"{who}: pid= is the number of a process, not {given!r}")
+        raise BpfUsageError(f"{who}: pid= must be the pid of a process, got {given!r}")
     if isinstance(session.attempt(ReadFile(f"/proc/{given}/comm"), Data), Failed):
         raise BpfUsageError(
             f"{who}: there is no process {given} on {session.target.name}",
-            hint="pid= is a number of the machine under test, which may be a guest, and the process has to run.",
+            hint="pid= is a pid on the machine under test, which may be a guest, and the process must be running.",
         )
     return given
 
 
 def mapped_at(session: Session, pid: int, *, path: str) -> int | None:
-    """Where byte 0 of a file would lie in a process that has it mapped to execute, None when it has not."""
+    """The address of byte 0 of a file in a process that has mapped it to execute, None if it has not."""
     wanted = path.removeprefix(f"/proc/{pid}/root")
     for mapping in mappings_of(session, pid):
         if "x" in mapping.rights and mapping.path == wanted:
@@ -76,7 +77,7 @@ def _of_process(session: Session, pid: int, *, name: str) -> str:
 
 
 class Mapping(NamedTuple):
-    """A part of a file that a process has in its memory: from ``start`` to ``end``, from byte ``offset`` on."""
+    """A part of a file that a process has mapped at ``start`` to ``end``, from byte ``offset`` on."""
 
     start: int
     end: int
@@ -86,7 +87,7 @@ class Mapping(NamedTuple):
 
 
 def mappings_of(session: Session, pid: int) -> list[Mapping]:
-    """The files that a process has mapped; none when it is gone."""
+    """The files that a process has mapped; empty for a process that does not exist."""
     read = session.attempt(ReadFile(f"/proc/{pid}/maps"), Data)
     found = []
     for line in read.data.decode(errors="replace").splitlines() if isinstance(read, Data) else ():

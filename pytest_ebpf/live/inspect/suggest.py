@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import PurePosixPath
 
 from pytest_ebpf.agent.ops import Data, ListDir, ReadFile
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Kind
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.suggest import close_names, suggestion
 
 __all__ = [
     "nearest_functions",
@@ -21,37 +21,37 @@ _ENTRY = "btf_trace_"
 
 
 def nearest_tracepoints(session: Session, event: str, *, tracefs: str) -> str:
-    """ "did you mean sched/sched_process_exec?", or "" where nothing is like it."""
+    """Suggest tracepoints with a similar name ("did you mean sched/sched_process_exec?"); "" for none."""
     read = session.attempt(ReadFile(f"{tracefs}/available_events"), Data)
     if not isinstance(read, Data):
         return ""
     events = [line.replace(":", "/", 1) for line in read.data.decode(errors="replace").split()]
     name = event.rpartition("/")[2]
     same = [found for found in events if found.rpartition("/")[2] == name]
-    return _meant(same or get_close_matches(event, events, n=3, cutoff=0.7))
+    return suggestion(same or close_names(event, events, cutoff=0.7))
 
 
 def nearest_functions(btf: Btf | None, name: str) -> str:
-    """As ``nearest_tracepoints``, for functions of the kernel. Of some 60,000 only those of about the same length and
-    the same first letter are compared."""
-    return _meant(_like(btf, name, prefix="", kind=Kind.FUNC))
+    """Suggest kernel functions with a similar name. Of about 60,000 only those with the same first letter and about the
+    same length are compared."""
+    return suggestion(_like(btf, name, prefix="", kind=Kind.FUNC))
 
 
 def nearest_raw_tracepoints(btf: Btf | None, name: str) -> str:
-    """As ``nearest_tracepoints``, for raw tracepoints."""
-    return _meant(_like(btf, name, prefix=_ENTRY, kind=Kind.TYPEDEF))
+    """Suggest raw tracepoints with a similar name."""
+    return suggestion(_like(btf, name, prefix=_ENTRY, kind=Kind.TYPEDEF))
 
 
 def nearest_paths(session: Session, path: str) -> str:
-    """As ``nearest_tracepoints``, for a path: what is in the last directory of it that exists."""
+    """Suggest names in the deepest directory of the path that exists."""
     whole = PurePosixPath(path)
     for parent in whole.parents:
         listed = session.attempt(ListDir(str(parent)), Data)
         if isinstance(listed, Data):
             names = [name for name in listed.data.decode(errors="replace").split("\0") if name]
             missing = whole.relative_to(parent).parts[0]
-            close = get_close_matches(missing, names, n=3, cutoff=0.6)
-            return _meant([str(parent / name) for name in close]) or f"{parent} is there, {missing!r} in it is not"
+            near = suggestion(str(parent / name) for name in close_names(missing, names))
+            return near or f"{parent} exists, but {missing!r} in it does not"
     return ""
 
 
@@ -64,8 +64,4 @@ def _like(btf: Btf | None, name: str, *, prefix: str, kind: Kind) -> list[str]:
         for type_id in btf.ids()
         if btf.kind(type_id) == kind and abs(len(found := btf.name(type_id)) - length) < 4 and found.startswith(start)
     }
-    return get_close_matches(name, sorted(names), n=3, cutoff=0.7)
-
-
-def _meant(close: list[str]) -> str:
-    return f"did you mean {' or '.join(close)}?" if close else ""
+    return close_names(name, sorted(names), cutoff=0.7)

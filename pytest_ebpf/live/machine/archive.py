@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import io
-from difflib import get_close_matches
 from pathlib import Path
 
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.suggest import did_you_mean
 
 __all__ = ["pack_tree", "unpack_tree"]
 
 
 def pack_tree(source: Path, *, name: str) -> bytes:
-    """A file or directory as a tar archive, in which it is called ``name``. ``BpfUsageError`` when it is not there."""
+    """A file or directory as a tar archive, in which it is called ``name``. ``BpfUsageError``: it does not exist."""
     import tarfile
 
     if not source.exists():
         near = sorted(path.name for path in source.parent.iterdir()) if source.parent.is_dir() else []
-        close = get_close_matches(source.name, near, n=3)
-        raise BpfUsageError(
-            f"there is no {source} on the host", hint=f"Did you mean {' or '.join(close)}?" if close else ""
-        )
+        raise BpfUsageError(f"{source} does not exist on the host", hint=did_you_mean(source.name, near, otherwise=""))
     memory = io.BytesIO()
     with tarfile.open(fileobj=memory, mode="w", format=tarfile.PAX_FORMAT) as archive:
         archive.add(source, arcname=name)
@@ -28,12 +25,11 @@ def pack_tree(source: Path, *, name: str) -> bytes:
 
 
 def unpack_tree(data: bytes, target: Path) -> Path:
-    """Write what an archive of one file or directory holds as ``target``. ``BpfUsageError`` when that is there already,
-    as a directory."""
+    """Unpack an archive of one file or directory as ``target``. ``BpfUsageError``: that is a directory already."""
     import tarfile
 
     if target.is_dir():
-        raise BpfUsageError(f"{target} is a directory already", hint="Give the path that the copy is to have.")
+        raise BpfUsageError(f"{target} is a directory already", hint="Give the path of the copy itself.")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         members = archive.getmembers()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.suggest import close_names, suggestion
 from pytest_ebpf.uapi.capabilities import Capability
 
 __all__ = ["CAPABILITIES", "capability_bits"]
@@ -14,16 +14,15 @@ CAPABILITIES: tuple[str, ...] = tuple(one.name.lower() for one in Capability)
 
 
 def capability_bits(names: Iterable[str]) -> int:
-    """A bit for each: "CAP_NET_ADMIN" and "net_admin" are the same. ``BpfUsageError`` names the nearest that there
-    is."""
+    """A bit for each: "CAP_NET_ADMIN" and "net_admin" are the same. ``BpfUsageError`` names the most
+    similar one."""
     if isinstance(names, str):
-        raise BpfUsageError(f"capabilities= is a list of names, not {names!r}")
+        raise BpfUsageError(f"capabilities= expects a list of names, got {names!r}")
     bits = 0
     for name in names:
         plain = str(name).lower().removeprefix("cap_")
         if plain not in CAPABILITIES:
-            close = get_close_matches(plain, CAPABILITIES, n=2)
-            meant = " or ".join(f"CAP_{one.upper()}" for one in close)
-            raise BpfUsageError(f"there is no capability {name!r}", hint=f"Did you mean {meant}?" if meant else "")
+            near = suggestion(f"CAP_{each.upper()}" for each in close_names(plain, CAPABILITIES, most=2))
+            raise BpfUsageError(f"there is no capability {name!r}", hint=near)
         bits |= 1 << Capability[plain.upper()]
     return bits

@@ -1,4 +1,4 @@
-"""Commands where the kernel under test is: to their end, or beside the test."""
+"""Commands on the machine of the kernel under test: run to their end, or started beside the test."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import TypedDict, Unpack
 
 from pytest_ebpf.agent.ops import Data, Exited, Failed, ListDir, Made, Op, Spawn, Start
@@ -17,14 +16,15 @@ from pytest_ebpf.live.machine.capabilities import capability_bits
 from pytest_ebpf.live.machine.process import Background
 from pytest_ebpf.live.machine.results import CommandTimeoutError, Completed
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.suggest import did_you_mean
 
 __all__ = ["Commands", "RunOptions", "StartOptions", "User"]
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Whom a command runs as. ``name``: a user's name or number, "" for root. ``capabilities``: those it may have
-    ("CAP_BPF", "net_admin"), whatever the user is; None for those that the user has (root all, others none)."""
+    """The user that a command runs as. ``name``: a user's name or number, "" for root. ``capabilities``: exactly those
+    that it has ("CAP_BPF", "net_admin"); None for those of the user (root all, others none)."""
 
     name: str = ""
     capabilities: tuple[str, ...] | None = None
@@ -43,8 +43,8 @@ class StartOptions(TypedDict, total=False):
 
 
 class RunOptions(TypedDict, total=False):
-    """``StartOptions``, and: ``timeout`` in seconds, stretched where the processor is emulated; ``check``: a status
-    other than 0 is an ``AssertionError``."""
+    """``StartOptions``, and: ``timeout`` in seconds, longer where the CPU is emulated; ``check``: raise
+    ``AssertionError`` for a status other than 0."""
 
     stdin: bytes | str
     env: Mapping[str, str] | None
@@ -57,7 +57,7 @@ class RunOptions(TypedDict, total=False):
 
 
 class Commands:
-    """Runs commands with ``options`` unless a call says otherwise. ``wrap`` puts each op where it belongs."""
+    """Runs commands with ``options``, which a call may override. ``wrap`` puts each op into its mount namespace."""
 
     def __init__(
         self, session: Session, *, options: StartOptions | None = None, wrap: Callable[[Op], Op] = lambda op: op
@@ -71,7 +71,7 @@ class Commands:
         given: RunOptions = {**self._options, **options}
         timeout = given.get("timeout", 30.0)
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
-            raise BpfUsageError(f"timeout= is a number of seconds, not {timeout!r}")
+            raise BpfUsageError(f"timeout= must be a number of seconds above 0, got {timeout!r}")
         scaled = timeout * self._session.target.time_scale
         command = replace(self.command(argv, given), timeout=scaled)
         op = self._wrap(command)
@@ -94,18 +94,18 @@ class Commands:
         return Background(self._session, handle=made.handle, argv=command.argv)
 
     def command(self, argv: Sequence[str | os.PathLike[str]], options: StartOptions | RunOptions) -> Spawn:
-        """The op for a command. ``BpfUsageError`` for what cannot be one."""
+        """The op for a command. ``BpfUsageError`` for an argument of the wrong type."""
         stdin, env, cwd = options.get("stdin") or b"", options.get("env"), options.get("cwd")
         data = stdin.encode() if isinstance(stdin, str) else stdin
         if not isinstance(data, bytes | bytearray | memoryview):
-            raise BpfUsageError(f"stdin= is bytes or text, not {stdin!r}")
+            raise BpfUsageError(f"stdin= expects bytes or text, got {stdin!r}")
         if env is not None and not isinstance(env, Mapping):
-            raise BpfUsageError(f"env= is a dict of names and values, not {env!r}")
+            raise BpfUsageError(f"env= expects a dict of names and values, got {env!r}")
         user = _user(options.get("user"))
         netns, group = options.get("netns"), options.get("cgroup")
         path = getattr(group, "path", group)
         if path is not None and not isinstance(path, str):
-            raise BpfUsageError(f"cgroup= is a group (bpf_vm.cgroup()) or a path, not {group!r}")
+            raise BpfUsageError(f"cgroup= expects a cgroup from bpf_vm.cgroup() or its path, got {group!r}")
         return Spawn(
             _words(argv),
             stdin=bytes(data),
@@ -118,24 +118,24 @@ class Commands:
         )
 
     def _refused(self, op: Op, failed: Failed, *, command: Spawn) -> KernelCallError:
-        """A command that did not start. A program that is not there: with the names that are near."""
+        """The error of a command that did not start; for a missing program with similar names as the hint."""
         try:
             self._session.checked(op, failed, kind=Exited)
         except KernelCallError as error:
             if failed.errno == errno.ENOENT and failed.text.startswith(f"{command.argv[0]}:"):
                 error.hint = self._near(command.argv[0])
             return error
-        raise AssertionError("a failure is no result")
+        raise AssertionError(f"{failed} was accepted as a result")
 
     def _near(self, program: str) -> str:
         where = f"on kernel {self._session.target.name}"
         if "/" in program:
-            return nearest_paths(self._session, program) or f"There is no such program {where}."
+            return nearest_paths(self._session, program) or f"This program does not exist {where}."
         found: set[str] = set()
         for folder in ("/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin"):
             found |= set(_names(self._session, folder))
-        close = get_close_matches(program, sorted(found), n=3, cutoff=0.7)
-        return f"Did you mean {' or '.join(close)}?" if close else f"No program of that name is in its PATH {where}."
+        otherwise = f"No program of that name is in the PATH {where}."
+        return did_you_mean(program, sorted(found), cutoff=0.7, otherwise=otherwise)
 
 
 def _names(session: Session, folder: str) -> Iterable[str]:
@@ -145,7 +145,9 @@ def _names(session: Session, folder: str) -> Iterable[str]:
 
 def _words(argv: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
     if isinstance(argv, str | bytes) or not isinstance(argv, Sequence) or not argv:
-        raise BpfUsageError(f"a command is a list of words, not {argv!r}", hint="For a shell: ['sh', '-c', '...'].")
+        raise BpfUsageError(
+            f"a command must be a list of words, got {argv!r}", hint="For a shell: ['sh', '-c', '...']."
+        )
     return tuple(map(str, argv))
 
 
@@ -154,4 +156,4 @@ def _user(user: object) -> User:
         return user or User()
     if isinstance(user, str) or (isinstance(user, int) and not isinstance(user, bool) and user >= 0):
         return User(str(user))
-    raise BpfUsageError(f"user= is a name, a number or a User, not {user!r}")
+    raise BpfUsageError(f"user= expects a name, a number or a User, got {user!r}")

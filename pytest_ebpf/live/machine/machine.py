@@ -1,4 +1,4 @@
-"""The machine around the kernel under test: commands, functions, files, users, control groups, mounts."""
+"""The machine of the kernel under test: commands, functions, files, users, control groups, mounts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ FilePath = str | os.PathLike[str]
 
 
 class Around(Protocol):
-    """What a machine says about itself, as ``BpfVm`` shows it. ``shared``: others use it too (it is the host)."""
+    """Facts about a machine, as ``BpfVm`` shows them. ``shared``: other processes use it too (it is the host)."""
 
     @property
     def id(self) -> str: ...
@@ -57,8 +57,8 @@ class Around(Protocol):
 
 
 class BpfVm:
-    """The machine around a kernel: a guest, or for ``host`` this one. Everything that a test starts, makes or mounts
-    with it is gone when the test ends."""
+    """The machine of a kernel: a guest, or for ``host`` this one. Everything that a test starts, makes or mounts with
+    it is removed when the test ends."""
 
     def __init__(self, kernel: Around, *, session: Session) -> None:
         self.kernel = kernel
@@ -70,19 +70,19 @@ class BpfVm:
     def run(self, argv: Sequence[FilePath], **options: Unpack[RunOptions]) -> Completed:
         """Run a command to its end: ``run(["ip", "link"], timeout=5, check=True)``.
 
-        Options: ``stdin`` (bytes or text), ``timeout`` (seconds, stretched where the processor is emulated), ``env``
+        Options: ``stdin`` (bytes or text), ``timeout`` (seconds, longer where the CPU is emulated), ``env``
         (added to the environment), ``cwd``, ``netns`` (``bpf_netns``), ``user`` (name, number or ``User``), ``cgroup``,
-        ``check`` (a status other than 0 is an ``AssertionError``).
+        ``check`` (raise ``AssertionError`` for a status other than 0).
 
-        ``CommandTimeoutError`` (a ``TimeoutError``) has the output so far; ``KernelCallError`` when there is no such
-        program, directory or user; ``BpfUsageError`` for what is no command.
+        ``CommandTimeoutError`` (a ``TimeoutError``) has the output so far; ``KernelCallError``: the program, directory
+        or user does not exist; ``BpfUsageError``: not a command.
         """
         self._watch()
         return self._commands.run(argv, **options)
 
     def start(self, argv: Sequence[FilePath], **options: Unpack[StartOptions]) -> Background:
         """Start a command and leave it running: ``poll``, ``wait``, ``kill``, ``signal``, ``write``, ``read_line``. It
-        dies with the test. Options and errors as of ``run``, without ``timeout`` and ``check``."""
+        is killed at the end of the test. Options and errors as of ``run``, without ``timeout`` and ``check``."""
         self._watch()
         return self._commands.start(argv, **options)
 
@@ -98,7 +98,8 @@ class BpfVm:
         job = make_job(whole.func, whole.args, kwargs=whole.keywords, python=python)
         if "stdin" in options or "check" in options:
             raise BpfUsageError(
-                "bpf_vm.call uses the function's standard input, and raises what it raises: no stdin=, check="
+                "bpf_vm.call takes no stdin= and check=: the function is sent over standard input, and what it raises "
+                "is raised here"
             )
         options["stdin"] = job.stdin
         done = self.run(job.argv, **options)
@@ -106,7 +107,7 @@ class BpfVm:
         return result
 
     def user(self, name: str | int = "", *, capabilities: Iterable[str] | None = None) -> AsUser:
-        """Commands of somebody else: ``bpf_vm.user("nobody").run([...])``. ``capabilities``: see ``User``."""
+        """Commands as another user: ``bpf_vm.user("nobody").run([...])``. ``capabilities``: see ``User``."""
         kept = (
             None
             if capabilities is None
@@ -121,10 +122,10 @@ class BpfVm:
         return make_cgroup(self._session, name=name, controllers=controllers, commands=self._commands)
 
     def mount(self, fstype: str, path: FilePath = "", *, source: str = "none", options: str = "") -> PurePosixPath:
-        """Mount a file system (tmpfs, bpf, ...), in a new directory unless ``path`` names one, and say where.
+        """Mount a file system (tmpfs, bpf, ...), in a new directory unless ``path`` names one; returns the path.
 
-        On the host it is mounted in a namespace that only this fixture's commands and files see; a guest is the
-        test's own, and what it mounts there is seen by the kernel's other users too (``bpf.load(pin_path=)``).
+        On the host it is mounted in a namespace that only this fixture's commands and files see; in a guest
+        the mount is visible to everything that uses the kernel (``bpf.load(pin_path=)``).
         """
         if self.kernel.shared and self._mounts is None:
             self._mounts = self._session.make(MountNs())
@@ -134,13 +135,13 @@ class BpfVm:
 
     @cached_property
     def tmp_path(self) -> PurePosixPath:
-        """A directory of the test's own in the machine, as pytest's ``tmp_path`` is one of the host."""
+        """A temporary directory on the machine, as pytest's ``tmp_path`` is one on the host."""
         path = PurePosixPath(f"/tmp/pytest-ebpf-{os.urandom(5).hex()}")
         self._session.one(MakeDir(str(path)), object)
         return path
 
     def mkdir(self, path: FilePath) -> PurePosixPath:
-        """A new directory, with everything in it gone at the end of the test."""
+        """A new directory, removed with its contents at the end of the test."""
         self._one(MakeDir(os.fspath(path)), object)
         return PurePosixPath(path)
 
@@ -149,7 +150,7 @@ class BpfVm:
         return self._one(ReadFile(os.fspath(path)), Data).data
 
     def write_file(self, path: FilePath, data: bytes | str, *, mode: int = 0o644, append: bool = False) -> None:
-        """Create, replace or append to a file. One that was not there is removed at the end of the test."""
+        """Create, replace or append to a file. A file that did not exist is removed at the end of the test."""
         raw = data.encode() if isinstance(data, str) else bytes(data)
         self._one(WriteFile(os.fspath(path), raw, append, mode), Done)
 
@@ -159,8 +160,8 @@ class BpfVm:
         return [os.fsdecode(name) for name in listed.split(b"\0") if name]
 
     def copy_in(self, source: FilePath, target: FilePath) -> PurePosixPath:
-        """Copy a file or a directory of the host into the machine, where it is called ``target``. Removed with the
-        test. Say where it is."""
+        """Copy a file or a directory of the host into the machine, where it is called ``target``. It is removed at the
+        end of the test. Returns the path."""
         to = PurePosixPath(target)
         self._one(WriteTree(str(to.parent), pack_tree(Path(source), name=to.name)), Done)
         return to
@@ -196,7 +197,7 @@ class BpfVm:
         return op if self._mounts is None else In(self._mounts, op)
 
     def _watch(self) -> None:
-        """From the first command on, in a machine that nobody else changes meanwhile."""
+        """From the first command on, on a machine that no other process changes meanwhile."""
         if not self._watching:
             self._watching = True
             self._session.one(WatchAround(), Done)
@@ -206,7 +207,7 @@ class BpfVm:
 
 
 class AsUser:
-    """``BpfVm.run``, ``start`` and ``call`` as somebody else."""
+    """``BpfVm.run``, ``start`` and ``call`` as another user."""
 
     def __init__(self, vm: BpfVm, *, user: User) -> None:
         self._vm = vm

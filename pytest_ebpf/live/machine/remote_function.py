@@ -74,7 +74,7 @@ class GuestTraceback(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to run, and what to give it to read. ``token`` marks the answer in its output."""
+    """The command and its standard input. ``token`` marks the answer in its output."""
 
     argv: tuple[str, ...]
     stdin: bytes
@@ -83,7 +83,7 @@ class Job:
 
 
 def make_job(function: Callable[..., Any], args: Sequence[object], *, kwargs: Mapping[str, object], python: str) -> Job:
-    """``BpfUsageError`` for what cannot be sent, naming it."""
+    """The command that runs a function. ``BpfUsageError`` names what cannot be sent."""
     parts = _Parts()
     parts.add(function)
     name = function.__name__
@@ -140,7 +140,7 @@ class _Parts:
         """The function's source, and whatever it names."""
         if not isinstance(function, FunctionType) or function.__name__ == "<lambda>":
             raise BpfUsageError(
-                f"{function!r} cannot be sent: it is not a function written with def",
+                f"{function!r} cannot be sent: expected a function written with def",
                 hint="Write def work(...): ... in the test file, and give work.",
             )
         self._seen.add(function.__name__)
@@ -165,7 +165,7 @@ class _Parts:
 
 
 def _is_standard(value: object) -> bool:
-    """A class or function of the standard library: ``from pathlib import Path``."""
+    """Whether it is a class or function of the standard library: ``from pathlib import Path``."""
     top = str(getattr(value, "__module__", "")).partition(".")[0]
     return top in sys.stdlib_module_names and top != "__main__" and hasattr(value, "__qualname__")
 
@@ -175,13 +175,13 @@ def _source(function: FunctionType) -> tuple[str, ast.FunctionDef]:
     try:
         lines, first = inspect.getsourcelines(function)
     except (OSError, TypeError):
-        raise BpfUsageError(f"the source of {function.__name__}() is not to be had: it is in no file") from None
+        raise BpfUsageError(f"{function.__name__}() cannot be sent: its source is not in a file") from None
     indented = lines[0][:1].isspace()
     text = "".join(["if True:\n", *lines] if indented else lines)
     tree = ast.parse(text).body[0]
     found = tree.body[0] if isinstance(tree, ast.If) else tree
     if not isinstance(found, ast.FunctionDef):
-        raise BpfUsageError(f"{function.__name__}() cannot be sent: only plain functions can, no coroutines")
+        raise BpfUsageError(f"{function.__name__}() cannot be sent: expected a plain function, got a coroutine")
     skip = found.lineno - 1 - indented
     head = "\n" * (first + skip - 1 - indented)
     return head + ("if True:\n" if indented else "") + "".join(lines[skip:]), found

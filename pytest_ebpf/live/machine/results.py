@@ -19,10 +19,10 @@ class Completed:
     stderr: bytes
 
     def check(self) -> Completed:
-        """Itself, or ``AssertionError`` with what the command said when it failed."""
+        """Itself, or ``AssertionError`` with the output of a command that failed."""
         if self.returncode:
-            said = (self.stderr or self.stdout).decode(errors="replace").strip()
-            raise AssertionError(f"{' '.join(self.args)} ended with {self.returncode}: {said}")
+            shown = (self.stderr or self.stdout).decode(errors="replace").strip()
+            raise AssertionError(f"{' '.join(self.args)} ended with {self.returncode}: {shown}")
         return self
 
     @property
@@ -40,11 +40,11 @@ class CommandTimeoutError(TimeoutError):
     """A command that took too long; it was killed. ``stdout`` and ``stderr``: what it wrote until then."""
 
     def __init__(self, message: str, *, stdout: bytes, stderr: bytes) -> None:
-        said = "".join(
+        shown = "".join(
             f"\n{name}: {data[-_SHOWN:].decode(errors='replace').rstrip()}"
             for name, data in (("stdout", stdout), ("stderr", stderr))
             if data
         )
-        super().__init__(message + (said or "; it wrote nothing"))
+        super().__init__(message + (shown or "; it wrote nothing"))
         self.stdout = stdout
         self.stderr = stderr

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from pytest_ebpf.agent.ops import Close, Done, Handle, PacketDrain, PacketOpen, Records
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.live.handles import close_after
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.packets import Packet, parse_packet
 
@@ -18,7 +19,8 @@ Wanted = Callable[[Packet], bool] | str | None
 
 
 class Capture:
-    """Frames that arrive at an interface, from now on. ``with`` or ``close()`` ends it, as does the test."""
+    """Records the frames that arrive at an interface, from now on until ``close()``, the end of a ``with`` block, or
+    the end of the test."""
 
     def __init__(self, session: Session, interface: str, *, netns: Handle, protocols: Sequence[int] = ()) -> None:
         self._session = session
@@ -26,8 +28,8 @@ class Capture:
         self.lost = 0
 
     def take(self, *, timeout: float = 1.0, count: int = 0, filter: Wanted = None) -> list[Packet]:
-        """The frames since the last time that ``filter`` wants, as they came. With ``count`` it returns as soon as
-        there are so many, else when ``timeout`` (seconds, stretched where the processor is emulated) is over."""
+        """The frames since the last call that match ``filter``, in order. It returns as soon as there are ``count``, or
+        without ``count`` after ``timeout`` (seconds, longer where the CPU is emulated)."""
         wanted = _wanted(filter)
 
         def keep(frame: bytes) -> list[Packet]:
@@ -37,12 +39,12 @@ class Capture:
         return self._collect(keep, timeout=timeout, count=count)
 
     def frames(self, *, timeout: float = 1.0, count: int = 0) -> list[bytes]:
-        """As ``take``, but bytes: for thousands of them."""
+        """As ``take``, but bytes and without a filter: for thousands of frames."""
         return self._collect(lambda frame: [frame], timeout=timeout, count=count)
 
     def _collect(self, keep: Callable[[bytes], list[T]], *, timeout: float, count: int) -> list[T]:
         if count < 0 or isinstance(count, bool):
-            raise BpfUsageError(f"count= is a number of packets, not {count!r}")
+            raise BpfUsageError(f"count= must be a number of packets, got {count!r}")
         deadline = time.monotonic() + timeout * self._session.target.time_scale
         found: list[T] = []
         while True:
@@ -67,7 +69,7 @@ class Capture:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.close()
+        close_after(exc, self.close)
 
 
 def _wanted(filter: Wanted) -> Callable[[Packet], bool]:
@@ -76,5 +78,5 @@ def _wanted(filter: Wanted) -> Callable[[Packet], bool]:
     if isinstance(filter, str):
         return lambda packet: filter in packet
     if not callable(filter):
-        raise BpfUsageError(f'filter= is the name of a header ("udp") or a function of a packet, not {filter!r}')
+        raise BpfUsageError(f'filter= expects the name of a header ("udp") or a function of a packet, got {filter!r}')
     return filter

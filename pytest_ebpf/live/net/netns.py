@@ -14,11 +14,13 @@ from typing import Unpack
 
 from pytest_ebpf.agent.ops import Close, Data, Done, Failed, Handle, NetNs, PacketSend
 from pytest_ebpf.errors import BpfUsageError, KernelCallError
+from pytest_ebpf.live.handles import close_after
 from pytest_ebpf.live.machine.commands import Commands, RunOptions, StartOptions
 from pytest_ebpf.live.machine.process import Background
 from pytest_ebpf.live.machine.results import Completed
 from pytest_ebpf.live.net import requests
 from pytest_ebpf.live.net.capture import Capture, Wanted
+from pytest_ebpf.live.net.echo import send_and_return
 from pytest_ebpf.live.net.netlink import attributes, messages, netlink_op
 from pytest_ebpf.live.net.resolve import all_interfaces, find_interface
 from pytest_ebpf.live.net.sockets import Socket, open_socket
@@ -28,7 +30,7 @@ from pytest_ebpf.packets import Packet
 
 __all__ = ["NetInterface", "Netns", "Veth"]
 
-_MARK = 0x5EBF5EBF  # stands where the fd of a namespace goes
+_MARK = 0x5EBF5EBF  # stands for the fd of a namespace
 _NEWLINK, _IFINFO_SIZE = 16, 16
 _IFLA_ADDRESS, _IFLA_MTU, _IFLA_QDISC = 1, 4, 6
 _PATIENCE = 2.0  # seconds for an interface to begin to send
@@ -36,22 +38,22 @@ _SHORTEST = 14
 
 
 class NetInterface:
-    """One end of a pair. Programs attach to it: ``prog.attach(interface=veth.b)``.
+    """A network interface, such as one end of a pair. Programs attach to it: ``prog.attach(veth.b)``.
 
-    It records what arrives from the moment it is made, so that ``sniff`` sees what was sent before it is called.
+    An end of a pair records what arrives from the start, so that ``sniff`` returns also what was sent before the call.
     """
 
     def __init__(self, netns: Netns, *, name: str, index: int, mac: bytes = b"") -> None:
         self.netns = netns
         self.name = name
         self.index = index
-        self.mac = ":".join(f"{byte:02x}" for byte in mac)
+        self.mac = mac.hex(":")
         self.addresses: tuple[str, ...] = ()
         self._capture: Capture | None = None
 
-    def look(self) -> NetInterface:
-        """Take its MAC address from the kernel. Returns itself."""
-        self.mac = ":".join(f"{byte:02x}" for byte in self._asked().get(_IFLA_ADDRESS, b""))
+    def refresh(self) -> NetInterface:
+        """Read its MAC address from the kernel. Returns itself."""
+        self.mac = self._asked().get(_IFLA_ADDRESS, b"").hex(":")
         return self
 
     @property
@@ -68,16 +70,14 @@ class NetInterface:
         for address in self.addresses:
             if mark in address:
                 return address.partition("/")[0]
-        raise BpfUsageError(
-            f"{self.name} has no {'IPv4' if mark == '.' else 'IPv6'} address; add_address() gives it one"
-        )
+        raise BpfUsageError(f"{self.name} has no {'IPv4' if mark == '.' else 'IPv6'} address; add_address() adds one")
 
     def send(self, *packets: object) -> None:
-        """Packets (bytes, ours or Scapy's) out of this interface, to the other end. They go through tc egress.
+        """Send packets (bytes, ours or Scapy's) out of this interface, to the other end. They pass tc egress.
         ``KernelCallError``: the interface is down (ENETDOWN) or a packet is longer than its MTU (EMSGSIZE)."""
         frames = tuple(map(as_bytes, packets))
         if short := [frame for frame in frames if len(frame) < _SHORTEST]:
-            raise BpfUsageError(f"{self.name}: a frame has at least {_SHORTEST} bytes, not {len(short[0])}")
+            raise BpfUsageError(f"{self.name}: a frame must have at least {_SHORTEST} bytes, got {len(short[0])}")
         op = PacketSend(self.capture().handle, frames)
         sent = self.netns.session.attempt(op, Done)
         if isinstance(sent, Failed):
@@ -86,26 +86,26 @@ class NetInterface:
     def _refused(self, failed: Failed) -> KernelCallError:
         hints = {
             errno.EMSGSIZE: f"Its MTU is {self.mtu}: set(mtu=...) raises it, here and at the other end.",
-            errno.ENETDOWN: "It is down: up() changes that.",
-            errno.ENXIO: "It is gone, or was moved to another namespace.",
+            errno.ENETDOWN: "It is down: call up().",
+            errno.ENXIO: "It does not exist any more, or was moved to another namespace.",
         }
         message = f"{self.name} did not send {failed.text}"
         return KernelCallError(message, op=failed.op, errno=failed.errno, hint=hints.get(failed.errno, ""))
 
     def sniff(self, *, timeout: float = 1.0, count: int = 0, filter: Wanted = None) -> list[Packet]:
-        """The packets that arrived here since the last time, what tc ingress programs drop included. ``count``,
+        """The packets that arrived here since the last call, including those that tc ingress programs drop. ``count``,
         ``timeout`` and ``filter`` ("udp", or a function of a packet) as of ``Capture.take``."""
         return self.capture().take(timeout=timeout, count=count, filter=filter)
 
     def capture(self) -> Capture:
-        """What records here; begins with the first call."""
+        """The recording of this interface; it starts with the first call."""
         if self._capture is None:
             self._capture = self.new_capture()
         return self._capture
 
     def behind_tc(self, *protocols: int) -> Capture:
-        """A recording of what tc ingress programs let pass, of these EtherTypes: IPv4, IPv6 and ARP unless named. The
-        kernel takes a VLAN tag off by then."""
+        """A recording of what tc ingress programs let pass, of these EtherTypes (default: IPv4, IPv6 and ARP). The
+        kernel has removed the outer VLAN tag by then."""
         return self.new_capture(*(protocols or (0x0800, 0x86DD, 0x0806)))
 
     def new_capture(self, *protocols: int) -> Capture:
@@ -114,53 +114,67 @@ class NetInterface:
 
     @property
     def mtu(self) -> int:
-        """The kernel's word of it."""
+        """Its MTU, as the kernel reports it."""
         return int(struct.unpack("=I", self._asked()[_IFLA_MTU])[0])
 
     def add_address(self, *addresses: str) -> NetInterface:
-        """ "10.0.0.1/24", "fd00::1/64"; usable at once. Returns itself. ``BpfUsageError`` for what is no address."""
+        """Add "10.0.0.1/24" or "fd00::1/64", usable at once. Returns itself. ``BpfUsageError``: not an address."""
         parsed = [requests.parse_interface_address(address) for address in addresses]
         self._change(*(requests.add_address(self.index, address) for address in parsed), what=f"addresses {addresses}")
         self.addresses += tuple(map(str, parsed))
         return self
 
     def add_neighbour(self, address: str, *, mac: str) -> NetInterface:
-        """Who has an address, so that nobody has to ask. Returns itself."""
+        """Add a permanent neighbour entry, so no ARP or ND is needed. Returns itself."""
         try:
             raw = bytes.fromhex(mac.replace(":", ""))
         except ValueError:
             raw = b""
         if len(raw) != 6:
-            raise BpfUsageError(f"{mac!r} is no MAC address")
+            raise BpfUsageError(f"mac= expects a MAC address such as '02:00:00:00:00:01', got {mac!r}")
         self._change(requests.add_neighbour(self.index, address, mac=raw), what=f"neighbour {address}")
         return self
 
     def set(self, *, mtu: int) -> NetInterface:
-        """Change it. Returns itself."""
+        """Change the MTU. Returns itself."""
         self._change(requests.set_link(self.index, mtu=mtu), what=f"mtu {mtu}")
         return self
 
     def up(self) -> NetInterface:
-        """It takes part. Returns itself."""
+        """Set the interface up. Returns itself."""
         self._change(requests.set_link(self.index, up=True), what="up")
-        return self.settle()
+        return self.wait_until_ready()
 
-    def settle(self) -> NetInterface:
-        """Wait until it sends: after both ends are up, the kernel needs a moment to give the first a queue other than
-        "noop", which drops everything (net/core/link_watch.c). Returns itself."""
+    def wait_until_ready(self) -> NetInterface:
+        """Wait until it can send: after both ends are up, the kernel takes a moment to replace the "noop" queue of the
+        first, which drops everything (net/core/link_watch.c). Returns itself."""
         deadline = time.monotonic() + _PATIENCE * self.netns.session.target.time_scale
         while self._asked().get(_IFLA_QDISC) == b"noop\0" and time.monotonic() < deadline:
             time.sleep(0.001)
         return self
 
     def down(self) -> NetInterface:
-        """It does not. Its IPv6 addresses and its routes go. Returns itself."""
+        """Set the interface down; the kernel removes its IPv6 addresses and its routes. Returns itself."""
         self._change(requests.set_link(self.index, up=False), what="down")
         return self
 
     def delete(self) -> None:
-        """It goes; of a pair both ends."""
+        """Delete the interface (both ends of a pair)."""
         self._change(requests.remove_link(self.index), what="delete")
+
+    def close(self) -> None:
+        """As ``delete``; harmless if the interface does not exist any more."""
+        try:
+            self.delete()
+        except KernelCallError as error:
+            if error.errno != errno.ENODEV:
+                raise
+
+    def __enter__(self) -> NetInterface:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        close_after(exc, self.close)
 
     def _change(self, *messages: bytes, what: str) -> None:
         self.netns.change(*messages, what=f"{self.name}: {what}")
@@ -178,48 +192,40 @@ class NetInterface:
 
 
 class Veth:
-    """Ends ``a`` and ``b``, each in a namespace of its own (``veth.a.netns``). Attach programs to either:
-    ``prog.attach(interface=veth.b)``."""
+    """A pair of interfaces, ``a`` and ``b``, each with its namespace (``veth.a.netns``). Programs attach to either:
+    ``prog.attach(veth.b)``."""
 
     def __init__(self, a: NetInterface, b: NetInterface) -> None:
         self.a = a
         self.b = b
 
     def send(self, *packets: object) -> None:
-        """Out of ``a``, so that they arrive at ``b``. Errors as of ``NetInterface.send``."""
+        """Send packets out of ``a``, to ``b``. Errors as of ``NetInterface.send``."""
         self.a.send(*packets)
 
     def sniff(self, *, timeout: float = 1.0, count: int = 0, filter: Wanted = None) -> list[Packet]:
-        """What arrived at ``b``. See ``NetInterface.sniff``."""
+        """The packets that arrived at ``b``. See ``NetInterface.sniff``."""
         return self.b.sniff(timeout=timeout, count=count, filter=filter)
 
     def capture(self) -> Capture:
-        """A recording at ``b`` of its own: ``with veth.capture() as seen: ...; seen.take()``."""
+        """Another recording at ``b``: ``with veth.capture() as seen: ...; seen.take()``."""
         return self.b.new_capture()
 
     def echo(
         self, data: bytes, *, kind: str = "tcp", port: int = 0, family: str = "ipv4", timeout: float = 2.0
     ) -> bytes:
-        """Send ``data`` from a client in ``a``'s namespace to a server in ``b``'s, which sends back what it got; say
-        what came back. ``port`` 0 takes any. ``KernelCallError``: ETIMEDOUT when a program drops it, ..."""
+        """Send ``data`` from a client in ``a``'s namespace to a server in ``b``'s, which sends it back; returns the
+        reply. ``port`` 0: any free one. ``KernelCallError``: ETIMEDOUT when a program drops it, ..."""
         host = self.b.ip6 if family == "ipv6" else self.b.ip
         with (
             self.b.netns.listen(host, port, kind=kind) as server,
             self.a.netns.connect(host, server.port, kind=kind, timeout=timeout) as client,
         ):
-            client.send(data, timeout=timeout)
-            if kind == "udp":
-                got, sender = server.recv_from(timeout=timeout)
-                assert sender is not None
-                server.send_to(got, sender.host, port=sender.port, timeout=timeout)
-                return client.recv(timeout=timeout)
-            with server.accept(timeout=timeout) as connection:
-                connection.send(_exactly(connection, len(data), timeout=timeout), timeout=timeout)
-                return _exactly(client, len(data), timeout=timeout)
+            return send_and_return(data, client=client, server=server, kind=kind, timeout=timeout)
 
     def enable_ipv6(self, near: str = "fd77::1/64", far: str = "fd77::2/64") -> Veth:
-        """Give both ends an IPv6 address too; each knows the other's. From then on the kernel sends a report of its
-        multicast groups (MLD) now and then, which programs and ``sniff`` see. Returns itself."""
+        """Add an IPv6 address to both ends, and neighbour entries. From then on the kernel sends multicast reports
+        (MLD) now and then, which programs and ``sniff`` see. Returns itself."""
         self.a.add_address(near)
         self.b.add_address(far)
         self.a.add_neighbour(far.partition("/")[0], mac=self.b.mac)
@@ -227,23 +233,26 @@ class Veth:
         return self
 
     def delete(self) -> None:
-        """Both ends go."""
+        """Delete both ends."""
         self.a.delete()
+
+    def close(self) -> None:
+        """Delete both ends; harmless if they do not exist any more."""
+        self.a.close()
+
+    def __enter__(self) -> Veth:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        close_after(exc, self.close)
 
     def __repr__(self) -> str:
         return f"<Veth {self.a.name} - {self.b.name}>"
 
 
-def _exactly(connection: Socket, size: int, *, timeout: float) -> bytes:
-    """So many bytes of a stream, fewer when it ends."""
-    got = b""
-    while len(got) < size and (part := connection.recv(size - len(got), timeout=timeout)):
-        got += part
-    return got
-
-
 class Netns:
-    """A network namespace with a loopback that is up, gone with the test and everything in it.
+    """A network namespace with a loopback that is up. It is deleted, with everything in it, by ``close()``, at the end
+    of a ``with`` block, or at the end of the test.
 
     ``prog.attach(netns=...)``, ``bpf.socket(..., netns=...)``, ``bpf_vm.run(..., netns=...)`` take it.
     """
@@ -254,6 +263,7 @@ class Netns:
         self.handle: Handle = session.make(NetNs(name))
         self._commands = Commands(session, options={"netns": self.handle})
         self._pairs = 0
+        self._open = True
 
     def run(self, argv: Sequence[str], **options: Unpack[RunOptions]) -> Completed:
         """Run a command in the namespace; options and errors as of ``bpf_vm.run``."""
@@ -264,7 +274,7 @@ class Netns:
         return self._commands.start(argv, **options)
 
     def new(self, name: str = "") -> Netns:
-        """Another namespace of the test. A ``name`` makes it visible to ``ip netns``."""
+        """Another namespace of the test. One with a ``name`` is visible to ``ip netns``."""
         return Netns(self.session, name=name)
 
     def veth(
@@ -279,11 +289,11 @@ class Netns:
         """A new pair of interfaces, up: ``a`` here, ``b`` in ``peer`` (a namespace made for it unless given).
 
         ``names`` of the two ends: "veth0" and "peer0", "veth1" and "peer1", ... unless given. Addresses ("10.0.0.1/24",
-        "fd00::1/64") can be used at once, and each end knows those of the other: neither ARP nor neighbour discovery is
-        needed. ``queues``: for each direction. ``BpfUsageError``: a name that is taken or cannot be one, a bad address.
+        "fd00::1/64") can be used at once, and each end has neighbour entries for the other: no ARP or ND is
+        needed. ``queues``: for each direction. ``BpfUsageError``: a name that exists or is not valid, or a bad address.
         """
         if names and len(names) != 2:
-            raise BpfUsageError(f"a pair has two names, not {len(names)}: {', '.join(names)}")
+            raise BpfUsageError(f"a pair needs two names, got {len(names)}: {', '.join(names)}")
         number, self._pairs = self._pairs, self._pairs + 1
         near_name, far_name = names or (f"veth{number}", f"peer{number}")
         tail = bytes([2, 0xEB, 0xBF, number >> 8 & 0xFF, number & 0xFF])
@@ -294,9 +304,12 @@ class Netns:
         self._make(near, far, other=other)
         a, b = self._found(near), other._found(far)
         for end, own, known, mac in ((a, ours, theirs, b.mac), (b, theirs, ours, a.mac)):
-            _furnish(end, own=own, known=known, mac=mac)
+            end.addresses = tuple(map(str, own))
+            end.netns.change(
+                *requests.configure(end.index, own=own, known=known, mac=mac), what=f"{end.name}: its addresses"
+            )
         for end in (a, b):
-            end.settle().capture()
+            end.wait_until_ready().capture()
         return Veth(a, b)
 
     def _make(self, near: requests.Device, far: requests.Device, *, other: Netns) -> None:
@@ -305,11 +318,9 @@ class Netns:
         made = self.session.attempt(op, Data)
         if isinstance(made, Failed) and made.errno == errno.EEXIST:
             taken = [name for name, place in ((near.name, self), (far.name, other)) if name in place.interfaces]
-            raise BpfUsageError(
-                f"there is an interface {' and '.join(taken)} already", hint="Give the pair other names."
-            )
+            raise BpfUsageError(f"interface {' and '.join(taken)} exists already", hint="Use other names for the pair.")
         if isinstance(made, Failed) and made.errno == errno.EOPNOTSUPP:
-            raise BpfUsageError(f"kernel {self.session.target.name} has no veth (CONFIG_VETH), nor a module for it")
+            raise BpfUsageError(f"kernel {self.session.target.name} has neither veth (CONFIG_VETH) nor a module for it")
         self.session.checked(op, made, kind=Data)
 
     def _found(self, device: requests.Device) -> NetInterface:
@@ -317,9 +328,9 @@ class Netns:
         return NetInterface(self, name=device.name, index=index, mac=device.mac)
 
     def interface(self, name: str) -> NetInterface:
-        """An interface of the namespace by name. ``BpfUsageError`` names those that there are."""
+        """An interface of the namespace by name. ``BpfUsageError`` lists the existing ones."""
         place = find_interface(self.session, name, netns=self)
-        return NetInterface(self, name=name, index=place.index).look()
+        return NetInterface(self, name=name, index=place.index).refresh()
 
     @property
     def interfaces(self) -> list[str]:
@@ -327,7 +338,7 @@ class Netns:
         return list(all_interfaces(self.session, netns=self.handle))
 
     def route(self, network: str, *, via: str = "", interface: NetInterface | None = None) -> Netns:
-        """A route to "10.1.0.0/16", "default" (IPv4) or "default6". Returns itself. ``BpfUsageError`` for what is no
+        """Add a route to "10.1.0.0/16", "default" (IPv4) or "default6". Returns itself. ``BpfUsageError``: not a
         network or address; ``KernelCallError`` when the kernel cannot reach ``via``."""
         if not via and interface is None:
             raise BpfUsageError("a route needs via=, interface=, or both")
@@ -336,12 +347,12 @@ class Netns:
         return self
 
     def sysctl(self, name: str, value: str | int) -> None:
-        """Set one of the namespace's: ``sysctl("net.ipv4.ip_forward", 1)``."""
+        """Set a sysctl of the namespace: ``sysctl("net.ipv4.ip_forward", 1)``."""
         path = f"/proc/sys/{name.replace('.', '/')}"
         self.run(["sh", "-c", 'printf %s "$1" > "$2"', "sysctl", str(value), path], check=True)
 
     def change(self, *messages: bytes, what: str) -> None:
-        """Send requests to rtnetlink. ``KernelCallError`` says ``what`` was refused."""
+        """Send requests to rtnetlink. The message of ``KernelCallError`` begins with ``what``."""
         if not messages:
             return
         op = netlink_op(b"".join(messages), netns=self.handle)
@@ -356,14 +367,14 @@ class Netns:
         return open_socket(self.session, kind, family=family, netns=self)
 
     def listen(self, host: str = "", port: int = 0, *, kind: str = "tcp") -> Socket:
-        """A server: a TCP socket that listens, or with ``kind="udp"`` a bound one. ``host`` "" is the loopback;
-        ``port`` 0 any that is free (``server.port``)."""
+        """A server: a listening TCP socket, or with ``kind="udp"`` a bound one. ``host`` "" is the loopback, ``port`` 0
+        any free port (``server.port``)."""
         server = self.socket(kind, family="ipv6" if ":" in host else "ipv4").bind(host, port)
         return server.listen() if kind == "tcp" else server
 
     def connect(self, host: str, port: int, *, kind: str = "tcp", timeout: float = 2.0) -> Socket:
-        """A client, connected. ``KernelCallError``: ECONNREFUSED (nobody listens), ETIMEDOUT (nobody answers),
-        EHOSTUNREACH, ENETUNREACH (no route), EPERM (a program forbids it)."""
+        """A connected client. ``KernelCallError``: ECONNREFUSED (no listener), ETIMEDOUT (no answer), EHOSTUNREACH,
+        ENETUNREACH (no route), EPERM (a program forbids it)."""
         client = self.socket(kind, family="ipv6" if ":" in host else "ipv4")
         try:
             return client.connect(host, port, timeout=timeout)
@@ -372,23 +383,16 @@ class Netns:
             raise
 
     def close(self) -> None:
-        """It goes now, with everything in it."""
-        self.session.one(Close(self.handle), Done)
+        """Delete it now, with everything in it. Twice is harmless."""
+        if self._open:
+            self._open = False
+            self.session.one(Close(self.handle), Done)
+
+    def __enter__(self) -> Netns:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        close_after(exc, self.close)
 
     def __repr__(self) -> str:
         return f"<Netns {self.name or self.handle.serial}>"
-
-
-def _furnish(
-    end: NetInterface, *, own: Sequence[requests.Address], known: Sequence[requests.Address], mac: str
-) -> None:
-    """Quiet, up, with its addresses and its neighbour's: one round trip."""
-    end.addresses = tuple(map(str, own))
-    raw = bytes.fromhex(mac.replace(":", ""))
-    end.netns.change(
-        requests.set_link(end.index, quiet=True),
-        requests.set_link(end.index, up=True),
-        *(requests.add_address(end.index, address) for address in own),
-        *(requests.add_neighbour(end.index, str(address.ip), mac=raw) for address in known),
-        what=f"{end.name}: its addresses",
-    )

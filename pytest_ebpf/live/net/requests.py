@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -21,6 +21,7 @@ __all__ = [
     "add_route",
     "add_veth",
     "ask_link",
+    "configure",
     "parse_interface_address",
     "parse_network",
     "remove_link",
@@ -42,9 +43,9 @@ _QUEUES = range(1, 4097)
 
 HINTS: Mapping[int, str] = MappingProxyType(
     {  # what to do about a refusal, by errno
-        errno.EEXIST: "It is there already.",
+        errno.EEXIST: "It exists already.",
         errno.ENETUNREACH: "The next hop is in none of its networks: give an interface an address there first.",
-        errno.ENODEV: "The interface is gone.",
+        errno.ENODEV: "The interface does not exist any more.",
         errno.EADDRNOTAVAIL: "IPv6 is off here, or the address cannot be one of an interface.",
         errno.EPERM: "This needs root in the kernel that runs the test.",
         errno.EINVAL: "The value is not valid: an MTU beyond the limits of the device, or an unusable address.",
@@ -54,7 +55,7 @@ HINTS: Mapping[int, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One end of a pair to be. ``mtu`` and ``queues`` 0: the kernel's choice."""
+    """One end of a new pair. ``mtu`` and ``queues`` 0: the kernel chooses."""
 
     name: str
     mac: bytes
@@ -62,14 +63,14 @@ class Device:
     queues: int = 0
 
     def check(self) -> Device:
-        """Itself; ``BpfUsageError`` says what no device can have."""
+        """Itself; ``BpfUsageError`` for a name, MTU or number of queues that is not valid."""
         if not 0 < len(self.name.encode()) <= _NAME_SIZE or set(self.name) & set("/: \t\n") or self.name in (".", ".."):
             rule = f"A name has 1 to {_NAME_SIZE} characters, without slash, colon and space."
-            raise BpfUsageError(f"{self.name!r} cannot name an interface", hint=rule)
+            raise BpfUsageError(f"{self.name!r} is not a valid name of an interface", hint=rule)
         if self.mtu and self.mtu not in _MTU:
-            raise BpfUsageError(f"mtu={self.mtu} is not between {_MTU[0]} and {_MTU[-1]}")
+            raise BpfUsageError(f"mtu= must be between {_MTU[0]} and {_MTU[-1]}, got {self.mtu}")
         if self.queues and self.queues not in _QUEUES:
-            raise BpfUsageError(f"queues={self.queues} is not between {_QUEUES[0]} and {_QUEUES[-1]}")
+            raise BpfUsageError(f"queues= must be between {_QUEUES[0]} and {_QUEUES[-1]}, got {self.queues}")
         return self
 
     def attributes(self) -> list[Attr]:
@@ -88,7 +89,7 @@ def add_veth(near: Device, far: Device, *, namespace: int) -> bytes:
 
 
 def ask_link(name: str) -> bytes:
-    """All about an interface."""
+    """Everything about an interface."""
     return request("RTM_GETLINK", {}, attrs=[("IFLA_IFNAME", name)])
 
 
@@ -144,32 +145,46 @@ def add_neighbour(index: int, address: str, *, mac: bytes) -> bytes:
     return request("RTM_NEWNEIGH", fields, attrs=attrs, flags=CREATE | REPLACE)
 
 
+def configure(index: int, *, own: Sequence[Address], known: Sequence[Address], mac: str) -> list[bytes]:
+    """Set one end of a pair up, with its addresses, and neighbour entries for those of the other end (``mac``)."""
+    raw = bytes.fromhex(mac.replace(":", ""))
+    return [
+        set_link(index, quiet=True),
+        set_link(index, up=True),
+        *(add_address(index, address) for address in own),
+        *(add_neighbour(index, str(address.ip), mac=raw) for address in known),
+    ]
+
+
 def parse_interface_address(address: object) -> Address:
-    """ "10.0.0.1/24". ``BpfUsageError`` for what is none, and for one without a prefix length."""
+    """Parse "10.0.0.1/24". ``BpfUsageError`` for anything else, also for an address without a prefix length."""
     try:
         if "/" not in str(address):
             raise ValueError("the prefix length is missing")
         return ipaddress.ip_interface(str(address))
     except ValueError as error:
         raise BpfUsageError(
-            f"{address!r} is no address: {error}", hint='Write "10.0.0.1/24" or "fd00::1/64".'
+            f"expected an address with a prefix length, got {address!r}: {error}",
+            hint='Write "10.0.0.1/24" or "fd00::1/64".',
         ) from None
 
 
 def parse_network(network: object) -> Network:
-    """ "10.1.0.0/16", "default" (IPv4) or "default6"."""
-    words = {"default": "0.0.0.0/0", "default6": "::/0"}
+    """Parse "10.1.0.0/16", "default" (IPv4) or "default6"."""
+    names = {"default": "0.0.0.0/0", "default6": "::/0"}
     try:
-        return ipaddress.ip_network(words.get(str(network), str(network)))
+        return ipaddress.ip_network(names.get(str(network), str(network)))
     except ValueError as error:
-        raise BpfUsageError(f"{network!r} is no network: {error}", hint='Write "10.1.0.0/16" or "default".') from None
+        raise BpfUsageError(
+            f"expected a network, got {network!r}: {error}", hint='Write "10.1.0.0/16" or "default".'
+        ) from None
 
 
 def _plain(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     try:
         return ipaddress.ip_address(str(address))
     except ValueError as error:
-        raise BpfUsageError(f"{address!r} is no address: {error}") from None
+        raise BpfUsageError(f"expected an address, got {address!r}: {error}") from None
 
 
 def _family(address: object) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from pytest_ebpf.agent.ops import Data, Failed, Handle, ReadFile
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.handles import netns_handle
 from pytest_ebpf.live.net.netlink import DUMP, attributes, messages, netlink_op, request
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.suggest import did_you_mean
 
 __all__ = ["Interface", "all_interfaces", "find_interface"]
 
@@ -21,7 +21,7 @@ _IFLA_IFNAME = 3
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """``netns``: where it is, None for the namespace that system calls are made in."""
+    """A network interface. ``netns``: its namespace, None for the one in which the system calls are made."""
 
     name: str
     index: int
@@ -29,8 +29,8 @@ class Interface:
 
 
 def find_interface(session: Session, interface: object, *, netns: object = None) -> Interface:
-    """An interface given by name, by ifindex, or by a thing that has an ``index`` and maybe a ``netns`` (the end of a
-    ``bpf_veth``). ``BpfUsageError`` when there is none of that name."""
+    """An interface given by name, by index, or by an object with an ``index`` and maybe a ``netns`` (``veth.b``).
+    ``BpfUsageError`` if the name does not exist."""
     if netns is None and not isinstance(interface, str | int):
         netns = getattr(interface, "netns", None)
     place = None if netns is None else netns_handle(session, netns)
@@ -38,7 +38,7 @@ def find_interface(session: Session, interface: object, *, netns: object = None)
     if isinstance(index, int) and not isinstance(interface, str):
         return Interface(str(getattr(interface, "name", interface)), index, place)
     if not isinstance(interface, str):
-        raise BpfUsageError(f"interface= is the name of a network interface or its ifindex, not {interface!r}")
+        raise BpfUsageError(f"interface= expects the name or the index of a network interface, got {interface!r}")
     return Interface(interface, _index(session, interface, netns=place), place)
 
 
@@ -50,16 +50,15 @@ def _index(session: Session, name: str, *, netns: Handle | None) -> int:
     known = all_interfaces(session, netns=netns)
     if name in known:
         return known[name]
-    close = get_close_matches(name, known, n=2)
-    meant = f"did you mean {' or '.join(close)}? " if close else ""
+    near = did_you_mean(name, known, most=2, otherwise="")
     raise BpfUsageError(
         f"kernel {session.target.name} has no network interface {name!r}{' in that namespace' if netns else ''}",
-        hint=f"{meant}There {'is' if len(known) == 1 else 'are'}: {', '.join(sorted(known)) or 'none'}.",
+        hint=f"{near}{' ' if near else ''}It has {', '.join(sorted(known)) or 'none'}.",
     )
 
 
 def all_interfaces(session: Session, *, netns: Handle | None) -> dict[str, int]:
-    """Name -> ifindex; none where the kernel does not say."""
+    """Name -> index; empty where the kernel does not report them."""
     answer = session.attempt(netlink_op(request("RTM_GETLINK", {}, flags=DUMP), netns=netns), Data)
     found: dict[str, int] = {}
     for kind, body in messages(answer.data) if isinstance(answer, Data) else ():

@@ -1,4 +1,4 @@
-"""Sockets of a test, opened where the kernel under test is: in a guest they are the guest's."""
+"""Sockets of a test, opened on the machine of the kernel under test (in the guest)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Literal
 
 from pytest_ebpf.agent.ops import (
@@ -34,9 +34,10 @@ from pytest_ebpf.agent.ops import (
     SocketSet,
     SocketShutdown,
 )
-from pytest_ebpf.errors import BpfUsageError, GuestLost
-from pytest_ebpf.live.handles import netns_handle
+from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.live.handles import close_after, netns_handle
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.suggest import did_you_mean
 
 __all__ = ["Process", "Socket", "open_process", "open_socket"]
 
@@ -79,20 +80,20 @@ class _Kind:
 class Socket:
     """An open socket, until ``close()``, the end of a ``with`` block, or the end of the test.
 
-    Calls that wait take ``timeout`` in seconds (stretched where the processor is emulated); when it is over, and when
-    the kernel refuses: ``KernelCallError`` with the errno (ETIMEDOUT: nothing happened).
+    Calls that wait take ``timeout`` in seconds, longer where the CPU is emulated. ``KernelCallError`` has the errno:
+    ETIMEDOUT after the timeout.
     """
 
-    def __init__(self, session: Session, *, handle: Handle, words: str, family: int) -> None:
+    def __init__(self, session: Session, *, handle: Handle, label: str, family: int) -> None:
         self._session = session
         self._handle = handle
-        self._words = words
+        self._label = label
         self._family = family
         self._open = True
 
     @property
     def handle(self) -> Handle:
-        """How ops name it: a value of a sockmap, the key of an sk_storage map, what a program is attached to."""
+        """Its handle in ops: a value of a sockmap, the key of an sk_storage map, the target of a program."""
         return self._handle
 
     @property
@@ -112,22 +113,22 @@ class Socket:
 
     @property
     def cookie(self) -> int:
-        """What ``bpf_get_socket_cookie`` gives for it."""
+        """What ``bpf_get_socket_cookie`` returns for it."""
         return int.from_bytes(self.getsockopt(socket.SOL_SOCKET, _SO_COOKIE, size=8), _order(self._session))
 
     def bind(self, host: str = "", port: int = 0) -> Socket:
-        """Give it an address; by default one of the loopback, any free port. unix: a path or "@name"; packet: an
+        """Bind it; by default to a free port of the loopback. unix: a path or "@name"; packet: an
         interface. Returns the socket itself."""
         self._done(SocketBind(self._handle, Address(host or _LOCAL.get(self._family, ""), port)))
         return self
 
     def listen(self, backlog: int = _BACKLOG) -> Socket:
-        """Let others connect. Returns the socket itself."""
+        """Accept connections. Returns the socket itself."""
         self._done(SocketListen(self._handle, backlog))
         return self
 
     def connect(self, to: Socket | str, port: int = 0, *, timeout: float = 2.0) -> Socket:
-        """To another socket of the test, or an address. Returns the socket itself."""
+        """Connect to another socket of the test, or to an address. Returns the socket itself."""
         address = to.address if isinstance(to, Socket) else Address(to, port)
         self._done(SocketConnect(self._handle, address, self._scaled(timeout)), timeout=timeout)
         return self
@@ -135,20 +136,20 @@ class Socket:
     def accept(self, *, timeout: float = 2.0) -> Socket:
         """The next connection."""
         made = self._session.one(SocketAccept(self._handle, self._scaled(timeout)), Made, timeout=self._wait(timeout))
-        words = f"connection to {self._words}"
-        return Socket(self._session, handle=made.handle, words=words, family=self._family)
+        label = f"connection to {self._label}"
+        return Socket(self._session, handle=made.handle, label=label, family=self._family)
 
     def send(self, data: bytes, *, timeout: float = 2.0) -> None:
-        """All of ``data``, over the connection."""
+        """Send all of ``data`` over the connection."""
         self._done(SocketSend(self._handle, data, timeout=self._scaled(timeout)), timeout=timeout)
 
     def send_to(self, data: bytes, to: Socket | str, *, port: int = 0, timeout: float = 2.0) -> None:
-        """A datagram to another socket of the test, or an address."""
+        """Send a datagram to another socket of the test, or to an address."""
         address = to.address if isinstance(to, Socket) else Address(to, port)
         self._done(SocketSend(self._handle, data, address, timeout=self._scaled(timeout)), timeout=timeout)
 
     def recv(self, limit: int = 1 << 16, *, timeout: float = 2.0) -> bytes:
-        """The next datagram, or what a stream has; b"" at the end of a stream."""
+        """The next datagram, or the next bytes of a stream; b"" at the end of a stream."""
         return self.recv_from(limit, timeout=timeout)[0]
 
     def recv_from(self, limit: int = 1 << 16, *, timeout: float = 2.0) -> tuple[bytes, Address | None]:
@@ -158,7 +159,7 @@ class Socket:
         return received.data, received.sender
 
     def silent(self, *, within: float = 0.1) -> bool:
-        """Whether nothing arrives in that time, in seconds. What does arrive stays to be received."""
+        """Whether nothing arrives within that many seconds. What arrives can still be received."""
         op = SocketReceive(self._handle, 1, self._scaled(within), socket.MSG_PEEK)
         answer = self._session.attempt(op, Received, timeout=self._wait(within))
         if isinstance(answer, Failed) and answer.errno != errno.ETIMEDOUT:
@@ -166,17 +167,17 @@ class Socket:
         return isinstance(answer, Failed)
 
     def getsockopt(self, level: int, name: int, *, size: int = 4) -> bytes:
-        """An option's bytes, at most ``size``."""
+        """The value of an option, at most ``size`` bytes."""
         return self._session.one(SocketGet(self._handle, level, name, size), Data).data
 
     def setsockopt(self, level: int, name: int, *, value: bytes | int) -> Socket:
-        """Set an option; a number is an int of C. Returns the socket itself."""
+        """Set an option; an integer is stored as a C int. Returns the socket itself."""
         raw = value.to_bytes(4, _order(self._session), signed=value < 0) if isinstance(value, int) else value
         self._done(SocketSet(self._handle, level, name, raw))
         return self
 
     def shutdown(self, how: int = socket.SHUT_RDWR) -> None:
-        """No more in one direction or both."""
+        """Shut down one direction or both."""
         self._done(SocketShutdown(self._handle, how))
 
     def close(self) -> None:
@@ -198,14 +199,11 @@ class Socket:
     def __enter__(self) -> Socket:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not isinstance(error, GuestLost):
-            self.close()
+    def __exit__(self, *exc: object) -> None:
+        close_after(exc, self.close)
 
     def __repr__(self) -> str:
-        return f"<Socket {self._words}{'' if self._open else ', closed'}>"
+        return f"<Socket {self._label}{'' if self._open else ', closed'}>"
 
 
 def _order(session: Session) -> Literal["little", "big"]:
@@ -226,10 +224,10 @@ def open_socket(
     plain = _kind(kind, family=family, protocol=protocol)
     group = getattr(cgroup, "path", cgroup) or ""
     if not isinstance(group, str):
-        raise BpfUsageError(f"cgroup= is a group from bpf.cgroup() or a path, not {cgroup!r}")
+        raise BpfUsageError(f"cgroup= expects a cgroup from bpf.cgroup() or its path, got {cgroup!r}")
     namespace = None if netns is None else netns_handle(session, netns)
     made = session.make(SocketOpen(plain.family, plain.type, plain.protocol, namespace, group))
-    opened = Socket(session, handle=made, words=f"{kind} {family or ''}".strip(), family=plain.family)
+    opened = Socket(session, handle=made, label=f"{kind} {family or ''}".strip(), family=plain.family)
     if plain.type == socket.SOCK_STREAM and plain.family != socket.AF_UNIX:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, value=1)
     if plain.family == _AF_XDP:
@@ -241,31 +239,42 @@ def open_socket(
 
 def _kind(kind: str, *, family: str, protocol: int) -> _Kind:
     if kind not in _KINDS:
-        raise BpfUsageError(*_choice("a socket is", kind, known=_KINDS))
+        raise _unknown("the kind of a socket", kind, known=_KINDS)
     default = kind if kind in ("packet", "xdp") else "unix" if kind in ("stream", "dgram", "seqpacket") else "ipv4"
     if (family or default) not in _FAMILIES:
-        raise BpfUsageError(*_choice("family= is", family, known=_FAMILIES))
+        raise _unknown("family=", family, known=_FAMILIES)
     number = _FAMILIES[family or default]
     if number == socket.AF_PACKET and not protocol:
         protocol = socket.htons(_ETH_P_ALL)
     return _Kind(number, _KINDS[kind], protocol)
 
 
-def _choice(what: str, given: object, *, known: Mapping[str, int]) -> tuple[str]:
-    from difflib import get_close_matches
-
-    near = get_close_matches(str(given), known, n=1)
-    meant = f" (did you mean {near[0]}?)" if near else ""
-    return (f"{what} one of {', '.join(known)}, not {given!r}{meant}",)
+def _unknown(what: str, given: object, *, known: Mapping[str, int]) -> BpfUsageError:
+    message = f"{what} must be one of {', '.join(known)}, got {given!r}"
+    return BpfUsageError(message, hint=did_you_mean(str(given), known, most=1, otherwise=""))
 
 
 class Process:
-    """A descriptor of a process: the key of a task storage map."""
+    """A descriptor of a process (pidfd): the key of a task storage map. It is closed by ``close()``, at the end of a
+    ``with`` block, or at the end of the test."""
 
     def __init__(self, session: Session, *, handle: Handle, pid: int) -> None:
         self._session = session
         self.handle = handle
         self.pid = pid
+        self._open = True
+
+    def close(self) -> None:
+        """Close the descriptor; the process goes on. Twice is harmless."""
+        if self._open:
+            self._open = False
+            self._session.one(Close(self.handle), Done)
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        close_after(exc, self.close)
 
     def __repr__(self) -> str:
         return f"<Process {self.pid or 'of the agent'}>"

@@ -110,16 +110,16 @@ def test_neighbours() -> None:
 
 @pytest.mark.parametrize("text", ["", "10.0.0.1", "10.0.0.1/33", "10.0.0.256/24", "host/24", None, 5])
 def test_what_is_no_address(text: object) -> None:
-    with pytest.raises(BpfUsageError, match="is no address"):
+    with pytest.raises(BpfUsageError, match="expected an address"):
         requests.parse_interface_address(text)
 
 
 def test_what_is_no_network_or_device() -> None:
     with pytest.raises(BpfUsageError, match="host bits set"):
         requests.parse_network("10.2.0.1/16")
-    with pytest.raises(BpfUsageError, match="'x' is no address"):
+    with pytest.raises(BpfUsageError, match="expected an address, got 'x'"):
         requests.add_route(ipaddress.ip_network("10.2.0.0/16"), via="x")
     for name in ("", "sixteen-letters-", "a/b", "a b", ".", "a:b"):
-        with pytest.raises(BpfUsageError, match="cannot name an interface"):
+        with pytest.raises(BpfUsageError, match="is not a valid name of an interface"):
             requests.Device(name, MAC).check()
     assert NEAR.check() is NEAR
