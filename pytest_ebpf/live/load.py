@@ -39,6 +39,7 @@ from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.struct_ops import StructOps
 from pytest_ebpf.live.typed.map_types import AskedTypes, typed_map
 from pytest_ebpf.live.typed.object_types import object_types
+from pytest_ebpf.obj.object import Problem
 from pytest_ebpf.plan.btf_needs import why_btf_is_needed
 from pytest_ebpf.plan.data_maps import arena_of
 from pytest_ebpf.plan.lost import why_lost
@@ -226,9 +227,13 @@ class _Assembly:
             programs=Named(self._programs, what="program", why_not=why_not),
             maps=self._maps,
             globals=Globals(self._session, sections=tuple(sections), btf=plan.obj.btf),
-            struct_ops=Named({found.name: self._struct_ops(found) for found in plan.struct_ops}, what="struct_ops"),
+            struct_ops=Named(
+                {found.name: self._struct_ops(found) for found in plan.struct_ops},
+                what="struct_ops",
+                why_not=plan.tables_off,
+            ),
             handles=_handles(self._results),
-            problems=plan.obj.problems,
+            problems=(*plan.obj.problems, *(Problem("struct_ops", *why) for why in plan.tables_off.items())),
             types=self._types,
         )
 

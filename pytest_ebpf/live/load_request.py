@@ -42,6 +42,7 @@ class Asked:
     maps: Mapping[str, Any] = field(default_factory=dict)
     programs: Mapping[str, Any] = field(default_factory=dict)
     kconfig: Mapping[str, Any] = field(default_factory=dict)
+    struct_ops: Mapping[str, Any] = field(default_factory=dict)
     btf: str | os.PathLike[str] | bytes | Btf | None = None
     pin_path: str = ""
     only: Iterable[str] | str | None = None
@@ -72,6 +73,7 @@ def options_of(asked: Asked, *, obj: ObjectFile, session: Session) -> LoadOption
         "maps": {name: _map(name, value, obj=obj, session=session) for name, value in asked.maps.items()},
         "programs": {name: _program(name, value) for name, value in asked.programs.items()},
         "only": names,
+        "struct_ops": dict(asked.struct_ops),
     }
     if asked.log_level is not None:
         if not isinstance(asked.log_level, int) or asked.log_level < 0:
@@ -88,10 +90,16 @@ def options_of(asked: Asked, *, obj: ObjectFile, session: Session) -> LoadOption
 
 
 def _check_shapes(asked: Asked) -> None:
-    for option in ("globals", "maps", "programs", "kconfig"):
+    for option in ("globals", "maps", "programs", "kconfig", "struct_ops"):
         value = getattr(asked, option)
         if not isinstance(value, Mapping):
             raise BpfUsageError(f"{option}={value!r} is no dict", hint=f'Write {option}={{"name": value}}.')
+    for name, value in asked.struct_ops.items():
+        if not isinstance(value, bool | Mapping):
+            hint = f"Write struct_ops={{{name!r}: True}} or struct_ops={{{name!r}: {{member: value}}}}."
+            raise BpfUsageError(
+                f"struct_ops={{{name!r}: {value!r}}} is not True, False or a dict of members", hint=hint
+            )
     names = asked.only
     if names is None or isinstance(names, str):
         return
@@ -147,8 +155,8 @@ def _raw(codec: MapCodec, value: object) -> Any:
 
 
 def _program(name: str, value: Any) -> ProgramOverride:
-    if isinstance(value, bool):
-        return ProgramOverride(autoload=value)
+    if isinstance(value, bool) or value is None:
+        return ProgramOverride(autoload=bool(value))
     if isinstance(value, str):
         return ProgramOverride(section=value)
     if not isinstance(value, Mapping):

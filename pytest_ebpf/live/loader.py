@@ -82,6 +82,7 @@ class Bpf:
         maps: Mapping[str, Any] | None = None,
         programs: Mapping[str, Any] | None = None,
         kconfig: Mapping[str, Any] | None = None,
+        struct_ops: Mapping[str, Any] | None = None,
         btf: str | os.PathLike[str] | bytes | Btf | None = None,
         pin_path: str | os.PathLike[str] = "",
         only: Iterable[str] | str | None = None,
@@ -94,18 +95,17 @@ class Bpf:
         ``__kconfig`` variables; ``maps``: max_entries, a dict of fields (and ``contents``, ``pin``, ``freeze``,
         ``exclusive``, ``inner``; ``key``, ``value``: names of their types), or a ``Map`` to use instead; ``programs``:
         another section ("fentry/do_exit"), False to leave it out, or a dict of ``type``, ``attach_type``, ``target``,
-        ``autoload``, ``sleepable``, ``frags``, ``extends``, ``traces``. ``only``: names of the programs to load.
-        ``btf``: types that CO-RE uses, a file or its bytes. ``types``: a C header or an object with types of records
-        and map values that the object's BTF lacks. ``pin_path``: directory of maps pinned by name. ``license``:
+        ``autoload``, ``sleepable``, ``frags``, ``extends``, ``traces``; ``struct_ops``: False, True or members of a
+        table. ``only``: names of the programs to load. ``btf``: types for CO-RE, a file or its bytes. ``types``: a C
+        header or object with types that BTF lacks. ``pin_path``: directory of maps pinned by name. ``license``:
         instead of the object's. ``log_level``: 4 statistics (default), 2 the trace, which a rejection always has.
-
-        ``ProgramRejected``, ``ObjectError`` (the file), ``PlanError`` (this kernel lacks something).
         """
         asked = Asked(
             globals=globals or {},
             maps=maps or {},
             programs=programs or {},
             kconfig=kconfig or {},
+            struct_ops=struct_ops or {},
             btf=btf,
             pin_path=os.fspath(pin_path),
             only=only,

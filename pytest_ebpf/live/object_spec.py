@@ -182,6 +182,7 @@ class ObjectSpec:
         self.pin_path: str | os.PathLike[str] = ""
         self.log_level: int | None = None
         self.license: str = ""
+        self.struct_ops: dict[str, bool | dict[str, Any]] = {}
         self.types: str | os.PathLike[str] | Btf | None = None
         self._load = load
 
@@ -207,6 +208,7 @@ class ObjectSpec:
             pin_path=os.fspath(self.pin_path),
             log_level=self.log_level,
             license=self.license,
+            struct_ops=self.struct_ops,
             types=self.types,
         )
 

@@ -25,6 +25,7 @@ from pytest_ebpf.plan.program_overrides import override_programs
 from pytest_ebpf.plan.programs import FUNC_INFO_SIZE, LINE_INFO_SIZE, Preparer, digest, pack_records, patches
 from pytest_ebpf.plan.sanitise import sanitise_btf
 from pytest_ebpf.plan.struct_ops import plan_struct_ops
+from pytest_ebpf.plan.struct_ops_options import load_table_programs, switched_off
 from pytest_ebpf.uapi.enums import ProgType
 from pytest_ebpf.uapi.flags import ProgFlag
 
@@ -40,7 +41,7 @@ def plan_load(obj: ObjectFile, facts: Facts, *, options: LoadOptions | None = No
     options = options or LoadOptions()
     _check_byteorder(obj, facts)
     _check_kconfig(obj, options)
-    obj = override_programs(obj, options.programs)
+    obj = load_table_programs(override_programs(obj, options.programs), options)
     wanted, skipped = _wanted(obj, options.only)
     builder = _Builder(obj, facts, options=options, wanted=wanted)
     builder.load_btf()
@@ -58,6 +59,7 @@ def plan_load(obj: ObjectFile, facts: Facts, *, options: LoadOptions | None = No
         kconfig=builder.kconfig,
         struct_ops=struct_ops,
         lost=builder.struct_ops.lost,
+        tables_off=switched_off(obj, options),
     )
 
 
@@ -104,7 +106,7 @@ class _Builder:
         self.unknown = {problem.section: problem for problem in reversed(obj.problems)}
         self.targets = {**options.targets, **{n: o.program for n, o in options.programs.items() if o.program}}
         self.kconfig = plan_kconfig(obj, facts, values={**options.globals, **options.kconfig})
-        self.struct_ops = plan_struct_ops(obj, facts, wanted=[program.name for program in wanted])
+        self.struct_ops = plan_struct_ops(obj, facts, options=options, wanted=[program.name for program in wanted])
         self.preparer = Preparer(obj, facts, kconfig=self.kconfig, maps=_map_names(obj, facts, kconfig=self.kconfig))
 
     def load_btf(self) -> None:

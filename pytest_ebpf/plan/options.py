@@ -41,7 +41,8 @@ class LoadOptions:
     ``programs``: program -> changes. ``kconfig``: values of .kconfig externs. ``only``: names of the programs to load;
     empty: all but those whose section begins with "?". ``log_level``: of the verifier. ``targets``: program -> the
     program it extends. ``btf`` off loads the object without its types. ``pin_path``: the directory of maps pinned by
-    name. ``license``: instead of the object's, "" for that. ``site``: the line of test code, for leak reports.
+    name. ``struct_ops``: table -> whether it is loaded, or values of its members. ``license``: instead of the object's,
+    "" for that. ``site``: the line of test code, for leak reports.
     """
 
     globals: Mapping[str, Any] = field(default_factory=dict)
@@ -55,3 +56,4 @@ class LoadOptions:
     kconfig: Mapping[str, Any] = field(default_factory=dict)
     pin_path: str = "/sys/fs/bpf"
     license: str = ""
+    struct_ops: Mapping[str, bool | Mapping[str, Any]] = field(default_factory=dict)

@@ -6,7 +6,7 @@ As libbpf (src/libbpf.c: bpf_map__init_kern_struct_ops, v1.7): members that this
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,6 +16,8 @@ from pytest_ebpf.errors import ObjectError, PlanError
 from pytest_ebpf.obj.object import DataSection, MapDef, ObjectFile, Variable
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.modules import find_in_modules
+from pytest_ebpf.plan.options import LoadOptions
+from pytest_ebpf.plan.struct_ops_options import members_of, switched_off, table_data, tables_of
 from pytest_ebpf.uapi.enums import MapType
 from pytest_ebpf.uapi.flags import MapCreateFlag
 
@@ -69,19 +71,28 @@ class _KernelType(NamedTuple):
         return found
 
 
-def plan_struct_ops(obj: ObjectFile, facts: Facts, *, wanted: Collection[str]) -> Tables:
-    """A table that this kernel cannot have costs its programs. One of whose programs none is ``wanted`` is left out."""
+def plan_struct_ops(obj: ObjectFile, facts: Facts, *, options: LoadOptions, wanted: Collection[str]) -> Tables:
+    """A table that this kernel cannot have costs its programs. One of whose programs none is ``wanted`` is left out; a
+    program that ``options`` leave out by name leaves its member empty, as if the object did not set it."""
     tables: list[StructOps] = []
     slots: dict[str, Slot] = {}
     errors: dict[str, PlanError | ObjectError] = {}
     lost: dict[str, PlanError | ObjectError] = {}
-    for section, variable in _variables(obj):
-        members = dict(_member_programs(obj, section, variable=variable))
-        if members and not any(name in wanted for name in members.values()):
+    off = switched_off(obj, options)
+    without = {name for name, override in options.programs.items() if override.autoload is False}
+    for section, variable, struct in tables_of(obj):
+        if variable.name in off:
             continue
+        named = members_of(section, variable)
+        if named and not any(name in wanted for name in named.values()):
+            continue
+        members = {at: name for at, name in named.items() if name not in without}
+        data = section.data.ljust(section.size, b"\0")[variable.offset : variable.offset + variable.size]
+        asked = options.struct_ops.get(variable.name)
+        data = table_data(obj, variable, data, struct=struct, asked=asked, members=members)
         try:
             kernel = _kernel_type(obj, variable, facts=facts)
-            table, found = _table(obj, section, variable=variable, kernel=kernel, members=members)
+            table, found = _table(obj, section, variable=variable, kernel=kernel, members=members, data=data)
         except (PlanError, ObjectError) as error:
             lost[variable.name] = error
             errors.update(dict.fromkeys(members.values(), error))
@@ -89,21 +100,6 @@ def plan_struct_ops(obj: ObjectFile, facts: Facts, *, wanted: Collection[str]) -
         tables.append(table)
         slots.update(found)
     return Tables(tuple(tables), slots, errors, lost)
-
-
-def _variables(obj: ObjectFile) -> Iterator[tuple[DataSection, Variable]]:
-    for section in obj.data:
-        if section.kind == "struct_ops" and not section.name.startswith("?") and obj.btf is not None:
-            for variable in section.variables:
-                if variable.type_id and isinstance(obj.btf.type(obj.btf.resolve(variable.type_id)), Struct):
-                    yield section, variable
-
-
-def _member_programs(obj: ObjectFile, section: DataSection, *, variable: Variable) -> Iterator[tuple[int, str]]:
-    """(byte in the variable, program)."""
-    for reloc in section.relocs:
-        if reloc.kind == "func" and variable.offset <= reloc.offset < variable.offset + variable.size:
-            yield reloc.offset - variable.offset, reloc.target
 
 
 def _local(obj: ObjectFile, variable: Variable) -> Struct:
@@ -129,14 +125,19 @@ def _kernel_type(obj: ObjectFile, variable: Variable, *, facts: Facts) -> _Kerne
 
 
 def _table(
-    obj: ObjectFile, section: DataSection, *, variable: Variable, kernel: _KernelType, members: Mapping[int, str]
+    obj: ObjectFile,
+    section: DataSection,
+    *,
+    variable: Variable,
+    kernel: _KernelType,
+    members: Mapping[int, str],
+    data: bytes,
 ) -> tuple[StructOps, dict[str, Slot]]:
     size = kernel.btf.size(kernel.value_id)
     start = _data_offset(kernel)
     value = bytearray(size)
     programs: list[tuple[int, str]] = []
     slots: dict[str, Slot] = {}
-    data = section.data.ljust(section.size, b"\0")[variable.offset : variable.offset + variable.size]
     for member in _local(obj, variable).members:
         place = _Place(obj, variable.name, member, kernel)
         at = member.bit_offset // 8
@@ -167,7 +168,7 @@ def _table(
 
 def _by_link(section: DataSection, variable: Variable, *, kernel: _KernelType) -> bool:
     """Links to struct_ops came with Linux 6.4 (68b04864ca42): the kernel's struct of them says whether it has any."""
-    if not section.name.startswith(".struct_ops.link"):
+    if not section.name.removeprefix("?").startswith(".struct_ops.link"):
         return False
     if not kernel.btf.find("bpf_struct_ops_link", Kind.STRUCT):
         raise PlanError(
@@ -209,8 +210,15 @@ class _Place(NamedTuple):
                 self._check(target)
                 return index, target
         if is_set:
-            raise PlanError(f"{self._words}: this kernel has no such member, and the object sets it")
+            raise PlanError(
+                f"{self._words}: this kernel has no such member, and the object sets it", hint=self._way_out
+            )
         return -1, None
+
+    @property
+    def _way_out(self) -> str:
+        """How to load the table without the member."""
+        return f"to load it without: struct_ops={{{self.table!r}: {{{self.member.name!r}: None}}}}"
 
     @property
     def _words(self) -> str:

@@ -16,38 +16,22 @@ from pytest_ebpf.live.reload import TRACE_ROOM
 from pytest_ebpf.live.session import Session, Target
 from pytest_ebpf.obj.sections import attach_type_name, prog_type_name
 from pytest_ebpf.plan.btf_needs import why_btf_is_needed
-from pytest_ebpf.uapi.enums import MapType
 from pytest_ebpf.uapi.flags import LogFlag
 from pytest_ebpf.verifier.compare.cost import LineCost, line_costs
 from pytest_ebpf.verifier.log.values import SourceLine, VerifierStats
 from pytest_ebpf.verifier.program_rejected import ProgramRejected
-from pytest_ebpf.verify.ext_types import stand_ins
+from pytest_ebpf.verify.options import options_for
 from pytest_ebpf.verify.stopped import what_stopped
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.load_cache import LoadCache
     from pytest_ebpf.live.program import Program
     from pytest_ebpf.obj.object import LineInfo, ObjectFile, Problem, ProgramDef
-    from pytest_ebpf.plan.load_plan import LoadOptions, Plan
+    from pytest_ebpf.plan.load_plan import Plan
     from pytest_ebpf.plan.planned import PlannedProgram
     from pytest_ebpf.verifier.compare.veristat_csv import Value
 
 __all__ = ["ProgramVerdict", "Wanted", "verdict_of", "verdict_of_rejection", "verify_object"]
-
-# Sized by the kernel or by the plan.
-_SIZED_BY_KERNEL = frozenset(
-    (
-        MapType.PERF_EVENT_ARRAY,
-        MapType.CGROUP_STORAGE,
-        MapType.PERCPU_CGROUP_STORAGE,
-        MapType.SK_STORAGE,
-        MapType.INODE_STORAGE,
-        MapType.TASK_STORAGE,
-        MapType.CGRP_STORAGE,
-        MapType.STRUCT_OPS,
-    )
-)
-_DEEPEST_STACK = 127 * 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +219,9 @@ def _planned(obj: ObjectFile, session: Session, *, cache: LoadCache, wanted: Wan
     from pytest_ebpf.live.facts_cache import facts_for
 
     facts = facts_for(session, obj, knowledge=cache.knowledge, btf=None)
-    plan = cache.plan(obj, facts, options=_options(obj, wanted))
+    plan = cache.plan(
+        obj, facts, options=options_for(obj, globals=wanted.globals, has_lines=wanted.lines, has_btf=wanted.btf)
+    )
     if not wanted.lines:
         return plan
     return replace(plan, ops=tuple(_traced(op) for op in plan.ops))
@@ -245,27 +231,6 @@ def _traced(op: Any) -> Any:
     if isinstance(op, Try) and isinstance(op.op, ProgLoad):
         return Try(replace(op.op, log_limit=TRACE_ROOM))
     return op
-
-
-def _options(obj: ObjectFile, wanted: Wanted) -> LoadOptions:
-    """Everything is loaded, nothing is pinned, and what the object's user space would size gets the least. Programs
-    that extend others are loaded by themselves."""
-    from pytest_ebpf.plan.load_plan import LoadOptions
-
-    maps: dict[str, Any] = {}
-    for definition in obj.maps:
-        fields: dict[str, Any] = {"pin": ""} if definition.pinning else {}
-        if not definition.max_entries and definition.type not in _SIZED_BY_KERNEL:
-            fields["max_entries"] = 1
-        if not definition.value_size and definition.type == MapType.STACK_TRACE:
-            fields["value_size"] = _DEEPEST_STACK
-        if fields:
-            maps[definition.name] = fields
-    names = tuple(dict.fromkeys(program.name for program in obj.programs))
-    level = LogFlag.STATS | (LogFlag.LEVEL2 if wanted.lines else 0)
-    return LoadOptions(
-        globals=dict(wanted.globals), maps=maps, only=names, log_level=level, programs=stand_ins(obj), btf=wanted.btf
-    )
 
 
 @dataclass(frozen=True, slots=True)
