@@ -95,7 +95,11 @@ def test_numbers_and_paths_lose_their_class() -> None:
     assert call(plain, bytearray(b"x")) == b"x"
 
 
-@pytest.mark.parametrize("value", [object(), float("nan"), float("inf"), [object()], {object(): 1}, print], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [object(), float("nan"), float("inf"), [object()], {object(): 1}, print],
+    ids=["object", "nan", "inf", "list", "dict", "function"],
+)
 def test_what_is_no_plain_data(value: object) -> None:
     with pytest.raises(BpfUsageError, match="argument 1 of plain"):
         call(plain, value)
