@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = ["explain", "log"]
 
+_CHUNK = 1 << 20  # bytes read at once
+_FIGURES = (
+    *("insns", "limit", "max_states_per_insn", "states", "peak_states", "mark_read", "stack", "stack_max", "time_us"),
+)
+_TOGETHER = 500
 _UNKNOWN = 3  # the exit status when a text has no verdict in it
 
 
@@ -38,23 +44,31 @@ def explain(files: tuple[BinaryIO, ...], as_json: bool) -> None:
     The exit status is 0, also for rejected programs; 3 if a text holds no verdict: no verifier log, and nothing else
     that a kernel refused.
     """
-    from pytest_ebpf.verifier.extract.extract import extract_logs
+    from pytest_ebpf.verifier.extract.stream import read_logs
     from pytest_ebpf.verifier.extract.verdict import judge
 
     if os.environ.get("NO_COLOR"):
         click.get_current_context().color = False
-    rows: list[dict[str, Any]] = []
+    written = 0
+    waiting: list[str] = []  # to be written together: there may be thousands of programs
+    unknown = False
     for file in files:
         name = getattr(file, "name", "<stdin>")
         name = "-" if name == "<stdin>" else name
-        for found in extract_logs(file.read().decode(errors="replace")):
+        for found in read_logs(iter(partial(file.read, _CHUNK), b"")):
             verdict = judge(found)
-            rows.append(_row(name, verdict))
-            if not as_json:
-                _print(rows[-1], _text(verdict), several=len(files) > 1)
-    if as_json:
-        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
-    if any(row["verdict"] == "unknown" for row in rows):
+            row = _row(name, verdict)
+            unknown = unknown or row["verdict"] == "unknown"
+            if as_json:
+                waiting.append((",\n" if written else "[") + json.dumps(row, ensure_ascii=False))
+            else:
+                waiting.append(_shown(row, _text(verdict), several=len(files) > 1) + "\n")
+            written += 1
+            if len(waiting) >= _TOGETHER:
+                click.echo("".join(waiting), nl=False)
+                waiting.clear()
+    click.echo("".join(waiting) + ("]\n" if as_json else ""), nl=False)
+    if unknown:
         sys.exit(_UNKNOWN)
 
 
@@ -128,7 +142,7 @@ def _text(verdict: Verdict) -> str:
 
 def _stats(parsed: VerifierLog) -> dict[str, Any]:
     """All figures; None for those that this kernel or log level does not print."""
-    return asdict(parsed.stats)
+    return {name: getattr(parsed.stats, name) for name in _FIGURES}
 
 
 def _width() -> int:
@@ -137,19 +151,16 @@ def _width() -> int:
     return max(60, min(120, shutil.get_terminal_size((80, 24)).columns)) if sys.stdout.isatty() else 80
 
 
-def _print(row: dict[str, Any], text: str, *, several: bool) -> None:
+def _shown(row: dict[str, Any], text: str, *, several: bool) -> str:
     title = " ".join(part for part in (row["file"] if several else "", row["program"]) if part)
-    if title:
-        click.secho(f"{title}:", bold=True)
+    shown = click.style(f"{title}:", bold=True) + "\n" if title else ""
     if row["verdict"] == "accepted":
-        click.secho("accepted" + _cost(row["stats"]), fg="green")
-    else:
-        first, _, rest = text.partition("\n")
-        click.secho(first, fg="red" if row["verdict"] == "rejected" else "yellow", bold=True)
-        click.echo(rest, nl=False)
-        if cost := _cost(row["stats"]):
-            click.echo(f"\n  the verifier walked{cost.removeprefix(':')}")
-    click.echo()
+        return shown + click.style("accepted" + _cost(row["stats"]), fg="green") + "\n"
+    first, _, rest = text.partition("\n")
+    shown += click.style(first, fg="red" if row["verdict"] == "rejected" else "yellow", bold=True) + "\n" + rest
+    if cost := _cost(row["stats"]):
+        shown += f"\n  the verifier walked{cost.removeprefix(':')}\n"
+    return shown
 
 
 def _cost(stats: dict[str, Any]) -> str:

@@ -70,7 +70,10 @@ def split_blocks(lines: Iterable[str]) -> Iterator[Block]:
                 block = Block()
             _framed_line(block, frame.role, found=found)
             continue
-        if kind in _TRACE or kind is Kind.SOURCE or (kind is Kind.STATISTIC and not block.over):
+        if block.over and block.body and (kind is Kind.STATISTIC or (kind is Kind.MESSAGE and PROCESSED.search(line))):
+            yield block
+            block = _next_block(block)
+        if kind in _TRACE or kind is Kind.SOURCE:
             if _restarts(block, line, kind=kind):
                 yield block
                 block = Block()
@@ -79,6 +82,14 @@ def split_blocks(lines: Iterable[str]) -> Iterator[Block]:
                 continue
         _add(block, line, kind=kind)
     yield block
+
+
+def _next_block(block: Block) -> Block:
+    """A log without a trace (level 4) begins with its message, which was taken for words behind the log before it."""
+    following = Block()
+    while block.after and block.after[-1].strip() and frame_of(block.after[-1]) is None:
+        following.before.insert(0, block.after.pop())
+    return following
 
 
 def _belongs_to_next(block: Block, role: Role, *, found: re.Match[str]) -> bool:
@@ -113,7 +124,7 @@ def _framed_line(block: Block, role: Role, *, found: re.Match[str]) -> None:
         if rest.strip() and rest.lstrip()[0] not in ",.;)`":  # prose that goes on
             _add(block, rest, kind=kind_of(rest))
         return
-    if role is Role.END or (block.body and role is not Role.LEAD):
+    if (role is Role.END and block.begun) or (block.body and role is not Role.LEAD):
         block.over = True
         block.ended = block.ended or role is Role.END
     (block.after if block.begun else block.before).append(line)

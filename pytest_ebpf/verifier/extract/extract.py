@@ -33,7 +33,8 @@ _LONGEST = 300
 class Found:
     """A log and what the loader said about it: the ``program`` ("" where it is not named), ``refused``, its reason for
     the refusal, ``verdict`` where it names one (``success`` or ``failure``), and its ``words`` around the log. ``text``
-    is "" where there are words alone. ``omitted``: cilium/ebpf left lines of the log out."""
+    is "" where there are words alone. ``omitted``: cilium/ebpf left lines of the log out. ``accepted``: the
+    log is known to be one of an accepted program, and ``text`` is its statistics alone."""
 
     text: str
     program: str = ""
@@ -41,6 +42,7 @@ class Found:
     verdict: str = ""
     words: str = ""
     omitted: bool = False
+    accepted: bool = False
 
 
 def extract_logs(text: str) -> tuple[Found, ...]:
@@ -196,33 +198,35 @@ def _fragments(lines: Iterable[str]) -> Iterator[str]:
 
 def _is_strict(text: str) -> bool:
     """Whether a rule knows the text by its beginning: rules that look for a word anywhere would find it in prose."""
-    return any(re.match(rule.pattern, "so " + text) is None for rule, _ in matches(text))
+    return is_message(text) and any(re.match(rule.pattern, "so " + text) is None for rule, _ in matches(text))
 
 
-def _different(found: list[Found]) -> list[Found]:
-    """Each log once: one that is shown twice, or whose end is shown again (a summary), is told once."""
+def _different(found: Iterable[Found]) -> list[Found]:
+    """A log that is shown twice, or whose end is shown again (a summary), is told once. Other logs between the two tell
+    them apart."""
     kept: list[Found] = []
-    keys: list[tuple[str, ...]] = []
+    key: tuple[str, ...] = ()
     for one in found:
-        key = tuple(" ".join(line.split()) for line in one.text.split("\n") if line.strip())
-        same = next((at for at, other in enumerate(keys) if _same(key, other, one=one, two=kept[at])), None)
-        if same is None:
+        lines = tuple(" ".join(line.split()) for line in one.text.split("\n") if line.strip())
+        if not kept or not _same(lines, key, one=one, two=kept[-1]):
             kept.append(one)
-            keys.append(key)
+            key = lines
             continue
-        longer = one if len(key) > len(keys[same]) else kept[same]
-        kept[same] = replace(
-            longer,
-            program=kept[same].program or one.program,
-            refused=kept[same].refused or one.refused,
-            words=kept[same].words + "\n" + one.words,
+        last = kept[-1]
+        kept[-1] = replace(
+            one if len(lines) > len(key) else last,
+            program=last.program or one.program,
+            refused=last.refused or one.refused,
+            words=last.words + "\n" + one.words,
         )
-        keys[same] = max(key, keys[same], key=len)
+        key = max(key, lines, key=len)
     return kept
 
 
 def _same(key: tuple[str, ...], other: tuple[str, ...], *, one: Found, two: Found) -> bool:
     if not key or not other or (one.program and two.program and one.program != two.program):
+        return False
+    if not _says(one.text.split("\n")):
         return False
     short, long = sorted((key, other), key=len)
     short = tuple(line for line in short if not line.startswith("processed "))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from pytest_ebpf.verifier.explain.explain import Explanation
 from pytest_ebpf.verifier.extract.extract import Found
+from pytest_ebpf.verifier.log.read import parse_stats
 from pytest_ebpf.verifier.rejection.classes import CLASSES
 from pytest_ebpf.verifier.rejection.classify import Rejection
 from pytest_ebpf.verifier.rejection.errnos import ERRNOS, errno_name
@@ -40,6 +41,8 @@ class Verdict:
 
 def judge(found: Found) -> Verdict:
     """The verdict about one finding of ``extract_logs``. Never raises."""
+    if found.accepted:
+        return Verdict("accepted", found.program, VerifierLog(found.text, stats=parse_stats(found.text)))
     if not found.text:
         return _without_log(found)
     refused = bool(found.refused) or found.verdict == "failure"
