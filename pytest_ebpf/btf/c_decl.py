@@ -36,12 +36,12 @@ _INT_MIN, _LONG_MIN = -(1 << 31), -(1 << 63)
 
 
 class CDeclarer:
-    """Writes types of one ``Btf`` with the names that ``names`` gives them."""
+    """Writes types of one ``Btf``, with the names given by ``names``."""
 
     def __init__(self, btf: Btf, names: CNames) -> None:
         self._btf = btf
         self._names = names
-        # What has no name is written wherever it is used. Two of each below the next are 2^32 at the 32nd level.
+        # A type without a name is written wherever it is used: two uses per level make 2^32 at level 32.
         self._left = 4 * len(btf) + 10_000
 
     def declare(self, type_id: int, inner: str = "", *, depth: int = 0) -> str:
@@ -81,7 +81,7 @@ class CDeclarer:
 
     def _params(self, proto: FuncProto, *, depth: int, named: bool = False) -> str:
         texts = [self._param(param, depth=depth, name=param.name if named else "") for param in proto.params]
-        # a lone ``...`` is no C before C23
+        # a lone ``...`` is not valid C before C23
         return ", ".join(texts) if texts != ["..."] else ""
 
     def _param(self, param: Param, *, depth: int, name: str) -> str:
@@ -103,14 +103,14 @@ class CDeclarer:
         return "void"
 
     def body(self, type_id: int, struct: Struct, *, depth: int = 0, tag: str = "") -> str:
-        """ "struct tag { ... }" with its attributes. ObjectError when it holds itself."""
+        """ "struct tag { ... }" with its attributes. ObjectError when it contains itself."""
         if depth > MAX_DEPTH:
             raise ObjectError(f"BTF type {type_id} nests too deep to be written in C", section=".BTF")
         layout = c_layout(self._btf, type_id)
         lines = [f"{keyword(struct)} {tag} {{" if tag else f"{keyword(struct)} {{"]
         indent = "\t" * (depth + 1)
         if layout.opaque:
-            lines.append(f"{indent}unsigned char bytes[{struct.size}]; /* no C struct is like the one in BTF */")
+            lines.append(f"{indent}unsigned char bytes[{struct.size}]; /* C has no struct with the layout in BTF */")
         lines += [f"{indent}{self._line(piece, depth=depth + 1)};" for piece in layout.pieces]
         closing = "\t" * depth + "}"
         return "\n".join([*lines, closing + (_PACKED if layout.packed else "")])
@@ -120,7 +120,7 @@ class CDeclarer:
         if member is None:
             return _filler(piece.bits)
         if not member.name:
-            # a struct with a tag but no name for the member takes -fms-extensions; its body in place does not
+            # an unnamed member needs -fms-extensions if its struct has a tag; without the tag it does not
             inner_id = self._btf.resolve(member.type)
             inner = self._btf.type(inner_id)
             assert isinstance(inner, Struct)
@@ -151,7 +151,7 @@ def _wrapped(inner: str) -> str:
 
 
 def _tag(found: Modifier) -> str:
-    if found.is_attr:  # a tag that stands for any attribute: address_space(1) of arena pointers
+    if found.is_attr:  # the tag is an attribute: address_space(1) of arena pointers
         return re.sub(r"[^\w(), ]", "_", found.name)
     text = found.name.replace("\\", "\\\\").replace('"', '\\"')
     return f'btf_type_tag("{text}")'
@@ -170,7 +170,7 @@ def _filler(bits: int) -> str:
 
 
 def _needs_mode(enum: Enum) -> bool:
-    """Whether a compiler would not choose that size by itself."""
+    """Whether a compiler would choose another size."""
     wide = any(not _INT_MIN <= number < 1 << 32 for _, number in enum.values)
     # both below 0 and above INT_MAX: neither int nor unsigned int holds them all
     wide = wide or (
@@ -181,7 +181,7 @@ def _needs_mode(enum: Enum) -> bool:
 
 def _enum_number(number: int) -> str:
     if number == _LONG_MIN:
-        return f"({number + 1}LL - 1)"  # C reads it as minus a number that no type holds
+        return f"({number + 1}LL - 1)"  # C reads it as the negative of a number that does not fit any type
     if number >= 1 << 63:
         return f"{number}ULL"
     return f"{number}LL" if not _INT_MIN <= number < 1 << 32 else str(number)

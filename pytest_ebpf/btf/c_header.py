@@ -1,4 +1,4 @@
-"""BTF as a C header: all types, or those asked for with what they need to compile."""
+"""BTF as a C header: all types, or the given ones with those that they need to compile."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class CHeaderStyle:
 
 class Block(NamedTuple):
     """A declaration: ``text`` declares type ``id``, which C code calls ``spelling`` ("struct page", "u64"; "" for an
-    anonymous enum). Not ``complete``: only that there is a struct, union or enum of this name."""
+    anonymous enum). Not ``complete``: only declares the name of a struct, union or enum."""
 
     id: int
     complete: bool
@@ -56,8 +56,8 @@ class Block(NamedTuple):
 
 
 def c_roots(btf: Btf) -> Iterator[int]:
-    """What a header of everything declares: the types of this BTF itself that have a name, the anonymous enums that
-    no other type has a place for, and kfuncs (Linux 6.10 and later mark them)."""
+    """The types that a header of all types declares: those of this BTF itself that have a name, the anonymous enums
+    that no other type uses, and kfuncs (marked since Linux 6.10)."""
     used = _used(btf)
     for type_id, found in btf:
         anonymous = isinstance(found, Enum) and found.values and type_id not in used
@@ -71,8 +71,8 @@ def c_blocks(btf: Btf, roots: Iterable[int]) -> list[Block]:
     """Declarations in an order that compiles: ``roots`` and what they need.
 
     Two types of one name become ``x`` and ``x___2``. A pointer's target is only declared, unless it is a root too.
-    FUNCs become prototypes of kfuncs, and come last. ObjectError when something cannot be written in C (a struct that
-    holds itself).
+    FUNCs become prototypes of kfuncs, and come last. ObjectError when a type cannot be written in C (a struct that
+    contains itself).
     """
     names = CNames(btf)
     writer = CDeclarer(btf, names)
@@ -89,13 +89,13 @@ def render_c(btf: Btf, types: Iterable[int] | None = None, *, style: CHeaderStyl
     kfuncs = [block.text for block in blocks if btf.kind(block.id) == Kind.FUNC]
     texts = [block.text for block in blocks[: len(blocks) - len(kfuncs)]]
     if not any(block.complete and isinstance(btf.type(block.id), Struct) for block in blocks):
-        style = replace(style, preserve_access_index=False)  # clang warns of a pragma that meets nothing
+        style = replace(style, preserve_access_index=False)  # clang warns about a pragma that applies to nothing
     parts = [_top(style), *texts, *(_kfunc_part(kfuncs) if kfuncs else ()), _bottom(style)]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _used(btf: Btf) -> set[int]:
-    """Ids that another type of this BTF mentions as the type of something."""
+    """Ids that another type of this BTF refers to."""
     used: set[int] = set()
     for _, found in btf:
         if isinstance(found, Struct):
@@ -140,7 +140,7 @@ def _tagged(step: Step, found: Struct | Fwd | Enum, *, tag: str, writer: CDeclar
 
 
 def _before_c23(text: str) -> str:
-    """In C23 these are words of the language; so they are in C++."""
+    """In C23 and C++ these are keywords."""
     return f"#if !defined(__cplusplus) && (!defined(__STDC_VERSION__) || __STDC_VERSION__ < 202311L)\n{text}\n#endif"
 
 

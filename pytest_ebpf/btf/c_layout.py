@@ -1,9 +1,9 @@
 """How to write a struct so that a C compiler lays it out as BTF says.
 
-BTF keeps no ``packed`` and no ``aligned``: they follow from the offsets. Where a member would come to lie too low,
-unnamed bitfields fill the gap; they leave no trace in the BTF of the result. Where natural alignment would put one too
-high, the struct is packed, and then everything lies where the fillers leave it. The rules are those of the System V
-ABI, which clang's BPF target follows.
+BTF keeps no ``packed`` and no ``aligned``: they follow from the offsets. Where C would place a member too low, unnamed
+bitfields fill the gap; they do not appear in the BTF of the result. Where natural alignment would place one too high,
+the struct is packed, and the fillers place every member. The rules are those of the System V ABI, which clang's BPF
+target follows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pytest_ebpf.errors import ObjectError
 
 __all__ = ["CLayout", "Piece", "c_layout", "c_size"]
 
-_FILLER = 64  # bits of the type that fillers have, ``long``
+_FILLER = 64  # bits of ``long``, the type of fillers
 _WIDEST = 16  # bytes, of an integer
 _BYTES_OF_FILLERS = 1 << 16
 
@@ -36,7 +36,7 @@ class Piece(NamedTuple):
 class CLayout:
     """``align``: bytes that the struct asks to be aligned to as a member.
 
-    ``opaque``: no C struct is like that (members overlap, or stick out); its bytes are all there is to write.
+    ``opaque``: C has no such struct (members overlap, or end beyond it); it is written as bytes.
     """
 
     pieces: tuple[Piece, ...]
@@ -46,7 +46,7 @@ class CLayout:
 
 
 class _Slot(NamedTuple):
-    """A member with its numbers, in bits; ``unit`` is the alignment, for a bitfield the size of its type."""
+    """A member with its offset and size in bits; ``unit`` is the alignment, for a bitfield the size of its type."""
 
     member: Member
     start: int
@@ -67,7 +67,7 @@ def c_layout(btf: Btf, type_id: int) -> CLayout:
 
 
 def c_size(btf: Btf, type_id: int) -> int:
-    """Bytes of a type as a member; functions and void, which can be none, count 0."""
+    """Size of a type as a member, in bytes; 0 for functions and void, which cannot be members."""
     try:
         return btf.size(type_id)
     except ObjectError:
@@ -89,7 +89,7 @@ def _layout(btf: Btf, type_id: int, *, depth: int) -> CLayout:
 
 
 def _is_written(btf: Btf, member: Member) -> bool:
-    """Whether C has a line for it: without a name, only a struct or union has."""
+    """Whether C can declare the member: without a name, only a struct or union."""
     return bool(member.name) or isinstance(btf.type(btf.resolve(member.type)), Struct)
 
 

@@ -14,7 +14,7 @@ from pytest_ebpf.btf.types import Float, Fwd, Int, Kind
 
 __all__ = ["C23_WORDS", "CNames", "float_spelling", "identifier", "int_spelling"]
 
-# Keywords of C11 and of GNU C, and what clang declares by itself.
+# Keywords of C11 and GNU C, and names that clang predeclares.
 _WORDS = (
     "auto break case char const continue default do double else enum extern float for goto if inline int long register "
     "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while _Alignas "
@@ -22,12 +22,12 @@ _WORDS = (
     "__builtin_va_list __int128 __float128 __fp16 _Float16 __bf16"
 )
 _RESERVED = frozenset(_WORDS.split())
-# Plain names that C23 made keywords: before, vmlinux may define them; since, the language does.
+# Names that became keywords in C23: before it, vmlinux may define them.
 C23_WORDS = frozenset(("bool", "false", "true", "nullptr", "constexpr", "static_assert", "alignas", "alignof"))
 
 _NOT_IN_IDENTIFIERS = re.compile(r"[^A-Za-z0-9_]")
 _BASE_WORDS = frozenset(("char", "short", "int", "long", "signed", "unsigned", "__int128"))
-# By size in bytes, on the BPF machine (LP64): what stands in when the name does not say the size.
+# By size in bytes, on the BPF machine (LP64): used when the name does not give the size.
 _INTS = {1: "char", 2: "short", 4: "int", 8: "long long", 16: "__int128"}
 _FLOATS = {4: "float", 8: "double"}
 
@@ -39,7 +39,7 @@ def identifier(name: str) -> str:
 
 
 def int_spelling(found: Int) -> str:
-    """The C words for an integer: its own name when that means the same on a BPF machine, else words of its size."""
+    """The C type of an integer: its own name if that means the same on a BPF machine, else a type of its size."""
     words = found.name.split()
     if found.is_bool and found.size == 1:
         return "_Bool"
@@ -57,12 +57,12 @@ def _base_size(words: list[str]) -> int:
 
 
 def float_spelling(found: Float) -> str:
-    """The C word for a float of that size on a BPF machine, "" when it has none (``long double`` of x86)."""
+    """The C type of a float of that size on a BPF machine, "" without one (``long double`` of x86)."""
     return _FLOATS.get(found.size, "")
 
 
 class CNames:
-    """Gives names out in the order in which they are asked for, the same one for the same type every time."""
+    """Gives each type a name on first use, and the same name afterwards."""
 
     def __init__(self, btf: Btf) -> None:
         self._btf = btf
@@ -71,17 +71,17 @@ class CNames:
         self._idents: Counter[str] = Counter()
 
     def tag(self, type_id: int) -> str:
-        """Of a struct, union or enum. A forward declaration has the name of the first type that it may stand for."""
+        """The name of a struct, union or enum. A forward declaration has the name of the first type that fits it."""
         if isinstance(self._btf.type(type_id), Fwd):
             type_id = self.target(type_id)
         return self._name(type_id, self._tags)
 
     def ident(self, type_id: int) -> str:
-        """Of a typedef or function, or of an integer that C has no words for."""
+        """The name of a typedef or function, or of an integer without a C type."""
         return self._name(type_id, self._idents)
 
     def enumerator(self, name: str) -> str:
-        """Of one value of an enum that is being written."""
+        """The name of one value of an enum."""
         return self._unused(name, self._idents)
 
     def target(self, fwd_id: int) -> int:

@@ -1,4 +1,4 @@
-"""In what order a C header has to declare types: a type after those it holds, a name before its first use."""
+"""The order of declarations in a C header: a type after those it contains, a name before its first use."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class Step(NamedTuple):
 
 
 def order(btf: Btf, roots: Iterable[int], *, names: CNames) -> list[Step]:
-    """The steps that end with every type of ``roots`` declared in full. ObjectError when types hold each other."""
+    """The steps that end with every type of ``roots`` declared in full. ObjectError when types contain each other."""
     return list(_Walk(btf, names).steps(roots))
 
 
 def needs_alias(found: Int | Float) -> bool:
-    """Whether C has no words for a number type that are its own name: ``u8`` of Rust, ``long double`` on BPF."""
+    """Whether a number type needs a typedef, as its name is not a C type: ``u8`` of Rust, ``long double`` on BPF."""
     if isinstance(found, Float):
         return not float_spelling(found)
     return int_spelling(found) != found.name
 
 
 class _Walk:
-    """A depth-first walk with its own stack: how deep types hang together is up to the file."""
+    """A depth-first walk with its own stack: the file decides how deep the types nest."""
 
     def __init__(self, btf: Btf, names: CNames) -> None:
         self._btf = btf
@@ -62,7 +62,7 @@ class _Walk:
                 yield step
             else:
                 if step in self._open:
-                    raise ObjectError(f"{self._btf.name(step.id)!r} cannot be written in C: it holds itself")
+                    raise ObjectError(f"{self._btf.name(step.id)!r} cannot be written in C: it contains itself")
                 self._open.add(step)
                 stack.append((step, self._needs(step.id)))
 
@@ -76,7 +76,7 @@ class _Walk:
         return new
 
     def _needs(self, type_id: int) -> Iterator[Step]:
-        """What has to be declared before ``type_id`` can be."""
+        """The declarations that ``type_id`` needs before it."""
         found = self._btf.type(type_id)
         seen: set[tuple[int, bool]] = set()
         if isinstance(found, Struct):
@@ -86,7 +86,7 @@ class _Walk:
             yield from self._uses(found.type, by_value=False, depth=0, seen=seen)
 
     def _uses(self, type_id: int, *, by_value: bool, depth: int, seen: set[tuple[int, bool]]) -> Iterator[Step]:
-        """What has to be declared before a declaration may speak of ``type_id``. ``seen``: (id, by value) done with."""
+        """The declarations that a use of ``type_id`` needs before it. ``seen``: (id, by value) visited."""
         if (type_id, by_value) in seen:
             return
         seen.add((type_id, by_value))

@@ -1,4 +1,4 @@
-"""Values by BTF type: the two directions in one place. For many values of one type take ``decoder``, ``encoder``."""
+"""Decode and encode values by BTF type. For many values of one type use ``decoder`` and ``encoder``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def decode(btf: Btf, type_id: int, *, data: bytes) -> Any:
 
 
 def encode(btf: Btf, type_id: int, *, value: Any) -> bytes:
-    """The bytes of ``value``, which may be whatever ``decode`` gives; what it leaves out is 0."""
+    """The bytes of ``value``, any value that ``decode`` returns; omitted fields are 0."""
     return encoder(btf, type_id)(value)
 
 

@@ -1,7 +1,7 @@
 """Bytes to Python values by their BTF type.
 
-A decoder is compiled once per type: one ``struct.Struct`` reads all plain fields of a struct, and only what is left
-(nested types, text, enums, bitfields, overlapping members) is looked at by itself.
+A decoder is compiled once per type: one ``struct.Struct`` reads all plain fields of a struct, and only the rest
+(nested types, text, enums, bitfields, overlapping members) is read one by one.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ Decoder = Callable[[bytes], Any]
 ManyDecoder = Callable[[bytes, int], list[Any]]
 
 _MAX_SIZE = 1 << 30
-# Values in one value: types may share parts, so that a few bytes of BTF, and of data, can stand for 2 ** 32 of them.
+# Limits of values in one value: types may share parts, so that a few bytes of BTF and data describe 2 ** 32.
 _MAX_VALUES, _MAX_VALUES_PER_BYTE = 1 << 13, 256
 
 
 class EnumValue(int):
-    """A number with the name that its enum gives it. Equal to, and hashed as, the number."""
+    """A number with its name in the enum. Compares and hashes as the number."""
 
     name: str
 
@@ -47,7 +47,7 @@ class EnumValue(int):
 
 
 class _Row(NamedTuple):
-    """How to read a struct of which no two members overlap: what ``format`` unpacks is named, then converted."""
+    """How to read a struct without overlapping members: unpack ``format``, name the values, convert them."""
 
     format: Format
     names: tuple[str, ...]
@@ -55,8 +55,8 @@ class _Row(NamedTuple):
 
 
 class _Piece(NamedTuple):
-    """How to read a type: unpack ``format`` (of ``size`` bytes), then ``convert`` what came out, if need be.
-    ``values``: how many values there are in it, itself included."""
+    """How to read a type: unpack ``format`` (of ``size`` bytes), then ``convert`` the result, if set. ``values``: the
+    number of values in it, itself included."""
 
     format: str
     size: int
@@ -67,8 +67,8 @@ class _Piece(NamedTuple):
 def decoder(btf: Btf, type_id: int) -> Decoder:
     """A function from bytes to the value of a type; made once per ``btf`` and type.
 
-    It raises ValueError for too few bytes; more than needed are left alone, but for a trailing ``T x[]``, which takes
-    what is there. ObjectError here, when the type has no size or the BTF is broken.
+    It raises ValueError for too few bytes and ignores excess bytes, except for a trailing ``T x[]``, which takes all.
+    ``decoder`` itself raises ObjectError when the type has no size or the BTF is broken.
     """
     key = ("decoder", type_id)
     if key not in btf.memo:
@@ -99,8 +99,8 @@ def _many_rows(row: _Row) -> ManyDecoder:
 
 
 def _rows_maker(row: _Row) -> Callable[[Iterator[tuple[Any, ...]]], list[Any]]:
-    """Unpacked fields to dicts by an expression that is made for the type, as ``dataclass`` makes its methods: a third
-    of the time of ``dict(zip(...))``. Names are quoted; nothing else of the BTF is in it."""
+    """Converts unpacked fields to dicts with an expression compiled for the type, as ``dataclass`` compiles its
+    methods: it takes a third of the time of ``dict(zip(...))``. Only the quoted names come from the BTF."""
     converts = dict(row.converts)
     fields = [f"v{index}" for index in range(len(row.names))]
     calls = {f"c{index}": converts[name] for index, name in enumerate(row.names) if name in converts}
@@ -226,7 +226,7 @@ def _array(btf: Btf, array: Array, *, depth: int) -> _Piece:
 
 
 def _text(data: bytes) -> str | bytes:
-    """Text up to the first NUL (what follows may be rubbish); the bytes themselves when that is not text."""
+    """Text up to the first NUL (the rest may be garbage); the bytes when that is not text."""
     head, _, tail = bytes(data).partition(b"\0")
     if not head and any(tail):
         return bytes(data)
@@ -249,7 +249,7 @@ def _compound(btf: Btf, type_id: int, *, depth: int) -> _Piece:
         names.append(field.name)
         start, rest = divmod(field.bit_offset, 8)
         if field.bit_size or rest or start < cursor:
-            formats.append("0s")  # keeps the order of the dict; the view fills it in
+            formats.append("0s")  # keeps the order of the dict; the view sets the value
             read, inside = _view(btf, field, depth=depth)
             views.append((field.name, read))
             values += inside
@@ -265,7 +265,7 @@ def _compound(btf: Btf, type_id: int, *, depth: int) -> _Piece:
         views.append((tail.name, _flexible(btf, tail)))
     size = btf.size(type_id)
     row = _Row(Format("".join(formats)), tuple(names), tuple(converts))
-    if not views and not depth:  # deeper down an open end is not read
+    if not views and not depth:  # an open end is only read at the end of the outermost type
         btf.memo["row", type_id] = row
     read = _assembled(row, views=tuple(views))
     return _Piece(f"{size}s", size, read, values)
@@ -288,7 +288,7 @@ def _assembled(row: _Row, *, views: tuple[tuple[str, Decoder], ...]) -> Decoder:
 
 
 def _view(btf: Btf, field: Field, *, depth: int) -> tuple[Decoder, int]:
-    """Reads one field from the bytes of the whole type; and how many values there are in it."""
+    """(a reader of one field from the bytes of the whole type, the number of values in it)."""
     if field.bit_size or field.bit_offset % 8:
         return _bitfield(btf, field), 1
     read = _reader(btf, piece := _piece(btf, strip(btf, field.type), depth=depth + 1))

@@ -8,7 +8,7 @@ from pytest_ebpf.btf.types import Array, Enum, FuncProto, Fwd, Kind, Modifier, P
 __all__ = ["describe"]
 
 _LIMIT = 16
-_PARAMS = 16  # of a signature, in full; and signatures nest less deep than the rest, as each has many parts
+_PARAMS = 16  # parameters shown of a signature; signatures nest less deep, as each has many parts
 _PARAM_DEPTH = 6
 _QUALIFIERS = {Kind.CONST: "const", Kind.VOLATILE: "volatile", Kind.RESTRICT: "restrict"}
 
@@ -19,7 +19,7 @@ def describe(btf: Btf, type_id: int) -> str:
 
 
 def _declare(btf: Btf, type_id: int, *, inner: str, depth: int) -> str:
-    """The type around ``inner``, the part of a C declarator that was built so far."""
+    """The declaration of the type around ``inner``, the C declarator built so far."""
     if depth > _LIMIT:
         return f"…{inner}"
     found = btf.type(type_id)

@@ -21,7 +21,7 @@ _MAX_SIZE = 1 << 30
 
 
 class _RefusedError(Exception):
-    """A value that does not fit its type; ``path`` grows on the way out."""
+    """A value that does not fit its type; each caller adds to ``path``."""
 
     def __init__(self, message: str, *, kind: type[Exception]) -> None:
         super().__init__(message)
@@ -37,9 +37,9 @@ class _RefusedError(Exception):
 def encoder(btf: Btf, type_id: int) -> Encoder:
     """A function from a value to the bytes of a type; made once per ``btf`` and type.
 
-    It takes what decoding gives (and bytes of the right length, for anything); fields left out are 0. It raises
-    ValueError for what does not fit and TypeError for what is of the wrong sort, naming the field. ObjectError here,
-    when the type has no size or the BTF is broken.
+    It takes the values that decoding returns (and bytes of the right length for any type); omitted fields are 0. It
+    raises ValueError for a value that does not fit and TypeError for one of the wrong type, and names the field.
+    ``encoder`` itself raises ObjectError when the type has no size or the BTF is broken.
     """
     key = ("encoder", type_id)
     if key not in btf.memo:
@@ -91,7 +91,7 @@ def _new_maker(btf: Btf, type_id: int, *, depth: int) -> Encoder:
 
 
 def _or_bytes(make: Encoder, *, size: int) -> Encoder:
-    """``make``, but for bytes, which are taken as they are."""
+    """``make``, except that bytes are used unchanged."""
 
     def make_any(value: Any) -> bytes:
         if not isinstance(value, bytes | bytearray | memoryview):
@@ -144,7 +144,8 @@ def _float(btf: Btf, number: Scalar, *, name: str) -> Encoder:
 
 
 def _as_number(number: Scalar, *, bits: int) -> Callable[[Any], int]:
-    """Of ``bits`` bits. Compilers before LLVM 15 do not say that an enum has negative values: any may be given one."""
+    """A number of ``bits`` bits. Compilers before LLVM 15 do not mark enums with negative values, so any enum takes
+    them."""
     names = dict(number.names)
     unclear = number.kind == "enum" and not number.signed
 
@@ -187,7 +188,7 @@ def _array(btf: Btf, array: Array, *, depth: int) -> Encoder:
                 raise _RefusedError(f"{len(value)} bytes of text do not fit {count}", kind=ValueError)
             return bytes(value.ljust(size, b"\0"))
         if isinstance(value, bytes | bytearray | memoryview):
-            # text may be shorter than its array; other bytes are meant as they are
+            # text may be shorter than its array; bytes must have its length
             if count and (len(value) > size or (len(value) < size and not takes_text)):
                 raise _RefusedError(f"takes {size} bytes, not {len(value)}", kind=ValueError)
             return bytes(value).ljust(size, b"\0")
@@ -241,8 +242,8 @@ def _store(buffer: bytearray, data: bytes, *, start: int) -> None:
 
 
 def _merge(buffer: bytearray, data: bytes, *, start: int) -> None:
-    """Another view of bytes that may be set already (a union): what decoding gave must encode again, and text is a
-    view that lost what came after its NUL. So a byte that is 0 in one view is taken from the other."""
+    """Set bytes that another member of a union may have set. A decoded value must encode again, and text lost what
+    follows its NUL: a byte that is 0 in one member is taken from the other."""
     old = buffer[start : start + len(data)].ljust(len(data), b"\0")
     if any(a and b and a != b for a, b in zip(old, data, strict=True)):
         raise _RefusedError("it shares its bytes with a field before it, and they disagree", kind=ValueError)

@@ -1,7 +1,7 @@
 """Where each BTF type starts, and which types carry a name: plain arrays, so that they can be kept in a file.
 
-vmlinux has some 126,000 types in 5.5 MB: nothing here makes an object per type. A saved index is only good for the
-BTF bytes that it was made from; who saves it names it by their hash.
+vmlinux has some 126,000 types in 5.5 MB: nothing here makes an object per type. A saved index only fits the BTF bytes
+that it was made from: name the file by their hash.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def index_types(words: array[int], *, steps: Steps) -> array[int]:
 
 def _unknown_kind(kind: int, at: int) -> ObjectError:
     return ObjectError(
-        f"BTF type of unknown kind {kind}, and the BTF does not say how long it is",
+        f"BTF type of unknown kind {kind}, and the BTF does not give its length",
         section=".BTF",
         offset=4 * at,
         hint="kinds 1-19 are known here; was the section damaged, or made by a newer compiler (then strip its BTF)?",
@@ -109,7 +109,7 @@ def index_names(
 def _hash_strings(strings: bytes, *, skip: int) -> dict[int, int]:
     """Name offset -> hash, for every string that starts after a NUL."""
     names = strings.split(b"\0")
-    ends = accumulate(map(len, names), initial=skip)  # without the NULs, of which each name has one before it
+    ends = accumulate(map(len, names), initial=skip)  # without the NULs: each name has one before it
     hashes = dict(zip(map(add, ends, range(len(names))), map(zlib.crc32, names), strict=True))
     at = strings.find(b"___")
     while at >= 0:
@@ -132,7 +132,7 @@ def pack_index(starts: array[int], names: NameIndex) -> bytes:
 
 
 def unpack_index(data: bytes) -> tuple[array[int], NameIndex]:
-    """The other way; ObjectError when ``data`` is damaged or of another machine (then make the index anew)."""
+    """The index from bytes. ObjectError when ``data`` is damaged or from another machine: make a new index then."""
     if len(data) < _INDEX.size:
         raise ObjectError("saved BTF index is cut off")
     magic, mark, types, named, crc = _INDEX.unpack_from(data)

@@ -1,4 +1,4 @@
-"""Where the named parts of a compound type lie, and what shape a scalar has: shared by decoding and encoding."""
+"""The places of the fields of compound types and the formats of scalars, for decoding and encoding."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WRAPPER = re.compile(
 
 
 class Field(NamedTuple):
-    """A field by the name that C code uses. ``bit_size``: 0 unless it is a bitfield."""
+    """A field, by its name in C code. ``bit_size``: 0 unless it is a bitfield."""
 
     name: str
     type: int
@@ -51,7 +51,7 @@ class Scalar:
 
 
 def strip(btf: Btf, type_id: int) -> int:
-    """The id behind typedefs, qualifiers, the variable that carries the type, and what Rust wraps values in."""
+    """The id behind typedefs, qualifiers, variables and the wrapper types of Rust."""
     for _ in range(MAX_DEPTH):
         type_id = btf.resolve(type_id)
         found = btf.type(type_id)
@@ -63,7 +63,7 @@ def strip(btf: Btf, type_id: int) -> int:
 
 
 def _wrapped(btf: Btf, type_id: int) -> int:
-    """What a wrapper of Rust's has in it, 0 for anything else. Worked out once: any number of fields may have it."""
+    """The type in a wrapper type of Rust, 0 for any other type. Cached: many fields may have it."""
     found = btf.type(type_id)
     if not isinstance(found, Struct) or not _WRAPPER.fullmatch(found.name):
         return 0
@@ -75,10 +75,10 @@ def _wrapped(btf: Btf, type_id: int) -> int:
 
 
 def scalar(btf: Btf, type_id: int) -> Scalar | None:
-    """What a (stripped) type is as a number; None for compound types."""
+    """The number format of a (stripped) type; None for compound types."""
     found = btf.type(type_id)
     if isinstance(found, Int) and not found.size:
-        return Scalar("unit", 0, "")  # Rust's (): bpf-linker 0.13 writes it as a number without bytes
+        return Scalar("unit", 0, "")  # Rust's (): bpf-linker 0.13 writes it as a number of size 0
     if isinstance(found, Int | Enum | Float) and not 0 < found.size <= _WIDEST:
         raise ObjectError(f"BTF type {type_id} ({found.name}) is a number of {found.size} bytes", section=".BTF")
     if isinstance(found, Ptr):
@@ -105,8 +105,8 @@ def is_char(btf: Btf, type_id: int) -> bool:
 
 
 def fields(btf: Btf, type_id: int) -> tuple[Field, ...]:
-    """The fields of a (stripped) struct, union or section, those of anonymous members among them; of two with one name
-    (no compiler writes that) the first.
+    """The fields of a (stripped) struct, union or section, with those of anonymous members; of two with the same name
+    (compilers do not write that) the first.
 
     ObjectError when a field lies outside of the type.
     """
@@ -125,7 +125,7 @@ def fields(btf: Btf, type_id: int) -> tuple[Field, ...]:
 
 
 def flexible(btf: Btf, listed: tuple[Field, ...]) -> Field | None:
-    """The ``T x[]`` that ends a type, whose values may be longer than the type. None when there is none."""
+    """The ``T x[]`` at the end of a type, whose values may be longer than the type, or None."""
     if not listed:
         return None
     *others, last = listed
@@ -143,7 +143,7 @@ def is_open_ended(btf: Btf, type_id: int) -> bool:
 
 
 def _listed(btf: Btf, type_id: int, *, depth: int) -> tuple[Field, ...]:
-    """The fields of a struct, worked out once: anonymous members may be shared by any number of others."""
+    """The fields of a struct. Cached: many structs may share an anonymous member."""
     key = ("fields", type_id)
     if key not in btf.memo:
         struct = btf.type(type_id)

@@ -1,7 +1,7 @@
 """Several BTFs as one: the types of one after those of the other, ids and names moved.
 
-Nothing is looked at twice for being the same: the kernel does not mind two structs of one name. What has to be one (a
-function declared here and defined there, the section of variables that both have) is said by the caller.
+Equal types are not merged: the kernel accepts two structs of one name. The caller names those that must become one (a
+function declared here and defined there, a section of variables that both have).
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ _ITEMS: Mapping[int, tuple[int, int, tuple[int, ...], tuple[int, ...]]] = {
 
 
 class Place(NamedTuple):
-    """A type: which BTF, and its id there."""
+    """A type: the index of its BTF, and its id there."""
 
     part: int
     type_id: int
 
 
 class Merged(NamedTuple):
-    """``ids[part][old id]`` is the new id, 0 for the sections that were left out. ``strings[part]`` is what a string
-    offset of that part grows by. ``datasecs``: name -> new id."""
+    """``ids[part][old id]`` is the new id, 0 for the sections that were left out. ``strings[part]`` is added to the
+    string offsets of that part. ``datasecs``: name -> new id."""
 
     btf: Btf
     ids: tuple[array[int], ...]
@@ -63,8 +63,8 @@ class Merged(NamedTuple):
 def merge_btf(
     parts: Sequence[Btf], *, same: Mapping[Place, Place], sections: Mapping[str, DataSec], byteorder: str
 ) -> Merged:
-    """``same``: types that give way to another. ``sections``: by name, with the ``type`` of each variable still an
-    index into ``parts`` in the upper 32 bits and an id there in the lower. ObjectError for kinds that nobody knows."""
+    """``same``: types that are replaced by another. ``sections``: by name, with the ``type`` of each variable still an
+    index into ``parts`` in the upper 32 bits and an id there in the lower. ObjectError for unknown kinds."""
     strings, shifts = b"", []
     for part in parts:
         shifts.append(len(strings))
@@ -121,7 +121,9 @@ def _moved(part: Btf, type_id: int, *, ids: array[int], shift: int) -> bytes:
     words = part.record(type_id)
     kind, count = (words[1] >> 24) & 0x7F, words[1] & 0xFFFFFF
     if kind > Kind.ENUM64:
-        raise ObjectError(f"BTF of kind {kind} cannot be linked: nobody knows what in it is a type", section=".BTF")
+        raise ObjectError(
+            f"BTF of kind {kind} cannot be linked: unknown which of its words are type ids", section=".BTF"
+        )
     words[0] = words[0] + shift if words[0] else 0
     if kind in _HEAD_HAS_TYPE:
         words[2] = ids[words[2]]

@@ -1,7 +1,7 @@
 """BTF bytes to a ``Btf``: a table of types that reads a type when it is asked for.
 
-Format: Documentation/bpf/btf.rst and include/uapi/linux/btf.h. Any bytes may come in; only ObjectError comes out,
-from ``parse_btf`` for the outer form and from the methods for the type at hand.
+Format: Documentation/bpf/btf.rst and include/uapi/linux/btf.h. Any input bytes are fine: ``parse_btf`` raises
+ObjectError for the header and sections, the methods for a single type.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pytest_ebpf.uapi.numbers import BTF_MAGIC
 
 __all__ = ["POINTER_SIZE", "Btf", "Header", "dump_index", "load_index", "parse_btf"]
 
-POINTER_SIZE = 8  # of the BPF machine, whatever the host
+POINTER_SIZE = 8  # of the BPF machine, on every host
 
 _RESOLVE_LIMIT = 64  # the kernel stops at 32 (MAX_RESOLVE_DEPTH, kernel/bpf/btf.c)
 _SIZED = frozenset((Kind.INT, Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.FLOAT, Kind.DATASEC))
@@ -44,8 +44,8 @@ class Header:
 class Btf:
     """Types by id. Ids run on from those of ``base``, whose strings come first too.
 
-    A value: nothing changes what the methods answer. What they worked out once is kept (``memo`` lets the functions
-    of other modules of ``btf/`` keep things along).
+    Immutable: the methods always return the same. They cache results (``memo`` is the cache of other modules of
+    ``btf/``).
     """
 
     __slots__ = (
@@ -81,7 +81,7 @@ class Btf:
         self._types: dict[int, BtfType] = {0: Void()}
         self._texts: dict[int, str] = {0: ""}
         self._names: index.NameIndex | None = None
-        # Names may share tails, but a hostile table of a million overlapping ones must not be read out.
+        # Names may share tails, but a hostile table of a million overlapping names must not be expanded.
         self._unread = 8 * self.string_end + 0x10000
 
     def __len__(self) -> int:
@@ -150,7 +150,7 @@ class Btf:
         return self._starts[type_id - self.first_id]
 
     def string(self, offset: int) -> str:
-        """The text at a name offset. Bytes that are not UTF-8 come out as ``\\xNN``."""
+        """The text at a name offset. Bytes that are not UTF-8 become ``\\xNN``."""
         text = self._texts.get(offset)
         if text is None:
             raw = self.string_bytes(offset)
@@ -169,7 +169,7 @@ class Btf:
         return self._strings[start : self._strings.index(b"\0", start)]
 
     def find(self, name: str, kind: int | None = None) -> tuple[int, ...]:
-        """Ids of the types with this very name (and kind), ascending; those of the base come first."""
+        """Ids of the types with exactly this name (and kind), ascending; those of the base come first."""
         found = self.find_flavours(essential_name(name), kind)
         return tuple(type_id for type_id in found if self.name(type_id) == name)
 
@@ -206,7 +206,7 @@ class Btf:
         raise ObjectError(f"BTF type {type_id} is a loop of typedefs", section=".BTF")
 
     def size(self, type_id: int) -> int:
-        """Bytes that a value of the type takes; a variable counts as its type. ObjectError if it has no size."""
+        """Size of a value of the type, in bytes; for a variable that of its type. ObjectError if it has no size."""
         count = 1
         for _ in range(_RESOLVE_LIMIT):
             found = self.type(type_id)
@@ -230,7 +230,7 @@ class Btf:
             return 0
 
     def unusual_records(self) -> list[int]:
-        """Ids whose record no kernel takes, however it names its types: pointers, arrays, modifiers and prototypes with
+        """Ids whose record every kernel refuses, whatever the names: pointers, arrays, modifiers and prototypes with
         a name (Zig), and integers with several encodings (GCC 12)."""
         words = self._words
         return [

@@ -1,7 +1,7 @@
-"""BTF as Python source: ``ctypes`` classes that lie in memory exactly as the kernel or the program has it.
+"""BTF as Python source: ``ctypes`` classes with exactly the memory layout of the kernel or program.
 
-Every byte is spelled out: classes are packed, gaps are fields ``_pad_N``, and bitfields are properties over such bytes,
-so that no rule of a C compiler is asked. Pointers are integers of 8 bytes.
+Every byte is explicit: classes are packed, gaps are fields ``_pad_N``, and bitfields are properties over such bytes,
+so that the layout does not depend on a C compiler. Pointers are integers of 8 bytes.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _SHIFTS = {"little": "start - 8 * first", "big": "8 * end - start - width"}
 
 def render_python(btf: Btf, types: Iterable[int] | None = None) -> str:
     """The text of a module with a class for each struct and union and an ``IntEnum`` for each enum of ``types`` (ids;
-    None: all that have a name) and what they hold. Two of one name become ``x`` and ``x___2``."""
+    None: all that have a name) and the types in them. Two of one name become ``x`` and ``x___2``."""
     source = _Source(btf)
     for type_id in _roots(btf) if types is None else types:
         source.add(type_id)
@@ -92,7 +92,7 @@ class _Source:
         self.blocks: list[str] = []
 
     def add(self, type_id: int) -> None:
-        """A struct, union or enum, also one that a typedef gives its name to; other types need no class."""
+        """Add the class of a struct, union or enum, or of one named by a typedef; other types have no class."""
         target = self._btf.resolve(type_id)
         found = self._btf.type(target)
         typedef = self._btf.type(type_id)
@@ -104,7 +104,7 @@ class _Source:
             self.blocks.append(_enum(found, name=self._names[target]))
 
     def _struct(self, type_id: int, *, name: str, depth: int) -> str:
-        """Its class, written when it is not there yet."""
+        """The name of its class, which is written on first use."""
         if type_id not in self._names:
             struct = self._btf.type(type_id)
             assert isinstance(struct, Struct)
@@ -178,7 +178,8 @@ class _Body:
         self._fields.append(_Row(start // 8, c_size(self._btf, member.type), name, python))
 
     def text(self, name: str) -> str:
-        """The class. Its fields are set from outside, where Python leaves names such as ``__u32`` as they are."""
+        """The source of the class. Its fields are set outside the class, as Python mangles names such as ``__u32``
+        inside."""
         union = self._what.is_union
         order = "Big" if self._btf.byteorder == "big" else "Little"
         word = "union" if union else "struct"
@@ -191,7 +192,7 @@ class _Body:
         lines += [f"    {row.name}: {_seen_as(row.python)}  # offset {row.start}, {row.size} bytes" for row in rows]
         lines += ["", "", f"{name}._fields_ = [", *(f'    ("{row.name}", {row.python}),' for row in rows), "]"]
         if union and order == "Big":
-            lines.append(f"{name}.__ctype_be__ = {name}  # which Python 3.11 does not say for unions")
+            lines.append(f"{name}.__ctype_be__ = {name}  # Python 3.11 lacks this for unions")
         return "\n".join(lines + [f"{name}.{bits}" for bits in self._bits])
 
     def _padded(self) -> Iterator[_Row]:
@@ -216,7 +217,7 @@ def _pad(start: int, end: int) -> _Row:
 
 
 def _seen_as(python: str) -> str:
-    """What reading a field of that type gives."""
+    """The Python type of a field of that type."""
     if " * " in python:
         return "bytes" if python.startswith("ctypes.c_char *") and python.count("*") == 1 else "ctypes.Array"
     if not python.startswith("ctypes."):

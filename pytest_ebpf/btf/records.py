@@ -1,7 +1,7 @@
 """One BTF record (an index into 32-bit words) to one type value.
 
 Layout: include/uapi/linux/btf.h, struct btf_type and what follows it per kind. Since Linux 7.1 the info word has
-24 bits of vlen and 7 of kind; the bits it took over were 0 before, so reading it the new way is right for both.
+24 bits of vlen and 7 of kind; the additional bits were 0 before, so reading it the new way fits both.
 """
 
 from __future__ import annotations

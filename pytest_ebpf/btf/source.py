@@ -1,4 +1,4 @@
-"""BTF wherever it comes from: raw bytes, or the .BTF section of any ELF file (a vmlinux, a module, BTFHub's files)."""
+"""Find BTF in bytes: raw, or the .BTF section of an ELF file (a vmlinux, a module, files of BTFHub)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def find_btf(data: bytes, *, name: str = "") -> bytes:
         raise ObjectError("neither BTF nor an ELF file", path=name, hint=f"give {hint}")
     found = _section(data)
     if found is None:
-        hint = "a kernel has it when it was built with CONFIG_DEBUG_INFO_BTF=y"
+        hint = "a kernel has one if it was built with CONFIG_DEBUG_INFO_BTF=y"
         raise ObjectError("an ELF file without a .BTF section", path=name, hint=hint)
     return found
 

@@ -48,7 +48,7 @@ class Void:
 
 @dataclass(frozen=True, slots=True)
 class Int:
-    """``size`` bytes of storage of which ``bits`` count, from bit ``offset`` (0 but in BTF of before Linux 5.0)."""
+    """``size`` bytes of storage of which ``bits`` count, from bit ``offset`` (always 0 since Linux 5.0)."""
 
     kind: ClassVar[Kind] = Kind.INT
     name: str
@@ -108,7 +108,7 @@ class Struct:
 class Enum:
     """``values``: (name, number) in source order; numbers are negative only when ``signed``.
 
-    Compilers of before LLVM 15 do not say that an enum is signed: -1 then reads as 0xffffffff.
+    Compilers before LLVM 15 do not mark signed enums: -1 then reads as 0xffffffff.
     """
 
     name: str
@@ -199,7 +199,7 @@ class SecVar:
 
 @dataclass(frozen=True, slots=True)
 class DataSec:
-    """An ELF section of variables. Compilers leave sizes and offsets 0; the symbol table has them."""
+    """An ELF section of variables. Compilers leave sizes and offsets at 0; the symbol table has them."""
 
     kind: ClassVar[Kind] = Kind.DATASEC
     name: str
@@ -229,7 +229,7 @@ class DeclTag:
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """A kind newer than this package, which the BTF itself says how to step over. ``data`` follows the 12 bytes."""
+    """A kind newer than this package, whose length the BTF itself gives. ``data`` follows the 12 bytes."""
 
     kind: int
     name: str

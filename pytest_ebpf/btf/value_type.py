@@ -1,4 +1,4 @@
-"""A BTF type as a Python value: its size, where its fields are, bytes to values and back."""
+"""A BTF type as a Python value: its size, the places of its fields, decoding and encoding."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NAMES_SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class FieldPlace:
-    """Where a field is. ``offset`` and ``size`` in bytes; of a bitfield they are those of the bytes it touches, and
+    """The place of a field. ``offset`` and ``size`` in bytes; for a bitfield those of the bytes it covers, with
     ``bits`` its width (else 0). ``bit_offset`` counts from the start of the struct. ``type``: as C writes it."""
 
     name: str
@@ -58,7 +58,7 @@ class ValueType:
 
     @property
     def fields(self) -> Mapping[str, FieldPlace]:
-        """Its fields by name, those of anonymous members among them; empty when it is no struct or union."""
+        """Its fields by name, with those of anonymous members; empty unless it is a struct or union."""
         key = ("field_places", self.id)
         found: Mapping[str, FieldPlace] | None = self.btf.memo.get(key)
         if found is None:
@@ -74,7 +74,7 @@ class ValueType:
         return decode(self.btf, self.id, data=data)
 
     def pack(self, value: Any = None, **named: Any) -> bytes:
-        """The bytes of a value, for a struct also by field: ``pack(pid=1)``. Fields left out are 0.
+        """The bytes of a value, for a struct also by field: ``pack(pid=1)``. Omitted fields are 0.
 
         TypeError or ValueError name the field that does not fit.
         """
@@ -85,7 +85,8 @@ class ValueType:
         return encode(self.btf, self.id, value=value)
 
     def offset(self, path: str) -> int:
-        """Bytes from the start to a field of a field: ``offset("header.addr[2].port")``. KeyError if there is none."""
+        """Bytes from the start to a field of a field: ``offset("header.addr[2].port")``. KeyError for an unknown
+        field."""
         current, at, after = self, 0, 0
         for step in _STEP.finditer(path):
             if step.start() != after:
@@ -94,7 +95,7 @@ class ValueType:
             current, forward = current._step(step)
             at += forward
         if after != len(path) or not path:
-            raise KeyError(f"{path!r} is no path of fields, such as a.b[2].c")
+            raise KeyError(f"{path!r} is not a path of fields such as a.b[2].c")
         return at
 
     def _step(self, step: re.Match[str]) -> tuple[ValueType, int]:
@@ -128,7 +129,7 @@ def _place(btf: Btf, one: Field) -> FieldPlace:
 
 
 def find_types(btf: Btf, name: str) -> tuple[int, ...]:
-    """Ids of the types that C calls ``name``: "struct event", "u32", or "event" for whatever goes by it."""
+    """Ids of the types that C calls ``name``: "struct event", "u32", or "event" for any type of that name."""
     keyword, _, tag = name.partition(" ")
     if keyword not in _KINDS:  # "unsigned int" is one name
         keyword, tag = "", name
@@ -143,7 +144,7 @@ def _first(btf: Btf, found: tuple[int, ...]) -> int:
 
 class TypeTable(Mapping[str, ValueType]):
     """Types by name: ``types["event"]``, ``types["struct event"]``. A struct wins over a typedef of its name.
-    ``more`` gives a larger BTF in which names are looked for that ``btf`` does not have."""
+    ``more`` returns a larger BTF for names that ``btf`` lacks."""
 
     def __init__(self, btf: Btf | None, *, name: str, more: Callable[[], Btf | None] = lambda: None) -> None:
         self._btf = btf

@@ -1,6 +1,6 @@
-"""Type values to BTF bytes: from nothing (``BtfBuilder``), or a copy of some BTF with types replaced (``rewrite_btf``).
+"""Type values to BTF bytes: new BTF (``BtfBuilder``), or a copy of BTF with types replaced (``rewrite_btf``).
 
-The copy keeps every type id and every string offset, so .BTF.ext records made for the original stay true.
+The copy keeps every type id and every string offset, so .BTF.ext records of the original stay valid.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _Record = tuple[int, int, int, list[int]]  # vlen, kind_flag, size or type, the 
 
 
 class BtfBuilder:
-    """Collects types; ``add`` gives the id that ``type`` fields of later types use (void is 0).
+    """Collects types; ``add`` returns the id that ``type`` fields of later types use (void is 0).
 
     >>> builder = BtfBuilder()
     >>> u32 = builder.add(t.Int("u32", 4, 32))
@@ -38,7 +38,7 @@ class BtfBuilder:
         self._offsets: dict[str, int] = {"": 0}
 
     def string(self, text: str) -> int:
-        """The offset of ``text`` in the strings, which gain it when they lack it."""
+        """The offset of ``text`` in the strings, to which it is added if missing."""
         if text not in self._offsets:
             encoded = text.encode() + b"\0"
             known = self._old.find(b"\0" + encoded)
@@ -51,12 +51,12 @@ class BtfBuilder:
         return self.add_record(encode_type(type_, byteorder=self.byteorder, intern=self.string))
 
     def add_record(self, record: bytes) -> int:
-        """A record as it is: for types copied from BTF whose strings this builder began with."""
+        """Add a record unchanged: a type copied from the BTF whose strings this builder started with."""
         self.add_records(record, count=1)
         return self._next_id - 1
 
     def add_records(self, records: bytes, *, count: int) -> None:
-        """A run of such records."""
+        """Add several such records."""
         self._records.append(records)
         self._next_id += count
 
@@ -70,7 +70,7 @@ class BtfBuilder:
 def rewrite_btf(btf: Btf, replace: Mapping[int, BtfType], *, append: Iterable[BtfType] = ()) -> bytes:
     """``btf`` (not split) with the types in ``replace`` (by id) instead of its own, and ``append`` after the last.
 
-    A new header of 24 bytes is written, as every kernel wants it.
+    The new header has 24 bytes, which every kernel accepts.
     """
     if btf.base:
         raise ValueError("split BTF cannot be rewritten on its own")

@@ -56,8 +56,8 @@ _ADDRESSES = (ipaddress.IPv4Address, ipaddress.IPv6Address)
 
 
 class AyaRecord(TypedDict):
-    """One message. ``level``: "error", "warn", "info", "debug" or "trace". ``args``: the values in it, as numbers,
-    bytes, or text (addresses as they are shown). ``file`` and ``line``: of the Rust source."""
+    """One message. ``level``: "error", "warn", "info", "debug" or "trace". ``args``: its values, as numbers, bytes, or
+    text (addresses as shown). ``file`` and ``line``: of the Rust source."""
 
     level: str
     target: str
@@ -84,7 +84,7 @@ _PERF = (_Layout(False, 1, _NEWEST), _Layout(False, 1, _WITHOUT_ADDRESSES))
 def parse_aya_record(data: bytes, *, byteorder: str = "little", from_perf: bool = False) -> AyaRecord:
     """The message in one record. ``from_perf``: of a perf event array, so written by aya-log-ebpf before 0.2.0.
 
-    ValueError when it is no such record.
+    ValueError when it is not such a record.
     """
     order = ">" if byteorder == "big" else "<"
     problems = []
@@ -93,7 +93,7 @@ def parse_aya_record(data: bytes, *, byteorder: str = "little", from_perf: bool 
             return _parse(data, order=order, layout=layout)
         except (ValueError, struct.error, IndexError, UnicodeDecodeError) as error:
             problems.append(str(error))
-    raise ValueError(f"no record of aya-log: {problems[0]}: {data[:48].hex(' ')}")
+    raise ValueError(f"not a record of aya-log: {problems[0]}: {data[:48].hex(' ')}")
 
 
 def render_aya_record(record: AyaRecord) -> str:
@@ -157,7 +157,7 @@ def _header_value(name: str, value: bytes, *, order: str) -> object:
 def _pieces(
     arguments: Iterator[tuple[int, bytes]], *, order: str, kinds: tuple[str, ...]
 ) -> Iterator[tuple[str, object | None]]:
-    """(what it looks like, the value or None for a piece of the format string)."""
+    """(shown text, the value; None for a piece of the format string)."""
     hint = ""
     for tag, value in arguments:
         kind = kinds[_checked(tag, count=len(kinds))]

@@ -1,4 +1,4 @@
-"""Does a record have what a test asked for?"""
+"""Whether a record has the fields that a test expects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["matches"]
 
 def matches(record: object, wanted: object) -> bool:
     """Whether ``record`` has the fields of ``wanted``, at every depth. Anything but a dict must be equal; a callable
-    decides itself (``{"pid": lambda pid: pid > 1}``)."""
+    is called with the value (``{"pid": lambda pid: pid > 1}``)."""
     if isinstance(wanted, Mapping):
         if not isinstance(record, Mapping):
             return False

@@ -30,7 +30,7 @@ class TraceLine:
 
 
 def parse_trace(text: str) -> tuple[TraceLine, ...]:
-    """Every line that is not empty; one of another form is kept whole as its message."""
+    """All lines that are not empty; a line of another form becomes the message of a record."""
     return tuple(_parse_line(line) for line in text.splitlines() if line.strip())
 
 

@@ -1,4 +1,4 @@
-"""Packets for tests: build them, take them apart, compare them field by field. Pure: bytes and values only."""
+"""Packets for tests: build, parse and compare them field by field. Pure: bytes and values only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers to bytes: lengths, protocol numbers and checksums are computed where they were not given."""
+"""Layers to bytes. Lengths, protocol numbers and checksums that were not given are computed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pytest_ebpf.packets.layer import Layer
 
 __all__ = ["assemble"]
 
-# A header, and what follows it (already assembled) -> computed fields.
+# (header, assembled bytes behind it) -> computed fields.
 _Rule = Callable[[Layer, bytes], Mapping[str, int]]
 
 _PROTOCOL_NUMBERS = MappingProxyType({"tcp": 6, "udp": 17, "icmpv6": 58})
 
 
 def assemble(layers: Sequence[Layer]) -> bytes:
-    """The packet on the wire. Padding behind the last header counts in no length and no checksum."""
+    """The packet on the wire. Padding behind the last header is not part of any length or checksum."""
     padding = b"".join(layer.tail for layer in layers if layer.name == "pad")
     layers = [layer for layer in layers if layer.name != "pad"]
     payload = b""
@@ -40,7 +40,7 @@ def _complete(layers: Sequence[Layer], index: int, *, payload: bytes) -> bytes:
 
 
 def _pad_options(layer: Layer) -> Layer:
-    """Headers count in words of four bytes. Zero ends a list of options in IPv4 and in TCP."""
+    """Header lengths are in units of four bytes. Zero ends a list of options in IPv4 and in TCP."""
     missing = -len(layer.tail) % 4
     if layer.spec.tail != "options" or not missing:
         return layer
@@ -55,10 +55,10 @@ def _checksum(layer: Layer, before: Sequence[Layer], *, payload: bytes) -> int:
         return internet_checksum(segment)
     addresses = _addresses(before)
     if not addresses:
-        return 0  # no network header, no checksum to speak of
+        return 0  # without a network header there is no checksum
     header = pseudo_header(addresses, protocol=_PROTOCOL_NUMBERS[layer.name], length=len(segment))
     checksum = internet_checksum(header + segment)
-    # RFC 768: a UDP checksum that comes out as zero is sent as all ones, since zero says "no checksum".
+    # RFC 768: a UDP checksum of zero is sent as all ones, since zero means "no checksum".
     return checksum or (0xFFFF if layer.name == "udp" else 0)
 
 

@@ -1,4 +1,4 @@
-"""One function per header. What is left out gets a harmless default; lengths, types and checksums (None) are computed.
+"""One function per header. Omitted fields get a harmless default; lengths, types and checksums (None) are computed.
 
 Addresses are text (or bytes, or int), TCP flags are letters as in "SA". ::
 
@@ -29,7 +29,7 @@ def VLAN(**fields: Value | None) -> Packet:
 
 
 def ARP(**fields: Value | None) -> Packet:
-    """ARP for IPv4 over Ethernet: op (1 asks, 2 answers), hwsrc, psrc, hwdst, pdst, hwtype, ptype, hwlen, plen."""
+    """ARP for IPv4 over Ethernet: op (1 request, 2 reply), hwsrc, psrc, hwdst, pdst, hwtype, ptype, hwlen, plen."""
     return _one("arp", fields)
 
 
@@ -71,5 +71,5 @@ def Raw(load: bytes = b"") -> Packet:
 
 
 def Pad(load: bytes = b"") -> Packet:
-    """Bytes behind the packet that no length counts: what fills a short Ethernet frame."""
+    """Bytes behind the packet that are not part of any length: padding of a short Ethernet frame."""
     return _one("pad", {"load": load})

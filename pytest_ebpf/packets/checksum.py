@@ -9,7 +9,7 @@ __all__ = ["internet_checksum", "pseudo_header"]
 
 
 def internet_checksum(data: bytes) -> int:
-    """16 bits, ready to be stored. Over data that holds its own correct checksum the answer is 0."""
+    """16 bits, ready to be stored. The result over data that includes its correct checksum is 0."""
     words = array.array("H", data if len(data) % 2 == 0 else data + b"\0")
     if sys.byteorder == "little":
         words.byteswap()
@@ -19,7 +19,8 @@ def internet_checksum(data: bytes) -> int:
 
 
 def pseudo_header(addresses: bytes, *, protocol: int, length: int) -> bytes:
-    """What TCP, UDP and ICMPv6 sum up before themselves. ``addresses``: source and destination, 8 or 32 bytes."""
+    """The bytes that TCP, UDP and ICMPv6 checksums cover besides the segment. ``addresses``: source and destination, 8
+    or 32 bytes."""
     if len(addresses) == 8:
         return addresses + bytes((0, protocol)) + length.to_bytes(2, "big")
     return addresses + length.to_bytes(4, "big") + bytes((0, 0, 0, protocol))

@@ -1,4 +1,4 @@
-"""How one packet differs from another, header by header and field by field."""
+"""The differences between two packets, header by header and field by field."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Difference", "HasData", "assert_packet", "diff_packets", "render_dif
 
 @runtime_checkable
 class HasData(Protocol):
-    """What a run of a program gives back: the packet is in ``data``."""
+    """The result of a program run: the packet is in ``data``."""
 
     @property
     def data(self) -> bytes: ...
@@ -44,11 +44,11 @@ PacketLike = Packet | bytes | SupportsBytes | HasData
 
 
 def assert_packet(actual: PacketLike, expected: PacketLike, *, ignore: Iterable[str] = ()) -> None:
-    """Fail with a header-by-header difference unless the packets agree.
+    """Fail and show the differences by header, unless the packets are equal.
 
     Both sides may be a ``Packet``, bytes, the result of a run, or anything ``bytes()`` takes (Scapy's packets).
-    ``ignore`` names fields or headers that do not count: "ip.chksum", "ip2.ttl" (of the second IP header only),
-    "*.chksum", "vlan". A name that exists nowhere is a ValueError, for it would ignore nothing.
+    ``ignore`` names fields or headers that are not compared: "ip.chksum", "ip2.ttl" (of the second IP header only),
+    "*.chksum", "vlan". A name that matches no header or field is a ValueError.
     """
     __tracebackhide__ = True
     ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
@@ -58,7 +58,7 @@ def assert_packet(actual: PacketLike, expected: PacketLike, *, ignore: Iterable[
 
 
 def diff_packets(actual: PacketLike, expected: PacketLike, *, ignore: Sequence[str] = ()) -> tuple[Difference, ...]:
-    """All differences, in the order of the headers; empty when the packets agree."""
+    """All differences, in the order of the headers; empty when the packets are equal."""
     for pattern in ignore:
         _check_pattern(pattern)
     first = _first_header(expected) or _first_header(actual) or "eth"
@@ -68,7 +68,7 @@ def diff_packets(actual: PacketLike, expected: PacketLike, *, ignore: Sequence[s
 
 
 def render_differences(differences: Sequence[Difference]) -> str:
-    """First a line with the names, then a table of what was expected and what came."""
+    """A line with the names of the fields, then a table of expected and actual values."""
     lines = [f"packet differs in {', '.join(difference.path for difference in differences)}"]
     width = max(len(difference.path) for difference in differences)
     column = max((len(d.expected or "") for d in differences if d.field), default=0)
@@ -96,11 +96,11 @@ def _layers(packet: PacketLike, first: str) -> tuple[Layer, ...]:
 def _as_bytes(packet: PacketLike) -> bytes:
     if isinstance(packet, (Packet, bytes, bytearray, memoryview)):
         return bytes(packet)
-    if isinstance(packet, SupportsBytes):  # before .data: Scapy's packets answer to any attribute
+    if isinstance(packet, SupportsBytes):  # before .data: Scapy's packets have every attribute
         return bytes(packet)
     if isinstance(packet, HasData) and isinstance(packet.data, (bytes, bytearray, memoryview)):
         return bytes(packet.data)
-    raise TypeError(f"{type(packet).__name__} is no packet: give a Packet, bytes or the result of a run")
+    raise TypeError(f"{type(packet).__name__} is not a packet: give a Packet, bytes or the result of a run")
 
 
 def _diff_layers(expected: Sequence[Layer], actual: Sequence[Layer]) -> Iterable[Difference]:
@@ -126,7 +126,7 @@ _SHOWN = 12  # bytes of each side
 
 
 def _bytes_words(expected: bytes, actual: bytes) -> tuple[str, str]:
-    """Both from the first byte on in which they differ, with their lengths."""
+    """Both sides from the first different byte on, with their lengths."""
     shortest = min(len(expected), len(actual))
     start = next((i for i in range(shortest) if expected[i] != actual[i]), shortest)
 
@@ -154,7 +154,7 @@ def _check_pattern(pattern: str) -> None:
     header, dot, field = pattern.partition(".")
     specs = [spec for spec in PROTOCOLS.values() if _names_header(header, spec.name)]
     if not specs:
-        raise ValueError(f"ignore={pattern!r}: no header is called {header!r}; there are {', '.join(PROTOCOLS)}")
+        raise ValueError(f"ignore={pattern!r}: there is no header {header!r}; there are {', '.join(PROTOCOLS)}")
     fields = sorted({name for spec in specs for name in spec.names})
     if dot and not any(fnmatchcase(name, field) for name in fields):
         raise ValueError(f"ignore={pattern!r}: no such field; there are {', '.join(fields)}")

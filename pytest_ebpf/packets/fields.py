@@ -1,4 +1,4 @@
-"""Header fields: between the number in the packet and what a person writes for it.
+"""Header fields: convert between the number in the packet and its written form.
 
 A value is an ``int``, a ``str`` (addresses, TCP flags) or, on the way in, ``bytes``. Headers keep the numbers;
 ``field_number`` and ``field_value`` convert, and ``field_value(f, field_number(f, v))`` is the canonical way to write
@@ -21,7 +21,7 @@ _TCP_FLAGS = "FSRPAUECN"
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One header field of ``bits`` bits. ``default`` is a number; None: computed when the packet is put together."""
+    """One header field of ``bits`` bits. ``default`` is a number; None: computed when the packet is assembled."""
 
     name: str
     bits: int
@@ -30,7 +30,7 @@ class Field:
 
 
 def field_number(field: Field, value: Value) -> int:
-    """The bits of a value. Raises ValueError naming the field when it does not fit or means nothing."""
+    """The number of a value. Raises ValueError, with the name of the field, when it is invalid or does not fit."""
     try:
         number = _number(field, value)
     except (ValueError, TypeError) as error:
@@ -62,19 +62,19 @@ def _number(field: Field, value: Value) -> int:
 def _mac_number(text: str) -> int:
     octets = text.replace("-", ":").split(":")
     if len(octets) != 6 or any(not 1 <= len(octet) <= 2 for octet in octets):
-        raise ValueError("is no MAC address like 02:00:00:00:00:01")
+        raise ValueError("is not a MAC address such as 02:00:00:00:00:01")
     return int("".join(octet.zfill(2) for octet in octets), 16)
 
 
 def _flag_bit(letter: str) -> int:
     bit = _TCP_FLAGS.find(letter)
     if bit < 0:
-        raise ValueError(f"knows no flag {letter!r}; flags are {_TCP_FLAGS}")
+        raise ValueError(f"does not have flag {letter!r}; flags are {_TCP_FLAGS}")
     return bit
 
 
 def field_value(field: Field, number: int) -> Value:
-    """A number as a person writes it: addresses and TCP flags as text, the rest as int."""
+    """The written form of a number: addresses and TCP flags as text, the rest as int."""
     match field.kind:
         case "mac":
             return number.to_bytes(6, "big").hex(":")
@@ -89,7 +89,7 @@ def field_value(field: Field, number: int) -> Value:
 
 
 def render_value(field: Field, number: int | None) -> str:
-    """For people: 0x0800 for an EtherType, 64 for a TTL, "auto" for what is not computed yet."""
+    """For output: 0x0800 for an EtherType, 64 for a TTL, "auto" for a field that is not computed yet."""
     if number is None:
         return "auto"
     if field.kind == "hex":

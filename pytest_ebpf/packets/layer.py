@@ -22,7 +22,7 @@ class Layer:
 
     @property
     def name(self) -> str:
-        """What paths call it: "eth", "ip", "udp"."""
+        """Its name in paths: "eth", "ip", "udp"."""
         return self.spec.name
 
     def __getitem__(self, field: str) -> Value | None:
@@ -38,18 +38,18 @@ class Layer:
         return self.numbers[self._index(field)]
 
     def replace(self, changes: Mapping[str, Value | None]) -> Layer:
-        """With other values. None as a value: the default, or compute it."""
+        """A copy with other values. None as a value: the default, or compute it."""
         return make_layer(
             self.name, {**dict(zip(self.spec.names, (*self.numbers, self.tail), strict=False)), **changes}
         )
 
     def fill(self, computed: Mapping[str, int]) -> Layer:
-        """With what was left to be computed; what was given stays."""
+        """A copy with the computed fields set; given values stay."""
         pairs = zip(self.spec.fields, self.numbers, strict=True)
         return Layer(self.spec, tuple(computed.get(f.name) if n is None else n for f, n in pairs), self.tail)
 
     def __bytes__(self) -> bytes:
-        """On the wire. What is still to be computed counts as zero."""
+        """The bytes on the wire. Fields that are not computed yet are zero."""
         whole = 0
         for field, number in zip(self.spec.fields, self.numbers, strict=True):
             whole = whole << field.bits | (number or 0)
@@ -60,7 +60,7 @@ class Layer:
         return self.spec.size + len(self.tail)
 
     def __repr__(self) -> str:
-        """As it could be written: what has its default value is left out."""
+        """The call that makes it, without fields at their default."""
         pairs = zip(self.spec.fields, self.numbers, strict=True)
         words = [f"{f.name}={_written(f, n)}" for f, n in pairs if n != f.default]
         if self.tail or not self.spec.fields:
@@ -82,8 +82,8 @@ def _written(field: Field, number: int | None) -> str:
 
 
 def make_layer(name: str, values: Mapping[str, Value | None]) -> Layer:
-    """A header from given values; the others get their defaults. Raises ValueError for a value that does not fit,
-    TypeError for a field that does not exist."""
+    """A header from given values; other fields get their defaults. Raises ValueError for a value that does not fit,
+    TypeError for an unknown field."""
     spec = PROTOCOLS[name]
     unknown = values.keys() - set(spec.names)
     if unknown:
@@ -104,7 +104,7 @@ def _number(field: Field, values: Mapping[str, Value | None], *, title: str) -> 
 
 
 def label_layers(layers: Iterable[Layer]) -> tuple[str, ...]:
-    """A name for each header that tells repeated ones apart: eth, ip, ip2, udp."""
+    """A name for each header; repeated headers are numbered: eth, ip, ip2, udp."""
     seen: dict[str, int] = {}
     labels = []
     for layer in layers:

@@ -1,4 +1,4 @@
-"""A packet: headers one after the other, put together with ``/``."""
+"""A packet: headers in order, joined with ``/``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Packet"]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Packet:
-    """``Eth() / IP(ttl=1) / UDP(dport=53) / b"payload"``. ``bytes(packet)`` is what goes over the wire."""
+    """``Eth() / IP(ttl=1) / UDP(dport=53) / b"payload"``. ``bytes(packet)`` is the packet on the wire."""
 
     layers: tuple[Layer, ...] = ()
 
@@ -40,18 +40,18 @@ class Packet:
 
     @property
     def payload(self) -> Packet:
-        """Without its first header."""
+        """The packet without its first header."""
         return Packet(self.layers[1:])
 
     def __contains__(self, label: str) -> bool:
         return label in label_layers(self.layers)
 
     def __getitem__(self, label: str) -> Layer:
-        """The header of that name: ``packet["ip"]["ttl"]``; the second IP header is "ip2"."""
+        """The header of a name: ``packet["ip"]["ttl"]``; the second IP header is "ip2"."""
         return self.layers[self._index(label)]
 
     def replace(self, label: str, **values: Value | None) -> Packet:
-        """With other values in one header: ``packet.replace("ip", ttl=63)``. Give None for "compute it again"
+        """A copy with other values in one header: ``packet.replace("ip", ttl=63)``. Give None for "compute it again"
         (or the default)."""
         index = self._index(label)
         changed = self.layers[index].replace(values)

@@ -1,5 +1,5 @@
-"""Bytes to layers. Never fails: what makes no sense as a header stays raw bytes, and nothing is lost -
-``bytes(parse_packet(data)) == data`` for whatever data."""
+"""Bytes to layers. Never fails: bytes that are not a valid header stay raw, and none are lost:
+``bytes(parse_packet(data)) == data`` for any data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["parse_packet"]
 
 
 def parse_packet(data: bytes, *, first: str = "eth") -> Packet:
-    """The packet that starts with header ``first`` ("ip" where a program sees no link header)."""
+    """The packet that starts with header ``first`` ("ip" for programs that do not see a link header)."""
     layers: list[Layer] = []
     name, rest, padding = first, bytes(data), b""
     while name != "raw" and rest:
@@ -42,14 +42,14 @@ def _read(spec: HeaderSpec, data: bytes) -> Layer | None:
 
 
 def _header_size(layer: Layer, available: int) -> int:
-    """With options. A length that cannot be right means none."""
+    """The size of the header with options. An impossible length is read as no options."""
     words = {"ip": "ihl", "tcp": "dataofs"}.get(layer.name)
     size = 4 * (layer.number(words) or 0) if words else 0
     return size if layer.spec.size <= size <= available else layer.spec.size
 
 
 def _end(layer: Layer, available: int) -> int:
-    """Where its payload ends, from the start of the header: what lies behind is padding."""
+    """The end of its payload, from the start of the header; bytes behind it are padding."""
     match layer.name:
         case "ip" | "udp":
             end = layer.number("len") or 0

@@ -19,7 +19,8 @@ _FILE_SIZE, _RECORD_SIZE = 24, 16
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One captured packet. ``time_ns`` since the epoch; ``length`` on the wire, more than ``data`` holds if cut."""
+    """One captured packet. ``time_ns`` since the epoch; ``length`` on the wire, larger than that of ``data`` if the
+    packet was cut."""
 
     data: bytes
     time_ns: int = 0
@@ -31,15 +32,15 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """A file of them. ``linktype`` says what each packet starts with."""
+    """The packets of a file. ``linktype``: the first header of each packet."""
 
     frames: tuple[Frame, ...]
     linktype: int = LINKTYPE_ETHERNET
 
 
 def parse_pcap(data: bytes) -> Capture:
-    """A capture file, of either byte order, micro- or nanoseconds. Raises ValueError with the offset and what is
-    wrong, also for a file that ends in the middle of a packet."""
+    """A capture file, of either byte order, micro- or nanoseconds. Raises ValueError with the offset and the error,
+    also for a file that ends within a packet."""
     order, unit = _byte_order(data)
     if len(data) < _FILE_SIZE:
         raise ValueError(f"pcap: file header is cut off at {len(data)} of {_FILE_SIZE} bytes")
@@ -60,7 +61,7 @@ def _byte_order(data: bytes) -> tuple[str, int]:
             return order, 1000 if magic == _MICRO else 1
         if magic == _PCAPNG:
             raise ValueError("pcap: this is a pcapng file; convert it with `editcap -F pcap in.pcapng out.pcap`")
-    raise ValueError(f"pcap: no capture file, it starts with {data[:4].hex(' ') or 'nothing'}")
+    raise ValueError(f"pcap: not a capture file: it starts with {data[:4].hex(' ') or 'nothing'}")
 
 
 def _read_frame(data: bytes, offset: int, *, order: str, unit: int) -> Frame:

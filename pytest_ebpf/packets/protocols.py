@@ -1,7 +1,8 @@
 """The headers this package knows, as one table. A protocol is a row; building and parsing read the row.
 
 Field names are the ones Scapy users know. Defaults come from the ranges set aside for documentation and experiments
-(RFC 5737, RFC 3849, RFC 3692, IEEE 802 local experimental EtherType), so that a forgotten field hits nobody.
+(RFC 5737, RFC 3849, RFC 3692, IEEE 802 local experimental EtherType), so that a forgotten field does not reach a real
+host.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ class HeaderSpec:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all fields, the tail included."""
+        """The names of all fields, the tail included."""
         return tuple(field.name for field in self.fields) + ((self.tail,) if self.tail else ())
 
     def number_of(self, name: str) -> int:
-        """What to write into ``next_field`` when header ``name`` follows."""
+        """The value of ``next_field`` for header ``name``."""
         return next((number for number, header in self.following if header == name), self.next_unknown)
 
 

@@ -1,4 +1,4 @@
-"""What a program says about its attachment at load time: the BTF id of its target, its attach type and flags."""
+"""What PROG_LOAD is given about the attachment of a program: the BTF id of its target, the attach type and flags."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Attachment", "ExtTarget", "plan_attachment"]
 
 @dataclass(frozen=True, slots=True)
 class ExtTarget:
-    """A loaded program that another one extends or traces, and the FUNC in its BTF."""
+    """A loaded program that another one extends or traces, and the id of the FUNC in its BTF."""
 
     prog: Handle
     btf_id: int
@@ -30,7 +30,7 @@ class ExtTarget:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """Fields of ProgLoad. ``module``: whose BTF ``btf_id`` is of, "" for vmlinux (or ``prog``)."""
+    """Fields of ProgLoad. ``module``: the module whose BTF has ``btf_id``, "" for vmlinux (or ``prog``)."""
 
     attach_type: int = 0
     flags: int = 0
@@ -42,7 +42,7 @@ class Attachment:
 def plan_attachment(program: ProgramDef, facts: Facts, *, targets: Mapping[str, ExtTarget]) -> Attachment:
     """``targets``: program name -> the program it is to be attached to, for freplace and tracing of programs.
 
-    Raises PlanError when this kernel has nothing of the target's name; the names most like it are in the hint.
+    Raises PlanError when this kernel has no target of that name; the hint has the closest names.
     """
     spec = program.spec
     assert spec is not None
@@ -54,7 +54,7 @@ def plan_attachment(program: ProgramDef, facts: Facts, *, targets: Mapping[str, 
     if target is not None:
         return Attachment(attach_type, flags, target.btf_id, target.prog)
     if spec.prog_type == ProgType.EXT:
-        raise PlanError(f"{program.name} extends another program: it has to be told which one")
+        raise PlanError(f"{program.name} extends another program, and none was given")
     module, btf_id = _find_target(program, spec, facts=facts)
     return Attachment(attach_type, flags, btf_id, module=module)
 
@@ -64,8 +64,8 @@ def _find_target(program: ProgramDef, spec: SectionSpec, *, facts: Facts) -> tup
     target = kernel_target(spec)
     if not target.short:
         raise PlanError(
-            f"{program.name}: section {program.section!r} names no {target.what}",
-            hint=f'write SEC("{spec.prefix}/name"), or say it at the load: '
+            f"{program.name}: section {program.section!r} does not name a {target.what}",
+            hint=f'write SEC("{spec.prefix}/name"), or give it at load time: '
             f'bpf.load(path, programs={{"{program.name}": "{spec.prefix}/name"}})',
         )
     if facts.btf is None:
@@ -96,8 +96,8 @@ def _no_target(program: ProgramDef, target: KernelTarget, *, facts: Facts) -> Pl
 
 
 def _like(btf: Btf, target: KernelTarget) -> str:
-    """Names in the kernel that look like the target's. Of some 60,000 functions only those of its length and first
-    letter after the prefix are compared; once, as several programs may want the same one."""
+    """Names in the kernel that are close to the target's. Of some 60,000 functions only those of about its length and
+    with the same first letter after the prefix are compared. Cached: several programs may want the same target."""
     key = ("like", target.kind, target.name)
     if key not in btf.memo:
         btf.memo[key] = _near_names(btf, target)

@@ -1,4 +1,4 @@
-"""What BTF a kernel accepts, found by loading a little of each kind. Never by version: distributions backport."""
+"""The BTF features of a kernel, found by loading a small sample of each; not by version, as distributions backport."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ BTF_FEATURES: tuple[BtfFeature, ...] = (
     BtfFeature("type_tag", "5.17", "8c42d2fa4eea", (_INT, t.Modifier(Kind.TYPE_TAG, 1, "tag"), t.Ptr(2))),
     BtfFeature(
         "enum64", "6.0", "6089fb325cf7", (_INT, t.Enum("e", 8, (("v", 1),), is_64=True))
-    ),  # and with it the sign of enums
+    ),  # also the sign of enums
     BtfFeature(
         "datasec_name", "6.12", "bd70a8fb7ca4", (_INT, _VAR, _section("?.data/x"))
     ),  # any printable character in a section name

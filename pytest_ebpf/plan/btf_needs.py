@@ -1,4 +1,4 @@
-"""What of an object cannot be loaded without its BTF. Everything else runs without: types then only describe."""
+"""The parts of an object that cannot be loaded without its BTF. For all others, types are only descriptive."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DEEPEST = 16
 
 
 def why_btf_is_needed(plan: Plan) -> str:
-    """The first thing that cannot do without BTF, in words; "" when everything can."""
+    """A description of the first part that needs BTF; "" when none does."""
     return next(_needs(plan), "")
 
 
@@ -60,7 +60,7 @@ def _special(btf: Btf | None, definition: MapDef) -> str:
 
 
 def _find_special(btf: Btf | None, type_id: int, *, depth: int) -> str:
-    """What in a value the kernel has to know the place of: a lock, a timer, a pointer that it counts."""
+    """A part of a value whose place the kernel must know: a lock, a timer, a reference-counted pointer."""
     if btf is None or not 0 < type_id < len(btf) or depth > _DEEPEST:
         return ""
     found = btf.type(type_id)

@@ -1,4 +1,4 @@
-"""When two BTF types of different origin are the same for CO-RE: three notions, from loose to strict.
+"""When CO-RE takes two BTF types of different origin for the same: three rules, from loose to strict.
 
 * fields: what a member may be read as;
 * types: what ``bpf_core_type_exists()`` asks;
@@ -19,7 +19,7 @@ __all__ = ["TypeIn", "compatible_fields", "compatible_functions", "compatible_ty
 
 TypeIn: TypeAlias = tuple[Btf, int]
 
-_Memo: TypeAlias = dict[tuple[int, int, bool], bool]  # what was found out about (local id, target id, behind_ptr)
+_Memo: TypeAlias = dict[tuple[int, int, bool], bool]  # (local id, target id, behind_ptr) -> result
 
 _DEPTH = 32
 _DEEP = "CO-RE types are nested deeper than 32 levels"
@@ -27,7 +27,7 @@ _DEEP = "CO-RE types are nested deeper than 32 levels"
 
 def compatible_fields(local: TypeIn, target: TypeIn) -> bool:
     """Whether a member of type ``target`` can stand in for one of type ``local``: sizes, signs and pointees may
-    differ; what must agree is the sort of thing, and the name of an enum where both have one."""
+    differ; the kinds must agree, and the names of enums where both have one."""
     for _ in range(_DEPTH):
         ours, theirs = _resolved(local), _resolved(target)
         if isinstance(ours, Struct) and isinstance(theirs, Struct):
@@ -80,7 +80,7 @@ def _declares(local: TypeIn, target: TypeIn) -> bool:
 
 def _compatible(local: TypeIn, target: TypeIn, *, depth: int, memo: _Memo) -> bool:
     key = (local[1], target[1], False)
-    if key not in memo:  # types may share parts: without a memo, two per level are 2 ** 32 ways
+    if key not in memo:  # types may share parts: without a cache, two per level make 2 ** 32 comparisons
         memo[key] = _compare(local, target, depth=depth, memo=memo)
     return memo[key]
 

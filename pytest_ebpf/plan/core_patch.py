@@ -12,7 +12,7 @@ from pytest_ebpf.uapi.insn import InsnClass
 
 __all__ = ["POISON_CORE", "Unpatchable", "patch_insn", "poison_insn"]
 
-POISON_CORE = 195896080  # 0xbad2310, libbpf's number: a helper that never was
+POISON_CORE = 195896080  # 0xbad2310, the number that libbpf uses: no helper has it
 
 _SOURCE_REGISTER = 0x08
 _SIZE_MASK = 0x18
@@ -22,7 +22,8 @@ _MASK64 = (1 << 64) - 1
 
 
 class Unpatchable(Exception):
-    """The instruction cannot access the field of this kernel; it is poisoned with these words."""
+    """The instruction cannot access the field in this kernel; the message becomes the note on the poisoned
+    instruction."""
 
 
 def patch_insn(insns: Code, index: int, *, local: Value, target: Value) -> None:
@@ -49,7 +50,7 @@ def patch_insn(insns: Code, index: int, *, local: Value, target: Value) -> None:
 
 
 def poison_insn(insns: Code, index: int, *, number: int = POISON_CORE) -> None:
-    """Make the instruction one that the verifier refuses, if it is reached at all."""
+    """Replace the instruction with one that the verifier rejects if it is reachable."""
     if insns[index].code == LD_IMM64:
         if index + 1 >= len(insns):
             raise _not_relocatable(insns[index])
@@ -87,7 +88,7 @@ def _load_imm64(insns: Code, index: int, *, local: Value, target: Value) -> None
     found = (low.imm & 0xFFFFFFFF) | (high.imm & 0xFFFFFFFF) << 32
     _check(found, local, bits=64)
     if local.exact and found >> 32 == 0xFFFFFFFF and not (local.number or 0) >> 32:
-        number = _signed(number, 32)  # before LLVM 15 no enum was marked as signed, yet the code knew
+        number = _signed(number, 32)  # before LLVM 15 no enum was marked as signed, but the code treats it as such
     insns[index] = low._replace(imm=_signed(number, 32))
     insns[index + 1] = high._replace(imm=_signed(number >> 32, 32))
 
@@ -95,10 +96,10 @@ def _load_imm64(insns: Code, index: int, *, local: Value, target: Value) -> None
 def _check(found: int, local: Value, *, bits: int) -> None:
     if not local.exact or local.number is None:
         return
-    mask = (1 << min(bits, 32)) - 1  # of an enum's sign extension compilers have different ideas
+    mask = (1 << min(bits, 32)) - 1  # compilers differ in the sign extension of enums
     if (found ^ local.number) & mask:
         raise PlanError(
-            f"CO-RE: the instruction holds {found}, its type says {local.number}",
+            f"CO-RE: the instruction holds {found}, its type gives {local.number}",
             hint="were the object's instructions changed after compiling?",
         )
 

@@ -33,7 +33,7 @@ class Resolved:
 
 
 class Relocator:
-    """Finds local types in ``target`` and remembers what it found: a field is looked up once however often it is read.
+    """Finds local types in ``target`` and caches the results: each field is looked up once, however often it is read.
 
     ``target`` None: the kernel has no BTF, and only relocations that concern the object alone can be done.
     ``modules``: BTF of kernel modules, searched for types of names that ``target`` does not have.
@@ -50,7 +50,7 @@ class Relocator:
         self._patched: dict[tuple[int, str, int, bytes], bytes] = {}
 
     def relocate(self, insns: Code, relocs: Sequence[CoreReloc], *, lines: Sequence[LineInfo] = ()) -> dict[int, str]:
-        """Patch ``insns`` in place. Returns a note per poisoned instruction (index -> words).
+        """Patch ``insns`` in place. Returns a note per poisoned instruction (index -> text).
 
         Raises PlanError when a relocation is ambiguous or damaged: the program cannot be loaded.
         """
@@ -73,7 +73,7 @@ class Relocator:
         return found
 
     def _apply(self, insns: Code, reloc: CoreReloc) -> str:
-        """The same access to the same field is in an object a hundred times, in the same instruction."""
+        """An object may contain the same access to a field a hundred times, in the same instruction."""
         before = insns.raw(reloc.insn)
         key = (reloc.type_id, reloc.access, reloc.kind, before)
         after = self._patched.get(key)
@@ -122,12 +122,12 @@ class Relocator:
             known = tuple(self._search(spec))
         found = [core.match_spec(spec, btf, root=root, kind=kind) for btf, root in known]
         matches = [match for match in found if match is not None]
-        # Candidates that failed once are out for good, as long as any is left.
+        # A candidate that failed once is not tried again while others remain.
         self._candidates[spec.root] = tuple((match.btf, match.root) for match in matches) or known
         return matches
 
     def _search(self, spec: Spec) -> Iterator[tuple[Btf, int]]:
-        """Types of the name: those of vmlinux, and only when it has none those of all modules."""
+        """Types of that name in vmlinux; if it has none, those in all modules."""
         assert self.target is not None
         own = core.candidates(spec, self.target)
         yield from ((self.target, root) for root in own)
@@ -136,7 +136,7 @@ class Relocator:
                 yield from ((module, root) for root in core.candidates(spec, module))
 
     def _missing(self, spec: Spec) -> str:
-        """What exactly this kernel lacks: the type, or the first step that leads nowhere."""
+        """What this kernel lacks: the type, or the first step of the access that it does not have."""
         known = tuple(self._search(spec))
         head = Spec(spec.btf, spec.root)
         if not known:
@@ -160,13 +160,13 @@ def _leads_somewhere(spec: Spec, target: Btf, *, root: int) -> bool:
 
 
 def _agreed(spec: Spec, matches: list[Spec], *, kind: int) -> Value:
-    """Types of one name may come several times; they must say the same."""
+    """The value on which all types of one name agree. PlanError when they differ."""
     first = evaluate(matches[0], kind=kind)
     for match in matches[1:]:
         other = evaluate(match, kind=kind)
         if match.bit_offset != matches[0].bit_offset or other.number != first.number:
             raise PlanError(
-                f"CO-RE: {spec} is ambiguous: types {matches[0].root} and {match.root} of this kernel say "
+                f"CO-RE: {spec} is ambiguous: types {matches[0].root} and {match.root} of this kernel give "
                 f"{first.number} and {other.number}"
             )
     return first

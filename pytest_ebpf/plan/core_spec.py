@@ -1,4 +1,4 @@
-"""CO-RE access strings: "0:1:2" on a local type, spelled out, and found again in the types of a kernel.
+"""CO-RE access strings: "0:1:2" on a local type, resolved to members, and matched with the types of a kernel.
 
 Semantics are libbpf's (src/relo_core.c, v1.7): member names are compared exactly, types by their essential names,
 anonymous structs and unions are looked through, arrays are checked by their bounds unless they are flexible.
@@ -41,7 +41,8 @@ class Accessor:
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """What a relocation points at, in the ids of ``btf``. ``bit_offset`` counts from the start of the root type."""
+    """The field, type or enumerator that a relocation names, in ids of ``btf``. ``bit_offset`` counts from the start
+    of the root type."""
 
     btf: Btf
     root: int
@@ -49,7 +50,7 @@ class Spec:
     bit_offset: int = 0
 
     def __str__(self) -> str:
-        """As C would say it: ``struct task_struct.comm[0]``."""
+        """As C writes it: ``struct task_struct.comm[0]``."""
         head = self.btf.type(self.root)
         keyword = {Kind.STRUCT: "struct ", Kind.UNION: "union ", Kind.ENUM: "enum ", Kind.ENUM64: "enum "}
         text = keyword.get(Kind(head.kind), "") + (head.name or "(anonymous)")
@@ -62,22 +63,22 @@ class Spec:
 
 
 def is_field_kind(kind: int) -> bool:
-    """Asks about a field: where, how large, whether."""
+    """Whether the relocation is about a field: its place, size or existence."""
     return CoreReloKind.FIELD_BYTE_OFFSET <= kind <= CoreReloKind.FIELD_RSHIFT_U64
 
 
 def is_type_kind(kind: int) -> bool:
-    """Asks about a whole type."""
+    """Whether the relocation is about a whole type."""
     return CoreReloKind.TYPE_ID_LOCAL <= kind <= CoreReloKind.TYPE_SIZE or kind == CoreReloKind.TYPE_MATCHES
 
 
 def is_enum_kind(kind: int) -> bool:
-    """Asks about an enumerator."""
+    """Whether the relocation is about an enumerator."""
     return kind in (CoreReloKind.ENUMVAL_EXISTS, CoreReloKind.ENUMVAL_VALUE)
 
 
 def parse_spec(btf: Btf, root: int, *, access: str, kind: int) -> Spec:
-    """Spell an access string out. Raises PlanError for one that does not fit its type: damaged relocation data."""
+    """Resolve an access string. Raises PlanError when it does not fit its type (damaged relocation data)."""
     try:
         raw = [int(part) for part in access.split(":")]
     except ValueError:
@@ -139,7 +140,7 @@ def candidates(local: Spec, target: Btf) -> tuple[int, ...]:
 
 
 def match_spec(local: Spec, target: Btf, *, root: int, kind: int) -> Spec | None:
-    """``local`` found again in type ``root`` of ``target``, or None."""
+    """``local`` matched with type ``root`` of ``target``; None without a match."""
     if is_type_kind(kind):
         matches = matching_types if kind == CoreReloKind.TYPE_MATCHES else compatible_types
         return Spec(target, root) if matches((local.btf, local.root), (target, root)) else None
@@ -185,7 +186,7 @@ def _match_field(local: Spec, target: Btf, *, root: int) -> Spec | None:
 
 
 def _match_member(local: Btf, step: Accessor, *, target: Btf, owner: int) -> tuple[Accessor, int, int] | None:
-    """The member of the same name in ``owner`` or in what is anonymous in it: (step, bit offset in owner, its type).
+    """The member of the same name in ``owner`` or its anonymous members: (step, bit offset in owner, its type).
 
     The name decides: a member of that name with an incompatible type ends the search.
     """
@@ -205,7 +206,8 @@ def _member(btf: Btf, step: Accessor) -> Member:
 
 def _members(btf: Btf, owner: int, *, depth: int = 0) -> dict[str, tuple[Accessor, int, int]]:
     """The members of ``owner`` by name, those of anonymous members among them, the first of each name: (step, bit
-    offset in owner, type). Worked out once per type: a program may read thousands of fields, of a type with as many."""
+    offset in owner, type). Cached per type: a program may read thousands of fields of a type with thousands of
+    members."""
     key = ("members", owner)
     known: dict[str, tuple[Accessor, int, int]] | None = btf.memo.get(key)
     if known is not None:

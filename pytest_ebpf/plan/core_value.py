@@ -1,4 +1,4 @@
-"""The number that a CO-RE relocation asks for: an offset, a size, a shift, an id, a yes or no.
+"""The number that a CO-RE relocation asks for: an offset, size, shift or id, or 0 or 1.
 
 As in libbpf's ``bpf_core_calc_field_relo`` and its siblings (src/relo_core.c, v1.7).
 """
@@ -22,7 +22,7 @@ _DEPTH = 32  # arrays of arrays; deeper ones are loops
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """``number`` None: there is no such thing, the instruction has to be poisoned.
+    """``number`` None: the kernel does not have it, the instruction is poisoned.
 
     ``size``: bytes that a load or store of the field moves (0: the kind does not concern one), and ``resizable`` what
     it may be widened or narrowed as: "pointer", "unsigned" or "". ``exact``: the number in the instruction before
@@ -36,7 +36,7 @@ class Value:
 
 
 def evaluate(spec: Spec | None, *, kind: int) -> Value:
-    """The value of relocation ``kind`` for ``spec``, in whose types it was found; None: it was not found."""
+    """The value of relocation ``kind``. ``spec``: the match in the types of the kernel, None without one."""
     if core.is_field_kind(kind):
         return _field(spec, kind)
     if core.is_type_kind(kind):
@@ -81,14 +81,14 @@ def _field(spec: Spec | None, kind: int) -> Value:
 
 
 def _element(spec: Spec, kind: int) -> Value:
-    """``a[n]``: only where it is and how large it is can be asked."""
+    """``a[n]``: only its offset and size can be asked for."""
     type_id = spec.steps[-1].type
     size = spec.btf.size(type_id)
     if kind == CoreReloKind.FIELD_BYTE_OFFSET:
         return Value(spec.bit_offset // 8, size=size, resizable=_resizable(spec.btf, type_id))
     if kind == CoreReloKind.FIELD_BYTE_SIZE:
         return Value(size)
-    raise PlanError(f"CO-RE relocation {kind} of {spec}: an array element has an offset and a size only")
+    raise PlanError(f"CO-RE relocation {kind} of {spec}: an array element only has an offset and a size")
 
 
 def _member(spec: Spec, member: Member, *, kind: int) -> Value:
@@ -141,7 +141,7 @@ def _bitfield(spec: Spec, member: Member, *, kind: int, bits: int) -> Value:
 
 
 def _lshift(btf: Btf, *, size: int, bits: int, from_bit: int) -> int:
-    """By how much a 64-bit register with the ``size`` bytes loaded is shifted to get rid of what is above the field."""
+    """The left shift of a 64-bit register, loaded with ``size`` bytes, that removes the bits above the field."""
     if btf.byteorder == "little":
         return 64 - (bits + from_bit)
     return (8 - size) * 8 + from_bit

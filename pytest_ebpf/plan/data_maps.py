@@ -29,8 +29,8 @@ _LARGEST = (1 << 31) - 1
 
 @dataclass(frozen=True, slots=True)
 class DataMap:
-    """The map of one data section. ``contents`` is what it starts with, b"" for zeros (a .bss can be as large as it
-    likes, and costs nothing); ``frozen``: programs may only read it."""
+    """The map of one data section. ``contents``: its initial bytes, b"" for zeros (a large .bss costs nothing);
+    ``frozen``: programs can only read it."""
 
     definition: MapDef
     kernel_name: str
@@ -40,20 +40,20 @@ class DataMap:
 
 
 def plan_data(obj: ObjectFile, facts: Facts, *, values: Mapping[str, Any]) -> tuple[DataMap, ...]:
-    """One map per data section of the object. ObjectError for a value that names no variable or does not fit it, and
-    for a section larger than what any kernel keeps in a map."""
+    """One map per data section of the object. ObjectError for a value of an unknown variable or one that does not fit
+    it, and for a section that is larger than any kernel keeps in a map."""
     sections = [s for s in obj.data if s.kind not in ("struct_ops", "arena") and s.size]
     _check_names(obj, sections, values=values)
     return tuple(_data_map(obj, section, facts=facts, values=values) for section in sections)
 
 
 def arena_of(obj: ObjectFile) -> DataSection | None:
-    """The variables that lie in the arena of an object."""
+    """The section of the variables in the arena of an object."""
     return next((section for section in obj.data if section.kind == "arena" and section.size), None)
 
 
 def section_layouts(obj: ObjectFile) -> dict[int, SectionLayout]:
-    """DATASEC id -> where its variables are."""
+    """DATASEC id -> the places of its variables."""
     return {
         section.btf_id: SectionLayout(section.size, _places(section)) for section in obj.data if _is_typed(obj, section)
     }
@@ -74,7 +74,7 @@ def _places(section: DataSection) -> dict[str, tuple[int, int]]:
 
 def section_map(section: DataSection) -> MapDef:
     """The map of a data section, where the kernel can map arrays into user space."""
-    # As libbpf: a section whose variables all are static is private to the programs.
+    # As in libbpf: a section with static variables only is private to the programs.
     shared = any(variable.is_global for variable in section.variables)
     flags = (MapCreateFlag.RDONLY_PROG if section.kind == "rodata" else 0) | (MapCreateFlag.MMAPABLE if shared else 0)
     return MapDef(section.name, MapType.ARRAY, 4, section.size, 1, flags=flags, section=section.name)
@@ -90,7 +90,7 @@ def _is_typed(obj: ObjectFile, section: DataSection) -> bool:
 
 def _data_map(obj: ObjectFile, section: DataSection, *, facts: Facts, values: Mapping[str, Any]) -> DataMap:
     if section.size > _LARGEST:
-        hint = "no kernel has a map value of 2 GiB; put the data into a map with many entries"
+        hint = "no kernel takes a map value of 2 GiB; put the data into a map with many entries"
         raise ObjectError(f"{section.size:,} bytes of data", path=obj.name, section=section.name, hint=hint)
     definition = section_map(section)
     if not facts.array_mmap:
@@ -143,8 +143,8 @@ def _check_names(obj: ObjectFile, sections: list[DataSection], *, values: Mappin
 
 
 def _data_name(object_name: str, section: str) -> str:
-    """What the kernel calls the map. libbpf's rule: as much of the object's name as leaves room for the section's,
-    which gets 7 characters at least; a custom section (".rodata.x") goes by its own name."""
+    """The kernel's name of the map. As in libbpf: the start of the object's name and the section's name, which gets 7
+    characters at least; a custom section (".rodata.x") keeps its own name."""
     if section.count(".") > 1 or not section.startswith("."):
         return kernel_name(section)
     stem = object_name.rpartition("/")[2].partition(".")[0]

@@ -1,7 +1,7 @@
-"""Exception callbacks: what runs in the place of a program that throws (``bpf_throw()``, Linux 6.7).
+"""Exception callbacks: functions that run instead of a program that throws (``bpf_throw()``, Linux 6.7).
 
 The program names its callback in BTF alone: ``__exception_cb(f)`` is a declaration tag "exception_callback:f" on the
-program's FUNC. Nothing calls it.
+program's FUNC. No instruction calls it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a plan needs to know about a kernel, asked in one batch.
+"""The facts about a kernel that a plan needs, asked in one batch.
 
 ``facts_ops`` is the batch, ``read_facts`` reads its answers. What few objects need (the kernel's configuration, its
 symbol addresses) is asked by ``more_ops`` when an object wants it, and added by ``with_more``.
@@ -42,7 +42,8 @@ _GET_ATTACH_COOKIE = 174  # helper id, Linux 5.15
 _KALLSYMS, _SIGNATURE = "/proc/kallsyms", "/proc/version_signature"
 _EXIT = Insn(0x95)
 _R0_IS_0 = Insn(0xB7)
-# Loads the address of the function behind it. Without BTF no kernel takes it, but one that knows what it is says so.
+# Loads the address of the function behind it. Without BTF every kernel refuses it, but one that supports callbacks
+# reports why.
 _CALLBACK = [Insn(LD_IMM64, 1, PseudoLoad.FUNC, imm=3), Insn(0), _R0_IS_0, _EXIT, _R0_IS_0, _EXIT]
 _CALLBACK_WORDS = b"func_info"
 _GLOBAL_DATA = [Insn(LD_IMM64, 1, PseudoLoad.MAP_VALUE), Insn(0), _R0_IS_0, _EXIT]
@@ -58,7 +59,7 @@ class Facts:
     ``kconfig``, ``kallsyms``: the texts, None until asked for by ``more_ops``, "" when this kernel does not show them;
     ``signature``: Ubuntu's /proc/version_signature, which has the upstream version, likewise.
     ``modules``: types of kernel modules by name, None until asked for (``plan.modules``). ``core_btf``: types that
-    CO-RE goes by instead of the kernel's own.
+    CO-RE uses instead of the kernel's own.
     """
 
     described: Described
@@ -78,7 +79,7 @@ class Facts:
 
 
 def facts_ops(*, byteorder: str = "little") -> list[Op]:
-    """One batch of probes; each may fail alone, and what it makes is closed again."""
+    """One batch of probes. Each may fail on its own; the objects it makes are closed."""
     probes: list[Op] = [BtfLoad(feature.probe(byteorder=byteorder)) for feature in BTF_FEATURES]
     probes += [
         MapCreate(type=MapType.ARRAY, key_size=4, value_size=4, max_entries=1, flags=MapCreateFlag.MMAPABLE),
@@ -98,7 +99,7 @@ def facts_ops(*, byteorder: str = "little") -> list[Op]:
 
 
 def read_facts(results: Sequence[Result], *, btf: Btf | None) -> Facts:
-    """``results`` are the answers to ``facts_ops``; ``btf`` the kernel's parsed types, from wherever they are kept."""
+    """``results`` are the answers to ``facts_ops``; ``btf`` the kernel's parsed types, from the cache or the kernel."""
     described = results[0]
     if not isinstance(described, Described):
         raise PlanError(f"the kernel did not describe itself: {described}")
@@ -112,14 +113,14 @@ def read_facts(results: Sequence[Result], *, btf: Btf | None) -> Facts:
         attach_type=worked[count + 1],
         attach_cookie=worked[count + 2],
         names=worked[count + 4],
-        # without the named map there is nothing to load from: take it as it is on every kernel since 5.2
+        # without the named map the probe cannot run: assume yes, as every kernel since 5.2
         global_data=worked[count + 5] or not worked[count + 4],
         callbacks=worked[count + 3] or _CALLBACK_WORDS in getattr(results[count + 4], "log", b""),
     )
 
 
 def more_ops(obj: ObjectFile, facts: Facts) -> list[Op]:
-    """What ``obj`` needs to be known beyond ``facts``: reads of large files, as a rule none."""
+    """Reads of what ``obj`` needs beyond ``facts``: large files, usually none."""
     ops: list[Op] = []
     kinds = {extern.kind for extern in obj.externs}
     if "kconfig" in kinds and facts.kconfig is None:
@@ -134,7 +135,7 @@ def more_ops(obj: ObjectFile, facts: Facts) -> list[Op]:
 
 
 def is_untyped(extern: Extern, obj: ObjectFile) -> bool:
-    """Whether a ksym has no type, or void: then only its address can be had."""
+    """Whether a ksym has no type, or void: then only its address can be found."""
     if extern.kind != "ksym":
         return False
     return not (extern.type_id and obj.btf is not None and obj.btf.resolve(extern.type_id))

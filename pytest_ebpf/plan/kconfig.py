@@ -40,7 +40,7 @@ class Kconfig:
 def plan_kconfig(obj: ObjectFile, facts: Facts, *, values: Mapping[str, Any]) -> Kconfig | None:
     """The .kconfig map of an object, None when it has no such externs. ``values`` win over the configuration.
 
-    A strong variable that the configuration does not name costs the programs that use it, not the object.
+    A strong variable that the configuration lacks fails the programs that use it, not the object.
     """
     externs = [extern for extern in obj.externs if extern.kind == "kconfig"]
     if not externs or obj.btf is None:
@@ -75,7 +75,7 @@ def _value(obj: ObjectFile, extern: Extern, *, facts: Facts, values: Mapping[str
             return bytes(extern.size)
         raise PlanError(
             f"{extern.name} is not in this kernel's configuration" if facts.kconfig else
-            f"{extern.name} is not known: this kernel does not show its configuration",
+            f"{extern.name} is unknown: this kernel does not show its configuration",
             hint=f"declare it __weak, or give it a value: globals={{{extern.name!r}: ...}}",
         )  # fmt: skip
     return _from_config(btf, extern, text=text)
@@ -94,7 +94,7 @@ def _encoded(obj: ObjectFile, extern: Extern, *, value: Any) -> bytes:
 
 
 def _virtual(name: str, facts: Facts) -> int | None:
-    """The variables that are in no configuration file."""
+    """The variables that are not in a configuration file."""
     if name == "LINUX_KERNEL_VERSION":
         return kernel_version(facts.described, signature=facts.signature or "")
     if name == "LINUX_HAS_BPF_COOKIE":
@@ -103,15 +103,16 @@ def _virtual(name: str, facts: Facts) -> int | None:
         prefix = _SYSCALL_PREFIX.get(facts.described.machine)
         if prefix is None:
             return 0
-        if facts.btf is None:  # wrappers came with 4.17; where neither types nor symbols are shown, there are some
+        if facts.btf is None:  # wrappers came with 4.17; without types and symbols, assume that there are some
             return int(f" __{prefix}_sys_bpf\n" in facts.kallsyms if facts.kallsyms else True)
         return int(bool(facts.btf.find(f"__{prefix}_sys_bpf", Kind.FUNC)))
     return None
 
 
 def kernel_version(described: Described, *, signature: str = "") -> int:
-    """KERNEL_VERSION(a, b, c) of the upstream release. Debian's uname says 5.10.0 for all of 5.10, Ubuntu's likewise;
-    Debian's version string has the truth, and Ubuntu's ``signature`` ("Ubuntu 6.8.0-45.45-generic 6.8.12")."""
+    """KERNEL_VERSION(a, b, c) of the upstream release. uname on Debian reports 5.10.0 for all of 5.10, and Ubuntu does
+    the same; Debian's version string has the real one, as has Ubuntu's ``signature`` ("Ubuntu 6.8.0-45.45-generic
+    6.8.12")."""
     found = re.fullmatch(r"Ubuntu \S+ (\d+)\.(\d+)\.(\d+)", signature.strip())
     found = found or re.search(r"Debian (\d+)\.(\d+)\.(\d+)", described.version)
     found = found or re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", described.release)
@@ -122,7 +123,7 @@ def kernel_version(described: Described, *, signature: str = "") -> int:
 
 
 def config_value(text: str, name: str) -> str | None:
-    """What the configuration says about ``name``: "y", "m", a number or a quoted string; None when it is not set."""
+    """The value of ``name`` in the configuration: "y", "m", a number or a quoted string; None when it is not set."""
     found = re.search(rf"^{re.escape(name)}=(.*)$", text, re.MULTILINE)
     return found[1].strip() if found else None
 

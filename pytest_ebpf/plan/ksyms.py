@@ -26,7 +26,8 @@ POISON_KFUNC = 2002000000  # libbpf's: + index of the extern
 
 @dataclass(frozen=True, slots=True)
 class Ksym:
-    """Where an extern is: ``btf_id`` in vmlinux or in ``module``, or ``address``; neither: missing (and weak)."""
+    """The place of an extern: ``btf_id`` in vmlinux or in ``module``, or ``address``; without both it is missing (and
+    weak)."""
 
     btf_id: int = 0
     address: int = 0
@@ -55,7 +56,7 @@ def _typed(extern: Extern, obj: ObjectFile, *, facts: Facts) -> Ksym | None:
         target = btf.type(type_id).type  # type: ignore[union-attr]
         if obj.btf is None or compatible_functions((obj.btf, extern.type_id), (btf, target)):
             return Ksym(btf_id=type_id, module=module)
-    if found and not extern.is_weak:  # a weak one is missing then: another flavour of it fits this kernel
+    if found and not extern.is_weak:  # a weak one is missing then: the program has another flavour for this kernel
         where = f" (in module {found[0][0]})" if found[0][0] else ""
         raise PlanError(f"{extern.name} has another type in this kernel{where} than the program declares")
     return None
@@ -64,8 +65,8 @@ def _typed(extern: Extern, obj: ObjectFile, *, facts: Facts) -> Ksym | None:
 def _untyped(extern: Extern, facts: Facts) -> Ksym | None:
     name = re.escape(essential_name(extern.name))
     found = {int(a, 16) for a in re.findall(rf"^([0-9a-f]+) \S {name}(?:\s.*)?$", facts.kallsyms or "", re.MULTILINE)}
-    found.discard(0)  # what those see who may not
-    if len(found) > 1:  # as libbpf: which one was meant?
+    found.discard(0)  # what processes without the privilege see
+    if len(found) > 1:  # as in libbpf: ambiguous
         raise PlanError(f"this kernel has {len(found)} symbols called {extern.name}, at different addresses")
     return Ksym(address=found.pop()) if found else None
 
@@ -83,7 +84,7 @@ def _missing(extern: Extern, *, typed: bool, facts: Facts) -> PlanError:
 
 
 def load_address(insns: Code, index: int, *, ksym: Ksym) -> None:
-    """The 64-bit load at ``index`` gets the address of a variable or function (0: missing)."""
+    """Make the 64-bit load at ``index`` load the address of a variable or function (0: missing)."""
     low, high = insns[index], insns[index + 1]
     if ksym.btf_id:
         insns[index] = low._replace(src=PseudoLoad.BTF_ID, imm=ksym.btf_id)
@@ -94,8 +95,8 @@ def load_address(insns: Code, index: int, *, ksym: Ksym) -> None:
 
 
 def call_kfunc(insns: Code, index: int, *, ksym: Ksym, number: int, btf_index: int = 0) -> str:
-    """The call at ``index`` calls a kfunc; a missing one is poisoned and "missing" is returned, else "".
-    ``btf_index``: where in fd_array the BTF of its module is; 0 stands for vmlinux."""
+    """Make the call at ``index`` call a kfunc. A missing one is poisoned, and "missing" is returned, else "".
+    ``btf_index``: the index of its module's BTF in fd_array, 0 for vmlinux."""
     if ksym.btf_id:
         insns[index] = insns[index]._replace(src=PseudoCall.KFUNC_CALL, imm=ksym.btf_id, off=btf_index)
         return ""

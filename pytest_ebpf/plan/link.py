@@ -21,8 +21,8 @@ __all__ = ["Fixup", "Linked", "Prepared", "function_index", "line_at", "link"]
 
 @dataclass(frozen=True, slots=True)
 class Fixup:
-    """Slot ``insn`` loads map ``map``, or the address ``offset`` bytes into its value when ``offset`` is not None; or
-    it takes the fd of the BTF of kernel module ``module``."""
+    """Slot ``insn`` loads map ``map``, or (``offset`` not None) the address ``offset`` bytes into its value; or it
+    holds the fd of the BTF of kernel module ``module``."""
 
     insn: int
     map: str
@@ -32,7 +32,7 @@ class Fixup:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A function relocated against a kernel, but for what depends on where it comes to lie."""
+    """A function relocated for a kernel, except what depends on its place in the program."""
 
     definition: ProgramDef
     insns: bytes
@@ -78,7 +78,7 @@ def link(
     callback: ProgramDef | None = None,
 ) -> Linked:
     """Append what ``main`` reaches and set the distances. ``lost``: name -> reason, of functions that cannot be read.
-    ``callback``: the exception callback of ``main``, which nothing calls.
+    ``callback``: the exception callback of ``main``, which no instruction calls.
 
     The order is libbpf's, so that instruction numbers are those that other tools show: a function follows the first
     call of it, with all that it calls itself; the callback comes last. PlanError when a callee does not exist, or when
@@ -174,7 +174,7 @@ def _func_info(placed: tuple[tuple[int, ProgramDef], ...]) -> tuple[tuple[int, i
 
 
 def _moved(row: LineInfo, start: int) -> LineInfo:
-    return tuple.__new__(LineInfo, (start + row[0], *row[1:]))  # LineInfo() without the call between
+    return tuple.__new__(LineInfo, (start + row[0], *row[1:]))  # faster than LineInfo(): no Python call
 
 
 def _line_info(placed: tuple[tuple[int, ProgramDef], ...]) -> tuple[LineInfo, ...]:

@@ -1,7 +1,7 @@
 """One batch of operations that loads an object: types, maps, their first contents, programs, program arrays.
 
-A program that cannot be loaded here is a problem on the plan, or a rejection among the results; it never stops the
-others. Maps are shared by all programs, so a map that this kernel refuses stops the batch.
+A program that cannot be loaded becomes a problem of the plan or a rejection among the results; it never stops the
+others. All programs share the maps, so a map that this kernel refuses stops the batch.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = ["LoadOptions", "Plan", "PlannedMap", "PlannedProgram", "PlannedStruct
 def plan_load(obj: ObjectFile, facts: Facts, *, options: LoadOptions | None = None) -> Plan:
     """The plan for loading ``obj`` into the kernel of ``facts``.
 
-    Raises ObjectError when ``options`` name what the object does not have, or a value does not fit; PlanError when
+    Raises ObjectError when ``options`` name something that the object lacks, or a value does not fit; PlanError when
     nothing of the object can run there.
     """
     options = options or LoadOptions()
@@ -124,7 +124,7 @@ class _Builder:
         for table in self.struct_ops.tables:
             kernel_btf = self.batch.module(table.module) if table.module else None
             op = create_op(table.definition, btf=None, site=self.options.site)
-            # the kernel wants BTF of the object with it, though it takes no type from there
+            # the kernel requires BTF of the object, though it uses no type of it
             op = replace(op, btf=self.btf, kernel_value=table.value_type, kernel_btf=kernel_btf)
             ref = self.batch.add(op)
             self.maps[table.name] = PlannedMap(table.name, table.definition, ref.index, ref)
@@ -194,7 +194,8 @@ class _Builder:
         )
 
     def fill_slots(self) -> tuple[PlannedStructOps, ...]:
-        """Slots that the object initialises: other maps now exist, and programs, unless they were refused."""
+        """Set the slots that the object initialises: the other maps exist now, and so do the programs that were not
+        refused."""
         programs = {planned.name: Ref(planned.op) for planned in self.programs}
         for planned in self.maps.values():
             if planned.op < 0 or planned.name != planned.definition.name:
@@ -219,7 +220,7 @@ class _Builder:
 
 
 def _map_names(obj: ObjectFile, facts: Facts, *, kconfig: Kconfig | None) -> frozenset[str]:
-    """What programs can refer to as a map."""
+    """The names that programs can use as a map."""
     names = {definition.name for definition in obj.maps}
     if facts.global_data:
         names |= {section.name for section in obj.data if section.kind != "struct_ops"}
@@ -228,7 +229,8 @@ def _map_names(obj: ObjectFile, facts: Facts, *, kconfig: Kconfig | None) -> fro
 
 
 def _check_callbacks(program: ProgramDef, linked: Linked, *, facts: Facts) -> None:
-    """The kernel's own words would be about func_info, or about reserved fields."""
+    """PlanError for a callback on a kernel without them, whose own message would be about func_info or reserved
+    fields."""
     if facts.callbacks:
         return
     for _, function in linked.starts:

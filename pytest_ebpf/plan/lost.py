@@ -1,4 +1,4 @@
-"""Programs and maps of an object that could not be read: what a load that needs them is to say."""
+"""Programs and maps of an object that could not be read, and the errors of loads that need them."""
 
 from __future__ import annotations
 
@@ -56,5 +56,5 @@ def lost_names(obj: ObjectFile) -> list[str]:
 
 
 def why_lost(obj: ObjectFile, costs: str) -> dict[str, str]:
-    """Name -> reason, of what could not be read. ``costs``: "program" or "map"."""
+    """Name -> why the program or map could not be read. ``costs``: "program" or "map"."""
     return {problem.symbol: problem.message for problem in obj.problems if problem.costs == costs and problem.symbol}

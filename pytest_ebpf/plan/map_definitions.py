@@ -1,7 +1,7 @@
 """Maps of an object as MAP_CREATE operations.
 
 A definition is adjusted the way libbpf does (src/libbpf.c: bpf_object__create_map, bpf_object_prepare_maps), so that
-an object means the same here. What a test asked to be different (``maps=``) is applied first.
+an object means the same here. Changes that a test asked for (``maps=``) are applied first.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
     "override_map",
 ]
 
-# The kernel has no map_check_btf for these, or takes no type of theirs (kernel/bpf/syscall.c: map_check_btf()).
+# The kernel has no map_check_btf for these, or accepts no BTF types for them (kernel/bpf/syscall.c: map_check_btf()).
 _WITHOUT_BTF = frozenset(
     (
         MapType.PERF_EVENT_ARRAY,
@@ -51,7 +51,7 @@ _WITHOUT_BTF = frozenset(
         MapType.USER_RINGBUF,
     )
 )
-_KEYLESS = (MapType.BLOOM_FILTER,)  # takes a type for the value alone; so does the array that holds a data section
+_KEYLESS = (MapType.BLOOM_FILTER,)  # only the value has a type; so for the array that holds a data section
 _RINGS = (MapType.RINGBUF, MapType.USER_RINGBUF)
 _HOLDS_U32 = frozenset(
     (MapType.PROG_ARRAY, MapType.PERF_EVENT_ARRAY, MapType.CGROUP_ARRAY, MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS)
@@ -66,9 +66,9 @@ _EXTRAS = ("contents", "exclusive", "freeze", "handle", "inner", "pin")
 
 @dataclass(frozen=True, slots=True)
 class Overridden:
-    """Definitions after ``maps=`` was applied, the existing maps that take the place of some, and what is to be done
-    with others besides: ``contents`` (pairs of key and value, bytes or objects), ``pin`` (a path, "" for none),
-    ``exclusive`` (the one program that may use it), ``freeze``, ``handle`` (the map itself, opened by its pin)."""
+    """Definitions after ``maps=`` was applied, the existing maps that replace some of them, and further requests:
+    ``contents`` (pairs of key and value, bytes or objects), ``pin`` (a path, "" for none), ``exclusive`` (the one
+    program that may use it), ``freeze``, ``handle`` (the map itself, opened by its pin)."""
 
     maps: tuple[MapDef, ...]
     reused: Mapping[str, Handle]
@@ -97,14 +97,14 @@ def apply_overrides(obj: ObjectFile, overrides: Mapping[str, MapOverride]) -> Ov
 
 
 def override_map(definition: MapDef, override: MapOverride | None, *, path: str) -> MapDef:
-    """A definition with other fields; a type does not fit any more once its size is another."""
+    """A definition with other fields. A key or value of another size loses its type."""
     if override is None or isinstance(override, Handle):
         return definition
     if isinstance(override, int):
         return replace(definition, max_entries=override)
     for field in override:
         if field not in (*_FIELDS, *_EXTRAS):
-            hint = f"what can be set: {', '.join((*_FIELDS, *_EXTRAS))}"
+            hint = f"fields that can be set: {', '.join((*_FIELDS, *_EXTRAS))}"
             raise ObjectError(f"map {definition.name!r} has no {field!r} to override", path=path, hint=hint)
     changes: dict[str, Any] = {field: value for field, value in override.items() if field in _FIELDS}
     for what in ("key", "value"):
@@ -118,7 +118,7 @@ def override_map(definition: MapDef, override: MapOverride | None, *, path: str)
 
 
 def nearest(name: str, names: list[str]) -> str:
-    """A hint with the names most like ``name``, or all of them when there are few."""
+    """A hint with the names closest to ``name``, or the first of all names."""
     close = get_close_matches(name, names, n=3, cutoff=0.6)
     if close:
         return f"did you mean {' or '.join(close)}?"
@@ -126,22 +126,23 @@ def nearest(name: str, names: list[str]) -> str:
 
 
 def adjust_map(definition: MapDef, facts: Facts) -> MapDef:
-    """The definition with the sizes the kernel insists on: rings in pages, per-CPU tables as long as there are CPUs."""
+    """The definition with the sizes that the kernel requires: rings in pages, perf event arrays with an entry per
+    CPU."""
     changes: dict[str, Any] = {}
     if definition.type in _RINGS:
-        changes = {"key_size": 0, "value_size": 0}  # what has a type is the records
+        changes = {"key_size": 0, "value_size": 0}  # only the records have a type
         changes["max_entries"] = _ring_size(definition.max_entries, facts.described.page_size)
     elif definition.type == MapType.PERF_EVENT_ARRAY and not definition.max_entries:
         changes["max_entries"] = facts.described.cpus
     if definition.type in _HOLDS_U32:
         changes.setdefault("key_size", definition.key_size or 4)
-        changes["value_size"] = 4  # some declare the type of the records here, others nothing; the kernel takes 4 only
+        changes["value_size"] = 4  # objects may declare the type of the records here; the kernel only takes 4
     return replace(definition, **changes) if changes else definition
 
 
 def _ring_size(size: int, page: int) -> int:
-    """The least power of two of pages that holds ``size`` bytes; 0 stays, for the kernel to refuse, and so does a size
-    for which a u32 has no such number."""
+    """The least power of two of pages that holds ``size`` bytes. 0 and sizes beyond a u32 stay as they are: the kernel
+    refuses them."""
     if not size:
         return 0
     pages = 1
@@ -151,7 +152,7 @@ def _ring_size(size: int, page: int) -> int:
 
 
 def kernel_name(name: str) -> str:
-    """At most 15 characters of those that the kernel takes in names."""
+    """The first 15 characters; those that the kernel does not take become "_"."""
     return "".join(c if c.isascii() and (c.isalnum() or c in "_.") else "_" for c in name)[:_NAME_LENGTH]
 
 

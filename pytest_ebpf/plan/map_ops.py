@@ -1,5 +1,4 @@
-"""The maps of an object, as operations: data sections, kconfig, declared maps, what they hold and where they are
-pinned."""
+"""The maps of an object as operations: data sections, kconfig, declared maps, their contents and pins."""
 
 from __future__ import annotations
 
@@ -117,7 +116,7 @@ class MapPlanner:
         if any(contents):
             self.batch.add(MapSet(ref, _KEY, contents))
         if frozen:
-            self.batch.add(Try(MapFreeze(ref)))  # 5.2; without it the verifier only knows less
+            self.batch.add(Try(MapFreeze(ref)))  # 5.2; without it the verifier cannot use the values as constants
         return ref
 
     def _pin(self, definition: MapDef, ref: Ref) -> tuple[str, int]:
@@ -128,18 +127,20 @@ class MapPlanner:
             self.batch.add(Try(Mount("bpf", BPFFS, "bpf")))
             self._mounted = True
         for op in directories(path):
-            self.batch.add(Try(op))  # it may be there already
+            self.batch.add(Try(op))  # it may exist already
         return path, self.batch.add(Try(ObjPin(ref, path, undo=True))).index
 
     def _fill_arena(self) -> None:
-        """Global variables in an arena begin at its first byte. Zeros are written too: that takes their pages, which
-        the program would be handed by bpf_arena_alloc_pages() otherwise."""
+        """Write the global variables of an arena, from its first byte on. Zeros are written too: this allocates their
+        pages, which bpf_arena_alloc_pages() would otherwise give to the program."""
         section = arena_of(self.obj)
         if section is None:
             return
         arenas = [planned for planned in self.maps.values() if planned.definition.type == MapType.ARENA]
         if len(arenas) != 1:
-            raise PlanError(f"{self.obj.name} has variables in an arena, and {len(arenas)} arenas to put them into")
+            raise PlanError(
+                f"{self.obj.name} has variables in an arena, which needs one arena map, but it has {len(arenas)}"
+            )
         self.maps[section.name] = replace(arenas[0], name=section.name)
         if arenas[0].op >= 0 and section.data:
             self.batch.add(MemWrite(arenas[0].handle, 0, section.data))

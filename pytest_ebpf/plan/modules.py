@@ -87,15 +87,15 @@ def module_ops(names: Sequence[str]) -> list[Op]:
 
 
 def with_modules(facts: Facts, names: Sequence[str], *, results: Sequence[Result]) -> Facts:
-    """``facts`` with the modules ``names`` added; ``results`` answer ``module_ops``. What cannot be read is left out,
-    as its module is gone again."""
+    """``facts`` with the modules ``names`` added; ``results`` answer ``module_ops``. A module whose types cannot be
+    read was unloaded meanwhile, and is left out."""
     known = dict(facts.modules or {})
     for name, result in zip(names, results, strict=True):
         if isinstance(result, Data) and facts.btf is not None:
             try:
                 known[name] = parse_btf(result.data, base=facts.btf)
             except ObjectError:
-                continue  # made for another vmlinux: the kernel itself would not take it
+                continue  # made for another vmlinux: the kernel would not accept it either
     return replace(facts, modules=known)
 
 
@@ -108,7 +108,7 @@ def find_in_modules(facts: Facts, name: str, *, kind: int, module: str = "") -> 
                     yield found, btf, type_id
 
 
-# Section prefix -> the kernel's prefix, the kind of BTF type, and words for it.
+# Section prefix -> the kernel's prefix, the kind of BTF type, and its description.
 _TARGETS = {
     "tp_btf": ("btf_trace_", Kind.TYPEDEF, "raw tracepoint"),
     "lsm": ("bpf_lsm_", Kind.FUNC, "LSM hook"),
@@ -118,7 +118,8 @@ _TARGETS = {
 
 
 class KernelTarget(NamedTuple):
-    """``name`` in BTF, with ``prefix`` before what the section says (``short``). ``module``: "" for anywhere."""
+    """``name``: in BTF, ``prefix`` and the name in the section (``short``). ``module``: where to look, "" for
+    anywhere."""
 
     name: str
     kind: Kind
@@ -129,7 +130,7 @@ class KernelTarget(NamedTuple):
 
 
 def kernel_target(spec: SectionSpec) -> KernelTarget:
-    """The target of a program that is attached by BTF. ``module:function`` says which module has it."""
+    """The target of a program that is attached by BTF. ``module:function`` names a module as well."""
     prefix, kind, what = _TARGETS.get(spec.prefix.removesuffix(".s"), ("", Kind.FUNC, "kernel function"))
     module, _, short = spec.target.rpartition(":")
     return KernelTarget(prefix + short, kind, what, prefix, short, module)

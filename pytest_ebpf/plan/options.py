@@ -1,4 +1,4 @@
-"""What a test wants different from what the object says, as values."""
+"""The changes to an object that a test asks for, as values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EXTRA_STATS = 4
 class ProgramOverride:
     """Changes to one program; None leaves as it is.
 
-    ``section``: take it as if it were in this section ("fentry/do_unlinkat"). ``type``, ``attach_type``: numbers of
+    ``section``: the section to use instead of its own ("fentry/do_unlinkat"). ``type``, ``attach_type``: numbers of
     enum bpf_prog_type, bpf_attach_type. ``target``: what it is attached to ("do_unlinkat", "nf_conntrack:nf_ct_put").
     ``program``: the loaded program that it extends (type EXT) or traces.
     """
@@ -35,7 +35,7 @@ class ProgramOverride:
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """What a test asks of a load.
+    """The options of a load.
 
     ``globals``: variable -> value. ``maps``: map -> max_entries, fields, or a map to use instead (``MapOverride``).
     ``programs``: program -> changes. ``kconfig``: values of .kconfig externs. ``only``: names of the programs to load;

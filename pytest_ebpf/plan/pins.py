@@ -1,7 +1,7 @@
-"""Maps that are pinned by name: where, and whether what is pinned there is the same kind of map.
+"""Maps that are pinned by name: their paths, and whether the map at a path fits the definition.
 
-As libbpf (src/libbpf.c: bpf_object__reuse_map, map_is_reuse_compat, v1.7): an existing map is used if type, sizes,
-number of entries, flags and map_extra are the same, and anything else is an error rather than a surprise.
+As libbpf (src/libbpf.c: bpf_object__reuse_map, map_is_reuse_compat, v1.7): an existing map is used if its type, sizes,
+number of entries, flags and map_extra are the same; otherwise it is an error.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _EXTRA_AT = 80
 
 
 def pin_path(definition: MapDef, options: LoadOptions) -> str:
-    """Where a map is to be pinned, "" for nowhere. ``maps={name: {"pin": ...}}`` wins over the object's own wish: a
-    path, True for its name in ``pin_path``, or False. A file system for bpf takes no "." in names."""
+    """The path where a map is pinned, "" for none. ``maps={name: {"pin": ...}}`` overrides the object: a path, True
+    for its name in ``pin_path``, or False. Names in a bpf file system cannot have "."."""
     override = options.maps.get(definition.name)
     asked = override.get("pin") if isinstance(override, Mapping) else None
     if isinstance(asked, str) and asked:
         if not asked.startswith("/"):
-            raise ObjectError(f"map {definition.name!r} is to be pinned at {asked!r}, which is no absolute path")
+            raise ObjectError(f"map {definition.name!r} is to be pinned at {asked!r}, expected an absolute path")
         return asked
     if asked or (asked is None and definition.pinning):
         return f"{options.pin_path.rstrip('/')}/{definition.name.replace('.', '_')}"
@@ -44,7 +44,7 @@ def pin_path(definition: MapDef, options: LoadOptions) -> str:
 
 
 def directories(path: str) -> list[Op]:
-    """What makes the directories of a pin below /sys/fs/bpf; they go with the test."""
+    """Operations that make the directories of a pin below /sys/fs/bpf; they are removed after the test."""
     if not path.startswith(f"{BPFFS}/"):
         return []
     parts = path.removeprefix(f"{BPFFS}/").split("/")[:-1]
@@ -52,11 +52,11 @@ def directories(path: str) -> list[Op]:
 
 
 def differences(definition: MapDef, info: bytes) -> list[str]:
-    """In what a pinned map (its struct bpf_map_info) is not as defined."""
+    """The differences between a pinned map (its struct bpf_map_info) and the definition."""
     type_, key_size, value_size, max_entries, flags = _INFO.unpack_from(info.ljust(_INFO.size, b"\0"))
     (extra,) = _EXTRA.unpack_from(info[_EXTRA_AT:].ljust(_EXTRA.size, b"\0"))
     wanted_flags = definition.flags
-    if definition.type in _DEVMAPS:  # the kernel sets it by itself
+    if definition.type in _DEVMAPS:  # the kernel sets this flag itself
         flags, wanted_flags = flags & ~MapCreateFlag.RDONLY_PROG, wanted_flags & ~MapCreateFlag.RDONLY_PROG
     rows = (
         ("type", map_type_name(type_), map_type_name(definition.type)),
@@ -70,7 +70,7 @@ def differences(definition: MapDef, info: bytes) -> list[str]:
 
 
 def pinned_maps(obj: ObjectFile, facts: Facts, *, options: LoadOptions) -> list[tuple[MapDef, str]]:
-    """(definition as it is created, path) of the maps of an object that are to be pinned."""
+    """(adjusted definition, path) of each map of an object that is pinned."""
     definitions = [*obj.maps, *(data.definition for data in plan_data(obj, facts, values=options.globals))]
     found = []
     for definition in definitions:

@@ -1,4 +1,4 @@
-"""A plan as a value: one batch of operations, and which of them makes what."""
+"""A plan as a value: one batch of operations, and the operation that makes each object."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class PlannedMap:
 
 @dataclass(frozen=True, slots=True)
 class PlannedProgram:
-    """``op`` is the index of its ProgLoad (wrapped in Try). ``notes``: poisoned instructions, in words."""
+    """``op`` is the index of its ProgLoad (wrapped in Try). ``notes``: poisoned instruction -> why."""
 
     name: str
     definition: ProgramDef
@@ -44,7 +44,7 @@ class PlannedProgram:
 
 @dataclass(frozen=True, slots=True)
 class ProgramProblem:
-    """A program that is not in the plan, and why."""
+    """A program that is not in the plan, and the error."""
 
     name: str
     definition: ProgramDef
@@ -53,8 +53,8 @@ class ProgramProblem:
 
 @dataclass(frozen=True, slots=True)
 class PlannedStructOps:
-    """A table of functions for the kernel. ``value`` with the fds of ``programs`` put in is what registers it, at
-    once or, ``by_link``, when a link is made on the map (``.struct_ops.link``)."""
+    """A table of functions for the kernel. Setting ``value``, with the fds of ``programs`` in it, registers it at
+    once, or (``by_link``) when a link is made on the map (``.struct_ops.link``)."""
 
     name: str
     kernel_type: str
@@ -84,7 +84,8 @@ class Plan:
 
 
 class OpBatch:
-    """``site``: the line of test code that asks for all of it. Objects get no names where the kernel takes none."""
+    """A growing batch; later operations refer to earlier ones by index. ``site``: the line of test code. Objects have
+    no names if the kernel supports none."""
 
     def __init__(self, facts: Facts, *, site: str) -> None:
         self.ops: list[Op] = []
@@ -93,7 +94,7 @@ class OpBatch:
         self._modules: dict[str, Ref] = {}
 
     def add(self, op: Op) -> Ref:
-        """Append; the answer is for later operations to refer to what this one makes."""
+        """Append an operation. The result refers to the object that it makes."""
         self.ops.append(op if self._named else _nameless(op))
         return Ref(len(self.ops) - 1)
 

@@ -1,4 +1,4 @@
-"""Programs taken for something else than their section says."""
+"""Programs whose type or target differs from their section."""
 
 from __future__ import annotations
 

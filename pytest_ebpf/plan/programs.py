@@ -1,4 +1,4 @@
-"""A program and what it reaches, made ready for one kernel: relocated, linked, with its records."""
+"""A program and the functions it calls, prepared for one kernel: relocated, linked, with BTF.ext records."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from pytest_ebpf.uapi.insn import PseudoLoad
 __all__ = ["FUNC_INFO_SIZE", "LINE_INFO_SIZE", "Preparer", "Records", "digest", "pack_records", "patches"]
 
 FUNC_INFO_SIZE, LINE_INFO_SIZE = 8, 16  # struct bpf_func_info, bpf_line_info
-_ELSEWHERE = {"map": "map", "data": "variable", "func": "function"}  # externs that another object has to define
+_ELSEWHERE = {"map": "map", "data": "variable", "func": "function"}  # externs that another object must define
 _KERNEL_RECORD = itemgetter(*map(LineInfo._fields.index, ("insn", "file_off", "line_off", "line_col")))
 _LOADS = ("map", "data", "func", "extern")  # relocations of instructions that take two slots
 
 
 class Preparer:
-    """Makes the programs of one object ready; what programs share (subprograms, symbols) is done once."""
+    """Prepares the programs of one object. Shared parts (subprograms, symbols) are prepared once."""
 
     __slots__ = (
         "_callbacks",
@@ -58,12 +58,12 @@ class Preparer:
         self._externs = {extern.name: (extern, number) for number, extern in enumerate(obj.externs)}
         self._relocator = _relocator(obj, facts)
         self._linked: dict[tuple[str, int], Linked] = {}
-        self.modules: list[str] = []  # those whose kfuncs are called, in the order of fd_array from 1 on
+        self.modules: list[str] = []  # modules whose kfuncs are called, in the order of fd_array from 1 on
         self._prepared: dict[tuple[str, int], Prepared] = {}
         self._ksyms: dict[str, Ksym] = {}
 
     def link(self, program: ProgramDef) -> Linked:
-        """Raises PlanError when this kernel lacks what the program cannot do without."""
+        """Raises PlanError when this kernel lacks something that the program needs."""
         key = (program.section, program.section_offset)
         found = self._linked.get(key)
         if found is None:
@@ -109,7 +109,9 @@ class Preparer:
             raise PlanError(f"{function.name} uses global variables", feature="global data", since="5.2")
         if name not in self.maps:
             why = why_lost(self.obj, "map").get(name)
-            what = f"map {name!r}, which cannot be read: {why}" if why else f"{name!r}, which is no map of this object"
+            what = (
+                f"map {name!r}, which cannot be read: {why}" if why else f"{name!r}, which is not a map of the object"
+            )
             raise PlanError(f"{function.name} uses {what}")
         return _load(insns, reloc.insn, name=name, offset=None if reloc.kind == "map" else reloc.offset)
 
@@ -162,7 +164,7 @@ class Preparer:
 
 
 def _relocator(obj: ObjectFile, facts: Facts) -> Relocator | None:
-    """Types given in place of the kernel's are all there is: its modules are not those of that kernel."""
+    """Types given instead of the kernel's are used alone: the modules are those of another kernel."""
     if obj.btf is None:
         return None
     if facts.core_btf is not None:
@@ -190,7 +192,7 @@ def _load(insns: Code, index: int, *, name: str, offset: int | None) -> Fixup:
 def patches(
     linked: Linked, maps: Mapping[str, Obj], *, module: Callable[[str], Obj] | None = None
 ) -> tuple[FdPatch, ...]:
-    """Where the file descriptors of maps go, and those of the BTF of modules."""
+    """The instructions that take file descriptors of maps and of the BTF of modules."""
     return tuple(
         FdPatch(fixup.insn, module(fixup.module) if fixup.module and module else maps[fixup.map])
         for fixup in linked.fixups

@@ -1,9 +1,10 @@
-"""The BTF of an object, made such as this kernel takes it. Type ids and string offsets stay as they are.
+"""The BTF of an object, changed so that this kernel accepts it. Type ids and string offsets stay the same.
 
 Three things are wrong with BTF as compilers write it: sections have no sizes and offsets (the symbol table has them);
 newer kinds are unknown to older kernels, which is handled as libbpf does (src/libbpf.c, bpf_object__sanitize_btf): each
-kind is replaced by an older one of the same size; and some compilers write what no kernel takes: names where none may
-be (Zig), names that are too long (Rust), two encodings of one integer (GCC 12), functions without a type (clang -g1).
+kind is replaced by an older one of the same size; and some compilers write what no kernel accepts: names where none
+are allowed (Zig), names that are too long (Rust), two encodings of one integer (GCC 12), functions without a type
+(clang -g1).
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from pytest_ebpf.uapi.btf import Linkage
 
 __all__ = ["SectionLayout", "sanitise_btf"]
 
-# Compilers call these without being asked to; as global functions they would be verified on their own, and fail.
+# Compilers insert calls of these; as global functions they would be verified on their own, and fail.
 _BUILTINS = ("memset", "memcpy", "memmove", "memcmp", "bcmp")
-_ODD = re.compile(r"[^A-Za-z0-9_]|^(?=[0-9])")  # what no identifier has: such characters, or a digit first
+_ODD = re.compile(r"[^A-Za-z0-9_]|^(?=[0-9])")  # not allowed in identifiers: such characters, or a digit first
 _ODD_IN_SECTION = re.compile(r"[^A-Za-z0-9_.]")
-_NOTHING = t.Modifier(Kind.CONST, 0)  # "const void": means nothing, and every kernel takes it
+_NOTHING = t.Modifier(Kind.CONST, 0)  # "const void": without meaning, and every kernel accepts it
 _INT8 = 8
-# Kinds that every kernel takes as they are; and those of which only names can be wrong, with the words that have them.
+# Kinds that every kernel accepts as they are; and those of which only names can be wrong, with the words that hold
+# them.
 _SETTLED = frozenset((Kind.INT, Kind.PTR, Kind.ARRAY, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT))
 _NAMES: dict[int, slice] = {
     Kind.STRUCT: slice(0, None, 3),
@@ -67,10 +69,10 @@ class _Work:
 
 
 def sanitise_btf(obj: ObjectFile, *, features: frozenset[str], layouts: Mapping[int, SectionLayout]) -> bytes:
-    """BTF for BPF_BTF_LOAD. ``features``: names in ``BTF_FEATURES``. ``layouts``: per DATASEC id what is in it;
-    sections without are left out, as the kernel need not know them (.maps, .ksyms, license).
+    """BTF for BPF_BTF_LOAD. ``features``: names in ``BTF_FEATURES``. ``layouts``: DATASEC id -> its variables;
+    sections without one are left out: the kernel does not need them (.maps, .ksyms, license).
 
-    What cannot be kept becomes a type without meaning; no id changes.
+    A type that cannot be kept becomes one without meaning; no id changes.
     """
     btf = obj.btf
     assert btf is not None
@@ -109,8 +111,8 @@ def _doubtful(btf: Btf) -> list[int]:
 
 
 def _blank_ids(btf: Btf, doubtful: Mapping[int, BtfType], *, layouts: Mapping[int, SectionLayout]) -> frozenset[int]:
-    """Types to leave out: sections without a layout and the externs in them, kinds nobody here knows, and the tags on
-    any of those."""
+    """Types to leave out: sections without a layout and the externs in them, unknown kinds, and the tags on any of
+    those."""
     blank: set[int] = set()
     for type_id, type_ in doubtful.items():
         if isinstance(type_, t.Opaque) or (isinstance(type_, t.Func) and not is_function(btf, type_id)):
@@ -205,7 +207,7 @@ def _datasec(type_: t.DataSec, work: _Work, *, layout: SectionLayout) -> BtfType
 
 
 def _placed(type_: t.DataSec, work: _Work, *, layout: SectionLayout) -> tuple[t.SecVar, ...]:
-    """The variables by rising offset; what does not fit its place is dropped, the kernel would refuse it."""
+    """The variables by rising offset. A variable that does not fit its place is dropped: the kernel would refuse it."""
     found = []
     seen: dict[str, int] = {}
     for entry in type_.vars:
@@ -243,7 +245,7 @@ def _modifier(type_: t.Modifier, work: _Work) -> BtfType:
 
 
 def _int(type_: t.Int, work: _Work) -> BtfType:
-    """Of several encodings the sign is what matters: GCC 12 writes ``char`` as signed and a character."""
+    """Keep the sign when there are several encodings: GCC 12 writes ``char`` as signed and a character."""
     return replace(type_, is_char=False, is_bool=False) if type_.signed else replace(type_, is_char=False)
 
 

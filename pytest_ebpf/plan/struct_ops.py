@@ -1,6 +1,6 @@
 """struct_ops: tables of functions that the kernel calls (a TCP congestion control, a scheduler).
 
-The object holds a struct of its own idea of the kernel's; it is laid out again as the kernel has it, member by member.
+The object holds its own version of the kernel's struct; it is converted to the kernel's layout, member by member.
 As libbpf (src/libbpf.c: bpf_map__init_kern_struct_ops, v1.7): members that this kernel lacks must be zero.
 """
 
@@ -27,7 +27,7 @@ _PREFIX = "bpf_struct_ops_"
 
 
 class Slot(NamedTuple):
-    """What a program has to say when it is loaded: member ``member`` of the kernel's struct ``type_id``."""
+    """What PROG_LOAD is given for a program: member ``member`` of the kernel's struct ``type_id``."""
 
     type_id: int
     member: int
@@ -50,7 +50,7 @@ class StructOps:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The tables of an object, the slots of its programs, why a program has none, and why a table is not there."""
+    """The tables of an object, the slots of its programs, and the reasons why a program or table is missing."""
 
     tables: tuple[StructOps, ...] = ()
     slots: Mapping[str, Slot] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class _KernelType(NamedTuple):
 
 
 def plan_struct_ops(obj: ObjectFile, facts: Facts, *, options: LoadOptions, wanted: Collection[str]) -> Tables:
-    """A table that this kernel cannot have costs its programs. One of whose programs none is ``wanted`` is left out; a
+    """A table that this kernel cannot have fails its programs. A table without a ``wanted`` program is left out; a
     program that ``options`` leave out by name leaves its member empty, as if the object did not set it."""
     tables: list[StructOps] = []
     slots: dict[str, Slot] = {}
@@ -118,7 +118,7 @@ def _kernel_type(obj: ObjectFile, variable: Variable, *, facts: Facts) -> _Kerne
         for type_id in btf.find(name, Kind.STRUCT):
             return _KernelType(btf, module, type_id, value_id)
     raise PlanError(
-        f"struct_ops {variable.name}: this kernel lets nobody implement struct {name}",
+        f"struct_ops {variable.name}: this kernel has no struct_ops of struct {name}",
         feature=f"struct_ops:{name}",
         since="5.6 for tcp_congestion_ops",
     )
@@ -167,7 +167,8 @@ def _table(
 
 
 def _by_link(section: DataSection, variable: Variable, *, kernel: _KernelType) -> bool:
-    """Links to struct_ops came with Linux 6.4 (68b04864ca42): the kernel's struct of them says whether it has any."""
+    """Whether the table is registered by a link. Links to struct_ops came with Linux 6.4 (68b04864ca42), with a struct
+    in its BTF."""
     if not section.name.removeprefix("?").startswith(".struct_ops.link"):
         return False
     if not kernel.btf.find("bpf_struct_ops_link", Kind.STRUCT):
@@ -181,7 +182,7 @@ def _by_link(section: DataSection, variable: Variable, *, kernel: _KernelType) -
 
 
 def _data_offset(kernel: _KernelType) -> int:
-    """Where in the kernel's value the struct itself is."""
+    """The offset of the struct in the kernel's value."""
     value = kernel.btf.type(kernel.value_id)
     for member in value.members if isinstance(value, Struct) else ():
         if kernel.btf.resolve(member.type) == kernel.type_id:
@@ -190,7 +191,7 @@ def _data_offset(kernel: _KernelType) -> int:
 
 
 class _Place(NamedTuple):
-    """A member of the object's struct, to be found in the kernel's."""
+    """A member of the object's struct, looked up in the kernel's."""
 
     obj: ObjectFile
     table: str
@@ -203,7 +204,7 @@ class _Place(NamedTuple):
         return self.obj.btf.size(self.member.type)
 
     def find(self, *, is_set: bool) -> tuple[int, Member | None]:
-        """(index, member) in the kernel's struct; None for one that it lacks and that nothing is put into."""
+        """(index, member) in the kernel's struct; None for a member that the kernel lacks and that is zero."""
         name = essential_name(self.member.name)
         for index, target in enumerate(self.kernel.struct.members):
             if target.name == name and name:
@@ -228,7 +229,7 @@ class _Place(NamedTuple):
         btf = self.obj.btf
         assert btf is not None
         if self.member.bit_size or target.bit_size:
-            raise PlanError(f"{self._words} is a bitfield, which nobody can fill in")
+            raise PlanError(f"{self._words} is a bitfield, which cannot be set")
         local, kernel = btf.type(btf.resolve(self.member.type)), self._target_type(target.type)
         if local.kind != kernel.kind:
             raise PlanError(f"{self._words} is a {_kind(kernel.kind)} in this kernel, not a {_kind(local.kind)}")

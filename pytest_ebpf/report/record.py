@@ -1,4 +1,4 @@
-"""What a test run leaves behind, as plain builtins: it goes through xdist and into JSON as it is.
+"""The records of a test run, with builtin types only: xdist and JSON transport them unchanged.
 
 A ``RunRecord`` belongs to one phase of one test on one kernel; ``merge_records`` makes one per test and kernel.
 """
@@ -20,7 +20,7 @@ __all__ = [
     "worse_outcome",
 ]
 
-EVERY_KERNEL = "*"  # the kernel of a record about a test that could not be given any
+EVERY_KERNEL = "*"  # the kernel of a record of a test that got none
 
 
 class ProgramRecord(TypedDict):
@@ -69,7 +69,7 @@ _RANK: Mapping[str, int] = MappingProxyType(
 
 
 def worse_outcome(first: str, second: str) -> str:
-    """Of the outcomes of two phases of one test, the one that tells more."""
+    """The worse of the outcomes of two phases of a test."""
     return second if _RANK[second] > _RANK[first] else first
 
 
@@ -90,7 +90,7 @@ def merge_records(records: Iterable[RunRecord]) -> list[RunRecord]:
 
 
 def merge_kernels(records: Iterable[RunRecord]) -> dict[str, KernelRecord]:
-    """Kernel id -> what is known of it, with the boots of all processes. Every record repeats the boots that its
+    """Kernel id -> its record, with the boots of all processes. Every record repeats the boots that its
     process has seen so far; durations are measured to the nanosecond, so equal ones are the same boot."""
     merged: dict[str, KernelRecord] = {}
     for record in records:

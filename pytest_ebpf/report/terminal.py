@@ -1,7 +1,7 @@
 """The matrix as text: one row per test, one column per kernel.
 
-Rendering is pure: the result is lines of (text, style) pieces, and the caller has the terminal. Each verdict has a sign
-of its own, so nothing is lost where colours are off.
+Rendering is pure: the result is lines of (text, style) pieces for the caller to print. Each verdict has its own sign,
+so the output is complete without colours.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Line: TypeAlias = tuple[Piece, ...]
 
 @dataclass(frozen=True, slots=True)
 class Glyphs:
-    """The signs of the verdicts, for terminals that have Unicode and for those that have not."""
+    """The signs of the verdicts, for terminals with and without Unicode."""
 
     passed: str
     failed: str
@@ -164,7 +164,7 @@ def _rows_by_file(records: Sequence[RunRecord]) -> dict[str, list[tuple[str, str
 
 
 def _cut(text: str, *, width: int, mark: str) -> str:
-    """``text`` in at most ``width`` characters. The middle goes: names differ at both ends."""
+    """``text`` in at most ``width`` characters. The middle is cut: names differ at both ends."""
     if len(text) <= width:
         return text
     tail = (width - 1) // 2
@@ -177,7 +177,7 @@ def _rstrip(pieces: list[Piece]) -> Line:
 
 
 def _legend(records: Sequence[RunRecord], *, glyphs: Glyphs) -> list[Line]:
-    """The signs that are not obvious, and what the numbers are."""
+    """The meaning of the signs and numbers."""
     seen = {record["outcome"] for record in records}
     words = [f"{getattr(glyphs, name)} {name}" for name in ("failed", "error", "xfailed", "xpassed") if name in seen]
     if any(most_insns(record) is not None for record in records):

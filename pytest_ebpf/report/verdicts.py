@@ -1,6 +1,6 @@
 """Verdicts of programs on kernels as text: the table, the reasons under it, lists of figures, two runs compared.
 
-Input are rows of ``verifier.veristat_csv``. Rendering is pure: lines of (text, style) pieces, as in ``terminal``.
+The input is rows of ``verifier.veristat_csv``. Rendering is pure: lines of (text, style) pieces, as in ``terminal``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WORDS = {"success": "accepted", "failure": "rejected", "error": "error"}
 
 
 def label_of(row: Row) -> str:
-    """The program, with the values of globals it was loaded with."""
+    """The program, with the values of globals at its load."""
     config = row.get("config")
     return f"{row['prog_name']} [{config}]" if config else str(row["prog_name"])
 
@@ -32,8 +32,8 @@ def label_of(row: Row) -> str:
 def render_table(
     rows: Sequence[Row], *, kernels: Sequence[str], width: int = 80, glyphs: Glyphs = UNICODE
 ) -> list[Line]:
-    """A row per program (below its object), a column per kernel: verdict and instructions walked. Too many kernels for
-    ``width`` make several tables."""
+    """A row per program (below its object), a column per kernel: verdict and instructions walked. If the kernels do
+    not fit ``width``, there are several tables."""
     cells = {(_key(row), str(row["kernel"])): row for row in rows}
     programs = list(dict.fromkeys(_key(row) for row in rows))
     texts = {at: _cell(row, glyphs=glyphs) for at, row in cells.items()}
@@ -85,7 +85,7 @@ def _bands(kernels: Sequence[str], widths: Mapping[str, int], *, room: int) -> l
 
 
 def _cut(text: str, *, width: int, glyphs: Glyphs) -> str:
-    """The middle goes: names differ at both ends."""
+    """``text`` without its middle: names differ at both ends."""
     if len(text) <= width:
         return text
     tail = (width - 1) // 2
@@ -93,8 +93,8 @@ def _cut(text: str, *, width: int, glyphs: Glyphs) -> str:
 
 
 def render_why(rows: Sequence[Row], *, kernels: Sequence[str], glyphs: Glyphs = UNICODE, width: int = 0) -> list[Line]:
-    """For each program that is not accepted everywhere: where, and the reason of the first kernel that refuses it (and
-    of others that refuse it for another). ``kernels``: oldest first. ``width``: where to wrap, 0 for nowhere."""
+    """For each program that some kernel rejects: the kernels, and the reason of the first one (and other reasons of
+    others). ``kernels``: oldest first. ``width``: characters per line, 0 for no limit."""
     programs: dict[tuple[str, str], dict[str, Row]] = {}
     for row in rows:
         programs.setdefault(_key(row), {})[str(row["kernel"])] = row

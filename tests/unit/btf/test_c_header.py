@@ -344,12 +344,12 @@ def test_too_deep_is_an_error_of_the_object(length: int) -> None:
 def test_a_struct_in_itself_is_an_error_of_the_object() -> None:
     w = BtfWriter()
     w.struct("ouroboros", 4, [("tail", 1, 0)])
-    with pytest.raises(ObjectError, match="'ouroboros' cannot be written in C: it holds itself"):
+    with pytest.raises(ObjectError, match="'ouroboros' cannot be written in C: it contains itself"):
         header(w)
     w = BtfWriter()
     w.typedef("t", 2)
     w.ptr(1)
-    with pytest.raises(ObjectError, match="holds itself"):
+    with pytest.raises(ObjectError, match="contains itself"):
         header(w)
 
 

@@ -68,7 +68,7 @@ def test_paths() -> None:
     with pytest.raises(KeyError, match="is no array"):
         event.offset("low[1]")
     for bad in ("", "addrs[", "addrs[1]..port", "a b"):
-        with pytest.raises(KeyError, match=r"no path of fields|no field"):
+        with pytest.raises(KeyError, match=r"not a path of fields|no field"):
             event.offset(bad)
 
 

@@ -154,12 +154,12 @@ def test_records_of_perf_arrays(tags: dict[str, int]) -> None:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (b"", "no record of aya-log"),
+        (b"", "not a record of aya-log"),
         (b"\xff\xff" + bytes(62), "says that it has 65535 bytes, and has 64"),
         (record(("u32", b"\0")), "argument of kind u32 has 1 bytes"),
         (record(("str", b"x"), level=9), "field 8 is none"),
         (record(("hint", b"\x09"), ("u8", b"\0")), "field 9 is none"),
-        (SEEN[:1] + b"\0" + SEEN[2:40], "no record of aya-log"),
+        (SEEN[:1] + b"\0" + SEEN[2:40], "not a record of aya-log"),
         (b"\x08\0" + field(0, b"abc") + bytes(8), "ends after 1 of 6 fields"),
         (b"\x0a\0" + field(0, b"a") + field(0, b"b"), "target is in it twice"),
     ],
@@ -179,7 +179,7 @@ def test_spoilt_records_are_refused_in_one_way() -> None:
         for _ in range(rng.randrange(1, 4)):
             data[rng.randrange(len(data))] = rng.randrange(256)
         outcomes.append(outcome(bytes(data), from_perf=rng.random() < 0.2))
-    assert set(outcomes) == {"a record", "no record of aya-log"}
+    assert set(outcomes) == {"a record", "not a record of aya-log"}
 
 
 def outcome(data: bytes, *, from_perf: bool) -> str:

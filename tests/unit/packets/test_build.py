@@ -103,8 +103,8 @@ def test_addresses_as_text_bytes_or_number():
         (lambda: IP(src="10.0.0"), "IP src='10.0.0'"),
         (lambda: IP(src=b"\1\2\3"), "has 3 bytes, needs 4"),
         (lambda: IPv6(src="10.0.0.1"), "IPv6 src"),
-        (lambda: Eth(dst="02:00:00:00:01"), "no MAC address"),
-        (lambda: TCP(flags="SX"), "no flag 'X'"),
+        (lambda: Eth(dst="02:00:00:00:01"), "is not a MAC address"),
+        (lambda: TCP(flags="SX"), "does not have flag 'X'"),
         (lambda: UDP(dport="dns"), "is not a number"),
     ],
 )

@@ -96,5 +96,5 @@ def test_packets_without_a_link_header():
 
 
 def test_no_packet_at_all():
-    with pytest.raises(TypeError, match="str is no packet"):
+    with pytest.raises(TypeError, match="str is not a packet"):
         assert_packet("text", PACKET)

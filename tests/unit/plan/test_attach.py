@@ -64,7 +64,7 @@ def test_a_missing_target_names_those_most_like_it() -> None:
 
 
 def test_a_section_without_a_target() -> None:
-    with pytest.raises(PlanError, match="names no kernel function") as caught:
+    with pytest.raises(PlanError, match="does not name a kernel function") as caught:
         attachment("fentry")
     assert 'SEC("fentry/name")' in caught.value.hint
     assert 'programs={"prog": "fentry/name"}' in caught.value.hint

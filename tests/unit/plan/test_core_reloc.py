@@ -200,7 +200,7 @@ def test_types_that_agree_are_not_ambiguous(relocator: Relocator) -> None:
         (7, "0", VALUE, "does not name an enumerator"),
         (7, "0:0", 99, "unknown kind 99"),
         (13, "0:0", OFFSET, "anonymous type"),
-        (7, "0:2:1", SIGNED, "an array element has an offset and a size only"),
+        (7, "0:2:1", SIGNED, "an array element only has an offset and a size"),
     ],
 )
 def test_damaged_records_are_plan_errors(
@@ -289,7 +289,7 @@ def test_a_signed_field_of_another_size_cannot_be_loaded(relocator: Relocator) -
 @pytest.mark.parametrize(
     ("insn", "words"),
     [
-        (Insn(LDX_W, 1, 2, 99), "the instruction holds 99, its type says 0"),
+        (Insn(LDX_W, 1, 2, 99), "the instruction holds 99, its type gives 0"),
         (Insn(0xBF, 1, 2), "opcode 0xbf cannot be relocated"),
         (Insn(0x95), "opcode 0x95 cannot be relocated"),
     ],

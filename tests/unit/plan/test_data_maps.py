@@ -95,7 +95,7 @@ def test_zeros_are_not_written_out() -> None:
 
 
 def test_a_section_that_no_kernel_takes() -> None:
-    with pytest.raises(ObjectError, match=r"demo\.bpf\.o\[\.bss\]: 2,147,483,648 bytes of data\nno kernel has"):
+    with pytest.raises(ObjectError, match=r"demo\.bpf\.o\[\.bss\]: 2,147,483,648 bytes of data\nno kernel takes"):
         plan_data(an_object(data=(DataSection(".bss", "bss", 1 << 31, b""),)), facts(), values={})
 
 
