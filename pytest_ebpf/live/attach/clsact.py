@@ -1,7 +1,4 @@
-"""tc filters on a clsact qdisc, for kernels without TCX and for what TCX does not have: priorities, protocols, actions.
-
-Requests are built here, the agent only sends them.
-"""
+"""tc filters on a clsact qdisc, for kernels without TCX and for what TCX lacks: priorities, protocols, actions."""
 
 from __future__ import annotations
 
@@ -45,12 +42,12 @@ _ACT_DIRECT = 1  # TCA_BPF_FLAG_ACT_DIRECT: the program's return value is the ve
 _ACT_PIPE = 3  # TC_ACT_PIPE: the program's return value decides
 _FIRST_PRIORITY = 0xC000  # what the kernel itself would start from
 _TRIES = 64
-_MARK = 0x5EBF5EBF  # stands where the fd goes
+_MARK = 0x5EBF5EBF  # stands for the fd
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Where a filter goes. ``priority`` 0: the first that is free. ``protocol``: an EtherType."""
+    """The place of a filter. ``priority`` 0: the first free one. ``protocol``: an EtherType."""
 
     place: Interface
     direction: str
@@ -73,8 +70,8 @@ class Placed:
 
 
 def add_filter(session: Session, program: AttachableProgram, *, wanted: Filter) -> Placed:
-    """Put the program in place: a classifier as a filter of its own, a SCHED_ACT program as the action of a filter that
-    matches everything."""
+    """Attach the program: a classifier as a filter, a SCHED_ACT program as the action of a filter that matches
+    everything."""
     made_qdisc = _add_qdisc(session, wanted.place)
     last = wanted.priority or _FIRST_PRIORITY + _TRIES
     for priority in range(wanted.priority or _FIRST_PRIORITY, last + 1):
@@ -120,7 +117,7 @@ def _program_id(attrs: Mapping[int, bytes]) -> int:
 
 
 def _add_qdisc(session: Session, place: Interface) -> bool:
-    """Whether this made the qdisc; one that is there already is fine. It goes at the end of the test at the latest."""
+    """Whether this created the qdisc; one may exist already. A new one ends with the test at the latest."""
     message = request("RTM_NEWQDISC", _qdisc(place), attrs=[("TCA_KIND", "clsact")], flags=CREATE | EXCL)
     op = netlink_op(message, netns=place.netns)
     result = session.attempt(op, Data)

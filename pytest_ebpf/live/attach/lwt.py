@@ -25,7 +25,7 @@ _ENCAP_BPF, _ENCAP_SEG6_LOCAL = 6, 7
 _HOOKS: Mapping[str, str] = MappingProxyType(
     {"lwt_in": "LWT_BPF_IN", "lwt_out": "LWT_BPF_OUT", "lwt_xmit": "LWT_BPF_XMIT"}
 )
-_MARK = 0x5EBF5EBF  # stands where the fd goes
+_MARK = 0x5EBF5EBF  # stands for the fd
 
 
 def attach_lwt(

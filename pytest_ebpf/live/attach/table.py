@@ -152,7 +152,7 @@ def attacher_for(program: AttachableProgram) -> Attacher | None:
     spec = program.definition.spec
     prefix = spec.prefix if spec is not None else ""
     if program.type_number == ProgType.EXT:
-        prefix = "freplace"  # whatever its section says: it was loaded as one (extends=)
+        prefix = "freplace"  # whatever its section: it was loaded as one (extends=)
     while prefix and prefix not in _IN_MAPS:
         for row in ATTACHERS:
             if prefix in row.prefixes:

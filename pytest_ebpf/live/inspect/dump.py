@@ -49,7 +49,7 @@ class Symbols:
 
 @dataclass(frozen=True, slots=True)
 class Xlated:
-    """Instructions as the kernel holds them after verification: dead code is gone, context accesses, map references
+    """Instructions as the kernel holds them after verification: dead code is removed, context accesses, map references
     and some helper calls are rewritten. ``lines``: one per instruction, with source lines; ``str()`` the whole text."""
 
     insns: tuple[Insn, ...] = field(repr=False)

@@ -1,4 +1,4 @@
-"""What the kernel says about its objects, as values: programs, maps, links, BTF.
+"""What the kernel reports about its objects, as values: programs, maps, links, BTF.
 
 Layouts: struct bpf_prog_info, bpf_map_info, bpf_link_info and bpf_btf_info in include/uapi/linux/bpf.h (Linux 7.2);
 structs only ever grew at the end. What a kernel is too old to say is None.

@@ -93,7 +93,7 @@ _ARRAYS: Mapping[str, tuple[InfoArray, ...]] = {"prog": (_MAP_IDS,), "map": (), 
 @dataclass(frozen=True, slots=True)
 class RunStats:
     """How often a program ran and how long it took in all, while statistics were on. ``recursion_misses``: calls that
-    the kernel left out because the program was running on that processor already (Linux 5.12; None before)."""
+    the kernel left out because the program was running on that CPU already (Linux 5.12; None before)."""
 
     count: int
     time_ns: int
@@ -112,13 +112,13 @@ def ids_of(session: Session, kind: str) -> tuple[int, ...]:
 
 
 def ask_info(session: Session, kind: str, *, asked: Asked) -> Any:
-    """ProgInfo, MapInfo, LinkInfo or BtfInfo of one object. KernelCallError (ENOENT) when an id is gone."""
+    """ProgInfo, MapInfo, LinkInfo or BtfInfo of one object. KernelCallError (ENOENT) for an id that does not exist."""
     info, text = _ask(session, kind, asked=asked, ops=lambda obj: [InfoArrays(obj, _ARRAYS[kind]), FdInfo(obj)])
     return _value(session, check(info, Info), text=check(text, Data), asked=asked)
 
 
 def ask_infos(session: Session, kind: str, *, ids: Iterable[int]) -> list[AnyInfo]:
-    """The infos of many objects in one round trip (links of some types: two); what is gone meanwhile is left out."""
+    """The infos of many objects in one round trip (links of some types: two); ended objects are left out."""
     ops: list[Op] = []
     known = list(ids)
     for index, id in enumerate(known):
@@ -169,7 +169,7 @@ def _u64s(data: bytes) -> tuple[int, ...]:
 
 
 def ask_run_stats(session: Session, asked: Asked) -> RunStats:
-    """What was counted of a program. All 0 while nobody switched statistics on."""
+    """The run statistics of a program. All 0 while statistics are off."""
     info = ask_info(session, "prog", asked=asked)
     return RunStats(info.run_count or 0, info.run_time_ns or 0, info.recursion_misses)
 
@@ -255,7 +255,7 @@ def _symbols(session: Session) -> Symbols:
 
 
 def program_name(session: Session, number: int) -> str:
-    """Up to 15 characters of a program's name, "?" when there is no such program any more."""
+    """Up to 15 characters of a program's name, "?" if it does not exist any more."""
     results = session.run([Try(ObjById("prog", number)), Try(InfoByFd(Ref(0)))])
     if isinstance(results[0], Made) and isinstance(results[1], Info):
         return results[1].data[_NAME].partition(b"\0")[0].decode(errors="replace")

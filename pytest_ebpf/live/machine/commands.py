@@ -107,7 +107,7 @@ class Commands:
         if path is not None and not isinstance(path, str):
             raise BpfUsageError(f"cgroup= expects a cgroup from bpf_vm.cgroup() or its path, got {group!r}")
         return Spawn(
-            _words(argv),
+            _argv(argv),
             stdin=bytes(data),
             env=None if env is None else tuple((str(name), str(value)) for name, value in env.items()),
             cwd=None if cwd is None else os.fspath(cwd),
@@ -143,7 +143,7 @@ def _names(session: Session, folder: str) -> Iterable[str]:
     return () if isinstance(listed, Failed) else listed.data.decode(errors="replace").split("\0")
 
 
-def _words(argv: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
+def _argv(argv: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
     if isinstance(argv, str | bytes) or not isinstance(argv, Sequence) or not argv:
         raise BpfUsageError(
             f"a command must be a list of words, got {argv!r}", hint="For a shell: ['sh', '-c', '...']."

@@ -62,7 +62,7 @@ class Background:
         return self._returncode
 
     def wait(self, *, timeout: float = 30.0) -> Completed:
-        """Wait for its end and return all its output. After the timeout it goes on running."""
+        """Wait for its end and return all its output. After the timeout it keeps running."""
         deadline = self._deadline(timeout)
         while self._returncode is None:
             left = deadline - time.monotonic()

@@ -204,8 +204,8 @@ def read_answer(job: Job, stdout: bytes, *, stderr: bytes, returncode: int) -> A
     sys.stdout.write((printed if mark else stdout).decode(errors="replace"))
     sys.stderr.write(stderr.decode(errors="replace"))
     if not mark:
-        words = stderr.decode(errors="replace").strip()
-        raise RuntimeError(f"{job.name}() ended its process with {returncode}: {words}")
+        shown = stderr.decode(errors="replace").strip()
+        raise RuntimeError(f"{job.name}() ended its process with {returncode}: {shown}")
     answer = ast.literal_eval(rest.decode())
     if answer[0] == "result":
         return answer[1]
