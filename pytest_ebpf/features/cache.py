@@ -8,12 +8,11 @@ import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pytest_ebpf.features.base import Answer
-    from pytest_ebpf.features.probe import Features
-    from pytest_ebpf.kernels.running import RunningKernel
+from pytest_ebpf.features.base import Answer
+from pytest_ebpf.features.probe import Features
+from pytest_ebpf.kernels.running import RunningKernel
+from pytest_ebpf.vm.images.image import ImageConfig
 
 __all__ = ["AnswerFile", "features_of_kernel"]
 
@@ -32,8 +31,6 @@ class AnswerFile:
 
     def get(self, name: str) -> Answer | None:
         """The answer kept for a feature, None when there is none."""
-        from pytest_ebpf.features.base import Answer
-
         match self._read().get(name):
             case [bool() as supported, str() as message, str() as since]:
                 return Answer(supported, message, since)
@@ -84,9 +81,6 @@ def features_of_kernel(running: RunningKernel, *, cache: Path | None) -> Feature
     A guest is known by the digest of its image. The host may be rebuilt under the same release, so it is known by its
     boot. ``cache`` None: the user's cache.
     """
-    from pytest_ebpf.features.probe import Features
-    from pytest_ebpf.vm.images.image import ImageConfig
-
     folder = ImageConfig(cache=cache).store.root / "features"
     image = running.image
     if image is not None:

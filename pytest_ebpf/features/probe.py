@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from pytest_ebpf.errors import PlanError
+from pytest_ebpf.features.base import Answer
+from pytest_ebpf.features.kfuncs import in_modules
+from pytest_ebpf.features.table import TABLE, batch_ops, feature, read_batch
 from pytest_ebpf.live.session import Session, Target
-
-if TYPE_CHECKING:
-    from pytest_ebpf.features.base import Answer
-    from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.plan.facts import Facts, add_kconfig, kconfig_ops
+from pytest_ebpf.plan.modules import LIST_MODULES, listed_modules, module_ops, with_modules
 
 __all__ = ["Features", "kconfig_of", "probe_feature", "probe_features"]
 
@@ -60,8 +61,6 @@ class Features:
     def table(self) -> dict[str, Answer]:
         """Every documented feature: program and map types, flags, BTF kinds, instructions, attach kinds, helpers.
         kfuncs and configuration are asked for by name."""
-        from pytest_ebpf.features.table import TABLE
-
         return self.answers(TABLE)
 
     def _known(self, name: str) -> Answer | None:
@@ -84,8 +83,6 @@ def probe_feature(target: Target, *, name: str) -> Answer:
 def probe_features(target: Target, names: Iterable[str]) -> dict[str, Answer]:
     """As ``probe_feature`` for many: one batch, one round trip (two more for kfuncs that no table knows: they may be
     those of a module)."""
-    from pytest_ebpf.features.table import batch_ops, feature, read_batch
-
     wanted = list(names)
     for name in wanted:
         feature(name)  # a wrong name is an error before anything is tried
@@ -108,9 +105,6 @@ def _of_modules(target: Target, names: list[str]) -> dict[str, Answer]:
     """Kfuncs looked for in every module that is loaded now."""
     if not names:
         return {}
-    from pytest_ebpf.features.kfuncs import in_modules
-    from pytest_ebpf.plan.modules import LIST_MODULES, listed_modules, module_ops, with_modules
-
     modules = listed_modules(target.kernel.run([LIST_MODULES])[0])
     results = target.kernel.run(module_ops(modules), timeout=_TIMEOUT) if modules else []
     facts = with_modules(target.facts(), modules, results=results)
@@ -119,8 +113,6 @@ def _of_modules(target: Target, names: list[str]) -> dict[str, Answer]:
 
 def kconfig_of(target: Target) -> str:
     """The kernel's configuration, "" where it does not show it."""
-    from pytest_ebpf.plan.facts import add_kconfig, kconfig_ops
-
     facts: Facts = target.facts()
     if facts.kconfig is None:
         facts = add_kconfig(facts, target.kernel.run(kconfig_ops(facts.described)))

@@ -8,20 +8,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar, Unpack, cast
 
 from pytest_ebpf.agent.ops import Close, Handle, Try
-from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.btf.value_type import TypeTable
+from pytest_ebpf.errors import BpfUsageError, GuestLost
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.maps.globals import Globals
 from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.program import Program
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.live.struct_ops import StructOps
 from pytest_ebpf.live.typed.object_types import ObjectTypes
+from pytest_ebpf.obj.object import Problem
 
 if TYPE_CHECKING:
-    from pytest_ebpf.btf.value_type import TypeTable
     from pytest_ebpf.live.attach.arguments import AttachOptions
-    from pytest_ebpf.live.struct_ops import StructOps
-    from pytest_ebpf.obj.object import Problem
-
 __all__ = ["BpfObject", "Named"]
 
 T = TypeVar("T")
@@ -89,8 +88,6 @@ class BpfObject:
     @property
     def types(self) -> TypeTable:
         """The types of the object file by name: ``obj.types["event"].size``, ``.fields``, ``.unpack``, ``.pack``."""
-        from pytest_ebpf.btf.value_type import TypeTable
-
         return TypeTable(self._types.btf, name=self.name, more=lambda: self._types.wide)
 
     @property
@@ -145,8 +142,6 @@ class BpfObject:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        from pytest_ebpf.errors import GuestLost
-
         if not isinstance(error, GuestLost):
             self.close()
 

@@ -6,15 +6,14 @@ import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from pytest_ebpf.btf.parse import Btf, parse_btf
+from pytest_ebpf.btf.source import find_btf
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.live.session import Session
-
-if TYPE_CHECKING:
-    from pytest_ebpf.btf.parse import Btf
-    from pytest_ebpf.obj.object import ObjectFile
-    from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.obj.object import ObjectFile
+from pytest_ebpf.plan.facts import Facts, more_ops, with_more
+from pytest_ebpf.plan.modules import LIST_MODULES, lacks_types, listed_modules, module_ops, with_modules
 
 __all__ = ["Knowledge", "facts_for"]
 
@@ -45,9 +44,6 @@ class Knowledge:
         """BTF from a file or blob, parsed at most once. ``ObjectError`` when it is none."""
         if not isinstance(source, str | os.PathLike | bytes):
             return source
-        from pytest_ebpf.btf.parse import parse_btf
-        from pytest_ebpf.btf.source import find_btf
-
         name = "btf=" if isinstance(source, bytes) else os.fspath(source)
         data = source if isinstance(source, bytes) else _read(Path(source))
         key = hashlib.sha256(data).hexdigest()
@@ -66,8 +62,6 @@ class Knowledge:
 
     def lacks_types(self, obj: ObjectFile, facts: Facts) -> bool:
         """Whether ``obj`` names what vmlinux does not have; that it does not is remembered."""
-        from pytest_ebpf.plan.modules import lacks_types
-
         key = (id(obj), id(facts.btf))
         if key in self._complete:
             return False
@@ -81,8 +75,6 @@ def facts_for(
     session: Session, obj: ObjectFile, *, knowledge: Knowledge, btf: str | os.PathLike[str] | bytes | Btf | None
 ) -> Facts:
     """What planning ``obj`` for the kernel of ``session`` needs. ``btf``: types for CO-RE instead of the kernel's."""
-    from pytest_ebpf.plan.facts import more_ops, with_more
-
     base = session.target.facts()
     facts = knowledge.known(base)
     more = more_ops(obj, facts)
@@ -97,8 +89,6 @@ def facts_for(
 
 def _with_modules(session: Session, facts: Facts) -> Facts:
     """The modules that are loaded now: a test may have loaded one since the last object."""
-    from pytest_ebpf.plan.modules import LIST_MODULES, listed_modules, module_ops, with_modules
-
     (listed,) = session.run([LIST_MODULES])
     names = listed_modules(listed)
     known = facts.modules or {}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Handle, ObjById
+from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.value_type import TypeTable
 from pytest_ebpf.live.inspect import query as introspect
 from pytest_ebpf.live.inspect.dump import Jited, Xlated
@@ -13,9 +13,6 @@ from pytest_ebpf.live.inspect.info import BtfInfo, LinkInfo, MapInfo, ProgInfo
 from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.object import MapDef
-
-if TYPE_CHECKING:
-    from pytest_ebpf.btf.parse import Btf
 
 __all__ = ["Inventory", "KernelBtf", "KernelLink", "KernelMap", "KernelProgram", "opened_map"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 from warnings import warn
 
 from pytest_ebpf.agent.ops import (
@@ -27,13 +26,13 @@ from pytest_ebpf.agent.ops import (
     Try,
 )
 from pytest_ebpf.errors import EbpfError, KernelCallError, PlanError, errno_name
+from pytest_ebpf.features import probe_feature
 from pytest_ebpf.live.bpf_object import BpfObject, Named
 from pytest_ebpf.live.maps.globals import Globals, GlobalSection
-from pytest_ebpf.live.maps.kinds import kind_of
+from pytest_ebpf.live.maps.kinds import MAP_KINDS, kind_of
 from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.pin_reuse import check_pins
 from pytest_ebpf.live.program import Program
-from pytest_ebpf.live.rejects import rejection
 from pytest_ebpf.live.reload import Reload
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.struct_ops import StructOps
@@ -42,13 +41,11 @@ from pytest_ebpf.live.typed.object_types import object_types
 from pytest_ebpf.obj.object import Problem
 from pytest_ebpf.plan.btf_needs import why_btf_is_needed
 from pytest_ebpf.plan.data_maps import arena_of
+from pytest_ebpf.plan.load_plan import Plan, PlannedMap, PlannedProgram, PlannedStructOps
 from pytest_ebpf.plan.lost import why_lost
 from pytest_ebpf.uapi.enums import MapType
 from pytest_ebpf.uapi.numbers import ENOTSUPP
 from pytest_ebpf.verifier.program_rejected import ProgramRejected
-
-if TYPE_CHECKING:
-    from pytest_ebpf.plan.load_plan import Plan, PlannedMap, PlannedProgram, PlannedStructOps
 
 __all__ = ["btf_error", "btf_reason", "is_btf_refusal", "load_plan", "run_plan"]
 
@@ -159,6 +156,8 @@ def _check_op(session: Session, plan: Plan, *, op: Op, failed: Failed) -> None:
 
 
 def _rejected(program: PlannedProgram, result: ProgRejected) -> ProgramRejected:
+    from pytest_ebpf.live.rejection import rejection
+
     return rejection(
         result,
         program=program.name,
@@ -170,16 +169,13 @@ def _rejected(program: PlannedProgram, result: ProgRejected) -> ProgramRejected:
 def _refused_map(session: Session, plan: Plan, *, op: MapCreate, failed: Failed) -> None:
     """``PlanError`` when the kernel has no maps of this type at all, in the words of the probe; ``KernelCallError``
     names the map, and what its type wants otherwise."""
-    from pytest_ebpf.features.probe import probe_feature
-    from pytest_ebpf.features.table import FEATURES
-
     name = kind_of(op.type).name
     hint = session.advice(op, failed.errno)
-    if failed.errno in _INVALID and name in FEATURES:
+    if failed.errno in _INVALID and op.type in MAP_KINDS:
         answer = probe_feature(session.target, name=f"map:{name}")
         if answer.supported is False:
             message = f"{plan.obj.name}: map {op.name!r}: {answer.message}"
-            raise PlanError(message, feature=name, since=FEATURES[name].since, hint=hint)
+            raise PlanError(message, feature=name, since=answer.since, hint=hint)
     if failed.errno:
         text = f"map {op.name!r} was refused: {errno_name(failed.errno)}"
         raise KernelCallError(text, op=failed.op, errno=failed.errno, hint=hint)

@@ -7,18 +7,17 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.live.facts_cache import Knowledge
 from pytest_ebpf.live.typed.object_types import read_types
+from pytest_ebpf.obj.link import link_objects
+from pytest_ebpf.obj.object import ObjectFile
+from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.obj.read import read_bytes
+from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.plan.load_plan import LoadOptions, Plan, plan_load
 from pytest_ebpf.tools.headers import compile_header
-
-if TYPE_CHECKING:
-    from pytest_ebpf.btf.parse import Btf
-    from pytest_ebpf.obj.object import ObjectFile
-    from pytest_ebpf.plan.facts import Facts
-    from pytest_ebpf.plan.load_plan import LoadOptions, Plan
 
 __all__ = ["LoadCache"]
 
@@ -40,8 +39,6 @@ class LoadCache:
         key = (hashlib.sha256(data).hexdigest(), name)
         found = self._objects.get(key)
         if found is None:
-            from pytest_ebpf.obj.parse import parse_object
-
             with _uncollected():
                 found = self._objects[key] = parse_object(data, name=name)
         return found
@@ -54,8 +51,6 @@ class LoadCache:
         key = tuple(id(obj) for obj in objects)
         found = self._linked.get(key)
         if found is None:
-            from pytest_ebpf.obj.link import link_objects
-
             with _uncollected():
                 found = self._linked[key] = (objects, link_objects(objects))
         return found[1]
@@ -75,8 +70,6 @@ class LoadCache:
         key = (id(obj), id(facts), repr(options))
         found = self._plans.get(key)
         if found is None:
-            from pytest_ebpf.plan.load_plan import plan_load
-
             with _uncollected():
                 found = self._plans[key] = (obj, facts, plan_load(obj, facts, options=options))
         return found[2]

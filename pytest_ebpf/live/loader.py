@@ -9,31 +9,38 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from pytest_ebpf.agent.ops import Close, Done, EnableStats, Failed, Leak, Made
+from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import BpfUsageError, HarnessError, PlanError
+from pytest_ebpf.features import probe_feature
+from pytest_ebpf.features.base import Answer
+from pytest_ebpf.live.attach.link import Link
+from pytest_ebpf.live.bpf_object import BpfObject
+from pytest_ebpf.live.facts_cache import facts_for
 from pytest_ebpf.live.hints import advise
+from pytest_ebpf.live.kernel_objects import Inventory
+from pytest_ebpf.live.load import load_plan
 from pytest_ebpf.live.load_cache import LoadCache
-from pytest_ebpf.live.load_request import Asked
+from pytest_ebpf.live.load_request import Asked, options_of
+from pytest_ebpf.live.machine.machine import BpfVm
+from pytest_ebpf.live.maps.map import Map
+from pytest_ebpf.live.object_spec import ObjectSpec
+from pytest_ebpf.live.pin_reuse import PinTakenError, reuse_pinned
+from pytest_ebpf.live.pins import open_link, open_map
 from pytest_ebpf.live.session import Session, Target
 from pytest_ebpf.live.typed.map_types import AskedTypes
+from pytest_ebpf.obj.object import ObjectFile
+from pytest_ebpf.obj.read import read_bytes
+from pytest_ebpf.plan.lost import check_lost
+from pytest_ebpf.plan.options import LoadOptions
+from pytest_ebpf.verifier.log.expect import Wanted
 from pytest_ebpf.verifier.program_rejected import ProgramRejected
 
 if TYPE_CHECKING:
-    from pytest_ebpf.agent.ops import Leak
-    from pytest_ebpf.btf.parse import Btf
-    from pytest_ebpf.features.base import Answer
-    from pytest_ebpf.live.attach.link import Link
     from pytest_ebpf.live.attach.query import Attached
-    from pytest_ebpf.live.bpf_object import BpfObject
-    from pytest_ebpf.live.kernel_objects import Inventory
     from pytest_ebpf.live.machine.cgroup import Cgroup
-    from pytest_ebpf.live.machine.machine import BpfVm
-    from pytest_ebpf.live.maps.map import Map
     from pytest_ebpf.live.net.sockets import Process, Socket
-    from pytest_ebpf.live.object_spec import ObjectSpec
     from pytest_ebpf.live.rejects import Rejects
-    from pytest_ebpf.obj.object import ObjectFile
-    from pytest_ebpf.plan.options import LoadOptions
-    from pytest_ebpf.verifier.log.expect import Wanted
 
 __all__ = ["Bpf", "Source", "find_object"]
 
@@ -118,8 +125,6 @@ class Bpf:
     def open(self, path: Source) -> ObjectSpec:
         """What an object file (or several, linked) would load, to be changed before ``.load()`` loads it. No kernel is
         asked before. ``ObjectError`` says what is wrong with the file."""
-        from pytest_ebpf.live.object_spec import ObjectSpec
-
         return ObjectSpec(self._object(path), load=self._load)
 
     def rejects(
@@ -141,8 +146,6 @@ class Bpf:
 
     def feature(self, name: str) -> Answer:
         """What a probe of this kernel says about a feature: "ringbuf", "fentry", "helper:bpf_loop", ..."""
-        from pytest_ebpf.features.probe import probe_feature
-
         return probe_feature(self.session.target, name=name)
 
     def has(self, name: str) -> bool:
@@ -199,14 +202,12 @@ class Bpf:
 
         ``KernelCallError`` when nothing is pinned there, ``BpfUsageError`` when it is no link.
         """
-        from pytest_ebpf.live.pins import open_link
 
         return open_link(self.session, path)
 
     def pinned_map(self, path: str) -> Map:
         """A map that is pinned, by whomever. ``KernelCallError`` when nothing is pinned there, ``BpfUsageError`` when
         it is no map."""
-        from pytest_ebpf.live.pins import open_map
 
         return open_map(self.session, path)
 
@@ -225,8 +226,6 @@ class Bpf:
     @property
     def loaded(self) -> Inventory:
         """What is in the kernel, from whomever: ``.programs()``, ``.maps()``, ``.links()``, ``.btfs()``, and by id."""
-        from pytest_ebpf.live.kernel_objects import Inventory
-
         return Inventory(self.session)
 
     @contextmanager
@@ -235,8 +234,6 @@ class Bpf:
 
         ``PlanError`` before Linux 5.8, which has the sysctl ``kernel.bpf_stats_enabled`` only.
         """
-        from pytest_ebpf.agent.ops import Close, Done, EnableStats, Failed, Made
-
         enabled = self.session.attempt(EnableStats(), Made)
         if isinstance(enabled, Failed):
             raise PlanError(
@@ -264,8 +261,6 @@ class Bpf:
             raise BpfUsageError(f"{path!r} is no path of an object file, nor a list of such")
         if not paths:
             raise BpfUsageError("no object file to load")
-        from pytest_ebpf.obj.read import read_bytes
-
         files = [self.find(each) for each in paths]
         return self._cache.linked([(read_bytes(file), str(file)) for file in files])
 
@@ -276,10 +271,6 @@ class Bpf:
 
     def _load(self, obj: ObjectFile, asked: Asked) -> BpfObject:
         """A map that somebody pins in the same instant is looked at again, and then used."""
-        from pytest_ebpf.live.load_request import options_of
-        from pytest_ebpf.live.pin_reuse import PinTakenError
-        from pytest_ebpf.plan.lost import check_lost
-
         options = options_of(asked, obj=obj, session=self.session)
         check_lost(obj, options)
         for _ in range(_PIN_ATTEMPTS):
@@ -294,10 +285,6 @@ class Bpf:
         return loaded
 
     def _load_once(self, obj: ObjectFile, *, options: LoadOptions, asked: Asked) -> BpfObject:
-        from pytest_ebpf.live.facts_cache import facts_for
-        from pytest_ebpf.live.load import load_plan
-        from pytest_ebpf.live.pin_reuse import reuse_pinned
-
         types = AskedTypes(given=self._types(asked.types), maps=asked.map_types)
         facts = facts_for(self.session, obj, knowledge=self._cache.knowledge, btf=asked.btf)
         options = reuse_pinned(self.session, obj, options=options, facts=facts)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import BpfUsageError
-from pytest_ebpf.live.bpf_object import Named
+from pytest_ebpf.live.bpf_object import BpfObject, Named
 from pytest_ebpf.live.load_request import Asked
+from pytest_ebpf.live.maps.map import Map
+from pytest_ebpf.live.program import Program
+from pytest_ebpf.obj.object import MapDef, ObjectFile, Problem, ProgramDef
 from pytest_ebpf.obj.static_names import meanings
+from pytest_ebpf.plan.data_maps import section_map
 from pytest_ebpf.plan.lost import why_lost
-
-if TYPE_CHECKING:
-    from pytest_ebpf.btf.parse import Btf
-    from pytest_ebpf.live.bpf_object import BpfObject
-    from pytest_ebpf.live.maps.map import Map
-    from pytest_ebpf.live.program import Program
-    from pytest_ebpf.obj.object import MapDef, ObjectFile, Problem, ProgramDef
+from pytest_ebpf.plan.map_definitions import nearest
 
 __all__ = ["MapSpec", "ProgramSpec", "ObjectSpec", "ValuesMapping"]
 
@@ -146,8 +145,6 @@ class ValuesMapping(MutableMapping[str, Any]):
 
     def _known(self, name: str) -> str:
         if name not in self.names:
-            from pytest_ebpf.plan.map_definitions import nearest
-
             if which := meanings(name, self.names):
                 raise BpfUsageError(which)
             raise BpfUsageError(f"the object has no {self._what} {name!r}", hint=nearest(name, list(self.names)))
@@ -222,8 +219,6 @@ class ObjectSpec:
 
 def _maps(obj: ObjectFile) -> Iterator[tuple[str, MapDef]]:
     """The maps, those of data sections too: these can be made larger, pinned, and replaced."""
-    from pytest_ebpf.plan.data_maps import section_map
-
     yield from ((definition.name, definition) for definition in obj.maps)
     for section in obj.data:
         if section.kind not in ("struct_ops", "arena") and section.size:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_ebpf.agent.ops import Done, Failed, Handle, Info, InfoByFd, Made, Mount, ObjGet, Op, Ref, Result, Try
 from pytest_ebpf.errors import PlanError
 from pytest_ebpf.live.session import Session
-
-if TYPE_CHECKING:
-    from pytest_ebpf.obj.object import MapDef, ObjectFile
-    from pytest_ebpf.plan.facts import Facts
-    from pytest_ebpf.plan.options import LoadOptions
-    from pytest_ebpf.plan.planned import Plan
+from pytest_ebpf.obj.object import MapDef, ObjectFile
+from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.plan.options import LoadOptions
+from pytest_ebpf.plan.pins import BPFFS, differences, pinned_maps
+from pytest_ebpf.plan.planned import Plan
 
 __all__ = ["PinTakenError", "check_pins", "reuse_pinned"]
 
@@ -29,8 +28,6 @@ def reuse_pinned(session: Session, obj: ObjectFile, *, options: LoadOptions, fac
 
     PlanError when something else is pinned there.
     """
-    from pytest_ebpf.plan.pins import BPFFS, pinned_maps
-
     wanted = pinned_maps(obj, facts, options=options)
     if not wanted:
         return options
@@ -54,8 +51,6 @@ def _with_handle(override: Any, handle: Handle) -> Any:
 
 
 def _check_compatible(definition: MapDef, info: Result, *, path: str) -> None:
-    from pytest_ebpf.plan.pins import differences
-
     if not isinstance(info, Info) or info.kind != "map":
         raise PlanError(f"map {definition.name!r}: what is pinned at {path} is no map")
     found = differences(definition, info.data)

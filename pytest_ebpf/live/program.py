@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Unpack
 from pytest_ebpf.agent.ops import Handle, ProgLoaded, Ran, RanMany
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Func, FuncProto, Ptr, Struct
+from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.bpf_streams import ProgStream
+from pytest_ebpf.live.bpffs import pin
 from pytest_ebpf.live.budget import check_within
+from pytest_ebpf.live.inspect import queries
 from pytest_ebpf.live.inspect.dump import Jited, Xlated
 from pytest_ebpf.live.inspect.info import ProgInfo
-from pytest_ebpf.live.inspect.query import RunStats, ask_info, ask_jited, ask_run_stats, ask_xlated
+from pytest_ebpf.live.inspect.query import RunStats
 from pytest_ebpf.live.maps.map import Map
-from pytest_ebpf.live.reload import Reload, load_trace
+from pytest_ebpf.live.reload import TRACE_LEVEL, Reload, load_trace
 from pytest_ebpf.live.run.rules import RUN_RULES, type_name
 from pytest_ebpf.live.run.test_run import PacketRuns, RunInput, RunResult, plan_many, plan_run, read_many, read_run
 from pytest_ebpf.live.session import Session
@@ -26,12 +29,10 @@ from pytest_ebpf.verifier.compare.budget import figures_of
 from pytest_ebpf.verifier.compare.cost import LineCost, line_costs
 from pytest_ebpf.verifier.log.read import parse_stats
 from pytest_ebpf.verifier.log.values import VerifierStats
-from pytest_ebpf.verifier.verifier_log import VerifierLog, parse_log
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.attach.arguments import AttachOptions, AttachTarget
-    from pytest_ebpf.live.attach.link import Link
-
+    from pytest_ebpf.verifier.verifier_log import VerifierLog
 __all__ = ["Program"]
 
 
@@ -84,7 +85,7 @@ class Program:
     @cached_property
     def log(self) -> VerifierLog:
         """What the verifier wrote when it accepted the program (``log_level=`` of ``load`` says how much)."""
-        return parse_log(self._loaded.log.decode(errors="replace"), log_level=self._loaded.log_level)
+        return _read_log(self._loaded.log.decode(errors="replace"), log_level=self._loaded.log_level)
 
     @cached_property
     def stats(self) -> VerifierStats:
@@ -99,7 +100,9 @@ class Program:
         """The verifier's whole trace (log level 2), as far as 64 MiB hold it: the program is loaded once more for it,
         unless it was loaded with it."""
         assert self._again is not None
-        return self.log if self.log.log_level & 2 else load_trace(self._session, self._again.op)
+        if self._loaded.log_level & 2:
+            return self.log
+        return _read_log(load_trace(self._session, self._again.op), log_level=TRACE_LEVEL)
 
     @property
     def costs(self) -> tuple[LineCost, ...]:
@@ -152,23 +155,23 @@ class Program:
     @property
     def info(self) -> ProgInfo:
         """What the kernel says about it now: ids, sizes, tag, maps, run counts, ..."""
-        info: ProgInfo = ask_info(self._session, "prog", asked=self.handle)
+        info: ProgInfo = queries().ask_info(self._session, "prog", asked=self.handle)
         return info
 
     @property
     def xlated(self) -> Xlated:
         """Its instructions as the verifier left them, with source lines: ``print(prog.xlated)``."""
-        return ask_xlated(self._session, self.handle)
+        return queries().ask_xlated(self._session, self.handle)
 
     @property
     def jited(self) -> Jited:
         """Its machine code, by function."""
-        return ask_jited(self._session, self.handle)
+        return queries().ask_jited(self._session, self.handle)
 
     @property
     def run_stats(self) -> RunStats:
         """How often it ran and for how long, inside ``with bpf.count_runs():``."""
-        return ask_run_stats(self._session, self.handle)
+        return queries().ask_run_stats(self._session, self.handle)
 
     @property
     def stdout(self) -> ProgStream:
@@ -239,8 +242,6 @@ class Program:
     def pin(self, path: str, *, keep: bool = False) -> Program:
         """Pin it at a path of the bpf file system (a bare name: in /sys/fs/bpf), until the end of the test unless
         ``keep``. Returns the program itself."""
-        from pytest_ebpf.live.bpffs import pin
-
         pin(self._session, self.handle, path=path, keep=keep)
         return self
 
@@ -286,3 +287,9 @@ def _first_parameter(obj: ObjectFile, definition: ProgramDef) -> Shape | None:
     if not isinstance(btf.type(target), Struct):
         return None
     return Shape(f"context of {definition.name}", btf.size(target), btf.byteorder, btf, target)
+
+
+def _read_log(text: str, *, log_level: int) -> VerifierLog:
+    from pytest_ebpf.verifier.verifier_log import parse_log
+
+    return parse_log(text, log_level=log_level)

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from pytest_ebpf.errors import BpfUsageError, errno_name
+from pytest_ebpf.verifier.log.expect import Wanted, expected, require
 from pytest_ebpf.verifier.program_rejected import ProgramRejected
+from pytest_ebpf.verifier.rejection.classes import CLASSES
 
-if TYPE_CHECKING:
-    from pytest_ebpf.agent.ops import ProgRejected
-    from pytest_ebpf.obj.object import LineInfo
-    from pytest_ebpf.verifier.log.expect import Wanted
-
-__all__ = ["Rejects", "rejection"]
+__all__ = ["Rejects"]
 
 
 class Rejects:
@@ -29,8 +24,6 @@ class Rejects:
         reason: str | None = None,
         absent: str | Sequence[str] = (),
     ) -> None:
-        from pytest_ebpf.verifier.log.expect import expected
-
         self._patterns = expected(patterns)
         self._absent = absent
         self._errno = errno_name(errno) if isinstance(errno, int) else errno
@@ -59,8 +52,6 @@ class Rejects:
         return True
 
     def _check(self, error: ProgramRejected) -> None:
-        from pytest_ebpf.verifier.log.expect import require
-
         if self._errno is not None and error.errno_name != self._errno:
             raise AssertionError(f"rejected with {error.errno_name}, expected {self._errno}: {error}") from None
         text = error.log.text if error.log.text.strip() else error.message
@@ -83,34 +74,8 @@ class Rejects:
 def _known_class(cls: str) -> str:
     from difflib import get_close_matches
 
-    from pytest_ebpf.verifier.rejection.classes import CLASSES
-
     if cls in CLASSES:
         return cls
     close = get_close_matches(cls, CLASSES, n=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(CLASSES)}."
     raise BpfUsageError(f"there is no class of rejections {cls!r}", hint=hint)
-
-
-def rejection(
-    result: ProgRejected,
-    *,
-    program: str,
-    lines: Sequence[LineInfo],
-    notes: dict[int, str],
-) -> ProgramRejected:
-    """The kernel's refusal as an exception: its first line has the program, the reason, the C source and the errno."""
-    from pytest_ebpf.verifier.explain.poison import poison_note
-    from pytest_ebpf.verifier.log.values import locate
-    from pytest_ebpf.verifier.verifier_log import parse_log
-
-    log = parse_log(result.log.decode(errors="replace"), log_level=result.log_level, refused=True)
-    log = replace(log, source_line=locate(log, lines), line_info=tuple(lines))
-    name = errno_name(result.errno)
-    unresolved, _, advice = poison_note(log, notes).rpartition("; ")  # "what is missing (where); what to do"
-    why = unresolved or log.error or (log.notes[-1] if log.notes else "")
-    message = f"{program}: {why or 'the kernel refused it without a word'}"
-    if log.source_line is not None and not unresolved:
-        message += f", at {log.source_line}"
-    hint = advice[:1].upper() + advice[1:] if unresolved else ""
-    return ProgramRejected(f"{message} ({name})", program=program, errno=result.errno, log=log, hint=hint)

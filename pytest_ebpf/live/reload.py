@@ -23,10 +23,10 @@ from pytest_ebpf.agent.ops import (
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.object import LineInfo
 from pytest_ebpf.uapi.flags import LogFlag
-from pytest_ebpf.verifier.verifier_log import VerifierLog, parse_log
 
-__all__ = ["TRACE_ROOM", "Reload", "load_trace", "resolved"]
+__all__ = ["TRACE_LEVEL", "TRACE_ROOM", "Reload", "load_trace", "resolved"]
 
+TRACE_LEVEL = LogFlag.LEVEL2 | LogFlag.STATS
 TRACE_ROOM = 64 << 20  # bytes of trace: before Linux 6.4 the first of it, since then the last
 
 
@@ -71,16 +71,16 @@ class Reload:
         return resolved(self._op, self._results)
 
 
-def load_trace(session: Session, op: ProgLoad, *, room: int = TRACE_ROOM, timeout: float | None = None) -> VerifierLog:
+def load_trace(session: Session, op: ProgLoad, *, room: int = TRACE_ROOM, timeout: float | None = None) -> str:
     """The log of level 2 (every path) with statistics, at most ``room`` bytes of it. The program is let go of again.
 
     ``KernelCallError`` when what it needs (its maps) is closed already.
     """
-    again = Try(replace(op, log_level=LogFlag.LEVEL2 | LogFlag.STATS, log_limit=room))
+    again = Try(replace(op, log_level=TRACE_LEVEL, log_limit=room))
     result = session.run([again], timeout=timeout)[0]
     if isinstance(result, ProgLoaded):
         session.run([Try(Close(result.handle))])
     elif isinstance(result, Failed):
         session.checked(op, result, kind=ProgLoaded)
     assert isinstance(result, ProgLoaded | ProgRejected)
-    return parse_log(result.log.decode(errors="replace"), log_level=LogFlag.LEVEL2 | LogFlag.STATS)
+    return result.log.decode(errors="replace")

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from pytest_ebpf.agent.ops import (
     Described,
@@ -28,9 +28,7 @@ from pytest_ebpf.agent.ops import (
 )
 from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.kernels.base import Kernel, check, made
-
-if TYPE_CHECKING:
-    from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.plan.facts import Facts
 
 __all__ = ["Advise", "Session", "Target", "calling_line", "no_advice", "signed_by"]
 

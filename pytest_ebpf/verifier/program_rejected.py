@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pytest_ebpf.errors import EbpfError, errno_name
 from pytest_ebpf.verifier.log.values import SourceLine
-from pytest_ebpf.verifier.verifier_log import VerifierLog
+
+if TYPE_CHECKING:  # catching it does not load what reads logs
+    from pytest_ebpf.verifier.verifier_log import VerifierLog
 
 __all__ = ["ProgramRejected"]
 

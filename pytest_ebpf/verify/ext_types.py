@@ -5,13 +5,11 @@ that it says the same; veristat guesses likewise."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+from pytest_ebpf.btf.types import Func, FuncProto, Modifier, Ptr
+from pytest_ebpf.obj.object import ObjectFile, ProgramDef
+from pytest_ebpf.plan.options import ProgramOverride
 from pytest_ebpf.uapi.enums import ProgType
-
-if TYPE_CHECKING:
-    from pytest_ebpf.obj.object import ObjectFile, ProgramDef
-    from pytest_ebpf.plan.options import ProgramOverride
 
 __all__ = ["stand_ins"]
 
@@ -39,8 +37,6 @@ _SECTIONS: Mapping[str, str] = {
 
 def stand_ins(obj: ObjectFile) -> dict[str, ProgramOverride]:
     """Program -> the section it is verified as, for the extensions among the programs whose context is known."""
-    from pytest_ebpf.plan.options import ProgramOverride
-
     found = {}
     for program in obj.programs:
         if program.spec is not None and program.spec.prog_type == ProgType.EXT and (section := _section(obj, program)):
@@ -50,8 +46,6 @@ def stand_ins(obj: ObjectFile) -> dict[str, ProgramOverride]:
 
 def _section(obj: ObjectFile, program: ProgramDef) -> str:
     """By the only parameter: a pointer to a context, possibly behind typedefs."""
-    from pytest_ebpf.btf.types import Func, FuncProto, Modifier, Ptr
-
     btf = obj.btf
     if btf is None or not program.btf_id:
         return ""

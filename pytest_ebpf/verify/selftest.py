@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from pytest_ebpf.agent.ops import (
     Data,
@@ -22,24 +22,26 @@ from pytest_ebpf.agent.ops import (
     WriteFile,
 )
 from pytest_ebpf.errors import PlanError
+from pytest_ebpf.features.helper_table import HELPERS
+from pytest_ebpf.live.bpf_object import BpfObject
+from pytest_ebpf.live.facts_cache import facts_for
+from pytest_ebpf.live.load import run_plan
+from pytest_ebpf.live.load_cache import LoadCache
+from pytest_ebpf.live.program import Program
+from pytest_ebpf.live.run.rules import RUN_RULES
+from pytest_ebpf.live.session import Session
+from pytest_ebpf.obj.disasm import InsnNames, disassemble
+from pytest_ebpf.obj.insn import Insn
+from pytest_ebpf.obj.object import ObjectFile
+from pytest_ebpf.plan.load_plan import Plan
+from pytest_ebpf.plan.options import LoadOptions
 from pytest_ebpf.uapi.capabilities import Capability
 from pytest_ebpf.uapi.enums import MapType
 from pytest_ebpf.uapi.flags import LogFlag, MapCreateFlag
 from pytest_ebpf.uapi.insn import PseudoCall
-from pytest_ebpf.verifier.log.expect import check, check_log
+from pytest_ebpf.verifier.log.expect import Checked, Wanted, check, check_log
 from pytest_ebpf.verifier.program_rejected import ProgramRejected
-from pytest_ebpf.verifier.tags.spec import ANY_VALUE
-
-if TYPE_CHECKING:
-    from pytest_ebpf.live.bpf_object import BpfObject
-    from pytest_ebpf.live.load_cache import LoadCache
-    from pytest_ebpf.live.program import Program
-    from pytest_ebpf.live.session import Session
-    from pytest_ebpf.obj.insn import Insn
-    from pytest_ebpf.obj.object import ObjectFile
-    from pytest_ebpf.plan.load_plan import Plan
-    from pytest_ebpf.verifier.log.expect import Checked, Wanted
-    from pytest_ebpf.verifier.tags.spec import Expectation, TestSpec
+from pytest_ebpf.verifier.tags.spec import ANY_VALUE, Expectation, TestSpec
 
 __all__ = ["ExpectationFailed", "NotApplicable", "Trial", "try_program"]
 
@@ -187,8 +189,6 @@ def _put_back(session: Session, before: bytes) -> None:
 
 def _load(session: Session, trial: Trial, *, cache: LoadCache) -> BpfObject | None:
     """Load, and look at the verdict and at the log. None when it was rejected as it should be."""
-    from pytest_ebpf.live.load import run_plan
-
     expectation = trial.expectation
     try:
         loaded = run_plan(session, _planned(session, trial, cache=cache))
@@ -209,9 +209,6 @@ def _load(session: Session, trial: Trial, *, cache: LoadCache) -> BpfObject | No
 
 
 def _planned(session: Session, trial: Trial, *, cache: LoadCache) -> Plan:
-    from pytest_ebpf.live.facts_cache import facts_for
-    from pytest_ebpf.plan.options import LoadOptions
-
     spec = trial.spec
     only = (*(name for name in trial.with_it if name != spec.program), spec.program)
     options = LoadOptions(only=only, log_level=_log_level(trial))
@@ -298,9 +295,6 @@ def _check_code(session: Session, trial: Trial, *, loaded: BpfObject) -> None:
 def _xlated_texts(program: Program) -> tuple[str, str]:
     """As the selftests' disasm_insn() writes it: no opcode, calls by name or distance alone. First with the names that
     the kernel has for what is called, then as the selftests do without them (``call unknown``)."""
-    from pytest_ebpf.features.helper_table import HELPERS
-    from pytest_ebpf.obj.disasm import InsnNames, disassemble
-
     xlated = program.xlated
     bare = disassemble(xlated.insns, names=InsnNames(HELPERS, _distance))
     named = "".join(f"{line.slot}: {_plain(line.text)}\n" for line in xlated)
@@ -338,8 +332,6 @@ def _check_run(session: Session, trial: Trial, *, loaded: BpfObject) -> None:
 
 def _run(trial: Trial, program: Program) -> int:
     """What a run on 64 zero bytes returns, as a signed number of 32 bits."""
-    from pytest_ebpf.live.run.rules import RUN_RULES
-
     rule = RUN_RULES.get(program.type_number)
     data = bytes(_PACKET) if rule is not None and rule.takes_data else b""
     ctx = {"data_end": trial.spec.linear_size} if trial.spec.linear_size else None

@@ -5,31 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_ebpf.agent.ops import Failed, ProgLoad, ProgLoaded, ProgRejected, Result, Try
 from pytest_ebpf.errors import EbpfError, GuestLost, KernelCallError, ObjectError, PlanError, errno_name
+from pytest_ebpf.live.facts_cache import facts_for
 from pytest_ebpf.live.hints import advise
 from pytest_ebpf.live.load import is_btf_refusal
-from pytest_ebpf.live.rejects import rejection
+from pytest_ebpf.live.load_cache import LoadCache
+from pytest_ebpf.live.program import Program
+from pytest_ebpf.live.rejection import rejection
 from pytest_ebpf.live.reload import TRACE_ROOM
 from pytest_ebpf.live.session import Session, Target
+from pytest_ebpf.obj.object import LineInfo, ObjectFile, Problem, ProgramDef
 from pytest_ebpf.obj.sections import attach_type_name, prog_type_name
 from pytest_ebpf.plan.btf_needs import why_btf_is_needed
+from pytest_ebpf.plan.load_plan import Plan
+from pytest_ebpf.plan.planned import PlannedProgram
 from pytest_ebpf.uapi.flags import LogFlag
 from pytest_ebpf.verifier.compare.cost import LineCost, line_costs
+from pytest_ebpf.verifier.compare.veristat_csv import Value
 from pytest_ebpf.verifier.log.values import SourceLine, VerifierStats
 from pytest_ebpf.verifier.program_rejected import ProgramRejected
+from pytest_ebpf.verifier.rejection.classify import classify
+from pytest_ebpf.verifier.verifier_log import parse_log
 from pytest_ebpf.verify.options import options_for
 from pytest_ebpf.verify.stopped import what_stopped
-
-if TYPE_CHECKING:
-    from pytest_ebpf.live.load_cache import LoadCache
-    from pytest_ebpf.live.program import Program
-    from pytest_ebpf.obj.object import LineInfo, ObjectFile, Problem, ProgramDef
-    from pytest_ebpf.plan.load_plan import Plan
-    from pytest_ebpf.plan.planned import PlannedProgram
-    from pytest_ebpf.verifier.compare.veristat_csv import Value
 
 __all__ = ["ProgramVerdict", "Wanted", "verdict_of", "verdict_of_rejection", "verify_object"]
 
@@ -216,8 +217,6 @@ def _close(session: Session) -> None:
 
 
 def _planned(obj: ObjectFile, session: Session, *, cache: LoadCache, wanted: Wanted) -> Plan:
-    from pytest_ebpf.live.facts_cache import facts_for
-
     facts = facts_for(session, obj, knowledge=cache.knowledge, btf=None)
     plan = cache.plan(
         obj, facts, options=options_for(obj, globals=wanted.globals, has_lines=wanted.lines, has_btf=wanted.btf)
@@ -310,8 +309,6 @@ def _verdict(
 
 
 def _accepted(planned: PlannedProgram, result: ProgLoaded, *, blank: _Blank, size: int) -> ProgramVerdict:
-    from pytest_ebpf.verifier.verifier_log import parse_log
-
     text = result.log.decode(errors="replace")
     stats = parse_log(text, log_level=result.log_level).stats
     if stats.insns is None and result.verified_insns:
@@ -354,7 +351,5 @@ def _reason(error: ProgramRejected) -> str:
 
 
 def _classified(error: ProgramRejected) -> tuple[str, str]:
-    from pytest_ebpf.verifier.rejection.classify import classify
-
     found = classify(error.log)
     return (found.class_id, found.kind) if found is not None else ("", "")

@@ -7,17 +7,16 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_ebpf.errors import BpfUsageError, EbpfError, GuestLost
+from pytest_ebpf.live.load_cache import LoadCache
+from pytest_ebpf.live.session import Target
+from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.obj.static_names import meanings
+from pytest_ebpf.report.verdicts import render_table, render_why
 from pytest_ebpf.verifier.compare.budget import parse_share
 from pytest_ebpf.verify.verdict import ProgramVerdict, Wanted, verify_object
-
-if TYPE_CHECKING:
-    from pytest_ebpf.live.load_cache import LoadCache
-    from pytest_ebpf.live.session import Target
-    from pytest_ebpf.obj.object import ObjectFile
 
 __all__ = ["Kernels", "Verdicts", "check_globals", "gather", "permutations"]
 
@@ -63,8 +62,6 @@ class Verdicts:
     @property
     def table(self) -> str:
         """Programs by kernels, and why the refused ones are refused."""
-        from pytest_ebpf.report.verdicts import render_table, render_why
-
         rows = [verdict.row() for verdict in self]
         lines = [*render_table(rows, kernels=self.kernels), *render_why(rows, kernels=self.oldest_first)]
         return "\n".join("".join(text for text, _ in line) for line in lines).rstrip()

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Close, Data, Done, Handle, IterRead, LinkDetach, LinkUpdate
 from pytest_ebpf.errors import BpfUsageError, GuestLost, KernelCallError
 from pytest_ebpf.live.attach.attachable import Attachable
 from pytest_ebpf.live.bpffs import pin, unpin
-from pytest_ebpf.live.inspect.info import LinkInfo
-from pytest_ebpf.live.inspect.query import ask_info
+from pytest_ebpf.live.inspect import queries
 from pytest_ebpf.live.session import Session
+
+if TYPE_CHECKING:
+    from pytest_ebpf.live.inspect.info import LinkInfo
 
 __all__ = ["Link", "Mechanism", "ReplaceableAttachment"]
 
@@ -153,7 +156,7 @@ class Link:
         clsact filter, a program attached to a cgroup of an old kernel)."""
         if not self.is_object:
             raise BpfUsageError(f"{self.program.name} is attached by {self.mechanism}, which is not a link object")
-        info: LinkInfo = ask_info(self._session, "link", asked=self._handles[0])
+        info: LinkInfo = queries().ask_info(self._session, "link", asked=self._handles[0])
         return info
 
     def read(self) -> bytes:

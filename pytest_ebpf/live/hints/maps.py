@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from pytest_ebpf.agent.ops import MapCreate
+from pytest_ebpf.features.maps import FLAG_FEATURES, MAP_FEATURES
 from pytest_ebpf.live.hints.base import Case, Hint, lacks
 from pytest_ebpf.uapi.flags import MapCreateFlag
 from pytest_ebpf.uapi.numbers import ENOTSUPP
@@ -90,8 +91,6 @@ def _unknown_type(case: Case) -> str:
 
 
 def _known_types() -> frozenset[str]:
-    from pytest_ebpf.features.maps import MAP_FEATURES
-
     return frozenset(row.name for row in MAP_FEATURES)
 
 
@@ -189,8 +188,6 @@ def _flags(case: Case) -> str:
 
 
 def _flag(case: Case, flag: str) -> str:
-    from pytest_ebpf.features.maps import FLAG_FEATURES
-
     if not any(row.name == flag.lower() for row in FLAG_FEATURES):
         return ""
     return lacks(case, feature=f"flag:{flag.lower()}", what=f"The map flag BPF_F_{flag}")

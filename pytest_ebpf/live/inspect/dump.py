@@ -6,15 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from struct import Struct
-from typing import TYPE_CHECKING
 
+from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.obj.disasm import InsnNames, WideLoad
 from pytest_ebpf.obj.insn import Insn
 from pytest_ebpf.obj.listing import Listed, SourceLine, list_insns, render_listing
 from pytest_ebpf.uapi.insn import PseudoCall, PseudoLoad
-
-if TYPE_CHECKING:
-    from pytest_ebpf.btf.parse import Btf
 
 __all__ = [
     "Jited",

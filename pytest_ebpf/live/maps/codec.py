@@ -7,17 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from struct import Struct
 from types import MappingProxyType
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from pytest_ebpf.agent.ops import Entries, FdAt, Handle, InodeOf, MapDump, ObjById, Op, OpenFile, PidFd, Value
+from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.maps.kinds import kind_of
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.typed.shape import Shape, StructKey, encode_lpm, hashable
-
-if TYPE_CHECKING:
-    from pytest_ebpf.btf.parse import Btf
-    from pytest_ebpf.obj.object import MapDef, Variable
+from pytest_ebpf.obj.object import MapDef, Variable
 
 __all__ = ["MapCodec", "Stored", "handle_of"]
 

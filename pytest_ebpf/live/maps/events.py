@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Handle, PerfDrain, Records, Region, RingDrain
 from pytest_ebpf.btf.codec import decode
@@ -11,10 +10,8 @@ from pytest_ebpf.events.match import matches
 from pytest_ebpf.live.maps.record_types import RecordType, record_type
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.typed.object_types import ObjectTypes
+from pytest_ebpf.obj.object import MapDef
 from pytest_ebpf.uapi.enums import MapType
-
-if TYPE_CHECKING:
-    from pytest_ebpf.obj.object import MapDef
 
 __all__ = ["EventStream"]
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pytest_ebpf.live.maps.events import EventStream
+from pytest_ebpf.live.maps.events import EventStream
 
 __all__ = ["Following"]
 

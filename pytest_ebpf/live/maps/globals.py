@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Data, Done, Handle, MapGet, MapSet, MemRead, MemWrite, Value
+from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.typed.shape import Shape
+from pytest_ebpf.obj.object import DataSection, Variable
 from pytest_ebpf.obj.static_names import meanings
 from pytest_ebpf.uapi.flags import MapCreateFlag
-
-if TYPE_CHECKING:
-    from pytest_ebpf.btf.parse import Btf
-    from pytest_ebpf.obj.object import DataSection, Variable
 
 __all__ = ["GlobalSection", "Globals"]
 

@@ -31,9 +31,10 @@ from pytest_ebpf.agent.ops import (
     Try,
     Value,
 )
+from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.live.inspect import queries
 from pytest_ebpf.live.inspect.info import MapInfo
-from pytest_ebpf.live.inspect.query import ask_info
 from pytest_ebpf.live.maps.clear import clear_entries, clear_fifo
 from pytest_ebpf.live.maps.codec import MapCodec
 from pytest_ebpf.live.maps.diff import map_differences
@@ -46,12 +47,10 @@ from pytest_ebpf.live.maps.user_ringbuf import produce
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.typed.object_types import ObjectTypes
 from pytest_ebpf.live.typed.shape import add_values, uncollected
+from pytest_ebpf.obj.object import MapDef, Variable
 
 if TYPE_CHECKING:
-    from pytest_ebpf.btf.parse import Btf
     from pytest_ebpf.live.maps.stacks import StackTrace
-    from pytest_ebpf.obj.object import MapDef, Variable
-
 __all__ = ["Map"]
 
 _MANY = 1 << 14  # lookups in one round trip
@@ -106,7 +105,7 @@ class Map:
     @property
     def info(self) -> MapInfo:
         """What the kernel says about it now: id, sizes, flags, memory, whether it is frozen, types."""
-        info: MapInfo = ask_info(self._session, "map", asked=self.handle)
+        info: MapInfo = queries().ask_info(self._session, "map", asked=self.handle)
         return info
 
     # -- one element

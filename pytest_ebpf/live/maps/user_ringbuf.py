@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Done, Handle, RingProduce
 from pytest_ebpf.btf.encode import encoder
@@ -12,9 +11,7 @@ from pytest_ebpf.live.maps.record_types import named_type, type_named_like
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.typed.as_bytes import as_bytes
 from pytest_ebpf.live.typed.object_types import ObjectTypes
-
-if TYPE_CHECKING:
-    from pytest_ebpf.obj.object import MapDef
+from pytest_ebpf.obj.object import MapDef
 
 __all__ = ["produce"]
 

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
+from pytest_ebpf.btf.codec import decode, encode
+from pytest_ebpf.btf.decode import many_decoder
+from pytest_ebpf.btf.parse import Btf
+from pytest_ebpf.btf.types import Struct
 from pytest_ebpf.live.typed.as_bytes import as_bytes
-
-if TYPE_CHECKING:
-    from pytest_ebpf.btf.parse import Btf
-    from pytest_ebpf.obj.object import Variable
+from pytest_ebpf.obj.object import Variable
 
 __all__ = ["Shape", "StructKey", "add_values", "encode_lpm", "hashable", "uncollected"]
 
@@ -45,8 +45,6 @@ class Shape:
         if self.variables:
             return {found.name: self._variable(found).decode(data[found.offset :]) for found in self.variables}
         if self.btf is not None and self.type_id:
-            from pytest_ebpf.btf.codec import decode
-
             return decode(self.btf, self.type_id, data=data[: self.size])
         if self.size in _INT_SIZES:
             return int.from_bytes(data[: self.size], "big" if self.byteorder == "big" else "little")
@@ -55,8 +53,6 @@ class Shape:
     def decode_many(self, data: bytes, stride: int) -> list[object]:
         """The values that lie in ``data``, ``stride`` bytes from one to the next."""
         if self.btf is not None and self.type_id:
-            from pytest_ebpf.btf.decode import many_decoder
-
             return many_decoder(self.btf, self.type_id)(data, stride)
         code = _INT_CODES.get(self.size)
         if code is None:
@@ -101,8 +97,6 @@ class Shape:
         return bytes(data)
 
     def _typed(self, value: object) -> bytes:
-        from pytest_ebpf.btf.codec import encode
-
         assert self.btf is not None
         plain = dict(value) if isinstance(value, Mapping) else value
         if isinstance(plain, tuple):
@@ -116,8 +110,6 @@ class Shape:
 
     def _by_position(self, values: tuple[object, ...]) -> object:
         """A tuple for a struct gives its members in order: dicts cannot be keys of an expected dict."""
-        from pytest_ebpf.btf.types import Struct
-
         assert self.btf is not None
         struct = self.btf.type(self.btf.resolve(self.type_id))
         if not isinstance(struct, Struct):

@@ -275,7 +275,7 @@ def test_the_garbage_collector_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> 
         seen.append(gc.isenabled())
         raise ObjectError("no object", path=name)
 
-    monkeypatch.setattr("pytest_ebpf.obj.parse.parse_object", parse)
+    monkeypatch.setattr("pytest_ebpf.live.load_cache.parse_object", parse)
     for wanted in (True, False, True):
         (gc.enable if wanted else gc.disable)()
         with pytest.raises(ObjectError):
