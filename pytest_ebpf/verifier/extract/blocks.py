@@ -36,7 +36,7 @@ class Block:
         self.refused: list[str] = []
         self.verdict = ""
         self.gap = ""  # the lines that say that others were left out
-        self.marked = self.over = self.ended = self.traced = self.reported = self.said = False
+        self.marked = self.over = self.ended = self.failed = self.traced = self.reported = self.said = False
 
     @property
     def program(self) -> str:
@@ -68,6 +68,7 @@ def split_blocks(lines: Iterable[str]) -> Iterator[Block]:
             if starts and _belongs_to_next(block, frame.role, found=found):
                 yield block
                 block = Block()
+            block.failed = block.failed or frame.failed
             _framed_line(block, frame.role, found=found)
             continue
         if block.over and block.body and (kind is Kind.STATISTIC or (kind is Kind.MESSAGE and PROCESSED.search(line))):

@@ -34,7 +34,8 @@ class Found:
     """A log and what the loader said about it: the ``program`` ("" where it is not named), ``refused``, its reason for
     the refusal, ``verdict`` where it names one (``success`` or ``failure``), and its ``words`` around the log. ``text``
     is "" where there are words alone. ``omitted``: cilium/ebpf left lines of the log out. ``accepted``: the
-    log is known to be one of an accepted program, and ``text`` is its statistics alone."""
+    log is known to be one of an accepted program, and ``text`` is its statistics alone. ``failed``: the loader printed
+    what it prints only when a load failed."""
 
     text: str
     program: str = ""
@@ -43,6 +44,7 @@ class Found:
     words: str = ""
     omitted: bool = False
     accepted: bool = False
+    failed: bool = False
 
 
 def extract_logs(text: str) -> tuple[Found, ...]:
@@ -107,6 +109,7 @@ def _found(block: Block) -> Found:
         block.verdict,
         "\n".join(words).strip("\n"),
         "line(s) omitted" in block.gap,
+        failed=block.failed,
     )
 
 

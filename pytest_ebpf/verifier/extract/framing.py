@@ -26,12 +26,14 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One line of one loader. ``source`` names the file that prints it. ``pattern`` is searched in the line."""
+    """One line of one loader. ``source`` names the file that prints it, ``pattern`` is searched in the line. ``failed``
+    rows are printed only when a load failed."""
 
     id: str
     role: Role
     pattern: str
     source: str
+    failed: bool = False
 
 
 _NAME = r"(?P<program>[\w.\-/+:]+)"
@@ -44,16 +46,28 @@ FRAMES: tuple[Frame, ...] = (
     ),
     Frame("libbpf-end", Role.END, r"-+ END (?:PROG|DUMP|BTF)? ?(?:LOAD )?LOG -+", "libbpf.c"),
     Frame(
-        "libbpf-failed", Role.LEAD, rf"prog(?:ram)? {_QUOTED}: BPF program load failed: (?P<refused>[^\n]+)", "libbpf.c"
+        "libbpf-failed",
+        Role.LEAD,
+        rf"prog(?:ram)? {_QUOTED}: BPF program load failed: (?P<refused>[^\n]+)",
+        "libbpf.c",
+        failed=True,
     ),
-    Frame("libbpf-old", Role.LEAD, r"load bpf program failed: (?P<refused>[^\n\"]+)", "libbpf.c before 0.6"),
-    Frame("libbpf-prog", Role.TAIL, rf"prog(?:ram)? {_QUOTED}: failed to load: (?P<refused>-?\w+)", "libbpf.c"),
-    Frame("libbpf-old-prog", Role.TAIL, rf"failed to load program {_QUOTED}", "libbpf.c before 0.6"),
-    Frame("libbpf-object", Role.TAIL, r"failed to load (?:object|BPF skeleton|BPF object)", "libbpf.c"),
+    Frame(
+        "libbpf-old", Role.LEAD, r"load bpf program failed: (?P<refused>[^\n\"]+)", "libbpf.c before 0.6", failed=True
+    ),
+    Frame(
+        "libbpf-prog",
+        Role.TAIL,
+        rf"prog(?:ram)? {_QUOTED}: failed to load: (?P<refused>-?\w+)",
+        "libbpf.c",
+        failed=True,
+    ),
+    Frame("libbpf-old-prog", Role.TAIL, rf"failed to load program {_QUOTED}", "libbpf.c before 0.6", failed=True),
+    Frame("libbpf-object", Role.TAIL, r"failed to load (?:object|BPF skeleton|BPF object)", "libbpf.c", failed=True),
     Frame("libbpf-btf", Role.TAIL, r"-+ BEGIN BTF LOAD LOG -+", "btf.c"),
-    Frame("bpftool", Role.TAIL, r"^Error: failed to (?:load|open)", "bpftool/prog.c"),
+    Frame("bpftool", Role.TAIL, r"^Error: failed to (?:load|open)", "bpftool/prog.c", failed=True),
     # Aya
-    Frame("aya", Role.BEGIN, r"[Vv]erifier output:(?: |$)", "aya/src/programs/mod.rs"),
+    Frame("aya", Role.BEGIN, r"[Vv]erifier output:(?: |$)", "aya/src/programs/mod.rs", failed=True),
     Frame(
         "aya-obj",
         Role.LEAD,
@@ -74,28 +88,49 @@ FRAMES: tuple[Frame, ...] = (
         Role.BEGIN,
         rf"(?:program {_NAME}: )?load program: (?P<refused>[^:\n`]+)(?::(?: |$)|$|`)",
         "ebpf/prog.go",
+        failed=True,
     ),
-    Frame("netlink", Role.BEGIN, rf"error while loading {_QUOTED} \((?P<refused>[^)]+)\):", "gobpf elf.go"),
+    Frame(
+        "netlink", Role.BEGIN, rf"error while loading {_QUOTED} \((?P<refused>[^)]+)\):", "gobpf elf.go", failed=True
+    ),
     Frame(
         "cilium-verifier",
         Role.BEGIN,
         r"[Vv]erifier (?:error|log|output|says|errors?)(?: is)?[:=](?: |$)",
         "ebpf/internal/errors.go",
+        failed=True,
     ),
-    Frame("cilium-gap", Role.GAP, r"^ ?\((?:truncated, )?\d+ line\(s\) omitted\)$", "ebpf/internal/errors.go"),
+    Frame(
+        "cilium-gap", Role.GAP, r"^ ?\((?:truncated, )?\d+ line\(s\) omitted\)$", "ebpf/internal/errors.go", failed=True
+    ),
     # bcc
-    Frame("bcc", Role.LEAD, r"^bpf: (?:Failed to load program: )?(?P<refused>[A-Z][^\n:.]+)", "bcc/libbpf.c"),
-    Frame("bcc-hint", Role.END, r"^HINT: ", "bcc/libbpf.c"),
-    Frame("bcc-python", Role.TAIL, rf"Failed to load BPF program {_QUOTED}: (?P<refused>[^\n]+)", "bcc/__init__.py"),
+    Frame(
+        "bcc", Role.LEAD, r"^bpf: (?:Failed to load program: )?(?P<refused>[A-Z][^\n:.]+)", "bcc/libbpf.c", failed=True
+    ),
+    Frame("bcc-hint", Role.END, r"^HINT: ", "bcc/libbpf.c", failed=True),
+    Frame(
+        "bcc-python",
+        Role.TAIL,
+        rf"Failed to load BPF program {_QUOTED}: (?P<refused>[^\n]+)",
+        "bcc/__init__.py",
+        failed=True,
+    ),
     # bpftrace
     Frame(
         "bpftrace",
         Role.LEAD,
         r"Error loading (?:BPF )?program(?: for)?:? ['\"]?(?P<program>[\w:*./\-]*\w)",
         "bpftrace/bpfprogram.cpp",
+        failed=True,
     ),
     Frame("bpftrace-log", Role.BEGIN, r"^(?:Kernel error log|Error log|Verifier log):\s*$", "bpftrace/bpfprogram.cpp"),
-    Frame("bpftrace-end", Role.TAIL, r"^(?:ERROR: )?Loading BPF object\(s\) failed", "bpftrace/bpfbytecode.cpp"),
+    Frame(
+        "bpftrace-end",
+        Role.TAIL,
+        r"^(?:ERROR: )?Loading BPF object\(s\) failed",
+        "bpftrace/bpfbytecode.cpp",
+        failed=True,
+    ),
     # tc and ip of iproute2 before libbpf
     Frame(
         "tc",
@@ -116,6 +151,7 @@ FRAMES: tuple[Frame, ...] = (
         Role.TAIL,
         r"^(?:Error fetching program/map!|Unable to load program|Error loading)",
         "iproute2 tc/f_bpf.c",
+        failed=True,
     ),
     # veristat
     Frame(

@@ -41,6 +41,8 @@ _FIGURES = re.compile(
     r"processed \d+ insns(?: \(limit \d+\))?(?: (?:max_states_per_insn|total_states|peak_states|mark_read) \d+)*"
 )
 _MOST_SHAPES = 12
+# What a prefix that is there once ends in: a bracket, a bar, a colon, a mark.
+_SEPARATOR = re.compile(r"[\]|>:*#/!$)=-]\s*$|Z\s+$")
 
 
 def plain_lines(text: str) -> list[str]:
@@ -133,19 +135,29 @@ def _line_of_logfmt(line: str) -> str:
 def _without_escapes(text: str) -> str:
     """A log on one line, its newlines written as ``\\n``, perhaps escaped several times over."""
     for _ in range(3):
-        if "\\" not in text or not _ESCAPED.search(text):
+        if "\\n" not in text or not any(map(_is_escaped, text.split("\n"))):
             break
         text = "\n".join(_line_of_escapes(line) for line in text.split("\n"))
     return text
 
 
+def _is_escaped(line: str) -> bool:
+    """Whether a line holds a log whose newlines are escaped. A quoted source line may have such newlines too, but no
+    instruction behind them."""
+    if "\\n" not in line:
+        return False
+    return _ESCAPED.search(line) is not None or (
+        line.count("\\n") > 2 and _ANCHOR.search(line, line.find("\\n")) is not None
+    )
+
+
 def _line_of_escapes(line: str) -> str:
-    if not _ESCAPED.search(line):
+    if not _is_escaped(line):
         return line
     parts: list[str] = []
     end = 0
     for quoted in _QUOTED.finditer(line):
-        if _ESCAPED.search(quoted[1]):
+        if _is_escaped(quoted[1]):
             parts += [line[end : quoted.start()].rstrip(), _unescaped(quoted[1]).rstrip("\n")]
             end = quoted.end()
     if not parts:
@@ -179,6 +191,7 @@ def _shapes(lines: list[str]) -> list[str]:
     """What stands before the verifier's lines, as regular expressions; the most frequent first."""
     found: Counter[str] = Counter()
     strong: set[str] = set()
+    separated: set[str] = set()
     bare = 0
     for line in lines:
         place = _ANCHOR.search(line)
@@ -196,6 +209,8 @@ def _shapes(lines: list[str]) -> list[str]:
             continue
         shape = _shape(before)
         found[shape] += 1
+        if _SEPARATOR.search(before) and len(before) < 120:
+            separated.add(shape)
         if _STRONG.match(line, place.start()):
             strong.add(shape)
     blank = [shape for shape in found if not re.sub(r"\\[ t]|\\?\s", "", shape)]
@@ -203,13 +218,15 @@ def _shapes(lines: list[str]) -> list[str]:
     return [
         shape
         for shape, number in found.most_common(_MOST_SHAPES)
-        if (shape in keep if shape in blank else number > 1 or _separated(shape))
+        if (shape in keep if shape in blank else number > 1 or shape in separated or _is_usual(shape, lines))
     ]
 
 
-def _separated(shape: str) -> bool:
-    """Whether a prefix that is there once only looks like one: it ends in a bracket, a bar, a colon or a mark."""
-    return re.search(r"[\]|>:*#/!$](?:\\s\+| \?|\\ )*$", shape) is not None and len(shape) < 120
+def _is_usual(shape: str, lines: list[str]) -> bool:
+    """Whether half of the lines begin so."""
+    pattern = re.compile(shape)
+    counted = [line for line in lines if line.strip()]
+    return 2 * sum(pattern.match(line) is not None for line in counted) >= len(counted)
 
 
 def _shape(before: str) -> str:

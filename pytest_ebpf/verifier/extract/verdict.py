@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from pytest_ebpf.verifier.explain.explain import Explanation
 from pytest_ebpf.verifier.extract.extract import Found
+from pytest_ebpf.verifier.log.lines import Kind
 from pytest_ebpf.verifier.log.read import parse_stats
 from pytest_ebpf.verifier.rejection.classes import CLASSES
 from pytest_ebpf.verifier.rejection.classify import Rejection
@@ -17,6 +18,8 @@ from pytest_ebpf.verifier.verifier_log import VerifierLog, parse_log
 __all__ = ["NO_LOG", "Verdict", "judge"]
 
 NO_LOG = "no verifier log is in this text"
+_WALK = (Kind.INSN, Kind.PRUNED, Kind.SUBPROG)
+_EXIT = re.compile(r"\d+: \(95\) exit")
 _LOADS = re.compile(r"(?i)\b(?:e?bpf|xdp|verif\w+|load\w*|program)\b")
 _WARNING = re.compile(r"cut here|WARNING: CPU|Call Trace|RIP: ")
 _PANIC = re.compile(r"(?:callee is `|call\w* |`)(?P<symbol>[\w$.]*panick?ing[\w$.]*)")
@@ -45,11 +48,15 @@ def judge(found: Found) -> Verdict:
         return Verdict("accepted", found.program, VerifierLog(found.text, stats=parse_stats(found.text)))
     if not found.text:
         return _without_log(found)
-    refused = bool(found.refused) or found.verdict == "failure"
+    refused = bool(found.refused) or found.failed or found.verdict == "failure"
     log = parse_log(found.text, refused=refused)
     explanation = log.explanation if log.rejected and found.verdict != "success" else None
     if explanation is None:
-        return _accepted_log(found, log) if refused else Verdict("accepted", found.program, log)
+        if refused:
+            return _accepted_log(found, log)
+        if found.verdict != "success" and not _is_finished(log):
+            return _unfinished(found, log)
+        return Verdict("accepted", found.program, log)
     rejection = _with_words(explanation.rejection, found)
     explanation = replace(explanation, rejection=rejection)
     warned = rejection.class_id == "verifier-bug" and not refused and _WARNING.search(found.words)
@@ -102,12 +109,33 @@ def _rust_name(symbol: str) -> str:
     return "::".join(part for part in parts if not re.fullmatch(r"h[0-9a-f]{16}", part)) or symbol
 
 
+def _is_finished(log: VerifierLog) -> bool:
+    """Whether a log without a message may be one of an accepted program. Its trace ends with ``exit`` or ``safe``; at
+    level 1, which prints no list of functions, it has no trace (since 5.2, when the limit became 1,000,000)."""
+    trace = log.trace
+    last = next((at for at in range(len(trace.kinds) - 1, -1, -1) if trace.kinds[at] in _WALK), None)
+    if last is None:
+        return True
+    if trace.kinds[last] == Kind.INSN and _EXIT.match(trace.lines[last]) is None:
+        return False
+    first = next(iter(trace.instructions), None)
+    one_path = log.stats.limit == 1_000_000 and not trace.subprograms and first is not None and first.index == 0
+    return not one_path or trace.count(Kind.PRUNED) > 0
+
+
+def _unfinished(found: Found, log: VerifierLog) -> Verdict:
+    cls = CLASSES["no-verdict"]
+    headline = "the log has figures but neither the end of an accepted program nor a message: lines are missing"
+    advice = "Show the whole log, with the lines between the last instruction and the figures."
+    return _of(Rejection(cls.id, cls.kind, headline, "", advice=advice), found, log=log, verdict="unknown")
+
+
 def _accepted_log(found: Found, log: VerifierLog) -> Verdict:
     """The log has no error, but the loader reports one."""
     name = errno_name(found.refused)
     cls = CLASSES["no-verdict"]
     row = ERRNOS.get(name)
-    headline = f"refused after verification: {found.refused or found.verdict}"
+    headline = f"refused after verification: {found.refused or 'the loader names no reason'}"
     advice = "The verifier took the program; what came after it did not: " + (row.advice if row else cls.advice)
     return _of(Rejection(cls.id, cls.kind, headline, "", advice=advice), found, log=log)
 
