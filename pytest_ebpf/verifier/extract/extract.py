@@ -178,6 +178,8 @@ def _without_prose(lines: list[str], *, marked: bool) -> list[str]:
     while start and kind_of(lines[start - 1]) not in _TRACE:
         start -= 1
     tail = lines[start:]
+    tail = _rejoined(tail)
+    lines = lines[:start] + tail
     known = [number for number, line in enumerate(tail) if kind_of(line) is Kind.MESSAGE and is_message(line)]
     if marked or not known or any(line.startswith("Verification failed: ") for line in tail):
         return lines
@@ -187,6 +189,21 @@ def _without_prose(lines: list[str], *, marked: bool) -> list[str]:
         if not free or (number and number - 1 in known and tail[number - 1].rstrip().endswith(",")):
             kept.append(line)
     return lines[:start] + kept
+
+
+def _rejoined(tail: list[str]) -> list[str]:
+    """A message that was wrapped is one line again: where no line is known, but two or three together are."""
+    if any(is_message(line) for line in tail):
+        return tail
+    for at in range(len(tail) - 1):
+        for more in (2, 3):
+            parts = tail[at : at + more]
+            if any(PROCESSED.search(line) for line in parts[1:]) or not parts[0].strip():
+                continue
+            whole = next((text for text in (" ".join(parts), "".join(parts)) if is_message(text)), None)
+            if whole is not None:
+                return [*tail[:at], whole, *tail[at + more :]]
+    return tail
 
 
 def _fragments(lines: Iterable[str]) -> Iterator[str]:
