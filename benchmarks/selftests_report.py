@@ -12,16 +12,16 @@ __all__ = ["Item", "needs_module", "reason_of", "render_report", "render_summary
 
 MODULE = "needs the test module bpf_testmod"
 _NOT_OURS = "not for this machine"
-_SHUT_OUT = "a policy of this machine lets no tracing or LSM programs in"
-_BUILD = "no endbr64 in the machine code: the kernel or the machine is without indirect branch tracking"
-_REGISTER = "this build of the kernel names the other of the two registers"
+_SHUT_OUT = "a policy of this machine forbids tracing and LSM programs"
+_BUILD = "no endbr64 in the machine code: the kernel or the machine has no indirect branch tracking"
+_REGISTER = "this build of the kernel names the other one of two registers"
 
-_STACK = "newer words for accesses to the stack: `invalid read from stack`, `invalid write to stack`"
-_BARRIER = "newer kernels load it and put speculation barriers in, instead of rejecting"
-_PRECISION = "the trace of precision marks names other registers"
-_INLINED = "the kernel rewrites this helper to other instructions"
-_FIXED = "the verifier of this release decides otherwise"
-_REFERENCE = "newer words for leaked references and locks"
+_STACK = "newer messages for stack accesses: `invalid read from stack`, `invalid write to stack`"
+_BARRIER = "newer kernels insert speculation barriers instead of rejecting it"
+_PRECISION = "the precision marks are on other registers"
+_INLINED = "the kernel replaces this helper with other instructions"
+_FIXED = "the verifier of this release decides differently"
+_REFERENCE = "newer messages for leaked references and locks"
 
 _OTHERWISE = (
     "iters::iter_err_too_permissive[23]$|verifier_map_ptr::read_non_existent_field_rejected$|"
@@ -34,7 +34,7 @@ _OTHERWISE = (
 _REASONS: tuple[tuple[str, str, str], ...] = (
     ("", r"bpf_testmod|bpf_iter_testmod|bpf_kfunc_(?:call_test|st_ops|nested)|testmod", MODULE),
     ("", r"^only for ", _NOT_OURS),
-    ("verifier_mtu", r"the kernel loaded it", "its runner takes CAP_PERFMON away first, which no tag says"),
+    ("verifier_mtu", r"the kernel loaded it", "its runner drops CAP_PERFMON first, which the tags do not express"),
     ("", r"kernel refused it without a word \(EPERM\)", _SHUT_OUT),
     ("", r"\tendbr64|\tmovq\t|\tpushq", _BUILD),
     ("verifier_bounds_deduction|verifier_map_ptr", r"EXPECTED +\"R1 has pointer with unsupported", _REGISTER),
@@ -121,8 +121,8 @@ def render_report(items: Sequence[Item], *, tests: str) -> str:
         "",
         f"The objects of `tools/testing/selftests/bpf/progs`{f' of Linux {tests}' if tests else ''} that carry "
         f"expectations ({objects} objects), compiled and then run unchanged: `pytest FOLDER` collects each program as "
-        "an item. They are written for their own release; a newer kernel words some messages differently, and takes or "
-        "refuses some programs that the older one did not.",
+        "an item. They are written for their own release; newer kernels word some messages differently, and accept or "
+        "reject some programs that older ones did not.",
         "",
         "| kernel | items | passed | failed | skipped | need the test module | passed of the others |",
         "|---|---|---|---|---|---|---|",

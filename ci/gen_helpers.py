@@ -1,6 +1,6 @@
-"""Build pytest_ebpf/features/helper_table.py from ci/helpers.toml, held against the installed kernel headers.
+"""Build pytest_ebpf/features/helper_table.py from ci/helpers.toml, compared with the installed kernel headers.
 
-The headers of the machine may be older than the table: what they do not know is not checked.
+The headers of the machine may be older than the table: names that they lack are not checked.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def check(names: list[str]) -> None:
     mapper = text[text.index("__BPF_FUNC_MAPPER(FN") :]
     known = re.findall(r"\bFN\((\w+)", mapper[: mapper.index("/* */")])
     if known != names[: len(known)]:
-        sys.exit(f"{HEADER} does not agree with ci/helpers.toml")
+        sys.exit(f"{HEADER} disagrees with ci/helpers.toml")
 
 
 def render(names: list[str]) -> str:

@@ -52,7 +52,7 @@ def test_each_outcome_has_its_words(page: Any) -> None:
     assert row(text, "iter")[1:3] == ["needs Linux 5.15", "works"]
     assert row(text, "lsm")[1:3] == ["not here <sup>2</sup>", "**fails** <sup>3</sup>"]
     assert row(text, "tcx")[1:3] == ["needs Linux 6.1", "works"]
-    assert row(text, "xdp")[1:3] == ["works", "older way"]
+    assert row(text, "xdp")[1:3] == ["works", "not needed"]
     assert row(text, "usdt")[1:] == ["works, in part <sup>1</sup>", "not run", "[a](../tests/vm/test_a.py) (2)"]
     notes = [line for line in text.splitlines() if line[:2] in ("1.", "2.", "3.")]
     assert len(notes) == 3
