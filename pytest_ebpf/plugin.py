@@ -55,7 +55,7 @@ __all__ = [
 
 _MARKERS = (
     'bpf_kernel(spec): run on the kernels of the matrix that fit, such as bpf_kernel(">=5.15,<6.12")',
-    "bpf_feature(name, ...): skip where a probe finds that the kernel lacks it, fail where the kernel is new enough: "
+    "bpf_feature(name, ...): skip if a probe finds that the kernel lacks it, fail if it should have it: "
     'bpf_feature("ringbuf", "kfunc:bpf_dynptr_from_skb")',
     "bpf_budget(insns=, states=, stack=, limit=, growth=, prog=, ...): what verifying the programs of the test may "
     'cost, such as bpf_budget(insns={"6.1": 4000, "*": 3000}, growth="5%")',
@@ -63,13 +63,12 @@ _MARKERS = (
 
 
 class Hooks:
-    """Hooks that a project's conftest.py may implement. They are declared here because pytest wants to know them before
-    anything is used."""
+    """Hooks for a project's conftest.py. They are declared here because pytest needs them at start-up."""
 
     @staticmethod
     @pytest.hookspec
     def pytest_bpf_object_loaded(item: pytest.Item, loaded: BpfObject) -> None:
-        """A program that an object file collected as a test is loaded, and is about to be run if it has ``__retval``.
+        """A program of an object file that is a test was loaded; it is run next if it has ``__retval``.
 
         The place to fill maps and set globals: ``loaded.maps["m"][0] = 28``. ``item.path`` is the object,
         ``item.name`` the program with its kernel.
@@ -77,7 +76,7 @@ class Hooks:
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Hooks of this plugin's own."""
+    """Register the hooks of this plugin."""
     pluginmanager.add_hookspecs(Hooks)
 
 
@@ -94,28 +93,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--bpf-accel",
         choices=("auto", "kvm", "tcg"),
         default="auto",
-        help="how guests run: auto (default) takes KVM where a guest really boots under it, else emulation (tcg)",
+        help="how guests run: auto (default) uses KVM if a guest boots under it, else emulation (tcg)",
     )
     group.addoption("--bpf-require-kvm", action="store_true", help="fail rather than fall back to emulation")
-    group.addoption("--bpf-cache-dir", metavar="DIR", help="where kernels are kept. Default: the user's cache")
+    group.addoption("--bpf-cache-dir", metavar="DIR", help="directory for kernels. Default: the user's cache")
     group.addoption(
         "--bpf-boot-timeout",
         type=float,
         default=20.0,
         metavar="SECONDS",
-        help="time a guest has to boot, on real hardware; emulation gets several times as long. Default: 20",
+        help="seconds until a boot has failed, on real hardware; several times as long under emulation. Default: 20",
     )
-    group.addoption("--bpf-mirror", metavar="URL", help="package archive for kernels. Default: the system's own")
+    group.addoption("--bpf-mirror", metavar="URL", help="package archive for kernels. Default: the one of this system")
     group.addoption("--bpf-offline", action="store_true", help="use only kernels that are in the cache")
     group.addoption("--bpf-no-matrix", action="store_true", help="do not print the matrix at the end")
     group.addoption(
         "--bpf-smoke",
         metavar="GLOB,...",
-        help="objects whose programs all have to load, tags or not: names or paths, such as 'build/*.bpf.o'",
+        help="objects whose programs must all load, with or without tags: names or paths, such as 'build/*.bpf.o'",
     )
-    parser.addini("bpf_smoke", "objects whose programs all have to load, as for --bpf-smoke", type="args", default=[])
+    parser.addini("bpf_smoke", "objects whose programs must all load, as for --bpf-smoke", type="args", default=[])
     parser.addini("bpf_kernels", "kernels to test on, as for --bpf-kernels", type="args", default=[])
-    parser.addini("bpf_object_dirs", "where objects are looked for after the test's own directory", type="paths")
+    parser.addini("bpf_object_dirs", "directories searched for objects after that of the test", type="paths")
     parser.addini(
         "bpf_reduced_kernels", "kernels built without features that their release has", type="args", default=[]
     )
@@ -124,7 +123,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def _add_verifier_options(parser: pytest.Parser) -> None:
-    """What to do with what verification says and costs."""
+    """Options about the results and costs of verification."""
     group = parser.getgroup("ebpf", "eBPF")
     group.addoption(
         "--bpf-stats", metavar="FILE", help="write the figures of all programs loaded, as the CSV of veristat"
@@ -133,7 +132,7 @@ def _add_verifier_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--bpf-update",
         choices=("new", "changed", "all"),
-        help="store baselines: those that are missing (new), those that differ (changed), or both",
+        help="store baselines: missing ones (new), different ones (changed), or both (all)",
     )
     parser.addini("bpf_baseline_dir", "the directory of baselines, beside each test file", default="")
 
@@ -149,10 +148,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Objects whose programs say in BTF tags what is expected of them are test files."""
+    """Objects whose programs have BTF test tags are test files."""
     if file_path.suffix != ".o":
         return None
-    from pytest_ebpf.fixtures.object_collector import collect_object
+    from pytest_ebpf.fixtures.objects.collector import collect_object
 
     return collect_object(file_path, parent)
 
@@ -177,10 +176,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Unknown ``bpf_`` markers are errors; a feature that the kernel truly lacks skips."""
+    """Unknown ``bpf_`` markers are errors; a feature that the kernel lacks skips the test."""
     uses_kernel = "bpf_kernel" in getattr(item, "fixturenames", ())
     if uses_kernel or any(mark.name.startswith("bpf_") for mark in item.iter_markers()):
-        from pytest_ebpf.fixtures.kernel_matrix import begin_test
+        from pytest_ebpf.fixtures.setup import begin_test
 
         begin_test(item)
 
@@ -208,7 +207,7 @@ def pytest_runtest_makereport(
         return (yield)
     from pytest_ebpf.fixtures.reporting import annotate, shorten_traceback
 
-    shorten_traceback(call)
+    shorten_traceback(call, config=item.config)
     report = yield
     annotate(report, item=item, call=call)
     return report
@@ -223,7 +222,7 @@ def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """The kernels, when they were named; a run that never uses one says nothing."""
+    """The kernels, if the run names them; nothing otherwise."""
     if not config.getoption("bpf_kernels") and not config.getini("bpf_kernels"):
         return []
     from pytest_ebpf.fixtures.kernel_matrix import header
@@ -257,7 +256,7 @@ def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, righ
 
 @pytest.fixture(scope="session")
 def bpf_kernel(request: pytest.FixtureRequest) -> BpfKernel:
-    """The kernel this test runs on: ``.spec``, ``.release``, ``.machine``, ``.accel``. Booted when first needed."""
+    """The kernel this test runs on: ``.spec``, ``.release``, ``.machine``, ``.accel``. Booted on first use."""
     from pytest_ebpf.fixtures.values import kernel_of
 
     return kernel_of(request)
@@ -265,10 +264,10 @@ def bpf_kernel(request: pytest.FixtureRequest) -> BpfKernel:
 
 @pytest.fixture(scope="session")
 def bpf_features(bpf_kernel: BpfKernel) -> BpfFeatures:
-    """What the kernel can do: ``.has("ringbuf")``, ``.answer("tcx")``, ``.table()``. Found by trying, and kept."""
-    from pytest_ebpf.fixtures.values import features_on
+    """The features of the kernel: ``.has("ringbuf")``, ``.answer("tcx")``, ``.table()``. Probed and cached."""
+    from pytest_ebpf.fixtures.features import BpfFeatures
 
-    return features_on(bpf_kernel)
+    return BpfFeatures(bpf_kernel.column, runtime=bpf_kernel.runtime)
 
 
 @pytest.fixture
@@ -281,7 +280,7 @@ def bpf_vm(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator[Bp
 
 @pytest.fixture
 def bpf(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator[Bpf]:
-    """The loader, bound to the kernel. Everything a test loads or attaches with it is gone when the test ends."""
+    """The loader, bound to the kernel. What a test loads or attaches with it is removed when the test ends."""
     from pytest_ebpf.fixtures.values import open_loader
 
     yield from open_loader(bpf_kernel, request=request)
@@ -313,7 +312,7 @@ def bpf_dmesg(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator
 
 @pytest.fixture
 def bpf_baseline(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> BpfBaseline:
-    """What the verifier said when it was stored beside the test: ``.check(obj)``, ``prog.log == bpf_baseline``."""
+    """Compares with the verifier results stored beside the test: ``.check(obj)``, ``prog.log == bpf_baseline``."""
     from pytest_ebpf.fixtures.baseline import BpfBaseline
 
     return BpfBaseline(bpf_kernel, request=request)
@@ -329,7 +328,7 @@ def bpf_matrix(request: pytest.FixtureRequest) -> BpfMatrix:
 
 @pytest.fixture
 def bpf_netns(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator[Netns]:
-    """A network namespace of the test's own: ``.veth()``, ``.route()``, ``.run()``, ``.listen()``, ``.connect()``."""
+    """A network namespace for this test: ``.veth()``, ``.route()``, ``.run()``, ``.listen()``, ``.connect()``."""
     from pytest_ebpf.fixtures.networks import open_netns
 
     yield from open_netns(bpf_kernel, request=request)
@@ -345,7 +344,7 @@ def bpf_veth(bpf_netns: Netns) -> Veth:
 
 @pytest.fixture(params=["test_run", "wire"])
 def bpf_datapath(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator[BpfDatapath]:
-    """The test runs twice, by test runs and on a wire: ``.run(prog, packet)`` says what becomes of the packet."""
+    """The test runs twice, by test runs and on a wire: ``.run(prog, packet)`` returns what happens to the packet."""
     from pytest_ebpf.fixtures.networks import open_datapath
 
     yield from open_datapath(bpf_kernel, request=request)

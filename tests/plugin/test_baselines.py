@@ -46,7 +46,7 @@ def test_kinds(pytester: pytest.Pytester, objects: Objects) -> None:
         def test_nonsense(bpf_baseline):
             with pytest.raises(BpfUsageError, match="takes a program, an object"):
                 bpf_baseline.check(5)
-            with pytest.raises(BpfUsageError, match="There are: verdict, figures, lines, log"):
+            with pytest.raises(BpfUsageError, match="Levels: verdict, figures, lines, log"):
                 bpf_baseline.check("reject_packet_bounds.bpf.o", level="all")
         """
     )
@@ -129,7 +129,7 @@ def test_a_difference(pytester: pytest.Pytester, objects: Objects) -> None:
     result.assert_outcomes(passed=1, failed=2)
     result.stdout.re_match_lines(
         [
-            r"E +AssertionError: balance is not as its baseline on .* says \(__baselines__/.*test_a-lines-.*\):",
+            r"E +AssertionError: balance differs from its baseline on .* \(__baselines__/.*test_a-lines-.*\):",
             r"E +~ xdp_lb.bpf.c:\d+: __builtin_memcpy\(eth->h_source, .*",
             r"E +24 instructions walked, 12 in the baseline",
             r"E +accept it: pytest --bpf-update=changed 'test_it.py::test_a\[host-lines\]'",

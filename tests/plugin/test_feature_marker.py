@@ -12,7 +12,7 @@ from pytest_ebpf.vm.images.cache import CACHE_VARIABLE
 # A feature that every kernel with bpf() has, whose probe says no.
 LOST = """
     from dataclasses import replace
-    from pytest_ebpf.plan import features
+    from pytest_ebpf.features import table as features
     from pytest_ebpf.features.base import Answer
 
     def pytest_configure(config):
@@ -79,7 +79,7 @@ def test_a_test_that_no_kernel_of_the_matrix_could_run(pytester: pytest.Pytester
     result = pytester.runpytest("--bpf-kernels=host")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
-        ["*bpf_feature('array') came with Linux 99.1, and no kernel of the matrix is as new: host.*"]
+        ["*bpf_feature('array') came with Linux 99.1, and every kernel of the matrix is older: host.*"]
     )
 
 
@@ -102,7 +102,7 @@ def test_a_failure_outweighs_a_skip(pytester: pytest.Pytester) -> None:
     [
         ('"ringbuf", "ringbfu"', "*no feature 'ringbfu' is known*"),
         ('"kfunc:bpf_task_aquire@nope"', "*did you mean kfunc:bpf_task_acquire*"),
-        ("5", "*bpf_feature(5): a feature is named by a string*"),
+        ("5", "*bpf_feature(5): expected the name of a feature, a string*"),
         ("", "*bpf_feature() takes names of features*"),
     ],
 )

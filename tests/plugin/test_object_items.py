@@ -141,13 +141,13 @@ def test_tags_that_make_no_sense(pytester: pytest.Pytester, tagged: Callable[[st
     result.assert_outcomes(passed=2, errors=6, warnings=1)
     result.stdout.fnmatch_lines_random(
         [
-            "no_program has test tags and is no program of this object*",
+            "no_program has test tags but is not a program of this object*",
             "*__msg: pattern 'off={{[[]0-9+}}': *is not a regular expression*",
             "*both __success and __failure: a program cannot do both",
             "*__retval wants a number*not 'two'",
             "*there is no 'BPF_F_STRICT_ALIGMENT'; did you mean BPF_F_STRICT_ALIGNMENT?",
             '*__kernel("6.1 and later"): write releases as in __kernel(">=5.15,<6.12")',
-            "*unknown test tag 'comment:*:test_expect_warning=soon' is passed over",
+            "*unknown test tag 'comment:*:test_expect_warning=soon' is ignored",
         ]
     )
 

@@ -213,7 +213,7 @@ def test_trace_and_dmesg(pytester: pytest.Pytester) -> None:
             assert bpf_trace.lines() == []
             bpf_vm.write_file(tracefs_root(bpf.session) + "/trace_marker", "hello from a test")
             assert bpf_trace.expect("hello from", timeout=2).message.endswith("a test")
-            with pytest.raises(AssertionError, match="(?s)no trace line holds 'bye'.*hello from a test"):
+            with pytest.raises(AssertionError, match="(?s)no trace line contains 'bye'.*hello from a test"):
                 bpf_trace.expect("bye", timeout=0.1)
         def test_nothing_of_before(bpf_trace):
             assert bpf_trace.messages() == []
@@ -221,7 +221,7 @@ def test_trace_and_dmesg(pytester: pytest.Pytester) -> None:
             assert bpf_dmesg.lines() == []
             bpf_vm.write_file("/dev/kmsg", "hello kernel log\\n")
             assert "hello kernel log" in bpf_dmesg.expect("hello kernel")
-            with pytest.raises(AssertionError, match="no kernel log line holds 'bye'"):
+            with pytest.raises(AssertionError, match="no kernel log line contains 'bye'"):
                 bpf_dmesg.expect("bye", timeout=0.1)
         """
     )
@@ -276,9 +276,9 @@ def test_a_command_is_given_what_it_can_take(pytester: pytest.Pytester) -> None:
         import pytest
         from pytest_ebpf.errors import BpfUsageError
         @pytest.mark.parametrize(("wrong", "words"), [
-            ({"stdin": 5}, "stdin= is bytes or text, not 5"),
-            ({"timeout": None}, "timeout= is a number of seconds, not None"),
-            ({"timeout": "1"}, "timeout= is a number of seconds, not '1'"),
+            ({"stdin": 5}, "stdin= .*5"),
+            ({"timeout": None}, "timeout= .* number of seconds.*None"),
+            ({"timeout": "1"}, "timeout= .* number of seconds.*'1'"),
         ])
         def test_a(bpf_vm, wrong, words):
             with pytest.raises(BpfUsageError, match=words):

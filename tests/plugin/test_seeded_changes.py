@@ -74,7 +74,7 @@ def test_a_longer_loop(pytester: pytest.Pytester, program: Callable[..., None]) 
             r"  insns: \d+ used, 2000 allowed, \d\.\d times as many.*",
             r"the costliest source lines:",
             rf".* 1024×  prog.bpf.c:{loop}: for \(i = 0; .*",
-            r"E +AssertionError: sum_payload is not as its baseline on .* says \(__baselines__/test_it/.*",
+            r"E +AssertionError: sum_payload differs from its baseline on .* \(__baselines__/test_it/.*",
             rf"E +~ prog.bpf.c:{loop}: for \(i = 0; .*",
             r"E +\d+ instructions walked, 511 in the baseline",
         ]
@@ -95,7 +95,7 @@ def test_a_removed_bounds_check(pytester: pytest.Pytester, program: Callable[...
     result.stdout.re_match_lines(
         [
             rf"E +pytest_ebpf.ProgramRejected: sum_payload: .*, at \S*prog.bpf.c:{use}: total.* \(EACCES\)",
-            r"E +AssertionError: sum_payload is not as its baseline on .* says \(__baselines__/test_it/.*",
+            r"E +AssertionError: sum_payload differs from its baseline on .* \(__baselines__/test_it/.*",
             r"E +verdict: accepted -> rejected",
             r"E +class: - -> \S+",
             rf"E +at: - -> prog.bpf.c:{use}: total \+= \*byte;",
