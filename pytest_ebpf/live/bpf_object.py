@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar, Unpack, cast
@@ -21,7 +21,7 @@ from pytest_ebpf.obj.object import Problem
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.attach.arguments import AttachOptions
-__all__ = ["BpfObject", "Named"]
+__all__ = ["Attachments", "BpfObject", "Named"]
 
 T = TypeVar("T")
 
@@ -57,9 +57,10 @@ class Named(Mapping[str, T]):
         return f"<{self._what}s: {', '.join(self._things) or 'none'}>"
 
 
-class BpfObject:
-    """What ``bpf.load`` gives: ``obj["prog"]``, ``obj.programs``, ``obj.maps["m"]``, ``obj.globals["g"]``,
-    ``obj.attach()``. As a context manager it is closed at the end of the block; otherwise with the test."""
+class BpfObject(Mapping[str, Program]):
+    """A loaded object, as ``bpf.load`` returns it: a mapping from names to programs, with ``obj.maps["m"]``,
+    ``obj.globals["g"]`` and ``obj.attach()``. As a context manager it is unloaded at the end of the block; otherwise
+    with the test."""
 
     def __init__(
         self,
@@ -104,29 +105,51 @@ class BpfObject:
     def __getitem__(self, name: str) -> Program:
         return self.programs[name]
 
-    def attach(self, **options: Unpack[AttachOptions]) -> BpfObject:
-        """Attach every program by what its section name states; ``options`` adds what it leaves open
-        (``interface="lo"``, ``cgroup=group``) and goes to the programs that take it. Returns the object itself.
+    def __contains__(self, name: object) -> bool:
+        return name in self.programs
 
-        Programs that are never attached (SYSCALL, for one) are passed over. ``BpfUsageError`` names what is missing.
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.programs)
+
+    def __len__(self) -> int:
+        return len(self.programs)
+
+    def __bool__(self) -> bool:
+        return True  # an object of maps alone is loaded, too
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = object.__hash__
+
+    def attach(self, **options: Unpack[AttachOptions]) -> Attachments:
+        """Attach every program by what its section name states; ``options`` adds what it leaves open
+        (``interface="lo"``, ``cgroup=group``) and goes to the programs that take it. Returns the
+        attachments, which have the object's programs, maps and globals too.
+
+        Programs that are never attached (SYSCALL, for one) are skipped. ``BpfUsageError`` names what is missing.
         """
         from pytest_ebpf.live.attach.table import attacher_for
 
         used: set[str] = set()
+        links: list[Link] = []
         for program in self.programs.values():
             row = attacher_for(program)
             if row is None:
                 continue
             takes = {name: value for name, value in options.items() if name in (*row.needs, *row.takes)}
             used |= set(takes)
-            self.links.append(program.attach(**cast("AttachOptions", takes)))
-        self.links += [table.attach() for table in self.struct_ops.values()]
+            links.append(program.attach(**cast("AttachOptions", takes)))
+            self.links.append(links[-1])
+        for table in self.struct_ops.values():
+            links.append(table.attach())
+            self.links.append(links[-1])
         unused = [name for name in options if name not in used]
         if unused:
             raise BpfUsageError(f"no program of {self.name} takes {unused[0]}= to attach")
-        if not self.links:
+        if not links:
             raise BpfUsageError(f"{self.name} has no program that can be attached", hint="Run them with prog.run(...).")
-        return self
+        return Attachments(self, links)
 
     def close(self) -> None:
         """Detach and unload now instead of at the end of the test. Twice is harmless."""
@@ -147,3 +170,85 @@ class BpfObject:
 
     def __repr__(self) -> str:
         return f"<BpfObject {self.name}: {', '.join(self.programs)}>"
+
+
+class Attachments(Mapping[str, Program]):
+    """What ``obj.attach()`` attached: ``links``. Programs, ``maps`` and ``globals`` are those of the object. As a
+    context manager it is detached at the end of the block, and the object stays loaded; otherwise with the test."""
+
+    def __init__(self, obj: BpfObject, links: Sequence[Link]) -> None:
+        self.object = obj
+        self.links = tuple(links)
+
+    @property
+    def name(self) -> str:
+        """The name of the object file."""
+        return self.object.name
+
+    @property
+    def programs(self) -> Named[Program]:
+        """The programs of the object by name, also those that are not attached."""
+        return self.object.programs
+
+    @property
+    def maps(self) -> Named[Map]:
+        """The maps of the object by name."""
+        return self.object.maps
+
+    @property
+    def globals(self) -> Globals:
+        """The global variables of the object by name."""
+        return self.object.globals
+
+    @property
+    def struct_ops(self) -> Named[StructOps]:
+        """The struct_ops tables of the object by name."""
+        return self.object.struct_ops
+
+    @property
+    def types(self) -> TypeTable:
+        """The types of the object file by name."""
+        return self.object.types
+
+    @property
+    def aya_logs(self) -> Map:
+        """The messages of aya-log-ebpf: see ``BpfObject.aya_logs``."""
+        return self.object.aya_logs
+
+    def __getitem__(self, name: str) -> Program:
+        return self.object[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.object
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.object)
+
+    def __len__(self) -> int:
+        return len(self.object)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = object.__hash__
+
+    def detach(self) -> None:
+        """Detach all of it now, the newest first. The object stays loaded. Twice is harmless."""
+        for link in reversed(self.links):
+            link.detach()
+
+    def close(self) -> None:
+        """As ``detach``."""
+        self.detach()
+
+    def __enter__(self) -> Attachments:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not isinstance(error, GuestLost):
+            self.detach()
+
+    def __repr__(self) -> str:
+        return f"<Attachments of {self.name}: {len(self.links)} links>"

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pytest_ebpf.agent.ops import Close, Done, EnableStats, Failed, Leak, Made
 from pytest_ebpf.btf.parse import Btf
-from pytest_ebpf.errors import BpfUsageError, HarnessError, PlanError
+from pytest_ebpf.errors import BpfUsageError, GuestLost, HarnessError, PlanError
 from pytest_ebpf.features import probe_feature
 from pytest_ebpf.features.base import Answer
 from pytest_ebpf.live.attach.link import Link
@@ -26,7 +27,8 @@ from pytest_ebpf.live.machine.machine import BpfVm
 from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.object_spec import ObjectSpec
 from pytest_ebpf.live.pin_reuse import PinTakenError, reuse_pinned
-from pytest_ebpf.live.pins import open_link, open_map
+from pytest_ebpf.live.pins import open_link, open_map, open_program
+from pytest_ebpf.live.program import Program
 from pytest_ebpf.live.session import Session, Target
 from pytest_ebpf.live.typed.map_types import AskedTypes
 from pytest_ebpf.obj.object import ObjectFile
@@ -202,14 +204,18 @@ class Bpf:
 
         ``KernelCallError`` when nothing is pinned there, ``BpfUsageError`` when it is no link.
         """
-
         return open_link(self.session, path)
 
     def pinned_map(self, path: str) -> Map:
-        """A map that is pinned, by whomever. ``KernelCallError`` when nothing is pinned there, ``BpfUsageError`` when
-        it is no map."""
-
+        """A pinned map, of this or another process. ``KernelCallError`` when nothing is pinned there,
+        ``BpfUsageError`` when it is not a map."""
         return open_map(self.session, path)
+
+    def pinned_program(self, path: str, *, section: str = "") -> Program:
+        """A pinned program, of this or another process: ``run`` it, ``attach`` it, store it in a map. The kernel
+        reports its type but not how it is attached: ``section`` ("tcx/ingress") names that where its type has several
+        ways. ``KernelCallError`` when nothing is pinned there, ``BpfUsageError`` when it is not a program."""
+        return open_program(self.session, path, section=section)
 
     def attached(self, **place: object) -> tuple[Attached, ...]:
         """What is attached somewhere, by whomever, in the order in which it runs. The place is one of
@@ -300,6 +306,15 @@ class Bpf:
         except ProgramRejected as error:
             self._on_reject(error, obj.name)
             raise
+
+    def __enter__(self) -> Bpf:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not isinstance(error, GuestLost):  # nothing is left to close
+            self.close()
 
     def __repr__(self) -> str:
         return f"<Bpf on {self.session.target.name}>"

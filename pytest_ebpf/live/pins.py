@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
+from functools import cache
 
-from pytest_ebpf.agent.ops import Handle, Made, ObjGet
+from pytest_ebpf.agent.ops import Handle, Made, ObjGet, ProgLoaded
 from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.live.attach.link import Link, Mechanism
 from pytest_ebpf.live.bpffs import pin_path
-from pytest_ebpf.live.inspect.info import LinkInfo
-from pytest_ebpf.live.inspect.query import ask_info
+from pytest_ebpf.live.inspect.info import LinkInfo, ProgInfo
+from pytest_ebpf.live.inspect.query import ask_btf, ask_info
 from pytest_ebpf.live.inspect.suggest import nearest_paths
 from pytest_ebpf.live.kernel_objects import Inventory, opened_map
 from pytest_ebpf.live.maps.map import Map
+from pytest_ebpf.live.program import Program
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.obj.object import ObjectFile, ProgramDef
+from pytest_ebpf.obj.sections import SectionSpec, parse_section
+from pytest_ebpf.uapi.sections import ROWS
 
-__all__ = ["open_link", "open_map", "open_pinned"]
+__all__ = ["open_link", "open_map", "open_pinned", "open_program"]
 
 
 def open_pinned(session: Session, path: str, *, kind: str) -> Handle:
@@ -51,3 +57,44 @@ def open_map(session: Session, path: str) -> Map:
     """See ``Bpf.pinned_map``."""
     handle = open_pinned(session, path, kind="map")
     return opened_map(session, ask_info(session, "map", asked=handle), handle=handle)
+
+
+def open_program(session: Session, path: str, *, section: str = "") -> Program:
+    """See ``Bpf.pinned_program``."""
+    handle = open_pinned(session, path, kind="prog")
+    info = ask_info(session, "prog", asked=handle)
+    assert isinstance(info, ProgInfo)
+    spec = _section_spec(info, section=section)
+    definition = ProgramDef(info.name, spec.name, spec, b"")
+    btf = ask_btf(session, info.btf_id) if info.btf_id else None
+
+    @cache
+    def maps() -> Mapping[str, Map]:
+        return {found.name: found.open() for found in Inventory(session).maps(info.map_ids)}
+
+    return Program(
+        session,
+        definition=definition,
+        loaded=ProgLoaded(
+            handle,
+            verified_insns=info.verified_insns or 0,
+            xlated_len=info.xlated_len,
+            jited_len=info.jited_len,
+            id=info.id,
+        ),
+        obj=ObjectFile(pin_path(path), session.target.described.byteorder, "", (definition,), btf=btf),
+        maps=maps,
+    )
+
+
+def _section_spec(info: ProgInfo, *, section: str) -> SectionSpec:
+    """The section that the program counts as being in: the one given, else that of its type's name, else the one with
+    the shortest name, which as a rule is the most general."""
+    if not section:
+        names = [row[0] for row in ROWS if row[2] == info.type_number]
+        section = info.type if info.type in names else min(names, key=len, default="")
+    spec = parse_section(section)
+    if spec is None or spec.prog_type != info.type_number:
+        hint = "Give the section that it was loaded from: pinned_program(path, section='tcx/ingress')."
+        raise BpfUsageError(f"{info.name} is a {info.type} program, which section {section!r} does not hold", hint=hint)
+    return spec

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from types import TracebackType
 from typing import TYPE_CHECKING, Unpack
 
-from pytest_ebpf.agent.ops import Handle, ProgLoaded, Ran, RanMany
+from pytest_ebpf.agent.ops import Close, Done, Handle, ProgLoaded, Ran, RanMany
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Func, FuncProto, Ptr, Struct
+from pytest_ebpf.errors import BpfUsageError, GuestLost
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.bpf_streams import ProgStream
-from pytest_ebpf.live.bpffs import pin
+from pytest_ebpf.live.bpffs import pin, unpin
 from pytest_ebpf.live.budget import check_within
 from pytest_ebpf.live.inspect import queries
 from pytest_ebpf.live.inspect.dump import Jited, Xlated
@@ -55,6 +57,7 @@ class Program:
         self.definition = definition
         self._loaded = loaded
         self._obj = obj
+        self._pins: list[str] = []
 
     @property
     def name(self) -> str:
@@ -99,9 +102,10 @@ class Program:
     def trace(self) -> VerifierLog:
         """The verifier's whole trace (log level 2), as far as 64 MiB hold it: the program is loaded once more for it,
         unless it was loaded with it."""
-        assert self._again is not None
         if self._loaded.log_level & 2:
             return self.log
+        if self._again is None:
+            raise BpfUsageError(f"{self.name} was opened from its pin: it cannot be loaded again for its trace")
         return _read_log(load_trace(self._session, self._again.op), log_level=TRACE_LEVEL)
 
     @property
@@ -242,8 +246,26 @@ class Program:
     def pin(self, path: str, *, keep: bool = False) -> Program:
         """Pin it at a path of the bpf file system (a bare name: in /sys/fs/bpf), until the end of the test unless
         ``keep``. Returns the program itself."""
-        pin(self._session, self.handle, path=path, keep=keep)
+        self._pins.append(pin(self._session, self.handle, path=path, keep=keep))
         return self
+
+    def unpin(self) -> Program:
+        """Remove the pins that ``pin`` made; the program stays loaded. Returns the program itself."""
+        while self._pins:
+            unpin(self._session, self._pins.pop())
+        return self
+
+    def close(self) -> None:
+        """Close it now instead of at the end of the test; what is attached or pinned keeps it loaded. Twice is
+        harmless."""
+        self._session.attempt(Close(self.handle), Done)
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
+        if not isinstance(error, GuestLost):  # nothing is left to close
+            self.close()
 
     @property
     def btf(self) -> Btf | None:

@@ -73,10 +73,13 @@ def test_tc_filter_on_clsact(bpf: Bpf, bpf_vm) -> None:
 def test_sk_lookup_on_a_namespace(bpf: Bpf) -> None:
     obj = bpf.load(BUILT / "sk_lookup.bpf.o")
     (program,) = obj.programs.values()
-    with obj.attach():
-        assert obj.links[0].target == "this network namespace"
+    with obj.attach() as attached:
+        assert attached.links[0].target == "this network namespace"
         result = program.run(ctx={"family": 2, "protocol": 6, "local_port": 80, "remote_ip4": 0x7F000001})
         assert result.retval is SK.PASS
+    assert not attached.links[0].attached
+    assert program.run(ctx={"family": 2}).retval is not None  # the object is loaded behind the block
+    obj.close()
     with pytest.raises(KernelCallError, match="was closed"):
         program.run(ctx={"family": 2})
 
