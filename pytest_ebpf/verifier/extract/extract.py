@@ -146,7 +146,8 @@ def _heading(block: Block) -> list[str]:
     if known:
         return near[known[0] :]
     glued = PROCESSED.search(block.body[0])
-    return near[-1:] if glued is None or not glued.start() else []
+    # A message that no rule knows; people introduce the figures with a colon.
+    return near[-1:] if (glued is None or not glued.start()) and near and near[-1].rstrip()[-1] not in ":?!" else []
 
 
 def _says(lines: list[str]) -> bool:

@@ -167,6 +167,14 @@ FRAMES: tuple[Frame, ...] = (
     Frame(
         "xdp-tutorial", Role.TAIL, r"^(?:ERR|ERROR|WARN|Error)(?::|\s+(?:failed|loading|in)\b)", "common_user_bpf_xdp.c"
     ),
+    Frame(
+        "bare-errno",
+        Role.TAIL,
+        r"(?i:fail\w*|unable|could ?n[o']t|error)\b[^\n:]{0,40}\bload\w*\b[^\n:]*: "
+        r"(?P<refused>-\d{1,3}\b|-E[A-Z]+|[A-Z][a-z]+ [a-z ]+)",
+        "loaders of their own",
+        failed=True,
+    ),
     Frame("libbpf", Role.TAIL, r"(?:^|[ \]])lib(?:bpf|xdp)(?:-rs)?: ", "libbpf.c"),
     Frame("strace", Role.TAIL, r"^bpf\(BPF_\w+.*= -?\d+", "strace"),
     Frame(

@@ -158,6 +158,7 @@ def _without_log(found: Found) -> Verdict:
     name = errno_name(found.refused)
     cls = CLASSES["no-verdict"]
     if found.refused and _LOADS.search(found.words) and (known := ERRNOS.get(name)):
+        cls = CLASSES[known.cls]
         return _of(Rejection(cls.id, cls.kind, known.headline, "", advice=known.advice), found, log=log)
     if found.refused and _LOADS.search(found.words):
         headline = f"the load failed without a log: {found.refused}"

@@ -39,8 +39,8 @@ _INSN_TEXT = re.compile(
     r"\d+: \([0-9a-f]{2}\) (?:"
     r"(?:may_)?goto\w* (?:pc)?[-+]?\d+|goto\w* r\d+|if \S+ \S+ \S+ goto (?:pc)?[-+]\d+|exit"
     r"|call (?:pc[-+]\d+|\S+#-?\d+)"
-    rf"|(?:lock )?{_MEMORY} \S*= -?\w+|[rw]\d+ \S*= (?:{_MEMORY}|\(s\d+\)[rw]\d+|(?:be|le|bswap)\d+ [rw]\d+|-?\w+"
-    r"|\w+\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)(?: ll)?))"
+    rf"|(?:lock )?{_MEMORY} \S*= -?\w+|[rw]\d+ \S*= (?:{_MEMORY}|\(s\d+\)[rw]\d+|(?:be|le|bswap)\d+ [rw]\d+"
+    r"|\w+\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)|-?\w+(?: ll)?))"
 )
 # A heading, and below it the program or a part of it.
 _LISTING = re.compile(

@@ -20,11 +20,12 @@ _NAME = re.compile(r"\bE[A-Z0-9]{2,}\b")
 
 @dataclass(frozen=True, slots=True)
 class Errno:
-    """What an error number alone says about a load: a ``headline`` and an ``advice``."""
+    """What an error number alone says about a load: a ``headline``, an ``advice`` and a class."""
 
     name: str
     headline: str
     advice: str
+    cls: str = "no-verdict"
 
 
 ERRNOS: dict[str, Errno] = {
@@ -52,6 +53,7 @@ ERRNOS: dict[str, Errno] = {
             "The loader lacks privileges: CAP_BPF and CAP_PERFMON (before 5.8 CAP_SYS_ADMIN), also in containers and "
             "with "
             "kernel lockdown; before 5.11 RLIMIT_MEMLOCK counts too.",
+            "privilege",
         ),
         Errno(
             "EINVAL",
