@@ -51,6 +51,7 @@ __all__ = ["btf_error", "btf_reason", "is_btf_refusal", "load_plan", "run_plan"]
 
 _INVALID = (errno.EINVAL, ENOTSUPP, errno.EOPNOTSUPP)  # how kernels say "what is that?"
 _NOT_LOOKED_AT = (0, errno.EPERM, errno.ENOMEM, errno.EACCES)  # 0: the agent's own refusal
+_NO_JUMP_TABLES = "Or compile with -fno-jump-tables, or -mcpu=v3: clang makes a jump table of a switch."
 _CUT = "Its trace is cut to {} MB, which leaves the verdict whole; log_level=1 asks for all of it."
 
 
@@ -175,6 +176,8 @@ def _refused_map(session: Session, plan: Plan, *, op: MapCreate, failed: Failed)
         answer = probe_feature(session.target, name=f"map:{name}")
         if answer.supported is False:
             message = f"{plan.obj.name}: map {op.name!r}: {answer.message}"
+            if op.type == MapType.INSN_ARRAY:
+                hint = f"{hint}\n{_NO_JUMP_TABLES}".strip()
             raise PlanError(message, feature=name, since=answer.since, hint=hint)
     if failed.errno:
         text = f"map {op.name!r} was refused: {errno_name(failed.errno)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,9 +26,9 @@ from pytest_ebpf.obj.elf import (
     without_twins,
 )
 from pytest_ebpf.obj.insn import CALL, INSN_SIZE, LD_IMM64, slots_with_code
-from pytest_ebpf.obj.object import Problem, ProgramDef, Reloc
+from pytest_ebpf.obj.object import JumpTable, Problem, ProgramDef, Reloc
 from pytest_ebpf.obj.sections import SectionSpec, nearest_section, parse_section
-from pytest_ebpf.obj.targets import Targets
+from pytest_ebpf.obj.targets import JUMP_TABLES, Targets
 from pytest_ebpf.uapi.insn import PseudoCall
 
 __all__ = ["Functions", "read_functions"]
@@ -154,6 +155,7 @@ def _function(code: _Code, symbol: Symbol, *, spec: SectionSpec | None, after: i
         raise _BadFunctionError(f"its CO-RE records do not fit the object's BTF: {error}", _STALE) from None
     if info.is_stale:
         code.stale.append(symbol.name)
+    relocs = _relocs(code, start=start, insns=insns)
     return ProgramDef(
         name=symbol.name,
         section=section.name,
@@ -164,11 +166,25 @@ def _function(code: _Code, symbol: Symbol, *, spec: SectionSpec | None, after: i
         is_weak=symbol.bind == STB_WEAK,
         is_hidden=symbol.bind != STB_LOCAL and symbol.visibility in HIDDEN,
         btf_id=info.func_info[0].type_id if info.func_info else _find_func(code, symbol.name),
-        relocs=_relocs(code, start=start, insns=insns),
+        relocs=tuple(reloc for reloc in relocs if reloc.kind != "jump"),
+        jump_tables=tuple(_jump_table(code, r, start=start, end=end) for r in relocs if r.kind == "jump"),
         core=info.core,
         func_info=info.func_info,
         line_info=info.line_info,
     )
+
+
+def _jump_table(code: _Code, reloc: Reloc, *, start: int, end: int) -> JumpTable:
+    """The entries are offsets in bytes, of 8 bytes each, into the section of the function that jumps."""
+    section = code.elf.section(JUMP_TABLES)
+    assert section is not None
+    sizes = {s.value: s.size for s in code.elf.symbols if s.section == section.index and s.name == reloc.symbol}
+    data = section.data[reloc.offset : reloc.offset + sizes.get(reloc.offset, 0)]
+    order = "<" if code.elf.byteorder == "little" else ">"
+    places = struct.unpack(f"{order}{len(data) // 8}Q", data[: len(data) // 8 * 8])
+    if not places or any(place % INSN_SIZE or not start <= place < end for place in places):
+        raise _BadFunctionError(f"instruction {reloc.insn}: jump table {reloc.symbol!r} leads out of the function")
+    return JumpTable(reloc.insn, reloc.symbol, tuple((place - start) // INSN_SIZE for place in places))
 
 
 def _find_func(code: _Code, name: str) -> int:

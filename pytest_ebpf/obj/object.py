@@ -20,6 +20,7 @@ __all__ = [
     "DataSection",
     "Extern",
     "FuncInfo",
+    "JumpTable",
     "LineInfo",
     "MapDef",
     "ObjectFile",
@@ -82,6 +83,15 @@ class LineInfo(NamedTuple):
     line_col: int
 
 
+class JumpTable(NamedTuple):
+    """A table that the load at ``insn`` takes the address of, for a computed jump (``gotox``). ``targets``: the
+    instructions that its entries lead to, from the start of the function."""
+
+    insn: int
+    name: str
+    targets: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Something in an object that cannot be used. ``symbol`` names it, "" for the whole section.
@@ -124,6 +134,7 @@ class ProgramDef:
     core: tuple[CoreReloc, ...] = ()
     func_info: tuple[FuncInfo, ...] = ()
     line_info: tuple[LineInfo, ...] = field(default=(), repr=False)
+    jump_tables: tuple[JumpTable, ...] = ()
 
     @property
     def attach_point(self) -> AttachPoint | None:

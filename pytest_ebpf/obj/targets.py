@@ -8,7 +8,10 @@ from typing import NamedTuple
 
 from pytest_ebpf.obj.elf import SHF_EXECINSTR, STT_FUNC, Elf, Section, Symbol
 
-__all__ = ["Span", "Target", "Targets", "find_functions"]
+__all__ = ["JUMP_TABLES", "Span", "Target", "Targets", "find_functions"]
+
+
+JUMP_TABLES = ".jumptables"  # clang 22 and later: where each case of a switch begins
 
 
 class Span(NamedTuple):
@@ -20,7 +23,7 @@ class Span(NamedTuple):
 
 
 class Target(NamedTuple):
-    """``kind``: "map", "data", "code", "extern", or "" for what no loader can make sense of."""
+    """``kind``: "map", "data", "code", "extern", "jump" (a jump table), or "" for what no loader can make sense of."""
 
     kind: str
     symbol: str
@@ -46,6 +49,8 @@ class Targets:
         offset = symbol.value + addend
         if not 0 <= offset <= home.size:
             return Target("", symbol.name or home.name, home.name, offset)
+        if home.name == JUMP_TABLES:
+            return Target("jump", symbol.name, home.name, offset)
         if home.index in self.maps:
             return self._map(home, offset)
         if home.flags & SHF_EXECINSTR:

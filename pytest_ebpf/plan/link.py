@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 
 from pytest_ebpf.errors import PlanError
 from pytest_ebpf.obj.insn import INSN_SIZE, Code, Insn
-from pytest_ebpf.obj.object import LineInfo, ObjectFile, ProgramDef, Reloc
+from pytest_ebpf.obj.object import JumpTable, LineInfo, ObjectFile, ProgramDef, Reloc
 from pytest_ebpf.uapi.insn import PseudoCall, PseudoLoad
 
-__all__ = ["Fixup", "Linked", "Prepared", "function_index", "line_at", "link"]
+__all__ = ["Fixup", "Linked", "Prepared", "function_index", "line_at", "jump_table_name", "link"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,8 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """A whole program. ``starts``: (slot, function) of each part, the main program first. ``func_info`` and
+    """A whole program. ``jump_tables``: name of a fixup -> the instructions that its entries lead to.
+    ``starts``: (slot, function) of each part, the main program first. ``func_info`` and
     ``line_info`` are empty unless every part has them: the kernel takes all or none."""
 
     insns: bytes
@@ -55,6 +56,7 @@ class Linked:
     starts: tuple[tuple[int, ProgramDef], ...]
     func_info: tuple[tuple[int, int], ...]
     line_info: tuple[LineInfo, ...]
+    jump_tables: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 FunctionIndex = Mapping[tuple[str, int], ProgramDef]
@@ -136,9 +138,13 @@ def _join(
     insns = Code(b"".join(part.insns for part in parts), byteorder=byteorder)
     fixups: list[Fixup] = []
     notes: dict[int, str] = {}
+    tables: dict[str, tuple[int, ...]] = {}
     for part in parts:
         start = starts[_place(part.definition)]
         fixups += [replace(fixup, insn=start + fixup.insn) for fixup in part.fixups] if start else part.fixups
+        for table in part.definition.jump_tables:
+            name = jump_table_name(part.definition, table)
+            tables[name] = tuple(start + target for target in table.targets)
         notes.update((start + insn, text) for insn, text in part.notes.items())
         for reloc in part.calls:
             callee = _callee(part.definition, reloc, functions=functions)
@@ -154,7 +160,13 @@ def _join(
         starts=placed,
         func_info=_func_info(placed),
         line_info=_line_info(placed),
+        jump_tables=tables,
     )
+
+
+def jump_table_name(function: ProgramDef, table: JumpTable) -> str:
+    """What fixups call a jump table: no map of an object can be called so."""
+    return f"{function.section}+{function.section_offset:#x} {table.name}"
 
 
 def _aimed(insn: Insn, kind: str, *, distance: int) -> Insn:

@@ -15,6 +15,7 @@ from pytest_ebpf.obj.object import ObjectFile, Problem, ProgramDef
 from pytest_ebpf.plan.attach import Attachment, plan_attachment
 from pytest_ebpf.plan.data_maps import section_layouts
 from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.plan.jump_tables import create_jump_tables
 from pytest_ebpf.plan.kconfig import KCONFIG, Kconfig, plan_kconfig
 from pytest_ebpf.plan.link import Linked
 from pytest_ebpf.plan.map_definitions import create_op, kernel_name, nearest
@@ -149,6 +150,8 @@ class _Builder:
         attachment = self._attachment(program)
         linked = self.preparer.link(program)
         _check_callbacks(program, linked, facts=self.facts)
+        jumps = create_jump_tables(linked.jump_tables, batch=self.batch, byteorder=self.obj.byteorder)
+        handles = {**{name: planned.handle for name, planned in self.maps.items()}, **jumps}
         records = pack_records(linked, byteorder=self.obj.byteorder)
         typed = self.btf is not None and bool(linked.func_info) and "func" in self.facts.btf_features
         lines = typed and bool(linked.line_info)
@@ -163,7 +166,7 @@ class _Builder:
                     expected_attach_type=attachment.attach_type,
                     flags=attachment.flags,
                     log_level=self.options.log_level,
-                    patches=patches(linked, {n: planned.handle for n, planned in self.maps.items()}, module=module),
+                    patches=patches(linked, handles, module=module),
                     btf=self.btf if typed else None,
                     func_info=records.func_info if typed else b"",
                     func_info_rec_size=FUNC_INFO_SIZE if typed else 0,

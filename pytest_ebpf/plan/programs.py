@@ -18,7 +18,7 @@ from pytest_ebpf.plan.exception_callbacks import exception_callbacks, find_callb
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.kconfig import KCONFIG, Kconfig
 from pytest_ebpf.plan.ksyms import Ksym, call_kfunc, find_ksym, load_address
-from pytest_ebpf.plan.link import Fixup, Linked, Prepared, function_index, line_at, link
+from pytest_ebpf.plan.link import Fixup, Linked, Prepared, function_index, jump_table_name, line_at, link
 from pytest_ebpf.plan.lost import why_lost
 from pytest_ebpf.uapi.insn import PseudoLoad
 
@@ -101,6 +101,10 @@ class Preparer:
                 fixups += self._extern_load(insns, reloc)
             elif reloc.kind == "kfunc" and (note := self._kfunc_call(insns, reloc, function=function)):
                 notes[reloc.insn] = note
+        for table in function.jump_tables:
+            if table.insn + 1 >= len(insns):
+                raise PlanError(f"{function.name} is cut off: it ends within a 64-bit load of {table.name!r}")
+            fixups.append(_load(insns, table.insn, name=jump_table_name(function, table), offset=0))
         return Prepared(function, bytes(insns.data), tuple(fixups), notes)
 
     def _map_load(self, insns: Code, reloc: Reloc, *, function: ProgramDef) -> Fixup:
