@@ -136,7 +136,7 @@ def _registers(path: Path, rejection: Rejection, *, last: int) -> Iterator[Regis
         found = path.known(f"R{number}", before=last) or _told(f"R{number}", rejection)
         if found is not None:
             yield _corrected(found, rejection)
-        elif rejection.class_id == "uninit-read":
+        elif rejection.class_id == "uninit-read" and rejection.field("reg") in ("", f"R{number}"):
             yield Register(f"R{number}", "", "")
     slot = step.operands.slot
     if slot is not None and slot[0] == 10:

@@ -198,6 +198,13 @@ def test_06_no_place_in_a_log_that_was_cut_off() -> None:
     assert ">>>" not in render_explanation(verdict.explanation)
 
 
+def test_06_nothing_is_claimed_of_registers_that_the_log_does_not_show() -> None:
+    """The message is about R7; what R1 holds is not in this log."""
+    verdict = the_one(f"311: (0f) r1 += r7\nR7 !read_ok\n{FIGURES}")
+    assert verdict.explanation is not None
+    assert [register.name for register in verdict.explanation.registers] == ["R7"]
+
+
 def test_07_messages_in_prose_and_behind_prefixes() -> None:
     prose = "On 4.13 the verifier says `jump out of range from insn 1 to 2` and the errno is EINVAL.\n"
     assert (cls(the_one(prose)), the_one(prose).log.error_insn) == ("bad-code", 1)
