@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.live.program import Program
     from pytest_ebpf.live.run.retvals import CGROUP, FLOW, LWT, NF, SK, TC, XDP
     from pytest_ebpf.live.run.test_run import RunResult
+    from pytest_ebpf.live.typed.address import addr
     from pytest_ebpf.packets import (
         ARP,
         ICMP,
@@ -91,6 +92,7 @@ __all__ = [
     "BpfUsageError",
     "User",
     "absent",
+    "addr",
     "assert_packet",
     "diff_packets",
     "next_line",
@@ -116,6 +118,7 @@ _HOMES = MappingProxyType(
         "pytest_ebpf.live.program": "Program",
         "pytest_ebpf.live.run.retvals": "CGROUP FLOW LWT NF SK TC XDP",
         "pytest_ebpf.live.run.test_run": "RunResult",
+        "pytest_ebpf.live.typed.address": "addr",
         "pytest_ebpf.packets": (
             "ARP ICMP IP TCP UDP VLAN Eth ICMPv6 IPv6 Packet Pad Raw assert_packet diff_packets parse_packet"
         ),

@@ -17,6 +17,7 @@ def decode(btf: Btf, type_id: int, *, data: bytes) -> Any:
 
     int, pointer -> int; bool -> bool; enum -> ``EnumValue`` (an int with a name) or int; float -> float;
     ``char[]`` -> str when it is text, else bytes; ``unsigned char[]`` -> bytes; other arrays -> list;
+    addresses and ports as in ``btf.addresses``;
     struct, union, section -> dict, with the fields of anonymous members in place.
     """
     return decoder(btf, type_id)(data)

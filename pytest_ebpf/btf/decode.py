@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from struct import Struct as Format
 from typing import Any, NamedTuple
 
+from pytest_ebpf.btf.addresses import address_kind, unpack_address
 from pytest_ebpf.btf.describe import describe
 from pytest_ebpf.btf.layout import MAX_DEPTH, Field, Scalar, fields, flexible, is_char, scalar, strip
 from pytest_ebpf.btf.parse import Btf
@@ -81,7 +82,7 @@ def many_decoder(btf: Btf, type_id: int) -> ManyDecoder:
     """As ``decoder``, for many values that lie in one piece, a stride (the second argument) of at least their size
     apart. Numbers and plain structs are unpacked in one go."""
     read = decoder(btf, type_id)
-    piece = _piece(btf, strip(btf, type_id), depth=0)
+    piece = _piece_of(btf, type_id, depth=0)
     row: _Row | None = btf.memo.get(("row", strip(btf, type_id)))
     order = _order(btf)
     if piece.convert is None:
@@ -117,7 +118,7 @@ def _checked(btf: Btf, type_id: int) -> Decoder:
     size = btf.size(type_id)
     if size > _MAX_SIZE:
         raise ObjectError(f"a type of {size:,} bytes: {describe(btf, type_id)}", section=".BTF")
-    piece = _piece(btf, strip(btf, type_id), depth=0)
+    piece = _piece_of(btf, type_id, depth=0)
     name = describe(btf, type_id)
     if piece.values > _MAX_VALUES + _MAX_VALUES_PER_BYTE * size:
         raise ObjectError(f"{name} consists of {piece.values:,} values in {size:,} bytes", section=".BTF")
@@ -144,6 +145,15 @@ def _reader(btf: Btf, piece: _Piece) -> Decoder:
     if convert is None:
         return lambda data: unpack(data)[0]
     return lambda data: convert(unpack(data)[0])
+
+
+def _piece_of(btf: Btf, type_id: int, *, depth: int) -> _Piece:
+    """How to read a type as it is declared: the names of its typedefs say what is an address."""
+    kind = address_kind(btf, type_id)
+    if not kind:
+        return _piece(btf, strip(btf, type_id), depth=depth)
+    size = btf.size(type_id)
+    return _Piece(f"{size}s", size, lambda data: unpack_address(kind, data))
 
 
 def _piece(btf: Btf, type_id: int, *, depth: int) -> _Piece:
@@ -211,7 +221,7 @@ def _array(btf: Btf, array: Array, *, depth: int) -> _Piece:
     count = array.nelems
     if is_char(btf, element_id):
         return _Piece(f"{count}s", count, lambda data: _text(data[:count]))
-    element = _piece(btf, element_id, depth=depth + 1)
+    element = _piece_of(btf, array.type, depth=depth + 1)
     size = count * element.size
     if element.format == "B" and element.convert is None:
         return _Piece(f"{size}s", size, lambda data: bytes(data[:size]))
@@ -254,7 +264,7 @@ def _compound(btf: Btf, type_id: int, *, depth: int) -> _Piece:
             views.append((field.name, read))
             values += inside
             continue
-        piece = _piece(btf, strip(btf, field.type), depth=depth + 1)
+        piece = _piece_of(btf, field.type, depth=depth + 1)
         values += piece.values
         formats.append(f"{start - cursor}x{piece.format}")
         cursor = start + piece.size
@@ -291,7 +301,7 @@ def _view(btf: Btf, field: Field, *, depth: int) -> tuple[Decoder, int]:
     """(a reader of one field from the bytes of the whole type, the number of values in it)."""
     if field.bit_size or field.bit_offset % 8:
         return _bitfield(btf, field), 1
-    read = _reader(btf, piece := _piece(btf, strip(btf, field.type), depth=depth + 1))
+    read = _reader(btf, piece := _piece_of(btf, field.type, depth=depth + 1))
     start = field.bit_offset // 8
     end = start + piece.size
     return lambda data: read(data[start:end]), piece.values
@@ -317,7 +327,7 @@ def _flexible(btf: Btf, field: Field) -> Decoder:
     start, step = field.bit_offset // 8, btf.size(array.type)
     if is_char(btf, strip(btf, array.type)):
         return lambda data: _text(data[start:])
-    element = _piece(btf, strip(btf, array.type), depth=1)
+    element = _piece_of(btf, array.type, depth=1)
     if element.format == "B" and element.convert is None:
         return lambda data: bytes(data[start:])
     read = _reader(btf, element)

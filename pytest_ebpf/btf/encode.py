@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from struct import Struct as Format
 from typing import Any
 
+from pytest_ebpf.btf.addresses import address_kind, pack_address
 from pytest_ebpf.btf.describe import describe
 from pytest_ebpf.btf.layout import MAX_DEPTH, Field, Scalar, fields, flexible, is_char, scalar, strip
 from pytest_ebpf.btf.parse import Btf
@@ -52,7 +54,7 @@ def _checked(btf: Btf, type_id: int) -> Encoder:
     size = btf.size(type_id)
     if size > _MAX_SIZE:
         raise ObjectError(f"a type of {size:,} bytes: {describe(btf, type_id)}", section=".BTF")
-    make = _maker(btf, strip(btf, type_id), depth=0)
+    make = _maker_of(btf, type_id, depth=0)
     name = describe(btf, type_id)
 
     def encode(value: Any) -> bytes:
@@ -63,6 +65,23 @@ def _checked(btf: Btf, type_id: int) -> Encoder:
             raise error.kind(f"{where}: {error.message}") from None
 
     return encode
+
+
+def _maker_of(btf: Btf, type_id: int, *, depth: int) -> Encoder:
+    """For a type as it is declared: the names of its typedefs say what is an address."""
+    kind = address_kind(btf, type_id)
+    plain = _maker(btf, strip(btf, type_id), depth=depth)
+    if not kind:
+        return plain
+
+    def make(value: Any) -> bytes:
+        try:
+            data = pack_address(kind, value)
+        except ValueError as error:
+            raise _RefusedError(str(error), kind=ValueError) from None
+        return plain(value) if data is None else data
+
+    return make
 
 
 def _maker(btf: Btf, type_id: int, *, depth: int) -> Encoder:
@@ -159,12 +178,23 @@ def _as_number(number: Scalar, *, bits: int) -> Callable[[Any], int]:
         try:
             whole = int(value.__index__())
         except AttributeError:
-            raise _RefusedError(f"takes a number, not {value!r}", kind=TypeError) from None
+            raise _RefusedError(f"takes a number, not {value!r}{_address_hint(value)}", kind=TypeError) from None
         if number.kind == "bool" and whole not in (0, 1):
             raise _RefusedError(f"{value} is neither true nor false", kind=ValueError)
         return whole + (1 << bits) if unclear and -(1 << bits - 1) <= whole < 0 else whole
 
     return convert
+
+
+def _address_hint(value: object) -> str:
+    """Text that is an address is written in network byte order, where the type does not say so, when asked for."""
+    if not isinstance(value, str):
+        return ""
+    try:
+        ipaddress.IPv4Address(value)
+    except ValueError:
+        return ""
+    return f": addr({value!r}) is that address in network byte order (from pytest_ebpf import addr)"
 
 
 def _does_not_fit(value: int, *, bits: int, signed: bool, name: str) -> _RefusedError:
@@ -178,7 +208,7 @@ def _array(btf: Btf, array: Array, *, depth: int) -> Encoder:
     step = btf.size(element_id)
     count = array.nelems
     size = count * step
-    make = _maker(btf, element_id, depth=depth + 1)
+    make = _maker_of(btf, array.type, depth=depth + 1)
     takes_text = is_char(btf, element_id)
 
     def make_all(value: Any) -> bytes:
@@ -258,7 +288,7 @@ def _field(btf: Btf, field: Field, *, depth: int, store: Callable[..., None], is
         if number is None:
             raise ObjectError(f"bitfield {field.name} is not a number", section=".BTF")
         return _bitfield(btf, field, number=number)
-    make = _maker(btf, type_id, depth=depth + 1)
+    make = _maker_of(btf, field.type, depth=depth + 1)
     size = btf.size(type_id)
 
     def put(buffer: bytearray, value: Any) -> None:

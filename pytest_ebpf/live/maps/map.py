@@ -35,6 +35,7 @@ from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.inspect import queries
 from pytest_ebpf.live.inspect.info import MapInfo
+from pytest_ebpf.live.maps.absent_key import describe_absent
 from pytest_ebpf.live.maps.clear import clear_entries, clear_fifo
 from pytest_ebpf.live.maps.codec import MapCodec
 from pytest_ebpf.live.maps.diff import map_differences
@@ -113,7 +114,7 @@ class Map:
     def __getitem__(self, key: object) -> Any:
         data = self._look(key)
         if data is None:
-            raise KeyError(f"{key!r} is not in map {self.name!r}")
+            raise KeyError(describe_absent(self._session, self.handle, key=key, codec=self.codec))
         return self.codec.read(data)
 
     def get(self, key: object, default: object = None, *, flags: int = 0) -> Any:
@@ -149,7 +150,7 @@ class Map:
     def __delitem__(self, key: object) -> None:
         op, result = self._with(key, lambda raw: MapDelete(self.handle, raw))
         if isinstance(result, Failed) and result.errno == errno.ENOENT:
-            raise KeyError(f"{key!r} is not in map {self.name!r}")
+            raise KeyError(describe_absent(self._session, self.handle, key=key, codec=self.codec))
         self._session.checked(op, result, kind=Done)
 
     def __contains__(self, key: object) -> bool:
@@ -170,7 +171,7 @@ class Map:
             return self._next(self._session.one(MapPop(self.handle), Value).data)
         data = self._session.one(MapPop(self.handle, self._raw_key(key)), Value).data
         if data is None and default is _NOTHING:
-            raise KeyError(f"{key!r} is not in map {self.name!r}")
+            raise KeyError(describe_absent(self._session, self.handle, key=key, codec=self.codec))
         return default if data is None else self.codec.read(data)
 
     def sum(self, key: object) -> Any:

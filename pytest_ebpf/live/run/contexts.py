@@ -7,10 +7,12 @@ being zero is refused here by name, because the kernel would only say EINVAL.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from pytest_ebpf.btf.addresses import AddressInt, pack_address
 from pytest_ebpf.errors import KernelCallError
 
 __all__ = ["CONTEXTS", "Context", "Field", "decode_ctx", "encode_ctx"]
@@ -20,7 +22,8 @@ __all__ = ["CONTEXTS", "Context", "Field", "decode_ctx", "encode_ctx"]
 class Field:
     """One field: ``size`` bytes per element, ``count`` elements (1: a plain number, else a tuple).
 
-    ``big_endian`` marks fields in network byte order, whose value here is the number as people write it."""
+    ``big_endian`` marks fields in network byte order, whose value here is the number as people write it.
+    ``is_address``: one element is an IPv4 address, four are IPv6; it may be given as text, and equals its text."""
 
     name: str
     offset: int
@@ -28,6 +31,7 @@ class Field:
     count: int = 1
     settable: bool = False
     big_endian: bool = False
+    is_address: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +97,11 @@ def _sk_lookup() -> Context:
             Field("cookie", 0, 8),
             Field("family", 8, 4, settable=True),
             Field("protocol", 12, 4, settable=True),
-            Field("remote_ip4", 16, 4, settable=True, big_endian=True),
-            Field("remote_ip6", 20, 4, count=4, settable=True, big_endian=True),
+            Field("remote_ip4", 16, 4, settable=True, big_endian=True, is_address=True),
+            Field("remote_ip6", 20, 4, count=4, settable=True, big_endian=True, is_address=True),
             Field("remote_port", 36, 2, settable=True, big_endian=True),
-            Field("local_ip4", 40, 4, settable=True, big_endian=True),
-            Field("local_ip6", 44, 4, count=4, settable=True, big_endian=True),
+            Field("local_ip4", 40, 4, settable=True, big_endian=True, is_address=True),
+            Field("local_ip6", 44, 4, count=4, settable=True, big_endian=True, is_address=True),
             Field("local_port", 60, 4, settable=True),
             Field("ingress_ifindex", 64, 4),
         ),
@@ -119,10 +123,10 @@ def _flow_keys() -> Context:
             Field("n_proto", 10, 2, big_endian=True),
             Field("sport", 12, 2, big_endian=True),
             Field("dport", 14, 2, big_endian=True),
-            Field("ipv4_src", 16, 4, big_endian=True),
-            Field("ipv4_dst", 20, 4, big_endian=True),
-            Field("ipv6_src", 16, 4, count=4, big_endian=True),
-            Field("ipv6_dst", 32, 4, count=4, big_endian=True),
+            Field("ipv4_src", 16, 4, big_endian=True, is_address=True),
+            Field("ipv4_dst", 20, 4, big_endian=True, is_address=True),
+            Field("ipv6_src", 16, 4, count=4, big_endian=True, is_address=True),
+            Field("ipv6_dst", 32, 4, count=4, big_endian=True, is_address=True),
             Field("flags", 48, 4, settable=True),
             Field("flow_label", 52, 4, big_endian=True),
         ),
@@ -175,11 +179,37 @@ def decode_ctx(context: Context, data: bytes, *, byteorder: str) -> dict[str, in
             int.from_bytes(data[at : at + field.size], "big" if order == "big" else "little")
             for at in range(field.offset, end, field.size)
         )
-        out[field.name] = numbers if field.count > 1 else numbers[0]
+        found = numbers if field.count > 1 else numbers[0]
+        out[field.name] = _address(numbers) if field.is_address else found
     return out
 
 
+class _Address6(tuple[int, ...]):
+    """Four numbers of 32 bits that also equal the text of the IPv6 address they are."""
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, str | ipaddress.IPv6Address):
+            return str(other) == str(ipaddress.IPv6Address(b"".join(part.to_bytes(4, "big") for part in self)))
+        return tuple.__eq__(self, other) if isinstance(other, tuple) else NotImplemented
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = tuple.__hash__
+
+
+def _address(numbers: tuple[int, ...]) -> int | tuple[int, ...]:
+    return AddressInt(numbers[0]) if len(numbers) == 1 else _Address6(numbers)
+
+
 def _numbers(field: Field, value: object) -> tuple[int, ...]:
+    if field.is_address and isinstance(value, str | ipaddress.IPv4Address | ipaddress.IPv6Address):
+        kind = "be32" if field.count == 1 else "in6_addr"
+        try:
+            packed = pack_address(kind, value) or b""
+        except ValueError as error:
+            raise KernelCallError(f"context field {field.name}: {error}", op="ProgRun", errno=0) from None
+        return tuple(int.from_bytes(packed[at : at + 4], "big") for at in range(0, len(packed), 4))
     items = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else (value,)
     if len(items) > field.count or not all(isinstance(item, int) for item in items):
         want = "a number" if field.count == 1 else f"up to {field.count} numbers"

@@ -141,10 +141,23 @@ def test_text_is_padded_and_may_not_be_too_long() -> None:
 
 def test_byte_arrays_are_bytes() -> None:
     types = Types()
+    key = types.w.array(types.w.typedef("__u8", types.u8), 7)
+    btf = types.btf()
+    raw = b"\0\1\2\3\4\5\6"
+    assert decode(btf, key, data=raw) == raw
+    assert encode(btf, key, value=[0, 1, 2, 3, 4, 5, 6]) == encode(btf, key, value=raw) == raw
+    with pytest.raises(ValueError, match="takes 7 bytes, not 5"):
+        encode(btf, key, value=b"12345")
+
+
+def test_six_bytes_are_an_ethernet_address() -> None:
+    types = Types()
     mac = types.w.array(types.w.typedef("__u8", types.u8), 6)
     btf = types.btf()
-    assert decode(btf, mac, data=b"\0\1\2\3\4\5") == b"\0\1\2\3\4\5"
-    assert encode(btf, mac, value=[0, 1, 2, 3, 4, 5]) == encode(btf, mac, value=b"\0\1\2\3\4\5") == b"\0\1\2\3\4\5"
+    raw = b"\0\1\2\3\4\x0a"
+    assert decode(btf, mac, data=raw) == "00:01:02:03:04:0a"
+    for value in ("00:01:02:03:04:0a", "0-1-2-3-4-A", raw, list(raw)):
+        assert encode(btf, mac, value=value) == raw
     with pytest.raises(ValueError, match="takes 6 bytes, not 5"):
         encode(btf, mac, value=b"12345")
 

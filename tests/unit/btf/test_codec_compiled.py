@@ -38,7 +38,7 @@ WANT: dict[str, Any] = {
     "wide": 0x123456789AB,
     "grid": [[1, 2, 3], [4, 5, 6]],
     "text": "hello",
-    "mac": b"\1\2\3\4\5\6",
+    "mac": "01:02:03:04:05:06",
     "numbers": [0.5, -1e100],
     "tail": {"count": 3, "items": [10, 20, 30, 0]},
 }  # fmt: skip
