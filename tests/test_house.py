@@ -66,7 +66,7 @@ ROOMS: dict[str, set[str]] = {
     "live.typed": {"btf", "obj", "errors", "suggest"},
     "live.inspect": {"live.session", "agent.ops", "btf", "errors", "features", "kernels", "obj", "suggest", "uapi"},
     "live.bpffs": {"live.session", "live.inspect", "agent.ops", "errors"},
-    "live.run": {"live.typed", "agent.ops", "btf", "errors", "obj", "suggest", "uapi"},
+    "live.run": {"live.session", "live.typed", "agent.ops", "btf", "errors", "obj", "suggest", "uapi"},
     "live.maps": {
         *("live.session", "live.typed", "live.inspect", "live.run"),
         *("agent.ops", "btf", "errors", "events", "obj", "suggest", "uapi"),

@@ -22,11 +22,14 @@ from pytest_ebpf.live.inspect.info import ProgInfo
 from pytest_ebpf.live.inspect.query import RunStats
 from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.reload import TRACE_LEVEL, Reload, load_trace
+from pytest_ebpf.live.run.flow_probe import dissects_as_boolean
+from pytest_ebpf.live.run.live_run import LiveRun, run_live
 from pytest_ebpf.live.run.rules import RUN_RULES, type_name
 from pytest_ebpf.live.run.test_run import PacketRuns, RunInput, RunResult, plan_many, plan_run, read_many, read_run
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.typed.shape import Shape
 from pytest_ebpf.obj.object import LineInfo, ObjectFile, ProgramDef
+from pytest_ebpf.uapi.enums import ProgType
 from pytest_ebpf.verifier.compare.budget import figures_of
 from pytest_ebpf.verifier.compare.cost import LineCost, line_costs
 from pytest_ebpf.verifier.log.read import parse_stats
@@ -213,7 +216,8 @@ class Program:
         given = RunInput(data, ctx, repeat, flags, cpu, batch_size, self._ctx_shape)
         op = plan_run(given, self.handle, prog_type=self.type_number, program=self.name, byteorder=self._byteorder)
         result = self._session.one(op, Ran)
-        return read_run(result, prog_type=self.type_number, byteorder=self._byteorder, shape=self._ctx_shape)
+        shape, boolean = self._ctx_shape, self._is_boolean
+        return read_run(result, prog_type=self.type_number, byteorder=self._byteorder, shape=shape, boolean=boolean)
 
     def run_many(self, packets: Iterable[object], *, ctx: object = None) -> list[RunResult]:
         """Run it once per packet, a thousand packets per round trip. ``ctx`` is the same for all; none comes back."""
@@ -221,7 +225,23 @@ class Program:
         kind, order = self.type_number, self._byteorder
         ops = plan_many(packets, given, prog=self.handle, prog_type=kind, program=self.name, byteorder=order)
         answers = (self._session.one(op, RanMany) for op in ops)
-        return [result for ran in answers for result in read_many(ran, prog_type=kind, byteorder=order)]
+        boolean = self._is_boolean
+        many = (read_many(ran, prog_type=kind, byteorder=order, boolean=boolean) for ran in answers)
+        return [result for results in many for result in results]
+
+    def run_live(
+        self, packets: Iterable[object], *, repeat: int = 1, batch: int = 0, ctx: object = None, flags: int = 0
+    ) -> LiveRun:
+        """Run an XDP program on live frames (Linux 5.18): what it passes goes to the stack of its interface, what it
+        redirects or sends back leaves through one. Each packet is sent ``repeat`` times, ``batch`` frames at once (64
+        unless given). ``ctx``: ``ingress_ifindex`` is the interface the frames come from; ``data`` the length of the
+        metadata at the start of each packet.
+
+        The result has counts and no verdict, since the kernel reports none.
+        """
+        given = RunInput(ctx=ctx, repeat=repeat, flags=flags, batch_size=batch)
+        kind, name = self.type_number, self.name
+        return run_live(self._session, self.handle, given=given, packets=packets, prog_type=kind, program=name)
 
     def attach(self, *place: AttachTarget, **options: Unpack[AttachOptions]) -> Link:
         """Attach it, until the end of the test or ``detach()``. Its target may be given by position or by name:
@@ -280,6 +300,11 @@ class Program:
     @property
     def _byteorder(self) -> str:
         return self._session.target.described.byteorder
+
+    @cached_property
+    def _is_boolean(self) -> bool:
+        """Whether this kernel reports only whether the program returned BPF_OK (flow dissectors before Linux 6.1)."""
+        return self.type_number == ProgType.FLOW_DISSECTOR and dissects_as_boolean(self._session)
 
     @cached_property
     def _packets(self) -> PacketRuns:

@@ -9,10 +9,12 @@ from typing import NamedTuple, NoReturn
 from pytest_ebpf.agent.ops import Handle, ProgRun, ProgRunMany, Ran, RanMany
 from pytest_ebpf.errors import KernelCallError
 from pytest_ebpf.live.run.contexts import CONTEXTS, decode_ctx, encode_ctx
+from pytest_ebpf.live.run.flow_probe import flow_verdict
 from pytest_ebpf.live.run.retvals import decode_retval, render_retval
 from pytest_ebpf.live.run.rules import RUN_RULES, RunRule, runnable_types, type_name, way_out
 from pytest_ebpf.live.typed.as_bytes import as_bytes
 from pytest_ebpf.live.typed.shape import Shape
+from pytest_ebpf.uapi.numbers import BPF_F_TEST_XDP_LIVE_FRAMES
 
 __all__ = ["PacketRuns", "RunInput", "RunResult", "plan_many", "plan_run", "read_many", "read_run", "rule_for"]
 
@@ -39,7 +41,7 @@ class RunResult:
 
 
 class RunInput(NamedTuple):
-    """What ``Program.run`` was given. ``shape`` types the context of a SYSCALL program."""
+    """What ``Program.run`` was given. ``shape`` types the context of a SYSCALL program. ``live``: on live frames."""
 
     data: object = b""
     ctx: object = None
@@ -48,6 +50,7 @@ class RunInput(NamedTuple):
     cpu: int = 0
     batch_size: int = 0
     shape: Shape | None = None
+    live: bool = False
 
 
 class PacketRuns:
@@ -95,6 +98,11 @@ def rule_for(prog_type: int, *, program: str) -> RunRule:
 def plan_run(given: RunInput, prog: Handle, *, prog_type: int, program: str, byteorder: str) -> ProgRun:
     """The op for one run. ``KernelCallError`` (errno 0) for input that the kernel would only call invalid."""
     rule = rule_for(prog_type, program=program)
+    if given.flags & BPF_F_TEST_XDP_LIVE_FRAMES and not given.live:
+        _refuse(
+            f"{program}: a run on live frames returns no verdict, data or context",
+            hint="Use prog.run_live(packets, repeat=, batch=, ctx=), whose result has counts.",
+        )
     data = _data(given.data, rule, program=program)
     ctx = _context(given, rule, size=len(data), byteorder=byteorder)
     if not isinstance(given.repeat, int) or not 0 <= given.repeat < 1 << 31:
@@ -116,8 +124,10 @@ def plan_run(given: RunInput, prog: Handle, *, prog_type: int, program: str, byt
     )
 
 
-def read_run(result: Ran, *, prog_type: int, byteorder: str, shape: Shape | None = None) -> RunResult:
-    """The kernel's answer with names on it."""
+def read_run(
+    result: Ran, *, prog_type: int, byteorder: str, shape: Shape | None = None, boolean: bool = False
+) -> RunResult:
+    """The kernel's answer with names on it. ``boolean``: it says only whether the verdict was BPF_OK."""
     rule = RUN_RULES[prog_type]
     ctx: Mapping[str, object] | bytes = {}
     if rule.context == "bytes":
@@ -127,7 +137,8 @@ def read_run(result: Ran, *, prog_type: int, byteorder: str, shape: Shape | None
         ctx = decode_ctx(CONTEXTS[rule.context], result.data, byteorder=byteorder)
     elif rule.context in CONTEXTS and result.ctx:
         ctx = decode_ctx(CONTEXTS[rule.context], result.ctx, byteorder=byteorder)
-    return RunResult(decode_retval(prog_type, result.retval), result.data, ctx, result.duration)
+    retval = flow_verdict(result.retval) if boolean else decode_retval(prog_type, result.retval)
+    return RunResult(retval, result.data, ctx, result.duration)
 
 
 def plan_many(
@@ -151,12 +162,12 @@ def plan_many(
         yield ProgRunMany(prog, tuple(batch), ctx=ctx)
 
 
-def read_many(ran: RanMany, *, prog_type: int, byteorder: str) -> list[RunResult]:
+def read_many(ran: RanMany, *, prog_type: int, byteorder: str, boolean: bool = False) -> list[RunResult]:
     """The kernel's answers with names on them, one per packet."""
     rows = zip(ran.retvals, ran.data, ran.durations, strict=True)
     if RUN_RULES[prog_type].context == "bpf_flow_keys":
         answers = (Ran(retval, data, b"", duration) for retval, data, duration in rows)
-        return [read_run(answer, prog_type=prog_type, byteorder=byteorder) for answer in answers]
+        return [read_run(answer, prog_type=prog_type, byteorder=byteorder, boolean=boolean) for answer in answers]
     named = {retval: decode_retval(prog_type, retval) for retval in set(ran.retvals)}
     return [RunResult(named[retval], data, {}, duration) for retval, data, duration in rows]
 
