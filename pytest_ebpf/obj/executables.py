@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from io import BytesIO
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.errors import ObjectError
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
     from elftools.elf.elffile import ELFFile
 
 __all__ = [
-    "find_library",
+    "find_libraries",
     "function_places",
     "functions_by_place",
+    "is_native",
     "match_symbols",
     "place_in_file",
     "readable_elf",
@@ -28,6 +30,22 @@ _FUNC, _GNU_IFUNC = 2, 10  # STT_*
 _CACHE_MAGIC = b"glibc-ld.so.cache1.1"
 _CACHE_HEAD = 48  # magic, nlibs, len_strings, flags, extension_offset, unused (glibc sysdeps/generic/dl-cache.h)
 _CACHE_ENTRY = struct.Struct("=iIIIQ")  # flags, key, value, osversion, hwcap
+_ELF_HEAD, _WIDE = 20, 2  # up to e_machine; ELFCLASS64
+# uname -m -> (EI_CLASS, e_machine) of its own programs
+_NATIVE: Mapping[str, tuple[int, int]] = MappingProxyType(
+    {
+        "x86_64": (2, 62),
+        "i386": (1, 3),
+        "i686": (1, 3),
+        "aarch64": (2, 183),
+        "armv7l": (1, 40),
+        "riscv64": (2, 243),
+        "s390x": (2, 22),
+        "ppc64": (2, 21),
+        "ppc64le": (2, 21),
+        "loongarch64": (2, 258),
+    }
+)
 
 
 def function_places(data: bytes, symbols: Sequence[str], *, path: str) -> tuple[int, ...]:
@@ -89,21 +107,33 @@ def readable_elf(path: str, *, what: str = "it is no program or library", sectio
         raise ObjectError(f"{what}: {error or type(error).__name__}", path=path, section=section) from error
 
 
-def find_library(cache: bytes, name: str, *, wide: bool = True) -> str:
-    """The path that ``/etc/ld.so.cache`` has for a library ("libc.so.6", "libc.so" or "libc"), "" for none.
-    ``wide``: of 64-bit programs; libraries of other word sizes are passed over."""
+def find_libraries(cache: bytes, name: str) -> list[str]:
+    """The paths that ``/etc/ld.so.cache`` has for a library ("libc.so.6", "libc.so" or "libc"), of every word size and
+    ABI, in its order. What a library is made for is in the file itself: see ``is_native``."""
     start = cache.find(_CACHE_MAGIC)
     if start < 0 or len(cache) < start + _CACHE_HEAD:
-        return ""
+        return []
     (count,) = struct.unpack_from("=I", cache, start + len(_CACHE_MAGIC))
     end = start + _CACHE_HEAD + count * _CACHE_ENTRY.size
     if len(cache) < end:
-        return ""
-    for flags, key, value, _, _ in _CACHE_ENTRY.iter_unpack(cache[start + _CACHE_HEAD : end]):
+        return []
+    found = []
+    for _, key, value, _, _ in _CACHE_ENTRY.iter_unpack(cache[start + _CACHE_HEAD : end]):
         known = _text(cache, start + key)
-        if (known == name or known.startswith((f"{name}.so", f"{name}."))) and (flags & 0xFF00 != 0) == wide:
-            return _text(cache, start + value)
-    return ""
+        if known == name or known.startswith((f"{name}.so", f"{name}.")):
+            found.append(_text(cache, start + value))
+    return list(dict.fromkeys(found))
+
+
+def is_native(head: bytes, machine: str) -> bool:
+    """Whether an ELF file, by its first 20 bytes, is of the word size and machine of programs there. ``machine``: as
+    ``uname -m`` has it; where it is not known, every file of 64 bits is. x32 is x86-64's machine with 32 bits."""
+    if len(head) < _ELF_HEAD or head[:4] != b"\x7fELF":
+        return False
+    width = head[4]
+    (kind,) = struct.unpack_from("<H" if head[5] == 1 else ">H", head, 18)
+    wanted = _NATIVE.get(machine)
+    return (width, kind) == wanted if wanted is not None else width == _WIDE
 
 
 def _functions(file: ELFFile, data: bytes) -> dict[str, int]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pytest_ebpf.agent.ops import Data, Failed, ReadFile
+from pytest_ebpf.agent.ops import Data, Failed, ReadFile, Try
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.inspect.suggest import nearest_paths
 from pytest_ebpf.live.session import Session
-from pytest_ebpf.obj.executables import find_library
+from pytest_ebpf.obj.executables import find_libraries, is_native
 
 __all__ = ["Mapping", "check_pid", "find_binary", "mapped_at", "mappings_of", "read_binary"]
 
+_ELF_HEAD = 20
 _FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
@@ -26,12 +27,23 @@ def find_binary(session: Session, given: object, *, who: str, pid: int | None = 
     if pid and (path := _of_process(session, pid, name=given)):
         return path
     cache = session.attempt(ReadFile("/etc/ld.so.cache"), Data)
-    if isinstance(cache, Data) and (path := find_library(cache.data, given)):
+    if isinstance(cache, Data) and (path := _native(session, find_libraries(cache.data, given))):
         return path
     for folder in _FOLDERS:
         if isinstance(session.attempt(ReadFile(f"{folder}/{given}", limit=4), Data), Data):
             return f"{folder}/{given}"
     raise BpfUsageError(f"{who}: no library or program {given!r} was found", hint="Give its path.")
+
+
+def _native(session: Session, paths: list[str]) -> str:
+    """The first that is of the word size and machine of the programs there, else the first, "" for none: a machine may
+    have the same library for i386 or x32 too."""
+    heads = session.run([Try(ReadFile(path, limit=_ELF_HEAD)) for path in paths]) if paths else ()
+    machine = session.target.described.machine
+    for path, head in zip(paths, heads, strict=True):
+        if isinstance(head, Data) and is_native(head.data, machine):
+            return path
+    return paths[0] if paths else ""
 
 
 def read_binary(session: Session, path: str, *, who: str) -> bytes:

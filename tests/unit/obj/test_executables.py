@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_ebpf.errors import ObjectError
-from pytest_ebpf.obj.executables import find_library, function_places
+from pytest_ebpf.obj.executables import find_libraries, function_places
 
 
 def loaded_from(name: str) -> tuple[Path, int]:
@@ -66,9 +66,8 @@ def cache(*libraries: tuple[int, str, str]) -> bytes:
 
 def test_libraries_by_name() -> None:
     known = cache((0x0001, "libx.so.1", "/lib32/libx.so.1"), (0x0303, "libx.so.1", "/lib64/libx.so.1"))
-    assert find_library(known, "libx.so.1") == "/lib64/libx.so.1"
-    assert find_library(known, "libx") == "/lib64/libx.so.1"
-    assert find_library(known, "libx.so.1", wide=False) == "/lib32/libx.so.1"
-    assert find_library(known, "lib") == ""
-    assert find_library(b"something else", "libx") == ""
-    assert find_library(known[:60], "libx") == ""
+    assert sorted(find_libraries(known, "libx.so.1")) == ["/lib32/libx.so.1", "/lib64/libx.so.1"]
+    assert sorted(find_libraries(known, "libx")) == ["/lib32/libx.so.1", "/lib64/libx.so.1"]
+    assert find_libraries(known, "lib") == []
+    assert find_libraries(b"something else", "libx") == []
+    assert find_libraries(known[:60], "libx") == []
