@@ -21,7 +21,7 @@ _FRAME = bytes(64)
 def dissects_as_boolean(session: Session) -> bool:
     """Runs a dissector that returns BPF_OK, and looks at what the kernel makes of it."""
     code = pack_insns(list(_RETURNS_OK), byteorder=session.target.described.byteorder)
-    load = ProgLoad(type=ProgType.FLOW_DISSECTOR, insns=code, license=b"GPL")
+    load = ProgLoad(type=ProgType.FLOW_DISSECTOR, insns=code, license="GPL")
     _, ran, *_ = session.run([Try(load), Try(ProgRun(Ref(0), data=_FRAME)), Try(Close(Ref(0)))])
     return isinstance(ran, Ran) and ran.retval == 1
 
