@@ -87,12 +87,14 @@ class ObjectError(EbpfError):
 
 
 class PlanError(EbpfError):
-    """This kernel lacks something. ``feature`` names it, ``since`` is the first release that has it."""
+    """This kernel lacks something. ``feature`` names it, ``since`` is the first release that has it. ``target``: what a
+    program is to be attached to ("function 'do_exit'"), where that is what is missing."""
 
-    def __init__(self, message: str, *, feature: str = "", since: str = "", hint: str = "") -> None:
+    def __init__(self, message: str, *, feature: str = "", since: str = "", hint: str = "", target: str = "") -> None:
         super().__init__(message, hint=hint)
         self.feature = feature
         self.since = since
+        self.target = target
 
 
 class KernelCallError(EbpfError, OSError):

@@ -63,7 +63,8 @@ def verify(objects: tuple[str, ...], kernels: str, lines: str | None, **options:
         _fail(error, _USAGE)
     except (ImageError, BootFailed, HarnessError) as error:
         _fail(error, _NO_KERNEL)
-    _print(verdicts, request)
+    if request.objects or request.form == "json":
+        _print(verdicts, request)
     for problem in request.problems:
         click.echo(f"pytest-ebpf: {problem}", err=True)
     if request.problems:
@@ -88,8 +89,10 @@ def _fail(error: Exception, status: int) -> None:
 def _gather(request: Request) -> Verdicts:
     from pytest_ebpf.cli.verify_setup import open_kernels
     from pytest_ebpf.live.load_cache import LoadCache
-    from pytest_ebpf.verify.verdicts import gather
+    from pytest_ebpf.verify.verdicts import Verdicts, gather
 
+    if not request.objects:  # nothing to boot a kernel for
+        return Verdicts((), kernels=tuple(request.kernels))
     with open_kernels(request) as kernels:
         return gather(
             request.objects, kernels, cache=LoadCache(), globals=request.globals, lines=request.most_lines > 0

@@ -42,8 +42,10 @@ def _program(verdict: ProgramVerdict) -> tuple[str, str]:
 
 
 def as_json(verdicts: Verdicts, request: Request) -> dict[str, Any]:
-    """``{"programs": [...]}``, an entry per program, kernel and values of globals. What is not known is null."""
-    return {"programs": [_entry(verdict, request) for _, verdict in _chosen(verdicts, request)]}
+    """``{"programs": [...], "problems": [...]}``: an entry per program, kernel and values of globals, and a text about
+    each file that holds nothing to verify. What is not known is null."""
+    programs = [_entry(verdict, request) for _, verdict in _chosen(verdicts, request)]
+    return {"programs": programs, "problems": list(request.problems)}
 
 
 def _entry(verdict: ProgramVerdict, request: Request) -> dict[str, Any]:

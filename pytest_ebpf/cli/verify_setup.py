@@ -74,7 +74,7 @@ def read_request(paths: Sequence[str], lines: int, *, kernels: str, options: Map
 
 def _read_objects(paths: Sequence[str]) -> tuple[list[ObjectFile], list[str]]:
     """What can be read, and a line about each file that cannot: it does not stop the others. A path that is no file
-    does, and so does having nothing left."""
+    does."""
     from pytest_ebpf.obj.parse import parse_object
     from pytest_ebpf.obj.read import read_bytes
 
@@ -91,8 +91,6 @@ def _read_objects(paths: Sequence[str]) -> tuple[list[ObjectFile], list[str]]:
             objects.append(obj)
         else:
             problems.append("\n".join([f"{path}: there is no program in it", *map(str, obj.problems)]))
-    if not objects:
-        raise BpfUsageError("\n".join(problems))
     return objects, problems
 
 

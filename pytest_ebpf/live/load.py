@@ -25,9 +25,9 @@ from pytest_ebpf.agent.ops import (
     Result,
     Try,
 )
-from pytest_ebpf.errors import EbpfError, KernelCallError, PlanError, errno_name
-from pytest_ebpf.features import probe_feature
+from pytest_ebpf.errors import EbpfError, KernelCallError, PlanError
 from pytest_ebpf.live.bpf_object import BpfObject, Named
+from pytest_ebpf.live.map_refusal import map_refusal
 from pytest_ebpf.live.maps.globals import Globals, GlobalSection
 from pytest_ebpf.live.maps.kinds import MAP_KINDS, kind_of
 from pytest_ebpf.live.maps.map import Map
@@ -51,7 +51,6 @@ __all__ = ["btf_error", "btf_reason", "is_btf_refusal", "load_plan", "run_plan"]
 
 _INVALID = (errno.EINVAL, ENOTSUPP, errno.EOPNOTSUPP)  # how kernels say "what is that?"
 _NOT_LOOKED_AT = (0, errno.EPERM, errno.ENOMEM, errno.EACCES)  # 0: the agent's own refusal
-_NO_JUMP_TABLES = "Or compile with -fno-jump-tables, or -mcpu=v3: clang makes a jump table of a switch."
 _CUT = "Its trace is cut to {} MB, which leaves the verdict whole; log_level=1 asks for all of it."
 
 
@@ -170,18 +169,10 @@ def _rejected(program: PlannedProgram, result: ProgRejected) -> ProgramRejected:
 def _refused_map(session: Session, plan: Plan, *, op: MapCreate, failed: Failed) -> None:
     """``PlanError`` when the kernel has no maps of this type at all, in the words of the probe; ``KernelCallError``
     names the map, and what its type wants otherwise."""
-    name = kind_of(op.type).name
     hint = session.advice(op, failed.errno)
-    if failed.errno in _INVALID and op.type in MAP_KINDS:
-        answer = probe_feature(session.target, name=f"map:{name}")
-        if answer.supported is False:
-            message = f"{plan.obj.name}: map {op.name!r}: {answer.message}"
-            if op.type == MapType.INSN_ARRAY:
-                hint = f"{hint}\n{_NO_JUMP_TABLES}".strip()
-            raise PlanError(message, feature=name, since=answer.since, hint=hint)
-    if failed.errno:
-        text = f"map {op.name!r} was refused: {errno_name(failed.errno)}"
-        raise KernelCallError(text, op=failed.op, errno=failed.errno, hint=hint)
+    refusal = map_refusal(session.target, plan, op=op, failed=failed, hint=hint)
+    if refusal is not None:
+        raise refusal
 
 
 def _handles(results: Sequence[Result]) -> tuple[Handle, ...]:

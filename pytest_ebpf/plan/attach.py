@@ -90,9 +90,14 @@ def _no_target(program: ProgramDef, target: KernelTarget, *, facts: Facts) -> Pl
             f"{where}: " + (f"module {target.module} has no {target.what} {target.short!r}" if loaded else
                             f"this kernel has no module {target.module} with BTF loaded"),
             hint="" if loaded else f"load it first: bpf_vm.run(['modprobe', '{target.module}'])",
+            target=f"{target.what} {target.module}:{target.short}",
         )  # fmt: skip
     assert facts.btf is not None
-    return PlanError(f"{where}: this kernel has no {target.what} {target.short!r}", hint=_like(facts.btf, target))
+    return PlanError(
+        f"{where}: this kernel has no {target.what} {target.short!r}",
+        hint=_like(facts.btf, target),
+        target=f"{target.what} {target.short}",
+    )
 
 
 def _like(btf: Btf, target: KernelTarget) -> str:

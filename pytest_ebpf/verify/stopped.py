@@ -8,6 +8,7 @@ from pytest_ebpf.agent.ops import BtfLoad, Failed, MapCreate, NotRun, Result, Tr
 from pytest_ebpf.errors import EbpfError, KernelCallError, PlanError, errno_name
 from pytest_ebpf.live.hints import advise
 from pytest_ebpf.live.load import btf_error, btf_reason, is_btf_refusal
+from pytest_ebpf.live.map_refusal import map_refusal
 from pytest_ebpf.live.session import Target
 from pytest_ebpf.plan.btf_needs import why_btf_is_needed
 from pytest_ebpf.plan.planned import Plan
@@ -26,8 +27,12 @@ def what_stopped(plan: Plan, results: Sequence[Result], *, target: Target) -> Eb
                 return btf_error(
                     KernelCallError(message, op=result.op, errno=result.errno), need=why_btf_is_needed(plan)
                 )
-            what = f"map {op.name!r} was refused" if isinstance(op, MapCreate) else f"{result.op} failed"
             hint = advise(op, result.errno, target=target)
+            if isinstance(op, MapCreate):
+                refusal = map_refusal(target, plan, op=op, failed=result, hint=hint)
+                if refusal is not None:
+                    return refusal
+            what = f"{result.op} failed"
             why = errno_name(result.errno) if result.errno else result.text
             return KernelCallError(f"{what}: {why}", op=result.op, errno=result.errno, hint=hint)
     return PlanError("the batch stopped, and no operation says why")

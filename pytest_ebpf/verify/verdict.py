@@ -32,7 +32,10 @@ from pytest_ebpf.verifier.verifier_log import parse_log
 from pytest_ebpf.verify.options import options_for
 from pytest_ebpf.verify.stopped import what_stopped
 
-__all__ = ["ProgramVerdict", "Wanted", "verdict_of", "verdict_of_rejection", "verify_object"]
+__all__ = ["TARGET_MISSING", "ProgramVerdict", "Wanted", "verdict_of", "verdict_of_rejection", "verify_object"]
+
+# The kind of an error until all kernels of a run have answered: a target that none has is a mistake in the object.
+TARGET_MISSING = "target-missing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +273,9 @@ class _Blank:
 
     def error(self, program: ProgramDef, error: EbpfError, *, size: int = 0) -> ProgramVerdict:
         number = getattr(error, "errno", 0)
-        kind = "feature-missing" if isinstance(error, PlanError) and error.feature else ""
+        kind = ""
+        if isinstance(error, PlanError):
+            kind = "feature-missing" if error.feature else TARGET_MISSING if error.target else ""
         name = errno_name(number) if number else ""
         return self.verdict(program, "error", message=error.message, kind=kind, errno=name, size=size)
 

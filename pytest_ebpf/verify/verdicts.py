@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -16,7 +16,9 @@ from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.obj.static_names import meanings
 from pytest_ebpf.report.verdicts import render_table, render_why
 from pytest_ebpf.verifier.compare.budget import parse_share
-from pytest_ebpf.verify.verdict import ProgramVerdict, Wanted, verify_object
+from pytest_ebpf.verify.verdict import TARGET_MISSING, ProgramVerdict, Wanted, verify_object
+
+_NO_MEMORY = re.compile(r"Out of memory|oom-kill|invoked oom-killer|Kernel panic .*deadlocked on memory")
 
 __all__ = ["Kernels", "Verdicts", "check_globals", "gather", "permutations"]
 
@@ -193,7 +195,15 @@ def gather(
             for wanted in _configs(obj, globals, lines=lines):
                 found += _verify(obj, kernel, kernels=kernels, cache=cache, wanted=wanted)
         kernels.done(kernel)
-    return Verdicts(found, kernels=kernels.ids)
+    return Verdicts(_settled(found), kernels=kernels.ids)
+
+
+def _settled(found: Sequence[ProgramVerdict]) -> list[ProgramVerdict]:
+    """The attach targets that a kernel lacks are missing features when another kernel of the run has them, else errors
+    of the object."""
+    present = {(v.object, v.program) for v in found if v.kind != TARGET_MISSING}
+    kinds = {True: "feature-missing", False: "object"}
+    return [replace(v, kind=kinds[(v.object, v.program) in present]) if v.kind == TARGET_MISSING else v for v in found]
 
 
 def _configs(obj: ObjectFile, globals: Sequence[Mapping[str, Any]], *, lines: bool) -> list[Wanted]:
@@ -213,7 +223,9 @@ def _verify(
     try:
         return verify_object(obj, target, kernel=kernel, cache=cache, wanted=wanted)
     except GuestLost as error:
-        kind, message = "kernel-bug", f"guest lost: {error.message}"
+        out_of_memory = _NO_MEMORY.search(f"{error.message}\n{error.console}")
+        kind = "environment" if out_of_memory else "kernel-bug"
+        message = f"guest lost: {error.message}" + (" (it ran out of memory)" if out_of_memory else "")
     except EbpfError:
         raise
     except Exception as error:  # one object must not end the run for the others

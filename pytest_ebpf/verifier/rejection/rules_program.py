@@ -167,9 +167,17 @@ PROGRAM_RULES: tuple[Rule, ...] = (
     ),
     # -- attach targets
     Rule(
+        "attach-hook-off",
+        "attach-target",
+        r"attach_btf_id \d+ points to disabled hook (?:bpf_lsm_)?(?P<hook>\S+)",
+        "this kernel has the LSM hook {hook} but does not let eBPF programs use it",
+        kind="feature-missing",
+    ),
+    Rule(
         "attach-missing",
         "attach-target",
-        r"The address of function (?P<func>\S+) cannot be found|attach_btf_id \d+ .*|Subprog \S+ doesn't exist"
+        r"The address of function (?P<func>\S+) cannot be found|Subprog \S+ doesn't exist"
+        r"|attach_btf_id \d+ (?!points to disabled hook).*"
         r"|struct_ops module \S+ is not found|attach to (?:invalid|unsupported) member|Tracing programs? must provide"
         r"|Target program|.* is not a supported struct|ldimm64 failed to find the address|.* is not a typedef",
         "this kernel does not have the attach target of the program",
