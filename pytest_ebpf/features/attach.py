@@ -70,6 +70,19 @@ def _tracing_read(results: Sequence[Result], facts: Facts, *, name: str, since: 
     )
 
 
+def _loading_ops(facts: Facts, *, attach_type: int) -> list[Op]:
+    return _tracing_ops(facts, attach_type=attach_type)[:1]
+
+
+def _loading_read(results: Sequence[Result], facts: Facts, *, name: str, since: str) -> Answer:
+    if not results:
+        return _tracing_read(results, facts, name=name, since=since)
+    message = f"{name}: loading a program: {said(results[0])}"
+    if isinstance(results[0], ProgLoaded):
+        return Answer(True, message, since)
+    return refused(results[0], facts, message=message, since=since)
+
+
 def _pmu_ops(facts: Facts, *, name: str) -> list[Op]:
     program = "TRACEPOINT" if name == "tracepoint" else "KPROBE"
     return [Try(ReadFile(_PMU.format(name), limit=16)), Try(load_op(program, _RETURN_0, facts=facts))]
@@ -140,6 +153,19 @@ def _tracing(name: str, since: str, *, attach_type: int, commit: str, function: 
     )
 
 
+def _loading(name: str, since: str, *, attach_type: int) -> Feature:
+    """Known when a program of the attach type loads: attaching takes a link of its own."""
+    return Feature(
+        name,
+        since,
+        partial(_loading_ops, attach_type=attach_type),
+        partial(_loading_read, name=name, since=since),
+        config=("DEBUG_INFO_BTF", "BPF_EVENTS", "BPF_JIT", "DYNAMIC_FTRACE_WITH_DIRECT_CALLS"),
+        machines=_TRAMPOLINES,
+        group="attach",
+    )
+
+
 def _pmu(name: str, since: str, *, commit: str, option: str) -> Feature:
     return Feature(
         name,
@@ -155,6 +181,8 @@ def _pmu(name: str, since: str, *, commit: str, option: str) -> Feature:
 ATTACH_FEATURES: tuple[Feature, ...] = (
     _tracing("fentry", "5.5", attach_type=AttachType.TRACE_FENTRY, commit="fec56f5890d9"),
     _tracing("fexit", "5.5", attach_type=AttachType.TRACE_FEXIT, commit="fec56f5890d9"),
+    _tracing("fsession", "7.0", attach_type=AttachType.TRACE_FSESSION, commit=""),
+    _loading("fentry.multi", "7.2", attach_type=AttachType.TRACE_FENTRY_MULTI),
     _tracing("fmod_ret", "5.7", attach_type=AttachType.MODIFY_RETURN, commit="ae24082331d9", function=_MODIFIED),
     # perf_event_open() on a PMU; before, only through tracefs
     _pmu("kprobe", "4.17", commit="e12f03d7031a", option="KPROBE_EVENTS"),

@@ -19,6 +19,7 @@ __all__ = ["FLAG_FEATURES", "MAP_FEATURES"]
 
 _RING = 65536  # a power of two of pages on every machine
 _ANY = (4, 4, 1, 0)
+_NEWEST = ("7.3", "")  # first seen there; the commit is not known
 
 # name -> key size, value size, entries, flags
 _SHAPES: dict[str, tuple[int, int, int, int]] = {
@@ -55,6 +56,7 @@ _SHAPES: dict[str, tuple[int, int, int, int]] = {
     "CGRP_STORAGE": (4, 4, 0, MapCreateFlag.NO_PREALLOC),
     "ARENA": (0, 0, 1, MapCreateFlag.MMAPABLE),
     "INSN_ARRAY": (4, 16, 1, 0),
+    "RHASH": (4, 4, 1, MapCreateFlag.NO_PREALLOC),
 }
 # What a type cannot do without (include/linux/bpf_types.h); CONFIG_NET is taken for granted.
 _CONFIG: dict[str, tuple[str, ...]] = {
@@ -112,7 +114,7 @@ def _read(results: Sequence[Result], facts: Facts, *, what: str, since: str) -> 
 
 
 def _type_row(name: str) -> Feature:
-    since, commit = MAPS[name.lower()]
+    since, commit = MAPS.get(name.lower(), _NEWEST)
     return Feature(
         name.lower(),
         since,

@@ -210,7 +210,11 @@ class _Assembly:
         ]
         arena = arena_of(plan.obj)
         if arena is not None:
-            sections += [GlobalSection(arena, self._handle(m)) for m in plan.maps if m.definition.type == MapType.ARENA]
+            sections += [
+                GlobalSection(arena, self._handle(m), start=plan.arena_start)
+                for m in plan.maps
+                if m.definition.type == MapType.ARENA
+            ]
         return BpfObject(
             self._session,
             name=plan.obj.name.rpartition("/")[2],

@@ -46,12 +46,12 @@ def data_kind(section: Section) -> str:
         return ""
     if section.name == _ARENA:
         return "arena"
-    if section.type == SHT_NOBITS:
-        return "bss"
     name = section.name.removeprefix("?")  # "?.struct_ops": not unless asked for
-    for kind in ("data", "rodata", "bss", "struct_ops"):
+    for kind in ("data", "rodata", "bss", "struct_ops", "percpu"):
         if name == f".{kind}" or name.startswith(f".{kind}."):
             return kind
+    if section.type == SHT_NOBITS:
+        return "bss"
     return "custom" if section.flags & SHF_WRITE else "rodata"
 
 

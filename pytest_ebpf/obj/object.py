@@ -212,9 +212,9 @@ class DataReloc(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DataSection:
-    """A section of global data. ``kind``: "data", "rodata", "bss", "struct_ops", "arena", or "custom" (a writable
-    section of another name). ``data`` is as long as ``size`` but for bss, where it is empty. ``btf_id``: its DATASEC,
-    or 0."""
+    """A section of global data. ``kind``: "data", "rodata", "bss", "struct_ops", "arena", "percpu", or "custom" (a
+    writable section of another name). ``data`` is as long as ``size`` but for bss, where it is empty. ``btf_id``: its
+    DATASEC, or 0."""
 
     name: str
     kind: str

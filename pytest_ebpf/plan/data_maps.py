@@ -11,16 +11,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_ebpf.btf.codec import encode
-from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.errors import ObjectError, PlanError
 from pytest_ebpf.obj.object import DataSection, MapDef, ObjectFile, Variable
 from pytest_ebpf.obj.static_names import meanings
 from pytest_ebpf.plan.facts import Facts
-from pytest_ebpf.plan.map_definitions import kernel_name, nearest
+from pytest_ebpf.plan.map_definitions import MapOverride, kernel_name, nearest, override_map
 from pytest_ebpf.plan.sanitise import SectionLayout
 from pytest_ebpf.uapi.enums import MapType
 from pytest_ebpf.uapi.flags import MapCreateFlag
 
-__all__ = ["DataMap", "arena_of", "plan_data", "section_layouts", "section_map"]
+__all__ = ["DataMap", "arena_of", "arena_start", "plan_data", "section_layouts", "section_map"]
 
 # INT_MAX, the limit of any value that maps have had (kernel/bpf/arraymap.c: array_map_alloc_check); before Linux 6.1
 # arrays stopped at KMALLOC_MAX_SIZE, 4 MiB on x86: that kernel says so itself (E2BIG).
@@ -52,6 +52,18 @@ def arena_of(obj: ObjectFile) -> DataSection | None:
     return next((section for section in obj.data if section.kind == "arena" and section.size), None)
 
 
+def arena_start(obj: ObjectFile, facts: Facts, *, overrides: Mapping[str, MapOverride]) -> int:
+    """Where in the arena of an object its variables begin. libbpf (1.7) puts them at the end, in whole pages, where the
+    kernel takes addresses of any distance from the beginning (7.1); else at byte 0."""
+    section, page = arena_of(obj), facts.described.page_size
+    arenas = [definition for definition in obj.maps if definition.type == MapType.ARENA]
+    if section is None or len(arenas) != 1 or not facts.data.get("full_range", False):
+        return 0
+    (arena,) = arenas
+    pages = override_map(arena, overrides.get(arena.name), path=obj.name).max_entries
+    return max(pages * page - -(-section.size // page) * page, 0)
+
+
 def section_layouts(obj: ObjectFile) -> dict[int, SectionLayout]:
     """DATASEC id -> the places of its variables."""
     return {
@@ -74,6 +86,8 @@ def _places(section: DataSection) -> dict[str, tuple[int, int]]:
 
 def section_map(section: DataSection) -> MapDef:
     """The map of a data section, where the kernel can map arrays into user space."""
+    if section.kind == "percpu":
+        return MapDef(section.name, MapType.PERCPU_ARRAY, 4, section.size, 1, section=section.name)
     # As in libbpf: a section with static variables only is private to the programs.
     shared = any(variable.is_global for variable in section.variables)
     flags = (MapCreateFlag.RDONLY_PROG if section.kind == "rodata" else 0) | (MapCreateFlag.MMAPABLE if shared else 0)
@@ -93,6 +107,12 @@ def _data_map(obj: ObjectFile, section: DataSection, *, facts: Facts, values: Ma
         hint = "no kernel takes a map value of 2 GiB; put the data into a map with many entries"
         raise ObjectError(f"{section.size:,} bytes of data", path=obj.name, section=section.name, hint=hint)
     definition = section_map(section)
+    if section.kind == "percpu" and not facts.data.get("percpu_data", True):
+        raise PlanError(
+            f"{obj.name.rpartition('/')[2]}: section {section.name} has variables of each CPU, which this kernel lacks",
+            feature="per-CPU global data",
+            since="7.3",
+        )
     if not facts.array_mmap:
         definition = replace(definition, flags=definition.flags & ~MapCreateFlag.MMAPABLE)
     if _is_typed(obj, section):

@@ -32,6 +32,7 @@ from pytest_ebpf.errors import PlanError
 from pytest_ebpf.obj.insn import CALL, LD_IMM64, Insn, pack_insns
 from pytest_ebpf.obj.object import Extern, ObjectFile
 from pytest_ebpf.plan.btf_features import BTF_FEATURES
+from pytest_ebpf.plan.data_probes import data_probes, read_data_probes
 from pytest_ebpf.uapi.enums import AttachType, MapType, ProgType
 from pytest_ebpf.uapi.flags import MapCreateFlag
 from pytest_ebpf.uapi.insn import PseudoLoad
@@ -59,7 +60,7 @@ class Facts:
     ``kconfig``, ``kallsyms``: the texts, None until asked for by ``more_ops``, "" when this kernel does not show them;
     ``signature``: Ubuntu's /proc/version_signature, which has the upstream version, likewise.
     ``modules``: types of kernel modules by name, None until asked for (``plan.modules``). ``core_btf``: types that
-    CO-RE uses instead of the kernel's own.
+    CO-RE uses instead of the kernel's own. ``data``: the answers to ``plan.data_probes``.
     """
 
     described: Described
@@ -76,6 +77,7 @@ class Facts:
     signature: str | None = None
     modules: Mapping[str, Btf] | None = None
     core_btf: Btf | None = None
+    data: Mapping[str, bool] = field(default_factory=dict)
 
 
 def facts_ops(*, byteorder: str = "little") -> list[Op]:
@@ -131,7 +133,8 @@ def more_ops(obj: ObjectFile, facts: Facts) -> list[Op]:
         ops.append(Try(ReadFile(_KALLSYMS)))
     if "LINUX_KERNEL_VERSION" in names and facts.signature is None:
         ops.append(Try(ReadFile(_SIGNATURE)))
-    return ops
+    known, order = frozenset(facts.data), facts.described.byteorder
+    return ops + data_probes(obj, known=known, byteorder=order, start=len(ops))
 
 
 def is_untyped(extern: Extern, obj: ObjectFile) -> bool:
@@ -156,7 +159,9 @@ def with_more(facts: Facts, ops: Sequence[Op], *, results: Sequence[Result]) -> 
     """``facts`` and the answers to ``more_ops``."""
     texts: dict[str, str] = {}
     for op, result in zip(ops, results, strict=True):
-        path = op.op.path if isinstance(op, Try) and isinstance(op.op, ReadFile) else ""
+        if not isinstance(op, Try) or not isinstance(op.op, ReadFile):
+            continue
+        path = op.op.path
         key = {_KALLSYMS: "kallsyms", _SIGNATURE: "signature"}.get(path, "kconfig")
         texts[key] = texts.get(key) or _text(result)
     return replace(
@@ -164,6 +169,7 @@ def with_more(facts: Facts, ops: Sequence[Op], *, results: Sequence[Result]) -> 
         kconfig=texts.get("kconfig", facts.kconfig),
         kallsyms=texts.get("kallsyms", facts.kallsyms),
         signature=texts.get("signature", facts.signature),
+        data={**facts.data, **dict(read_data_probes(ops, results))},
     )
 
 

@@ -13,7 +13,7 @@ from pytest_ebpf.agent.ops import BtfLoad, FdAt, MapSet, ProgLoad, Ref, Try
 from pytest_ebpf.errors import ObjectError, PlanError
 from pytest_ebpf.obj.object import ObjectFile, Problem, ProgramDef
 from pytest_ebpf.plan.attach import Attachment, plan_attachment
-from pytest_ebpf.plan.data_maps import section_layouts
+from pytest_ebpf.plan.data_maps import arena_of, arena_start, section_layouts
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.jump_tables import create_jump_tables
 from pytest_ebpf.plan.kconfig import KCONFIG, Kconfig, plan_kconfig
@@ -61,6 +61,7 @@ def plan_load(obj: ObjectFile, facts: Facts, *, options: LoadOptions | None = No
         struct_ops=struct_ops,
         lost=builder.struct_ops.lost,
         tables_off=switched_off(obj, options),
+        arena_start=builder.arena_start,
     )
 
 
@@ -108,7 +109,15 @@ class _Builder:
         self.targets = {**options.targets, **{n: o.program for n, o in options.programs.items() if o.program}}
         self.kconfig = plan_kconfig(obj, facts, values={**options.globals, **options.kconfig})
         self.struct_ops = plan_struct_ops(obj, facts, options=options, wanted=[program.name for program in wanted])
-        self.preparer = Preparer(obj, facts, kconfig=self.kconfig, maps=_map_names(obj, facts, kconfig=self.kconfig))
+        self.arena_start = arena_start(obj, facts, overrides=options.maps)
+        arena = arena_of(obj)
+        self.preparer = Preparer(
+            obj,
+            facts,
+            kconfig=self.kconfig,
+            maps=_map_names(obj, facts, kconfig=self.kconfig),
+            starts={arena.name: self.arena_start} if arena is not None else {},
+        )
 
     def load_btf(self) -> None:
         if self.obj.btf is None or not self.options.btf or "btf" not in self.facts.btf_features:

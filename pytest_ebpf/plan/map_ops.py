@@ -9,7 +9,7 @@ from typing import Any
 from pytest_ebpf.agent.ops import Handle, MapCreate, MapFreeze, MapSet, MemWrite, Mount, ObjPin, Ref, Try
 from pytest_ebpf.errors import ObjectError, PlanError
 from pytest_ebpf.obj.object import MapDef, ObjectFile
-from pytest_ebpf.plan.data_maps import DataMap, arena_of, plan_data
+from pytest_ebpf.plan.data_maps import DataMap, arena_of, arena_start, plan_data
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.kconfig import KCONFIG, Kconfig
 from pytest_ebpf.plan.map_definitions import adjust_map, apply_overrides, create_op, kernel_name, override_map
@@ -88,6 +88,8 @@ class MapPlanner:
             return
         typed = btf if "datasec" in self.facts.btf_features else None
         contents = data.contents.ljust(definition.value_size, b"\0") if data.contents else b""
+        if definition.type == MapType.PERCPU_ARRAY:
+            contents = contents.ljust(-(-len(contents) // 8) * 8, b"\0") * self.facts.described.cpus
         op = create_op(definition, btf=typed, site=self.batch.site)
         ref = self._filled(op, name=data.kernel_name, contents=contents, frozen=data.frozen)
         pin, pin_op = self._pin(definition, ref)
@@ -131,7 +133,7 @@ class MapPlanner:
         return path, self.batch.add(Try(ObjPin(ref, path, undo=True))).index
 
     def _fill_arena(self) -> None:
-        """Write the global variables of an arena, from its first byte on. Zeros are written too: this allocates their
+        """Write the global variables of an arena (see ``arena_start``). Zeros are written too: this allocates their
         pages, which bpf_arena_alloc_pages() would otherwise give to the program."""
         section = arena_of(self.obj)
         if section is None:
@@ -143,4 +145,5 @@ class MapPlanner:
             )
         self.maps[section.name] = replace(arenas[0], name=section.name)
         if arenas[0].op >= 0 and section.data:
-            self.batch.add(MemWrite(arenas[0].handle, 0, section.data))
+            start = arena_start(self.obj, self.facts, overrides=self.options.maps)
+            self.batch.add(MemWrite(arenas[0].handle, start, section.data))

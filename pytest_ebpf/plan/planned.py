@@ -68,7 +68,8 @@ class PlannedStructOps:
 class Plan:
     """``ops`` is one batch. ``skipped``: programs that are not loaded unless asked for by name ("?" sections).
     ``btf_op``: index of the BtfLoad, -1 without. ``kconfig``: values of the .kconfig externs. ``lost``: tables of
-    struct_ops that this kernel cannot have, and why. ``tables_off``: those that are not loaded, and why."""
+    struct_ops that this kernel cannot have, and why. ``tables_off``: those that are not loaded, and why.
+    ``arena_start``: where its variables begin in an arena, in bytes."""
 
     obj: ObjectFile = field(repr=False)
     ops: tuple[Op, ...] = field(repr=False)
@@ -81,6 +82,7 @@ class Plan:
     struct_ops: tuple[PlannedStructOps, ...] = ()
     lost: Mapping[str, PlanError | ObjectError] = field(default_factory=dict)
     tables_off: Mapping[str, str] = field(default_factory=dict)
+    arena_start: int = 0
 
 
 class OpBatch:

@@ -42,13 +42,22 @@ class Preparer:
         "_linked",
         "_prepared",
         "_relocator",
+        "_starts",
         "facts",
         "maps",
         "modules",
         "obj",
     )
 
-    def __init__(self, obj: ObjectFile, facts: Facts, *, kconfig: Kconfig | None, maps: frozenset[str]) -> None:
+    def __init__(
+        self,
+        obj: ObjectFile,
+        facts: Facts,
+        *,
+        kconfig: Kconfig | None,
+        maps: frozenset[str],
+        starts: Mapping[str, int] | None = None,
+    ) -> None:
         self.obj = obj
         self.facts = facts
         self.maps = maps
@@ -57,6 +66,7 @@ class Preparer:
         self._callbacks = exception_callbacks(obj)
         self._externs = {extern.name: (extern, number) for number, extern in enumerate(obj.externs)}
         self._relocator = _relocator(obj, facts)
+        self._starts = starts or {}  # of sections that are a part of their map
         self._linked: dict[tuple[str, int], Linked] = {}
         self.modules: list[str] = []  # modules whose kfuncs are called, in the order of fd_array from 1 on
         self._prepared: dict[tuple[str, int], Prepared] = {}
@@ -117,7 +127,8 @@ class Preparer:
                 f"map {name!r}, which cannot be read: {why}" if why else f"{name!r}, which is not a map of the object"
             )
             raise PlanError(f"{function.name} uses {what}")
-        return _load(insns, reloc.insn, name=name, offset=None if reloc.kind == "map" else reloc.offset)
+        offset = None if reloc.kind == "map" else reloc.offset + self._starts.get(name, 0)
+        return _load(insns, reloc.insn, name=name, offset=offset)
 
     def _extern_load(self, insns: Code, reloc: Reloc) -> list[Fixup]:
         extern, _ = self._extern(reloc.symbol)

@@ -36,7 +36,7 @@ def described(**changes: object) -> Described:
 def facts(*, btf: Btf | None = None, features: Iterable[str] = ALL_BTF, **changes: object) -> Facts:
     own = {
         key: changes.pop(key)
-        for key in ("array_mmap", "attach_type", "callbacks", "kconfig", "kallsyms")
+        for key in ("array_mmap", "attach_type", "callbacks", "data", "kconfig", "kallsyms")
         if key in changes
     }
     return Facts(described(**changes), btf=btf, btf_features=frozenset(features), **own)  # type: ignore[arg-type]

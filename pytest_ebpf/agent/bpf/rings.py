@@ -6,6 +6,9 @@ position, then the data area mapped twice, so that a record that wraps can be re
 The kernel publishes a record by clearing its BUSY bit after the data. Here headers are read first and data copied
 after; the interpreter's thousands of instructions between the two loads are far more than any CPU reorders.
 
+A ring with BPF_F_RB_OVERWRITE (Linux 6.19) never refuses a record: the third word of the producer's page,
+``overwrite_pos``, is where the oldest record that is left begins, whatever the consumer's position.
+
 Records of one size lie a fixed distance apart. So a thousand headers are read at once, as a column, and only where one
 differs from the first are they walked one by one. The records leave in one piece, with a description of what is where.
 """
@@ -17,10 +20,13 @@ from struct import Struct
 
 from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.handles import Entry, Refused
+from pytest_ebpf.agent.bpf.info import object_info
 from pytest_ebpf.agent.bpf.maps import shape_of
 from pytest_ebpf.agent.bpf.wait import wait_for
 from pytest_ebpf.agent.ops import Region, Result, RingDrain
 from pytest_ebpf.uapi.enums import MapType
+from pytest_ebpf.uapi.flags import MapCreateFlag
+from pytest_ebpf.uapi.layouts import MAP_INFO
 from pytest_ebpf.uapi.numbers import BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT
 
 __all__ = ["ring_drain"]
@@ -30,6 +36,8 @@ _HEADER_SIZE = 8
 _MARKS = BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT
 _LENGTH_MASK = ~_MARKS & 0xFFFFFFFF
 _PLACE = Struct("<QI")
+_OVERWRITE_POS = 2  # words into the producer's page
+_ATTEMPTS = 8  # at a ring that is overwritten while it is read
 _COLUMN = 4096  # headers read at once: their records stay in the processor's cache until they are copied
 
 
@@ -41,6 +49,12 @@ class _Layout:
     def __init__(self) -> None:
         self.runs: list[tuple[int, int, int, int]] = []
         self.count = 0
+
+    def state(self) -> tuple[list[tuple[int, int, int, int]], int]:
+        return self.runs[:], self.count
+
+    def restore(self, state: tuple[list[tuple[int, int, int, int]], int]) -> None:
+        self.runs, self.count = state
 
     def add(self, start: int, stride: int, *, size: int, count: int) -> None:
         self.count += count
@@ -67,7 +81,8 @@ class _Layout:
 class _Ring:
     """One mapped ring. Positions are bytes since the ring was made."""
 
-    def __init__(self, fd: int, size: int) -> None:
+    def __init__(self, fd: int, size: int, *, overwrites: bool = False) -> None:
+        self._overwrites = overwrites
         page = mmap.PAGESIZE
         self._mask = size - 1
         self._consumer_map = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE, offset=0)
@@ -98,7 +113,25 @@ class _Ring:
 
     def consume(self, limit: int) -> None:
         """Take every complete record, or those that begin within the first ``limit`` bytes."""
-        begin = position = self._consumer[0]
+        if not self._overwrites:
+            self._consume_from(self._consumer[0], limit)
+            return
+        for _ in range(_ATTEMPTS):
+            before = self._layout.state(), self._discarded, self._size, len(self._parts), self._consumer[0]
+            begin = max(self._consumer[0], self._producer[_OVERWRITE_POS])
+            try:
+                self._consume_from(begin, limit)
+            except IndexError:  # a header that was overwritten while it was read
+                pass
+            else:
+                if self._producer[_OVERWRITE_POS] <= begin:
+                    return
+            layout, self._discarded, self._size, parts, self._consumer[0] = before
+            self._layout.restore(layout)
+            del self._parts[parts:]
+
+    def _consume_from(self, begin: int, limit: int) -> None:
+        position = begin
         produced = self._producer[0]
         if limit:
             produced = min(produced, begin + max(limit - self._size, 0))
@@ -161,7 +194,9 @@ def _ring(batch: Batch, entry: Entry) -> _Ring:
     shape = shape_of(batch, entry)
     if shape.type != MapType.RINGBUF:
         raise Refused(f"{entry.label} is no ring buffer ({MapType(shape.type).name})")
-    ring = entry.state = _Ring(entry.fd, shape.max_entries)
+    flags = MAP_INFO.get(object_info(entry.fd), name="map_flags")
+    overwrites = bool(flags & MapCreateFlag.RB_OVERWRITE)
+    ring = entry.state = _Ring(entry.fd, shape.max_entries, overwrites=overwrites)
     entry.closers.append(ring.close)
     return ring
 

@@ -50,7 +50,7 @@ EtherProtocol = Literal["all", "ip", "ipv6", "arp"]
 Family = Literal["ipv4", "ipv6"]
 Hook = Literal["prerouting", "input", "forward", "output", "postrouting"]
 Role = Literal["stream_parser", "stream_verdict", "verdict"]
-IterOrder = Literal["self", "descendants", "descendants last first", "ancestors"]
+IterOrder = Literal["self", "descendants", "descendants last first", "ancestors", "children"]
 
 
 class AttachOptions(TypedDict, total=False):

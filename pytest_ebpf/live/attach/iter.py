@@ -31,6 +31,7 @@ _ORDERS: Mapping[str, CgroupIterOrder] = MappingProxyType(
         "descendants": CgroupIterOrder.DESCENDANTS_PRE,
         "descendants last first": CgroupIterOrder.DESCENDANTS_POST,
         "ancestors": CgroupIterOrder.ANCESTORS_UP,
+        "children": CgroupIterOrder.CHILDREN,
     }
 )
 
@@ -46,7 +47,8 @@ def attach_iter(
     tid: int | None = None,
 ) -> Link:
     """An iterator link (Linux 5.8), with ``read()`` and ``text()``. ``map``: whose elements; ``cgroup``: where to start
-    (6.1), in ``order`` "self", "descendants" (the default: parents first), "descendants last first" or "ancestors";
+    (6.1), in ``order`` "self", "descendants" (the default: parents first), "descendants last first", "ancestors" or
+    "children" (7.0);
     ``pid``, ``tid``: only that process or thread (6.1)."""
     spec, given = program.definition.spec, {"map": map, "cgroup": cgroup, "pid": pid, "tid": tid}
     assert spec is not None

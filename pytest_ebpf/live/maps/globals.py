@@ -22,11 +22,18 @@ _KEY = bytes(4)
 
 @dataclass(frozen=True, slots=True)
 class GlobalSection:
-    """A data section and the map (with its flags) that holds it: all of one value, or the beginning of an arena."""
+    """A data section and the map (with its flags) that holds it: all of one value, of each CPU where it is ``per_cpu``,
+    or a part of an arena, ``start`` bytes behind its beginning."""
 
     section: DataSection
     handle: Handle
     flags: int = 0
+    start: int = 0
+
+    @property
+    def per_cpu(self) -> bool:
+        """Whether each CPU has variables of its own."""
+        return self.section.kind == "percpu"
 
     @property
     def is_memory(self) -> bool:
@@ -40,7 +47,8 @@ class Globals:
     Setting touches nothing but the variable. (A section without a variable that other files can see, all ``static``, is
     no shared memory, and is written back as a whole: a program that changes another variable of it in that instant
     loses the change.) Constants (``.rodata``) can only be set when the object is loaded:
-    ``bpf.load(path, globals={...})``.
+    ``bpf.load(path, globals={...})``. Variables in ``SEC(".percpu")`` are lists with a value of each CPU; one value
+    sets all.
     """
 
     def __init__(self, session: Session, *, sections: tuple[GlobalSection, ...], btf: Btf | None) -> None:
@@ -52,7 +60,10 @@ class Globals:
 
     def __getitem__(self, name: str) -> object:
         section, variable = self._find(name)
-        return self._shape(variable).decode(self._read(section)[variable.offset :])
+        shape, data = self._shape(variable), self._read(section)
+        if section.per_cpu:
+            return [shape.decode(data[at + variable.offset :]) for at in self._starts(section, data)]
+        return shape.decode(data[variable.offset :])
 
     def __setitem__(self, name: str, value: object) -> None:
         section, variable = self._find(name)
@@ -61,12 +72,17 @@ class Globals:
                 f"global {name!r} is a constant in {section.section.name}: the kernel has frozen it",
                 hint=f"Set it when loading: bpf.load(path, globals={{{name!r}: {value!r}}}).",
             )
-        raw = self._shape(variable).encode(value)
         if section.is_memory:
-            self._session.one(MemWrite(section.handle, variable.offset, raw), Done)
+            raw = self._shape(variable).encode(value)
+            self._session.one(MemWrite(section.handle, section.start + variable.offset, raw), Done)
             return
         data = bytearray(self._read(section))
-        data[variable.offset : variable.offset + variable.size] = raw
+        starts = self._starts(section, data) if section.per_cpu else range(1)
+        values = value if section.per_cpu and isinstance(value, list) else [value] * len(starts)
+        if len(values) != len(starts):
+            raise ValueError(f"global {name!r} has a value of each CPU: {len(starts)}, got {len(values)}")
+        for at, one in zip(starts, values, strict=True):
+            data[at + variable.offset : at + variable.offset + variable.size] = self._shape(variable).encode(one)
         self._session.one(MapSet(section.handle, _KEY, bytes(data)), Done)
 
     def __contains__(self, name: object) -> bool:
@@ -92,9 +108,13 @@ class Globals:
             raise KeyError(f"the object has no global {name!r}; {near}")
         return found
 
+    def _starts(self, section: GlobalSection, data: bytes | bytearray) -> range:
+        """Where the values of the CPUs begin: each is padded to 8 bytes."""
+        return range(0, len(data), -(-section.section.size // 8) * 8)
+
     def _read(self, section: GlobalSection) -> bytes:
         if section.is_memory:
-            return self._session.one(MemRead(section.handle, 0, section.section.size), Data).data
+            return self._session.one(MemRead(section.handle, section.start, section.section.size), Data).data
         data = self._session.one(MapGet(section.handle, _KEY), Value).data
         assert data is not None  # an array always has its element
         return data
