@@ -58,6 +58,7 @@ ROOMS: dict[str, set[str]] = {
     "tools": {"errors"},
     "live.session": {"agent.ops", "errors", "kernels", "plan"},
     "live.handles": {"live.session", "agent.ops", "errors"},
+    "live.switches": {"live.session", "agent.ops"},
     "live.program_function": {"agent.ops", "btf", "errors", "plan", "uapi"},
     "features": {
         *("live.session", "agent.ops", "btf", "errors", "files", "kernels", "obj", "plan", "suggest", "uapi", "vm"),
@@ -79,6 +80,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "live.attach": {
         *("live.session", "live.handles", "live.bpffs", "live.program_function", "live.inspect", "live.maps"),
+        "live.switches",
         "live.kernel_objects",
         *("live.machine", "live.net", "agent.ops", "btf", "errors", "features", "obj", "plan", "suggest", "uapi"),
     },

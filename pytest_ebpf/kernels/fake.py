@@ -35,6 +35,7 @@ _MADE_KINDS: dict[type[Any], str] = {
     o.RawTracepointOpen: "link",
     o.PerfEventOpen: "perf_event",
     o.TraceOpen: "trace",
+    o.SwitchOn: "switch",
     o.MakeDir: "dir",
     o.OpenFile: "file",
     o.NetNs: "netns",

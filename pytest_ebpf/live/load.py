@@ -29,7 +29,7 @@ from pytest_ebpf.errors import EbpfError, KernelCallError, PlanError
 from pytest_ebpf.live.bpf_object import BpfObject, Named
 from pytest_ebpf.live.map_refusal import map_refusal
 from pytest_ebpf.live.maps.globals import Globals, GlobalSection
-from pytest_ebpf.live.maps.kinds import MAP_KINDS, kind_of
+from pytest_ebpf.live.maps.kinds import kind_of
 from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.pin_reuse import check_pins
 from pytest_ebpf.live.program import Program

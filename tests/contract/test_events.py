@@ -9,6 +9,7 @@ import time
 import pytest
 
 from pytest_ebpf.agent.ops import (
+    Close,
     Data,
     Done,
     Failed,
@@ -25,6 +26,7 @@ from pytest_ebpf.agent.ops import (
     Region,
     Result,
     RingDrain,
+    SwitchOn,
     TraceDrain,
     TraceOpen,
     Try,
@@ -223,6 +225,12 @@ def test_trace_pipe(run: Run) -> None:
     text = check(results[5], Data).data
     assert text.count(b"hello!") == 1
     assert results[6] == Data(b"")
+
+
+def test_tracing_is_on_for_a_scope(run: Run) -> None:
+    made = check(run(SwitchOn("tracefs", "tracing_on"))[0], Made)
+    assert made.handle.name.startswith("tracing_on")
+    assert run(Close(made.handle)) == [Done()]
 
 
 def test_the_kernel_log_since_a_mark(run: Run) -> None:

@@ -6,16 +6,15 @@ import os
 import re
 import select
 import time
-from errno import EAGAIN, EINVAL, ENODEV, ENOENT, EPIPE
+from errno import EAGAIN, EINVAL, EPIPE
 
 from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.handles import Refused
-from pytest_ebpf.agent.base.syscalls import detached_mount
+from pytest_ebpf.agent.host.switches import open_in
 from pytest_ebpf.agent.ops import Data, Kmsg, KmsgSince, Made, Result, TraceDrain, TraceOpen
 
 __all__ = ["kmsg_since", "trace_drain", "trace_open"]
 
-_TRACING = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 _CHUNK = 1 << 16
 _RECORD = 8192  # longer than any record of /dev/kmsg (CONSOLE_EXT_LOG_MAX)
 _SLICE = 0.01
@@ -24,25 +23,10 @@ _ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
 
 def trace_open(op: TraceOpen, batch: Batch) -> Result:
     """Open trace_pipe; where tracefs is mounted nowhere, through a mount that nobody else sees."""
-    fd = _open_trace_pipe()
+    fd = open_in("tracefs", "trace_pipe", flags=os.O_RDONLY | os.O_NONBLOCK)
     entry = batch.own(fd, "trace", name="trace_pipe", site=op.site)
     _read_all(fd)
     return Made(entry.handle)
-
-
-def _open_trace_pipe() -> int:
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-    for place in _TRACING:
-        try:
-            return os.open(f"{place}/trace_pipe", flags)
-        except OSError as error:
-            if error.errno not in (ENOENT, ENODEV):
-                raise
-    root = detached_mount("tracefs")
-    try:
-        return os.open("trace_pipe", flags, dir_fd=root)
-    finally:
-        os.close(root)
 
 
 def _read_all(fd: int) -> bytes:

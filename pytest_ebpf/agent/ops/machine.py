@@ -17,6 +17,8 @@ __all__ = [
     "OpenFile",
     "ReadFile",
     "ReadTree",
+    "SWITCH_WAS_OFF",
+    "SwitchOn",
     "ScopeClose",
     "ScopeOpen",
     "Spawn",
@@ -24,6 +26,9 @@ __all__ = [
     "WriteFile",
     "WriteTree",
 ]
+
+
+SWITCH_WAS_OFF = " (was off)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,19 @@ class WriteFile:
     data: bytes
     append: bool = False
     mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchOn:
+    """Have a switch of the whole kernel on until the handle or its scope is closed -> Made. The name of the handle ends
+    in ``SWITCH_WAS_OFF`` when it was off; it is off again afterwards, unless others rely on it then.
+
+    ``filesystem``: "tracefs" or "debugfs", which need not be mounted; ``name``: the file in it, which reads 0 or 1.
+    """
+
+    filesystem: str
+    name: str
+    site: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,7 @@ from pytest_ebpf.agent.host.sockets import (
     socket_shutdown,
 )
 from pytest_ebpf.agent.host.spawn import spawn
+from pytest_ebpf.agent.host.switches import switch_on
 from pytest_ebpf.agent.host.trace import kmsg_since, trace_drain, trace_open
 from pytest_ebpf.agent.host.unprivileged import run_unprivileged
 from pytest_ebpf.agent.protocol.scopes import close, scope_close, scope_open
@@ -123,6 +124,7 @@ EXECUTE: dict[type[Any], Callable[[Any, Batch], o.Result]] = {
     o.MakeDir: make_dir,
     o.OpenFile: open_file,
     o.ReadTree: read_tree,
+    o.SwitchOn: switch_on,
     o.WriteTree: write_tree,
     o.Mount: mount,
     o.MountNs: mount_ns,

@@ -20,6 +20,16 @@ from pytest_ebpf.uapi.numbers import ENOTSUPP
 
 __all__ = ["ELEMENT_HINTS", "all_hints", "hint_for"]
 
+
+def _tracing_off(case: Case) -> str:
+    """kernel/trace/trace.c: a write to trace_marker is EBADF while tracing_on is 0."""
+    if not str(getattr(case.op, "path", "")).endswith(("/trace_marker", "/trace_marker_raw")):
+        return ""
+    return (
+        "tracing is off (tracing_on is 0): the fixture bpf_trace has it on, or write 1 to tracing_on beside this file."
+    )
+
+
 ELEMENT_HINTS: tuple[Hint, ...] = (
     Hint("MapSet", (errno.E2BIG,), "The map is full, or the index is beyond its last element: raise max_entries."),
     Hint("MapSet", (errno.EPERM,), "The map is frozen or read-only for user space (.rodata is after loading)."),
@@ -40,6 +50,10 @@ ELEMENT_HINTS: tuple[Hint, ...] = (
         "MapTakeMany", (ENOTSUPP, errno.EINVAL), "Hashes can be emptied in one step since Linux 5.6; other maps cannot."
     ),
     Hint("RingProduce", (errno.ENOSPC,), "The ring is full until a program drains it, or a record is larger than it."),
+    Hint("WriteFile", (errno.EBADF,), _tracing_off),
+    Hint(
+        "TraceOpen", (errno.EBUSY,), "Another process reads trace_pipe: end it (cat, trace-cmd, bpftool prog tracelog)."
+    ),
     # net/bpf/test_run.c
     Hint(
         "ProgRun",
