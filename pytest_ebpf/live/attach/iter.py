@@ -48,8 +48,7 @@ def attach_iter(
 ) -> Link:
     """An iterator link (Linux 5.8), with ``read()`` and ``text()``. ``map``: whose elements; ``cgroup``: where to start
     (6.1), in ``order`` "self", "descendants" (the default: parents first), "descendants last first", "ancestors" or
-    "children" (7.0);
-    ``pid``, ``tid``: only that process or thread (6.1)."""
+    "children" (7.0); ``pid``, ``tid``: only that process or thread (6.1)."""
     spec, given = program.definition.spec, {"map": map, "cgroup": cgroup, "pid": pid, "tid": tid}
     assert spec is not None
     named = [name for name, value in given.items() if value is not None]
