@@ -426,7 +426,7 @@ def test_places_that_do_not_exist(bpf: Bpf, netns: Handle) -> None:
     assert "did you mean lo?" in error.value.hint
     with pytest.raises(BpfUsageError, match="no network interface 'eth7' in that namespace") as error:
         program.attach(interface="eth7", netns=netns)
-    assert "There is: lo." in error.value.hint
+    assert "It has lo." in error.value.hint
     with pytest.raises(BpfUsageError, match=r"mode= must be one of skb, (.|\n)*did you mean native"):
         program.attach(interface="lo", mode="nativ")
     with pytest.raises(BpfUsageError, match="netns= expects a network namespace"):

@@ -137,7 +137,7 @@ def test_a_role_given_when_attached(bpf: Bpf, way: str) -> None:
         assert obj.maps["counts"][1] > 0
         assert link.is_object == (way == "link")
         if bpf.session.target.described.release.startswith("5."):
-            with pytest.raises(PlanError, match="cannot be asked"):
+            with pytest.raises(PlanError, match="cannot be listed"):
                 bpf.attached(map=table)
         else:
             assert [each.hook for each in bpf.attached(map=table)] == ["sk_skb_stream_verdict"]

@@ -80,7 +80,7 @@ def test_breakpoints(bpf: Bpf, bpf_vm: Any) -> None:
     with obj["sampled"].attach(event="mem:jiffies_64/8:w"):
         python(bpf_vm, BUSY)
     assert obj.maps["counts"][0] > 0
-    with pytest.raises(BpfUsageError, match="no address for 'no_such_thing'"):
+    with pytest.raises(BpfUsageError, match="has no symbol 'no_such_thing'"):
         obj["sampled"].attach(event="mem:no_such_thing:w")
 
 

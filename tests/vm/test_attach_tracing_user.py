@@ -150,7 +150,7 @@ def test_usdt_of_a_process(bpf: Bpf, bpf_vm: Any, server: int) -> None:
         wait_for(obj.maps["counts"], 0)
     assert obj.maps["counts"][2] == 1003
     if not bpf.has("attach:perf_link"):
-        with pytest.raises(PlanError, match=r"where .* lies in memory is not known") as error:
+        with pytest.raises(PlanError, match=r"the address of .* in memory is not known") as error:
             obj["seen"].attach(binary=SERVER, provider="demo", name="mixed")
         assert error.value.since == "5.15"
 

@@ -85,13 +85,13 @@ def test_a_map_by_its_id_and_by_its_pin(bpf: Bpf) -> None:
     pinned = bpf.pinned_map("aya-other")
     pinned[8] = 80
     assert bpf.loaded.map(obj.maps["OTHER"].info.id).open() == {7: 70, 8: 80}
-    with pytest.raises(BpfUsageError, match="is a map, not a link"):
+    with pytest.raises(BpfUsageError, match="is the pin of a map, expected one of a link"):
         bpf.pinned_link("aya-other")
 
 
 def test_a_pinned_program(bpf: Bpf) -> None:
     program = bpf.load(LOGS)["log_len"].pin("aya-prog")
-    with pytest.raises(BpfUsageError, match="is a prog, not a map"):
+    with pytest.raises(BpfUsageError, match="is the pin of a prog, expected one of a map"):
         bpf.pinned_map("aya-prog")
     with pytest.raises(KernelCallError, match="is there already"):
         program.pin("aya-prog")

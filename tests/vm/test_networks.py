@@ -47,9 +47,9 @@ def test_sniffing_for_some(bpf_veth: Any) -> None:
 
 
 def test_what_cannot_be_sniffed_or_sent(bpf_veth: Any) -> None:
-    with pytest.raises(BpfUsageError, match="count= is a number"):
+    with pytest.raises(BpfUsageError, match="count= must be a number"):
         bpf_veth.sniff(count=-1)
-    with pytest.raises(BpfUsageError, match="filter= is the name of a header"):
+    with pytest.raises(BpfUsageError, match="filter= expects the name of a header"):
         bpf_veth.sniff(filter=5)
     with pytest.raises(BpfUsageError, match="at least 14 bytes, not 13"):
         bpf_veth.send(bytes(13))
@@ -81,7 +81,7 @@ def test_mtu_queues_and_names(bpf_netns: Any) -> None:
 
 def test_interfaces_that_cannot_be(bpf_netns: Any) -> None:
     bpf_netns.veth("left", "right")
-    with pytest.raises(BpfUsageError, match="an interface left already"):
+    with pytest.raises(BpfUsageError, match="interface left exists already"):
         bpf_netns.veth("left", "other")
     with pytest.raises(
         BpfUsageError, match="'much-too-long-name' is not a valid name of an interface\nA name has 1 to 15"
