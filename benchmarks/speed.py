@@ -31,7 +31,7 @@ _HERE = Path(__file__).parent
 _ROUNDS = 7
 _RUNS, _ENTRIES, _RECORDS, _PER_RUN = 20_000, 100_000, 1_000_000, 1000
 _PACKET = bytes(64)
-_PIECE = 256 << 10  # bytes of a ring buffer read at once: they stay in the processor's cache
+_PIECE = 256 << 10  # bytes of a ring buffer read at once: they stay in the CPU cache
 
 
 def _best(work: Callable[[], object]) -> float:

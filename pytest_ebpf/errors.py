@@ -1,7 +1,7 @@
 """Every exception of the package, split by whose fault it is.
 
     EbpfError
-    +-- BpfUsageError         how pytest-ebpf was called: an unknown kernel spec, marker or option
+    +-- BpfUsageError         wrong use of pytest-ebpf: an unknown kernel spec, marker or option
     +-- ObjectError           your object file: what is wrong, where, what to try
     +-- PlanError             this kernel cannot do what the object or the test asks for
     +-- ProgramRejected       the verifier rejected a program; carries the whole log (verifier/program_rejected.py)
@@ -61,7 +61,7 @@ class EbpfError(Exception):
 
 
 class BpfUsageError(EbpfError):
-    """pytest-ebpf was asked for something that does not exist."""
+    """pytest-ebpf was called with something that does not exist."""
 
 
 class ObjectError(EbpfError):
@@ -121,7 +121,7 @@ class HarnessError(EbpfError):
 
 
 class GuestLost(HarnessError):
-    """A guest that was running is gone: panic, hang, or QEMU killed."""
+    """A running guest was lost: panic, hang, or QEMU killed."""
 
 
 class BootFailed(HarnessError):

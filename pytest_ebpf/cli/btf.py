@@ -108,7 +108,7 @@ def _image_btf(spec: str) -> Path:
 
 
 def _select(found: Btf, names: tuple[str, ...], *, source: str) -> list[int]:
-    """The ids of the types asked for, each once, in the order of the names."""
+    """The ids of the requested types, each once, in the order of the names."""
     ids: dict[int, None] = {}
     for name in names:
         some = _matching(found, name)
@@ -131,11 +131,10 @@ def _matching(found: Btf, name: str) -> list[int]:
 
 
 def _no_such_type(found: Btf, name: str, *, source: str) -> Exception:
-    from difflib import get_close_matches
-
     from pytest_ebpf.errors import BpfUsageError
+    from pytest_ebpf.suggest import did_you_mean
 
     tag = name.split(" ")[-1]
     names = {found.name(type_id) for type_id in range(1, len(found))}
-    close = get_close_matches(tag, [one for one in names if one[:2] == tag[:2]], n=3)
-    return BpfUsageError(f"{source} has no type {name!r}", hint=f"Near it: {', '.join(close)}." if close else "")
+    hint = did_you_mean(tag, [one for one in names if one[:2] == tag[:2]], otherwise="")
+    return BpfUsageError(f"{source} has no type {name!r}", hint=hint)

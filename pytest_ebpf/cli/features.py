@@ -16,7 +16,7 @@ __all__ = ["features"]
 
 _SIGNS = {True: "yes", False: "–", None: "?"}
 _LEGEND = {
-    "denied": "this machine forbids it, whatever its kernel can do",
+    "denied": "this machine forbids it, though its kernel may support it",
     "off": "until the next boot",
     "module": "not loaded",
 }
@@ -27,7 +27,7 @@ _Column = dict[str, "Answer"]
 @click.argument("specs", nargs=-1, metavar="[SPEC]…")
 @click.option("-f", "--feature", "names", multiple=True, metavar="NAME", help="Only this one; may be given repeatedly.")
 @click.option("--helpers", is_flag=True, help="List helpers too, of which there are 211.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: what each probe said, and the documented release.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: each probe's answer and documented release.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Where kernels and answers are kept.")
 def features(specs: tuple[str, ...], names: tuple[str, ...], helpers: bool, as_json: bool, cache: Path | None) -> None:
     """Probe what kernels can do: program and map types, flags, BTF, instructions, ways to attach, helpers.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["inspect"]
 
-_WIDTH = 140  # of output that goes to no terminal
+_WIDTH = 140  # columns of output that is not on a terminal
 _LONGEST_VALUE = 60
 
 

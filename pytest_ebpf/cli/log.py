@@ -27,7 +27,7 @@ _UNKNOWN = 3  # the exit status when a text has no verdict in it
 
 @click.group("log")
 def log() -> None:
-    """Verifier logs: what they say, in words."""
+    """Explain and parse verifier logs."""
 
 
 @log.command("explain")

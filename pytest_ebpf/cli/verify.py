@@ -1,4 +1,4 @@
-"""``pytest-ebpf verify``: what every kernel says about every program of object files, and what it costs."""
+"""``pytest-ebpf verify``: the result and the cost of every program of object files on every kernel."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def verify(objects: tuple[str, ...], kernels: str, lines: str | None, **options:
 
 
 def _lines_or_object(objects: tuple[str, ...], lines: str | None) -> tuple[tuple[str, ...], int]:
-    """``--lines x.bpf.o``: the word behind the option is no number of lines, but an object."""
+    """``--lines x.bpf.o``: the value after the option is not a number of lines but an object."""
     if lines is not None and not lines.isdigit():
         objects, lines = (lines, *objects), "10"
     if not objects:

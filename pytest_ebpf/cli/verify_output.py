@@ -98,7 +98,7 @@ def as_csv(verdicts: Verdicts, request: Request) -> str:
 
 
 def _in_order(rows: Sequence[Row], request: Request) -> list[Row]:
-    """As veristat: by file and program unless something else is asked for."""
+    """As veristat: by file and program unless another order is given."""
     return list(rows) if request.sort else sort_rows(rows, _BY_NAME)
 
 

@@ -1,4 +1,4 @@
-"""What ``pytest-ebpf verify`` was asked for, checked before any kernel boots; and the kernels themselves."""
+"""The arguments of ``pytest-ebpf verify``, checked before any kernel boots, and the kernels."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Request:
 
 
 def read_request(paths: Sequence[str], lines: int, *, kernels: str, options: Mapping[str, Any]) -> Request:
-    """``BpfUsageError`` or ``ObjectError`` for what cannot be: a file that is not there, a kernel that nobody knows."""
+    """``BpfUsageError`` or ``ObjectError`` for invalid arguments: a missing file, an unknown kernel."""
     from pytest_ebpf.verify.verdicts import check_globals, permutations
 
     objects, problems = _read_objects(paths)
@@ -90,7 +90,7 @@ def _read_objects(paths: Sequence[str]) -> tuple[list[ObjectFile], list[str]]:
         if obj.programs or any(problem.costs for problem in obj.problems):
             objects.append(obj)
         else:
-            problems.append("\n".join([f"{path}: there is no program in it", *map(str, obj.problems)]))
+            problems.append("\n".join([f"{path}: it contains no program", *map(str, obj.problems)]))
     return objects, problems
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 from pytest_ebpf.features.base import Answer
 from pytest_ebpf.features.probe import Features
+from pytest_ebpf.files import replace_file
 from pytest_ebpf.kernels.running import RunningKernel
 from pytest_ebpf.vm.images.image import ImageConfig
 
@@ -46,13 +47,8 @@ class AnswerFile:
         self._rows = None  # another process may have added to it
         rows: dict[str, list[object]] = {**self._read(), **fresh}
         self._rows = rows
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-            beside.write_text(json.dumps({"probes": _probes(), "answers": rows}))
-            beside.replace(self.path)
-        except OSError:
-            pass
+        with suppress(OSError):
+            replace_file(self.path, json.dumps({"probes": _probes(), "answers": rows}))
 
     def _read(self) -> dict[str, list[object]]:
         if self._rows is None:

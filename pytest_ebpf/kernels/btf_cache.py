@@ -13,10 +13,11 @@ from pathlib import Path
 
 from pytest_ebpf.btf.parse import Btf, dump_index, load_index, parse_btf
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.files import replace_file
 
 __all__ = ["KEPT", "indexed_btf"]
 
-KEPT = 32  # indexes of 1 MB each: more kernels than anybody's matrix has; the least recently used one goes
+KEPT = 32  # indexes of 1 MB each: more kernels than a matrix has; the least recently used one is removed
 
 
 def indexed_btf(data: bytes, *, folder: Path) -> Btf:
@@ -35,9 +36,6 @@ def indexed_btf(data: bytes, *, folder: Path) -> Btf:
 
 
 def _keep(path: Path, index: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_bytes(index)
-    fresh.replace(path)
+    replace_file(path, index)
     for old in sorted(path.parent.glob("*.index"), key=lambda one: one.stat().st_mtime, reverse=True)[KEPT:]:
         old.unlink(missing_ok=True)

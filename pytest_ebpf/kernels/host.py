@@ -48,13 +48,13 @@ def open_host_kernel(
         raise BpfUsageError("this kernel has no bpf() system call", hint="test in guests: --bpf-kernels=6.1")
     sudo = shutil.which("sudo")
     if sudo is None:
-        raise BpfUsageError(f"this process may not call bpf() ({why}), and there is no sudo", hint=_HINT)
+        raise BpfUsageError(f"this process may not call bpf() ({why}), and sudo is not installed", hint=_HINT)
     try:
         kernel = (open_agent or open_agent_kernel)(prefix=(sudo, "-n"), name="host")
     except HarnessError as error:
         words = error.console.splitlines()[-1:] or [error.message]
         raise BpfUsageError(
-            f"this process may not call bpf() ({why}), nor has it sudo: {words[0]}", hint=_HINT
+            f"this process may not call bpf() ({why}), and sudo failed: {words[0]}", hint=_HINT
         ) from error
     if still := refusal(kernel):
         kernel.close()
@@ -64,7 +64,7 @@ def open_host_kernel(
 
 def open_agent_kernel(*, prefix: Sequence[str] = (), name: str = "agent") -> RemoteKernel:
     """A kernel behind an agent that runs as a child of this process, its command behind ``prefix``. Raises
-    ``GuestLost`` with the child's last words when it does not come up."""
+    ``GuestLost`` with the child's last message when it does not start."""
     child = ChildAgent(agent_argv(prefix))
 
     def last_words(reason: str) -> str:

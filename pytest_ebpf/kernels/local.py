@@ -20,7 +20,7 @@ class LocalKernel:
         self._lock = threading.Lock()
 
     def run(self, ops: Sequence[Op], *, scope: Handle | None = None, timeout: float | None = None) -> list[Result]:
-        """Run a batch. ``timeout`` has no meaning here: nobody can be lost."""
+        """Run a batch. ``timeout`` is ignored: this process cannot be lost."""
         with self._lock:
             return execute(ops, table=self._table, scope=scope)
 

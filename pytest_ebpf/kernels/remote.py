@@ -35,7 +35,7 @@ class Stream(Protocol):
         ...
 
     def write(self, data: bytes, timeout: float | None = None) -> None:
-        """All of ``data``. ``OSError`` when nobody is there."""
+        """All of ``data``. ``OSError`` when the agent is not there."""
         ...
 
     def close(self) -> None:
@@ -56,7 +56,7 @@ def needed_seconds(ops: Sequence[Op]) -> float:
 
 class RemoteKernel:
     """``name`` is for messages; ``scale`` multiplies deadlines (an emulated guest is slow); ``on_lost(reason)`` is
-    called once when the agent is gone and gives the text to show with the error: the tail of the guest's console."""
+    called once when the agent is lost; it returns the text to show with the error: the tail of the guest's console."""
 
     def __init__(
         self, stream: Stream, *, name: str, scale: float = 1.0, on_lost: Callable[[str], str] | None = None
@@ -75,7 +75,7 @@ class RemoteKernel:
         self.hello = self._greet()
 
     def run(self, ops: Sequence[Op], *, scope: Handle | None = None, timeout: float | None = None) -> list[Result]:
-        """Run a batch. Raises ``GuestLost`` when the agent goes or stays silent, and at once from then on."""
+        """Run a batch. Raises ``GuestLost`` when the agent ends or does not answer, and at once from then on."""
         with self._lock:
             if self._lost is not None:
                 raise self._gone_before()
@@ -169,7 +169,7 @@ class RemoteKernel:
 
     def _gone_before(self) -> GuestLost:
         assert self._lost is not None
-        return GuestLost(f"kernel {self.name} is gone; earlier: {self._lost.message}", console=self._lost.console)
+        return GuestLost(f"kernel {self.name} was lost; earlier: {self._lost.message}", console=self._lost.console)
 
 
 def _names(ops: Sequence[Op]) -> str:

@@ -113,7 +113,7 @@ class RunningKernel:
         return self._facts
 
     def _kconfig(self) -> str | None:
-        """A guest does not show its configuration; its image does. None: to be asked for."""
+        """A guest does not show its configuration; its image does. None: ask the kernel."""
         path = self.image.kconfig if self.image is not None else None
         return path.read_text() if path is not None else None
 

@@ -266,7 +266,7 @@ def test_a_user_ring_buffer_takes_records_until_it_is_full(run: Run, release: tu
     assert results[2] == Failed("RingProduce", errno.ENOSPC, "map 'input': there was room for 70 of 100 records")
     assert errno_of(results[3]) == errno.ENOSPC
     _, refused = run(MapCreate(HASH, 4, 4, 1, name="h"), Try(RingProduce(Ref(0), (b"x",))))
-    assert check(refused, Failed).text == "map 'h' is no user ring buffer (HASH)"
+    assert check(refused, Failed).text == "map 'h' is not a user ring buffer (HASH)"
 
 
 @pytest.mark.parametrize("type", [PERCPU_ARRAY, PERCPU_HASH, LRU_PERCPU_HASH])

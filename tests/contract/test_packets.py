@@ -76,7 +76,7 @@ def test_what_cannot_be_sent(run: Run, spaces: tuple[Handle, Handle]) -> None:
     run(Netlink(set_link(2, up=False), netns=near))
     assert check(run(PacketSend(sender, (FRAME,)))[0], Failed).errno == 100
     assert check(run(PacketOpen("none", netns=near))[0], Failed).text == "none: No such device"
-    assert "is no packet socket" in check(run(PacketSend(near, (FRAME,)))[0], Failed).text
+    assert "is not a packet socket" in check(run(PacketSend(near, (FRAME,)))[0], Failed).text
 
 
 def test_frames_beyond_the_room_are_counted(run: Run, spaces: tuple[Handle, Handle]) -> None:

@@ -19,7 +19,7 @@ _TOMBSTONES = 4096
 
 
 class Refused(Exception):
-    """The agent itself says no (errno 0): a stale handle, a key of the wrong size."""
+    """The agent refuses the op (errno 0): a stale handle, a key of the wrong size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class Table:
         entry.close()
 
     def close_all(self) -> None:
-        """Close everything, newest first; failures are dropped, there is nobody left to tell."""
+        """Close everything, newest first; failures are ignored, because nothing can report them."""
         for entry in reversed(list(self._entries.values())):
             try:
                 self.close(entry, how="closed with its kernel")

@@ -65,7 +65,7 @@ _VoidPointer = ctypes.c_void_p
 
 
 def error_text(errno: int) -> str:
-    """The words of an errno."""
+    """The text of an errno."""
     return "not supported by this kernel" if errno == ENOTSUPP else os.strerror(errno)
 
 

@@ -1,4 +1,4 @@
-"""What the kernel tells about its objects: info structs, ids, names."""
+"""What the kernel reports about its objects: info structs, ids, names."""
 
 from __future__ import annotations
 

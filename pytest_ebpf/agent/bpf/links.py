@@ -142,7 +142,7 @@ def iter_read(op: IterRead, batch: Batch) -> Result:
 
 
 def _read_on(fd: int) -> bytes:
-    """EAGAIN: a million objects were passed over without a word (MAX_ITER_OBJECTS in kernel/bpf/bpf_iter.c)."""
+    """EAGAIN: a million objects were skipped without a message (MAX_ITER_OBJECTS in kernel/bpf/bpf_iter.c)."""
     while True:
         try:
             return os.read(fd, _ITER_CHUNK)
@@ -285,7 +285,7 @@ def obj_pin(op: ObjPin, batch: Batch) -> Result:
 
 
 def obj_unpin(op: ObjUnpin, batch: Batch) -> Result:
-    """What is no pin is left alone."""
+    """A path that is not a pin is left alone."""
     path = os.fsencode(op.path)
     os.close(bpf(Cmd.OBJ_GET, ATTR_OBJ.pack(pathname=address_of(path)).ljust(12, b"\0")))
     os.unlink(path)
@@ -304,7 +304,7 @@ def obj_get(op: ObjGet, batch: Batch) -> Result:
     kind = fd_kind(fd)
     if not kind:
         os.close(fd)
-        raise Refused(f"{op.path} is pinned, but it is no map, program or link")
+        raise Refused(f"{op.path} is pinned, but it is not a map, program or link")
     info = object_info(fd)
     name = {"map": MAP_INFO, "prog": PROG_INFO}[kind].text(info, name="name") if kind in ("map", "prog") else ""
     entry = batch.own(fd, kind, name=name or op.path, site=op.site, own=False)

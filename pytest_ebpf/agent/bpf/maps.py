@@ -78,7 +78,7 @@ def shape_of(batch: Batch, entry: Entry) -> MapShape:
 
 
 def key_of(entry: Entry, shape: MapShape, *, key: bytes | Obj, batch: Batch) -> bytes:
-    """``key`` as bytes. The kernel reads key_size bytes whatever it is given. Raises ``Refused``."""
+    """``key`` as bytes. The kernel always reads key_size bytes. Raises ``Refused``."""
     data = key if isinstance(key, bytes) else _FD.pack(batch.fd(key))
     if len(data) != shape.key_size:
         raise Refused(f"{entry.label} takes keys of {shape.key_size} bytes, got {len(data)}")
@@ -135,7 +135,7 @@ def map_create(op: MapCreate, batch: Batch) -> Result:
 
 
 def map_get(op: MapGet, batch: Batch) -> Result:
-    """Look one key up. A queue or stack is peeked at; a bloom filter tells whether ``key`` may be in it."""
+    """Look one key up. A queue or stack is peeked at; a bloom filter reports whether ``key`` may be in it."""
     entry = batch.entry(op.map)
     shape = entry.shape or shape_of(batch, entry)
     if shape.type == MapType.BLOOM_FILTER and isinstance(op.key, bytes):
@@ -148,7 +148,7 @@ def map_get(op: MapGet, batch: Batch) -> Result:
 
 
 def _width(shape: MapShape, flags: int) -> int:
-    """The length of what goes in or comes out with these flags."""
+    """The length of a value with these flags."""
     return shape.value_size if flags & _ONE_CPU else shape.width
 
 
@@ -226,7 +226,7 @@ def map_pop(op: MapPop, batch: Batch) -> Result:
 
 
 def map_freeze(op: MapFreeze, batch: Batch) -> Result:
-    """Let nobody in user space change the map from now on."""
+    """Forbid user space to change the map from now on."""
     bpf(Cmd.MAP_FREEZE, ATTR_MAP_ELEM.pack(map_fd=batch.fd(op.map)))
     return Done()
 

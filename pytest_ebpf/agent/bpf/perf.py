@@ -122,7 +122,7 @@ def perf_open(op: PerfOpen, batch: Batch) -> Result:
     entry = batch.entry(op.map)
     shape = shape_of(batch, entry)
     if shape.type != MapType.PERF_EVENT_ARRAY:
-        raise Refused(f"{entry.label} is no perf event array ({MapType(shape.type).name})")
+        raise Refused(f"{entry.label} is not a perf event array ({MapType(shape.type).name})")
     if isinstance(entry.state, _PerfBuffers):
         return Done()
     if op.pages < 1 or op.pages & (op.pages - 1):

@@ -24,7 +24,7 @@ __all__ = ["btf_load", "prog_load"]
 
 _FIRST_LOG = 64 << 10
 _TRACE_LOG = 16 << 20  # costs only what is written to it (Memory), and nearly every trace fits the first time
-# The trace of a rejection that nobody asked for: one of a million instructions has 500 MB, and takes minutes to write.
+# The trace of a rejection that was not requested: one of a million instructions has 500 MB, and takes minutes to write.
 _REJECTED_LOG = 64 << 20
 _MAX_LOG = (1 << 30) - 1  # kernel/bpf/verifier.c refuses more (UINT_MAX >> 2)
 _EVERY_TRACE = BPF_LOG_LEVEL1 | BPF_LOG_LEVEL2
@@ -38,7 +38,7 @@ _FDS = Struct("=i")
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """What one load said. ``result`` is the fd or -errno, -ENOSPC only when no larger log buffer could be had.
+    """The result of one load. ``result`` is the fd or -errno, -ENOSPC only when no larger log buffer could be had.
     ``full``: the log ends where its buffer did."""
 
     result: int

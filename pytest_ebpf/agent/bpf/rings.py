@@ -38,7 +38,7 @@ _LENGTH_MASK = ~_MARKS & 0xFFFFFFFF
 _PLACE = Struct("<QI")
 _OVERWRITE_POS = 2  # words into the producer's page
 _ATTEMPTS = 8  # at a ring that is overwritten while it is read
-_COLUMN = 4096  # headers read at once: their records stay in the processor's cache until they are copied
+_COLUMN = 4096  # headers read at once: their records stay in the CPU cache until they are copied
 
 
 class _Layout:
@@ -193,7 +193,7 @@ def _ring(batch: Batch, entry: Entry) -> _Ring:
         return entry.state
     shape = shape_of(batch, entry)
     if shape.type != MapType.RINGBUF:
-        raise Refused(f"{entry.label} is no ring buffer ({MapType(shape.type).name})")
+        raise Refused(f"{entry.label} is not a ring buffer ({MapType(shape.type).name})")
     flags = MAP_INFO.get(object_info(entry.fd), name="map_flags")
     overwrites = bool(flags & MapCreateFlag.RB_OVERWRITE)
     ring = entry.state = _Ring(entry.fd, shape.max_entries, overwrites=overwrites)

@@ -60,7 +60,7 @@ def _ring(batch: Batch, entry: Entry) -> _UserRing:
         return entry.state
     shape = shape_of(batch, entry)
     if shape.type != MapType.USER_RINGBUF:
-        raise Refused(f"{entry.label} is no user ring buffer ({MapType(shape.type).name})")
+        raise Refused(f"{entry.label} is not a user ring buffer ({MapType(shape.type).name})")
     ring = entry.state = _UserRing(entry.fd, shape.max_entries)
     entry.closers.append(ring.close)
     return ring

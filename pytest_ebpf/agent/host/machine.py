@@ -85,7 +85,7 @@ def open_file(op: OpenFile, batch: Batch) -> Result:
 
 
 def make_dir(op: MakeDir, batch: Batch) -> Result:
-    """A directory that goes, with everything in it, when its handle closes."""
+    """A directory that is removed, with its content, when its handle is closed."""
     os.mkdir(op.path, 0o755)
     try:
         fd = os.open(op.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -140,7 +140,7 @@ def kill_cgroup(path: str) -> None:
 
 
 def mount(op: Mount, batch: Batch) -> Result:
-    """A mount that goes with its scope, unless the same kind of file system is there already."""
+    """A mount that is removed with its scope, unless the same kind of file system is already mounted there."""
     if not op.flags & (MS_REMOUNT | MS_BIND) and _mounted(op.target) == op.fstype:
         return Done()
     try:

@@ -22,7 +22,7 @@ _PLACES = ("mount", "dir", "path")  # what is undone by a path, which means some
 
 
 def mount_ns(op: MountNs, batch: Batch) -> Result:
-    """What is mounted in it is seen by nobody else; what is mounted outside later is not seen in it."""
+    """Its mounts are not visible outside; later mounts outside are not visible in it."""
 
     def make() -> int:
         unshare(CLONE_NEWNS)

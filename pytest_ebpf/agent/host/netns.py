@@ -43,7 +43,7 @@ _TIMEOUT = 10.0
 
 
 def in_thread(call: Callable[[], T]) -> T:
-    """What ``call`` returns or raises in a thread of its own."""
+    """What ``call`` returns or raises in a separate thread."""
     values: list[T] = []
     errors: list[BaseException] = []
 
@@ -209,7 +209,7 @@ def _collect(sock: socket.socket, sequence: int, *, parts: list[bytes]) -> Faile
 
 
 def _reason(message: bytes, flags: int) -> str:
-    """The kernel's words in an error message (NLMSGERR_ATTR_MSG of struct nlmsgerr)."""
+    """The text of the kernel in an error message (NLMSGERR_ATTR_MSG of struct nlmsgerr)."""
     if not flags & NLM_F_ACK_TLVS:
         return ""
     offset = _NLMSG.size + 4

@@ -60,7 +60,7 @@ def _prepare(sock: socket.socket, interface: str, *, protocol: int) -> None:
 def _sockets(batch: Batch, obj: Obj) -> list[socket.socket]:
     entry = batch.entry(obj)
     if not isinstance(entry.state, list) or entry.kind != "capture":
-        raise Refused(f"{entry.label} is no packet socket")
+        raise Refused(f"{entry.label} is not a packet socket")
     return entry.state
 
 

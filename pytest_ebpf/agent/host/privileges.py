@@ -18,7 +18,7 @@ __all__ = ["find_user", "limit_capabilities"]
 
 
 def find_user(user: str) -> tuple[int, int]:
-    """uid and gid of a user by name or number; a number that nobody has is its own group."""
+    """uid and gid of a user by name or number; a number without a user is also the group."""
     import pwd
 
     if user.isdecimal():

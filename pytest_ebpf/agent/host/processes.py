@@ -32,7 +32,7 @@ __all__ = ["process_read", "process_signal", "process_write", "start"]
 
 
 class _Background:
-    """A process, what it said, and how it ended."""
+    """A process, its output and how it ended."""
 
     def __init__(self, process: subprocess.Popen[bytes], *, stdin: bytes) -> None:
         self.process = process
@@ -87,7 +87,7 @@ def start(op: Start, batch: Batch) -> Result:
 def _found(batch: Batch, process: Obj) -> _Background:
     entry = batch.entry(process)
     if not isinstance(entry.state, _Background):
-        raise Refused(f"{entry.label} is no process")
+        raise Refused(f"{entry.label} is not a process")
     return entry.state
 
 
@@ -120,7 +120,7 @@ def process_write(op: ProcessWrite, batch: Batch) -> Result:
         with contextlib.suppress(BlockingIOError):
             view = view[os.write(pipe.fileno(), view[: 1 << 16]) :]
         if view and time.monotonic() >= deadline:
-            words = f"the process reads no more: {len(op.data) - len(view)} of {len(op.data)} bytes went in"
+            words = f"the process does not read: {len(op.data) - len(view)} of {len(op.data)} bytes went in"
             return Failed("ProcessWrite", EAGAIN, words)
     if op.end:
         pipe.close()

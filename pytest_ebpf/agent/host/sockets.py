@@ -164,7 +164,7 @@ def socket_accept(op: SocketAccept, batch: Batch) -> Result:
     try:
         made, _ = sock.accept()
     except TimeoutError as error:
-        return _late(op, error, words=f"nobody connected within {op.timeout:g} s")
+        return _late(op, error, words=f"no peer connected within {op.timeout:g} s")
     return _own(made, batch, site=op.site)
 
 

@@ -27,7 +27,7 @@ _AFTER_EXIT = 0.2  # seconds to read on after the command's end, when a child of
 
 
 def spawn(op: Spawn, batch: Batch) -> Result:
-    """The command gets a process group of its own, which is killed when time is up and when the command ends: nothing
+    """The command gets a separate process group, which is killed when time is up and when the command ends: nothing
     that it started stays behind."""
     process = launch(op, batch, by="Spawn")
     if isinstance(process, Failed):
@@ -96,7 +96,7 @@ def _joiner(path: str) -> tuple[int, Callable[[], int]]:
 
 
 class Running:
-    """A started command and what it said so far. ``heard`` is called whenever it said more."""
+    """A started command and its output so far. ``heard`` is called after new output."""
 
     def __init__(
         self, process: subprocess.Popen[bytes], *, stdin: bytes, heard: Callable[[], None] = lambda: None
@@ -160,7 +160,7 @@ class Running:
                 stdin.close()
 
     def _exited(self) -> bool:
-        """Over, but not reaped: until then the kernel gives its group's number to nobody else."""
+        """Over, but not reaped: until then the kernel does not reuse the number of its group."""
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self._process.pid, flags) is not None
 
@@ -174,7 +174,7 @@ class Running:
         return True
 
     def kill(self) -> None:
-        """End the group, and let go of the pipes."""
+        """End the group and close the pipes."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._selector.close()

@@ -1,4 +1,4 @@
-"""What the kernel says in text: trace_pipe and the kernel log."""
+"""The kernel's text output: trace_pipe and the kernel log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
 
 
 def trace_open(op: TraceOpen, batch: Batch) -> Result:
-    """Open trace_pipe; where tracefs is mounted nowhere, through a mount that nobody else sees."""
+    """Open trace_pipe; where tracefs is not mounted, through a private mount."""
     fd = open_in("tracefs", "trace_pipe", flags=os.O_RDONLY | os.O_NONBLOCK)
     entry = batch.own(fd, "trace", name="trace_pipe", site=op.site)
     _read_all(fd)

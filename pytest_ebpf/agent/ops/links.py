@@ -115,7 +115,7 @@ class ProgQuery:
 
 @dataclass(frozen=True, slots=True)
 class ObjUnpin:
-    """Remove a pin -> Done. Refused for a path that is no pin."""
+    """Remove a pin -> Done. Refused for a path that is not a pin."""
 
     path: str
 

@@ -53,7 +53,7 @@ class ListDir:
 
 @dataclass(frozen=True, slots=True)
 class WriteFile:
-    """-> Done. A file that was not there goes with the scope; ``mode`` is for such a file."""
+    """-> Done. A new file is removed with the scope; ``mode`` is for such a file."""
 
     path: str
     data: bytes

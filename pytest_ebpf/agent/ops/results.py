@@ -200,7 +200,7 @@ class Kmsg:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What a kernel says about itself. ``cpus`` counts possible CPUs (the width of per-CPU values);
+    """The description of a kernel. ``cpus`` counts possible CPUs (the width of per-CPU values);
     ``python`` is the path of an interpreter there."""
 
     release: str
@@ -232,7 +232,7 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a process wrote from the places asked for on. ``returncode`` as in ``Exited``, None while it runs."""
+    """The output of a process from the given offsets on. ``returncode`` as in ``Exited``, None while it runs."""
 
     stdout: bytes
     stderr: bytes

@@ -70,7 +70,7 @@ def serve(reader: Reader, writer: Writer) -> None:
 
 
 def _answer(request: Request, table: Table, *, codec: Codec) -> bytes:
-    """The reply. An agent that crashes says so and lives on."""
+    """The reply. An agent that crashes reports it and continues."""
     try:
         results = execute(request.ops, table=table, scope=request.scope)
         return codec.encode(Reply(request.id, tuple(results)))
@@ -131,7 +131,7 @@ def main(argv: list[str]) -> int:
 
 
 def _watch(fd: int) -> None:
-    """End with whoever started us, also in the middle of an op that waits: a hang-up becomes SIGTERM."""
+    """End with the parent process, also in the middle of an op that waits: a hang-up becomes SIGTERM."""
     import select
     import signal
 

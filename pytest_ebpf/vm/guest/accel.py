@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pytest_ebpf.errors import BootFailed
+from pytest_ebpf.files import replace_file
 from pytest_ebpf.vm.guest.command import AccelKind
 from pytest_ebpf.vm.guest.config import AccelMode
 
@@ -43,7 +44,7 @@ class Accel:
 
 
 def choose_accel(mode: AccelMode, *, require_kvm: bool, problem: Callable[[], str]) -> Accel:
-    """``problem`` says what is wrong with KVM, empty if nothing; it is asked only if the answer matters.
+    """``problem`` returns what is wrong with KVM, "" for nothing; it is called only if the answer matters.
 
     BootFailed if KVM is demanded (by ``mode`` kvm or ``require_kvm``) and does not work.
     """
@@ -51,7 +52,7 @@ def choose_accel(mode: AccelMode, *, require_kvm: bool, problem: Callable[[], st
     if mode == "tcg" and not require_kvm:
         return Accel("tcg", "asked for")
     if mode == "tcg":
-        raise BootFailed("emulation (tcg) was asked for and KVM required", hint="drop one of the two options")
+        raise BootFailed("emulation (tcg) was requested, but KVM is required", hint="drop one of the two options")
     trouble = problem()
     if not trouble:
         return Accel("kvm", "a kernel ran under it")
@@ -61,7 +62,7 @@ def choose_accel(mode: AccelMode, *, require_kvm: bool, problem: Callable[[], st
 
 
 def device_problem(device: Path = _KVM) -> str:
-    """What already the device node says against KVM; empty if nothing."""
+    """The problem that the device node shows, "" for none."""
     if not device.exists():
         return f"there is no {device}"
     if not os.access(device, os.R_OK | os.W_OK):
@@ -83,14 +84,8 @@ def recall(cache: Path, *, qemu: str) -> str | None:
 def remember(cache: Path, problem: str, *, qemu: str) -> None:
     """Keep the answer. A cache that cannot be written costs a probe the next time."""
     record = json.dumps({"for": asdict(_circumstances(qemu)), "problem": problem})
-    scratch = cache / f"kvm.json.{os.getpid()}"
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(record)
-        scratch.replace(cache / "kvm.json")
-    except OSError:
-        with contextlib.suppress(OSError):
-            scratch.unlink()
+    with contextlib.suppress(OSError):
+        replace_file(cache / "kvm.json", record)
 
 
 @dataclass(frozen=True, slots=True)

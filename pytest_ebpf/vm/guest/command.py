@@ -37,7 +37,7 @@ _ALWAYS = (
     "console=ttyS0",
     "loglevel=6",  # warnings, oopses and notices; the kernel raises it by itself when it dies
     "panic=-1",  # with QEMU's -no-reboot: a panic ends QEMU at once
-    "oops=panic",  # an oops leaves locks held and a guest that lies; better gone, with its lines on the console
+    "oops=panic",  # an oops leaves locks held and wrong state: end the guest, with the oops on the console
     "softlockup_panic=1",
     "tsc=reliable",  # QEMU's is the host's; no watchdog, hence no "marking unstable" in a test's log
     "no_timer_check",
@@ -58,7 +58,7 @@ _CPU = {"tcg": "max,la57=off", "kvm": "host"}
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What virtme-run is asked for. ``kernel`` lies in a directory with ``lib/modules`` if ``modules``."""
+    """The arguments for virtme-run. ``kernel`` lies in a directory with ``lib/modules`` if ``modules``."""
 
     virtme_run: str
     qemu: str

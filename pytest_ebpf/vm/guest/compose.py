@@ -33,7 +33,7 @@ class Composition:
 def compose(image: Image, *, tools: Tools, cache: Path) -> Composition:
     """The machine for ``image``, from the cache when kernel, modules and programs are those of the last time.
 
-    BootFailed with virtme-run's own words when it cannot.
+    BootFailed with the message of virtme-run when it fails.
     """
     recipe = Recipe(
         virtme_run=tools.virtme_run,

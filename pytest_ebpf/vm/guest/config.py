@@ -16,7 +16,7 @@ Progress = Callable[[str], None]
 
 
 class Image(Protocol):
-    """What a guest is booted from; ``vm.images.KernelImage`` is one, and its docstring says what the fields hold."""
+    """What a guest is booted from; ``vm.images.KernelImage`` is one and documents the fields."""
 
     @property
     def spec(self) -> str: ...
@@ -39,7 +39,7 @@ def silent(text: str) -> None:
 class BootConfig:
     """The user's choices; the defaults suit emulation and KVM alike.
 
-    ``cpus`` 0 means one under emulation, where it is the messages between processors that cost, and two under KVM.
+    ``cpus`` 0 means one under emulation, where it is the messages between CPUs that cost, and two under KVM.
     ``memory`` is in QEMU's notation. ``boot_timeout`` is in seconds on real hardware; emulation gets
     ``Accel.factor`` times as many. ``keep`` names directories that stay visible, read-only and at their own path,
     where the guest has a file system of its own (``/tmp``, ``/var/tmp``, ``/run``); the current one always does.

@@ -1,4 +1,4 @@
-"""What a kernel says on its console, and the one line of it that tells why it died."""
+"""The console of a guest, and the line of it that shows why the guest died."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def find_death(console: str) -> str:
 
 
 def find_last_words(console: str) -> str:
-    """What the agent's process 1 said last of itself, and whether memory had run out; empty if nothing."""
+    """The last message of the agent's process 1, and whether memory ran out; empty if none."""
     said = re.findall(r"^pytest-ebpf: (.*)$", console, re.MULTILINE)
     words = [str(said[-1])] if said else []
     if _OUT_OF_MEMORY.search(console):
-        words.append("it had run out of memory")
+        words.append("it ran out of memory")
     return ", ".join(words)
 
 

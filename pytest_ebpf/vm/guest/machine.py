@@ -32,7 +32,7 @@ _REPORT_EVERY = 1.0
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What a machine is made of, so that it can be taken apart when nobody holds the machine any more."""
+    """The parts of a machine, so that they can be closed when the machine is no longer referenced."""
 
     qemu: QemuProcess
     stream: Stream
@@ -50,7 +50,7 @@ class _Parts:
 class Machine:
     """A guest with its agent listening on ``stream``. Make one with ``boot``; end it with ``kill`` or ``close``.
 
-    ``hello`` is what the guest said of itself: release, python, uptime (seconds by stage), problems (texts).
+    ``hello`` is what the guest reported: release, python, uptime (seconds by stage), problems (texts).
     """
 
     def __init__(self, parts: _Parts, *, name: str, accel: Accel, hello: dict[str, Any], boot_seconds: float) -> None:
@@ -64,7 +64,7 @@ class Machine:
 
     @property
     def stream(self) -> Stream:
-        """To the agent. End of file when the guest is gone."""
+        """To the agent. End of file when the guest has ended."""
         return self._parts.stream
 
     @property
@@ -74,7 +74,7 @@ class Machine:
 
     @property
     def console_path(self) -> Path:
-        """All that the kernel said; the file goes with ``close``."""
+        """The whole console output; ``close`` removes the file."""
         return self._parts.rundir.console
 
     def console_tail(self, lines: int = 40) -> str:
@@ -86,7 +86,7 @@ class Machine:
         return self._parts.qemu.alive()
 
     def exit_reason(self, patience: float = 0.0) -> str:
-        """Why the guest is gone; empty while it is not. Waits up to ``patience`` seconds for the end: the stream's
+        """Why the guest ended; "" while it runs. Waits up to ``patience`` seconds for the end: the stream's
         end of file comes a moment before QEMU's exit status."""
         self._parts.qemu.wait(patience)
         return self._parts.qemu.reason()
@@ -146,7 +146,7 @@ def _here() -> tuple[Path, ...]:
 
 
 def _wishes(image: Image, *, keep: tuple[Path, ...]) -> dict[str, Any]:
-    """What process 1 is told; see ``pytest_ebpf.agent.protocol.init``."""
+    """The arguments of process 1; see ``pytest_ebpf.agent.protocol.init``."""
     modules = ""
     if image.modules_root is not None:
         keep = (*keep, image.modules_root)

@@ -45,7 +45,7 @@ def probe(composition: Composition, tools: Tools, *, kind: AccelKind, cache: Pat
             spent = time.monotonic() - began
             silent = not read_from(rundir.console, 0)
             if spent > patience * _WHOLE or (silent and spent > patience * _FIRST_BYTE):
-                return f"a kernel {'said nothing' if silent else 'did not finish its start'} in {spent:.0f} s under it"
+                return f"a kernel {'printed nothing' if silent else 'did not boot'} in {spent:.0f} s under it"
         return "" if _PROOF in read_from(rundir.console, 0) else qemu.reason()
     finally:
         qemu.kill()

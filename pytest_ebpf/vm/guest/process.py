@@ -113,4 +113,4 @@ def describe_exit(rundir: RunDir, *, status: int) -> str:
         said = find_complaint(read_from(rundir.messages, 0))
         return f"QEMU {how}" + (f": {said}" if said else "")
     words = find_last_words(read_from(rundir.console, 0))
-    return "the guest turned itself off" + (f": {words}" if words else "")
+    return "the guest powered off" + (f": {words}" if words else "")

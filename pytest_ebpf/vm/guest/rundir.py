@@ -21,7 +21,7 @@ _LOCK = "lock"
 
 @dataclass(frozen=True, slots=True)
 class RunDir:
-    """``path``, and ``lock``, the descriptor that says it is in use."""
+    """``path``, and ``lock``, the descriptor that marks it as in use."""
 
     path: Path
     lock: int
@@ -36,7 +36,7 @@ class RunDir:
 
 
 def open_rundir(parent: Path, name: str) -> RunDir:
-    """A new directory below ``parent``; what dead processes left there goes."""
+    """A new directory below ``parent``; leftovers of dead processes are removed."""
     parent.mkdir(parents=True, exist_ok=True)
     sweep(parent)
     path = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=parent))
@@ -52,7 +52,7 @@ def close_rundir(rundir: RunDir) -> None:
 
 
 def sweep(parent: Path) -> None:
-    """Remove the directories whose makers are gone."""
+    """Remove the directories of processes that have ended."""
     for lock in parent.glob(f"*/{_LOCK}"):
         with contextlib.suppress(OSError), lock.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

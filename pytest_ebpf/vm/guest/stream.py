@@ -45,12 +45,12 @@ class Stream:
         return bytes(line)
 
     def write(self, data: bytes, timeout: float | None = None) -> None:
-        """All of ``data``. ``ConnectionError`` when nobody is there."""
+        """All of ``data``. ``ConnectionError`` when the other end is closed."""
         self._socket.settimeout(timeout)
         self._socket.sendall(data)
 
     def fail(self) -> None:
-        """End of file for whoever reads, now and from now on."""
+        """End of file for every reader from now on."""
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
 

@@ -4,7 +4,7 @@ images/<release>-<digest>/    one kernel, complete (see unpack.py); the digest c
 resolved/<spec>.json          the lock: which versions and hashes a spec stood for when it was fetched last
 indexes/<archive>.json        the kernel packages of one suite; the file's time is when it was checked
 downloads/<sha256>.part       packages on their way
-tmp/<digest>/                 images being unpacked; whoever holds locks/<digest> may empty it
+tmp/<digest>/                 images being unpacked; the process that holds locks/<digest> may empty it
 locks/                        flock(2) files: the kernel drops them when a process dies, however it dies
 """
 
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_ebpf.errors import ImageError
+from pytest_ebpf.files import replace_file
 
 __all__ = ["CACHE_VARIABLE", "FETCHING", "Entry", "Store", "default_cache", "use_lock"]
 
@@ -163,14 +164,14 @@ class Store:
 
     @contextlib.contextmanager
     def share(self, name: str) -> Iterator[None]:
-        """Hold ``locks/<name>`` together with others; ``claim`` says no meanwhile."""
+        """Hold ``locks/<name>`` together with others; ``claim`` returns False meanwhile."""
         with self._flock_path(name).open("a") as stream:
             fcntl.flock(stream, fcntl.LOCK_SH)
             yield
 
     @contextlib.contextmanager
     def claim(self, name: str) -> Iterator[bool]:
-        """Whether nobody shares ``locks/<name>``; if so nobody can start to while inside."""
+        """Whether no process shares ``locks/<name>``; inside the block none can start to."""
         with self._flock_path(name).open("a") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -186,10 +187,7 @@ class Store:
 
     def write_json(self, path: Path, value: Mapping[str, Any]) -> None:
         """Replace a file in one step."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        fresh.write_text(json.dumps(value, indent=1) + "\n")
-        fresh.replace(path)
+        replace_file(path, json.dumps(value, indent=1) + "\n")
 
     def read_json(self, path: Path) -> dict[str, Any] | None:
         """A JSON object, None if the file is missing or not ours."""

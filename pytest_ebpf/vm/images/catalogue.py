@@ -88,7 +88,7 @@ class Catalogue:
         )
 
     def _nearest(self, name: str) -> str:
-        """The series closest in age, empty if ``name`` is no version."""
+        """The series closest in age, empty if ``name`` is not a version."""
         match = re.match(r"(\d+)\.(\d+)", name)
         if match is None:
             return ""
@@ -96,7 +96,7 @@ class Catalogue:
         return min(self.series, key=lambda one: abs(100 * one.order[0] + one.order[1] - wanted)).name
 
     def alias(self, name: str) -> Series | None:
-        """The series that an alias stands for, None if ``name`` is no alias."""
+        """The series that an alias stands for, None if ``name`` is not an alias."""
         released = [series for series in self.series if not series.is_rc]
         candidates = [series for series in self.series if series.is_rc]
         if name == "oldest" and released:

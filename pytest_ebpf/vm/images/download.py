@@ -88,7 +88,7 @@ class Web:
         if actual != item.sha256:
             part.unlink()
             raise ImageError(
-                f"{item.name}: wrong SHA-256 {actual[:16]}…, the archive's index says {item.sha256[:16]}…",
+                f"{item.name}: wrong SHA-256 {actual[:16]}…, the archive's index has {item.sha256[:16]}…",
                 hint="the download is damaged or altered and was removed; try again, or use another archive (--mirror)",
             )
         part.replace(target)
@@ -157,7 +157,7 @@ def _whole(response: Any) -> bytes:
 
 
 def _is_absent(error: Exception) -> bool:
-    """The archive answered that there is no such file. For file:// urllib wraps the system's words."""
+    """The archive answered that there is no such file. For file:// urllib wraps the system's message."""
     if isinstance(error, urllib.error.HTTPError):
         return error.code in _GONE
     return isinstance(error, urllib.error.URLError) and "No such file" in str(error.reason)

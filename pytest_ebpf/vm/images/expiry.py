@@ -1,4 +1,4 @@
-"""Things in the cache that are made anew when needed: dropped when nobody used them for a month."""
+"""Files in the cache that can be made again: removed when they were not used for a month."""
 
 from __future__ import annotations
 

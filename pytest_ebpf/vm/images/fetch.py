@@ -103,9 +103,9 @@ class _Indexes:
     def report(self, reporter: Reporter) -> None:
         known = [one for one in self._loaded.values() if isinstance(one, SuiteIndex)]
         for words in sorted({one.verified for one in known} - {"", "signature"}):
-            reporter.say(f"note: package indexes are checked by {words}")
+            reporter.say(f"note: package indexes are verified by {words}")
         for words in sorted({one.stale for one in known} - {""}):
-            reporter.say(f"note: the archive does not answer, going by the last index ({words})")
+            reporter.say(f"note: the archive does not answer, using the last index ({words})")
 
 
 def load_indexes(

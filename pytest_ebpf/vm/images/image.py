@@ -19,7 +19,7 @@ class ImageConfig:
 
     ``mirror``: address of an archive (may be two, the second for security); empty: environment, then apt.
     ``cache``: a directory; None: environment, then the user's cache. ``keyring``: vouches for the archive in place of
-    Debian's keyrings; None: environment. ``max_age``: seconds before an index is asked for again. ``pauses``: seconds
+    Debian's keyrings; None: environment. ``max_age``: seconds before an index is fetched again. ``pauses``: seconds
     before each retry.
     """
 
@@ -44,7 +44,7 @@ class KernelImage:
     ``vmlinux``: uncompressed, enters QEMU through PVH. ``bzimage``: as packaged; None if there is only a vmlinux.
     ``modules_root``: has lib/modules/``release`` with depmod's files; None if the kernel has no modules.
     ``btf``: raw .BTF; None if built without. ``kconfig``: its configuration, if known. ``digest``: its identity.
-    ``version``: the package's version; empty for a kernel of the user's own. ``origin``: words for people.
+    ``version``: the package's version; empty for a kernel of the user. ``origin``: a text for people.
     """
 
     spec: str
@@ -70,7 +70,7 @@ def in_use(image: KernelImage, *, config: ImageConfig = DEFAULT_CONFIG) -> Itera
     """Keep ``pytest-ebpf kernels prune`` of another process away from an image, as long as a guest runs on it."""
     with config.store.share(use_lock(image.digest)):
         if not image.vmlinux.is_file():
-            raise ImageError(f"kernel {image.spec}: {image.vmlinux} is gone", hint="it was pruned: fetch it again")
+            raise ImageError(f"kernel {image.spec}: {image.vmlinux} is missing", hint="it was pruned: fetch it again")
         yield
 
 

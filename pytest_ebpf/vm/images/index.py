@@ -1,7 +1,7 @@
 """The kernel packages of one suite, verified: signed InRelease -> hash of Packages.xz -> hashes of the packages.
 
 A suite's Packages file has up to 70,000 stanzas (65 MB); only those of kernels are cut out of the stream and parsed,
-and only that extract is kept. What is younger than an hour is not asked for again; after that InRelease is, and
+and only that extract is kept. An extract younger than an hour is not fetched again; after that InRelease is, and
 Packages only if InRelease names another hash.
 """
 
@@ -51,7 +51,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class SuiteIndex:
-    """A suite's kernel packages. ``verified`` says what vouches for them; ``stale`` that the archive did not answer."""
+    """A suite's kernel packages. ``verified``: how they were verified; ``stale``: why an old index is used."""
 
     suite: str
     base: str
@@ -81,7 +81,7 @@ def load_index(suite: str, *, mirror: Mirror, store: Store, web: Web, max_age: f
 
 
 def cached_index(suite: str, *, mirror: Mirror, store: Store) -> SuiteIndex | None:
-    """What was last known of ``suite``, however old; None if it was never asked for."""
+    """The last known index of ``suite``, however old; None if it was never fetched."""
     base = mirror.base(suite)
     kept = _kept(_index_file(suite, base=base, store=store), store=store)
     return None if kept is None else _from_record(kept, suite=suite, base=base)
@@ -123,7 +123,7 @@ def _download_index(suite: str, *, mirror: Mirror, web: Web, kept: dict[str, Any
 
 
 def verify_release(signed: bytes, *, suite: str, mirror: Mirror) -> tuple[str, str]:
-    """InRelease to its text and the words for what vouches for it. ImageError on a bad signature or another suite."""
+    """InRelease to its text and how it was verified. ImageError on a bad signature or another suite."""
     program = shutil.which("gpgv")
     if mirror.trusted:
         text, verified = _unsigned(signed), "hashes only (apt says trusted)"
@@ -153,7 +153,7 @@ def _gpgv(program: str, signed: bytes, *, keyrings: Iterable[Path], suite: str) 
         )
     words = re.findall(rb"^\[GNUPG:\] (\w+)", result.stderr, re.MULTILINE)
     if b"GOODSIG" not in words or b"BADSIG" in words:
-        why = "is bad" if b"BADSIG" in words else "is by no key in this machine's Debian keyrings"
+        why = "is bad" if b"BADSIG" in words else "is not by a key in this machine's Debian keyrings"
         raise ImageError(
             f"{suite}: the signature of InRelease {why}",
             hint="the archive is altered or not Debian's; newer keys come with the package debian-archive-keyring",

@@ -86,7 +86,7 @@ class Obtainer:
             build_image(packages, into=tmp, release=choice.release, tick=self.web.stop_if_cancelled)
             self.store.publish(tmp, entry=entry)
         except OSError as error:
-            # a full disk is no place for packages; after other errors they save a download
+            # on a full disk remove the packages; after other errors they save a download
             if error.errno in _NO_SPACE:
                 self._drop_packages(choice)
             raise

@@ -38,7 +38,7 @@ _HINT = "name one: --mirror URL, ini bpf_mirror, or the variable PYTEST_EBPF_MIR
 
 @dataclass(frozen=True, slots=True)
 class AptSource:
-    """One enabled binary source. ``trusted`` is sources.list's own word for "do not ask for a signature"."""
+    """One enabled binary source. ``trusted`` is the sources.list option for "do not require a signature"."""
 
     uri: str
     suites: tuple[str, ...]
@@ -49,7 +49,7 @@ class AptSource:
 
 @dataclass(frozen=True, slots=True)
 class AptOptions:
-    """What apt.conf says about transport: proxies by scheme, and whether an expired index is refused."""
+    """The transport options of apt.conf: proxies by scheme, and whether an expired index is refused."""
 
     proxies: Mapping[str, str] = field(default_factory=dict)
     check_valid_until: bool = True
@@ -121,7 +121,7 @@ def _named_mirror(text: str, *, origin: str, keyrings: tuple[Path, ...], options
     urls = [url.rstrip("/") for url in re.split(r"[,\s]+", text.strip())]
     for url in urls:
         if not re.match(r"(https?|file)://", url):
-            raise ImageError(f"the mirror {url!r} ({origin}) is no http, https or file address", hint=_HINT)
+            raise ImageError(f"the mirror {url!r} ({origin}) is not an http, https or file address", hint=_HINT)
     return Mirror(urls[0], urls[1] if len(urls) > 1 else _sibling(urls[0]), origin, keyrings, options=options)
 
 

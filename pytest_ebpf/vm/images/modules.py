@@ -23,7 +23,7 @@ def run_depmod(root: Path, *, release: str) -> None:
     """Write ``modules.dep`` and its like into ``root``/lib/modules/``release``. ImageError without kmod."""
     program = find_program("depmod")
     if program is None:
-        raise ImageError("depmod is missing: it tells guests which module needs which", hint="apt-get install kmod")
+        raise ImageError("depmod is missing: guests need its list of module dependencies", hint="apt-get install kmod")
     result = subprocess.run(
         [program, "-b", str(root), release], capture_output=True, text=True, check=False, timeout=600
     )

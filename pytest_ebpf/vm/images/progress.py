@@ -1,4 +1,4 @@
-"""Where progress goes: bars on a terminal, plain lines elsewhere, nowhere when quiet. All of it on stderr."""
+"""Progress output on stderr: bars on a terminal, plain lines elsewhere, nothing when quiet."""
 
 from __future__ import annotations
 

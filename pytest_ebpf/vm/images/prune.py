@@ -58,7 +58,7 @@ def _remove(store: Store, images: Iterable[Path]) -> Pruned:
 
 
 def _remove_leftovers(store: Store) -> int:
-    """Half-unpacked trees and partial downloads, unless somebody is fetching: then all of it may be in use."""
+    """Half-unpacked trees and partial downloads, unless a fetch is running, which may use all of it."""
     with store.claim(FETCHING) as alone:
         if not alone:
             return 0
@@ -70,7 +70,7 @@ def _remove_leftovers(store: Store) -> int:
 
 
 def _delete(path: Path, *, tmp: Path) -> int:
-    """Remove a tree; the bytes that were on disk. It is moved away first, so that nobody ever sees half of it."""
+    """Remove a tree; the bytes that were on disk. It is moved away first, so that no process sees half of it."""
     size = tree_size(path)
     if path.exists():
         tmp.mkdir(parents=True, exist_ok=True)

@@ -62,7 +62,7 @@ KernelSpec = HostSpec | SeriesSpec | PathSpec
 
 
 def parse_spec(text: str, *, catalogue: Catalogue | None = None) -> KernelSpec:
-    """Text to spec. ImageError for an unknown series (lists those known) and for what is no spec at all."""
+    """Text to spec. ImageError for an unknown series (lists those known) and for text that is not a spec."""
     text = text.strip()
     if text == "host":
         return HostSpec(text)
@@ -76,7 +76,7 @@ def parse_spec(text: str, *, catalogue: Catalogue | None = None) -> KernelSpec:
         if text and Path(text).exists():
             return PathSpec(text, Path(text).absolute())
         known.find(text)
-        raise ImageError(f"{text!r} is no kernel spec")
+        raise ImageError(f"{text!r} is not a kernel spec")
     rc = match["rc"] or ""
     series = known.find(match["series"] + ("-rc" if rc else ""))
     whole = not match["rest"] and rc in ("", "-rc", "~rc")

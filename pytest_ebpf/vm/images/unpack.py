@@ -39,7 +39,7 @@ def build_image(packages: Iterable[Path], *, into: Path, release: str, tick: Cal
 
 
 def place_file(name: str, *, release: str) -> str | None:
-    """Where a package's file goes, None for what nobody needs (documentation, System.map)."""
+    """Where a package's file goes, None for files that are not needed (documentation, System.map)."""
     folder = rf"(?:usr/)?lib/modules/{re.escape(release)}"
     if re.fullmatch(rf"boot/vmlinuz-{re.escape(release)}|{folder}/vmlinuz(\.unsigned)?", name):
         return "bzImage"

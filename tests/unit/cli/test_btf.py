@@ -64,7 +64,7 @@ def test_no_such_type(raw: Path) -> None:
     error = run(raw, "frist", "second").exception
     assert isinstance(error, BpfUsageError)
     assert "has no type 'frist'" in str(error)
-    assert str(run(raw, "secnd").exception).endswith("Near it: second.")
+    assert str(run(raw, "secnd").exception).endswith("did you mean second?")
 
 
 def test_split_btf(raw: Path, tmp_path: Path) -> None:

@@ -57,14 +57,14 @@ def test_in_this_process_where_that_may_load() -> None:
 
 def test_without_sudo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(BpfUsageError, match=r"may not call bpf\(\) \(EPERM\), and there is no sudo") as error:
+    with pytest.raises(BpfUsageError, match=r"may not call bpf\(\) \(EPERM\), and sudo is not installed") as error:
         open_host_kernel(open_local=lambda: forbidding(ProgRejected(1)))
     assert "--bpf-kernels=" in error.value.hint
 
 
 def test_sudo_that_wants_a_password(sudo: Path) -> None:
     sudo.write_text("#!/bin/sh\necho 'sudo: a password is required' >&2; exit 1\n")
-    with pytest.raises(BpfUsageError, match="nor has it sudo: sudo: a password is required"):
+    with pytest.raises(BpfUsageError, match="and sudo failed: sudo: a password is required"):
         open_host_kernel(open_local=lambda: forbidding(ProgRejected(1)))
 
 

@@ -15,7 +15,7 @@ def works() -> str:
 
 
 def hangs() -> str:
-    return "a kernel said nothing in 8 s under it"
+    return "a kernel printed nothing in 8 s under it"
 
 
 def unasked() -> str:
@@ -29,7 +29,7 @@ def test_auto_takes_kvm_if_it_works() -> None:
 def test_auto_falls_back_and_says_why() -> None:
     accel = choose_accel("auto", require_kvm=False, problem=hangs)
     assert accel.kind == "tcg"
-    assert accel.label == "TCG (no KVM: a kernel said nothing in 8 s under it)"
+    assert accel.label == "TCG (no KVM: a kernel printed nothing in 8 s under it)"
 
 
 def test_tcg_asks_nothing() -> None:
@@ -38,7 +38,7 @@ def test_tcg_asks_nothing() -> None:
 
 @pytest.mark.parametrize(("mode", "required"), [("kvm", False), ("auto", True), ("kvm", True)])
 def test_kvm_demanded_and_broken_is_an_error_with_the_reason(mode: str, required: bool) -> None:
-    with pytest.raises(BootFailed, match="a kernel said nothing in 8 s under it"):
+    with pytest.raises(BootFailed, match="a kernel printed nothing in 8 s under it"):
         choose_accel("kvm" if mode == "kvm" else "auto", require_kvm=required, problem=hangs)
 
 

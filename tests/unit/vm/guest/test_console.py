@@ -98,5 +98,5 @@ def test_last_words_after_memory_ran_out() -> None:
         "[  101.2] Out of memory: Killed process 97 (python3) total-vm:91000kB, anon-rss:60000kB\n"
         "pytest-ebpf: the agent ended with wait status 0x9\n"
     )
-    assert find_last_words(console) == "the agent ended with wait status 0x9, it had run out of memory"
+    assert find_last_words(console) == "the agent ended with wait status 0x9, it ran out of memory"
     assert find_last_words("[  101.2] Memory cgroup stats\n") == ""

@@ -42,8 +42,8 @@ def watched(tmp_path: Path, script: str) -> tuple[QemuProcess, list[float]]:
         (f"echo '{PANIC}'", "kernel panic: sysrq triggered crash"),
         ("kill -9 $$", "QEMU was killed by SIGKILL"),
         ("echo 'qemu-system-x86_64: -cpu: no such model' >&2; exit 1", "QEMU ended with status 1: -cpu: no such model"),
-        ("echo 'pytest-ebpf: process 1: OSError: x'", "the guest turned itself off: process 1: OSError: x"),
-        ("true", "the guest turned itself off"),
+        ("echo 'pytest-ebpf: process 1: OSError: x'", "the guest powered off: process 1: OSError: x"),
+        ("true", "the guest powered off"),
     ],
     ids=["panic", "killed", "refused", "init failed", "off"],
 )

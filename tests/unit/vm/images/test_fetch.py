@@ -193,7 +193,7 @@ def test_a_newer_version_is_fetched_and_the_older_stays_until_pruned(mirror: Mir
     assert resolve("6.1", config=config).version == "6.1.10-1"
     with pytest.raises(ImageError, match="not in the cache"):
         resolve("6.1.9", config=config)
-    with pytest.raises(ImageError, match="is gone"), in_use(old, config=config):
+    with pytest.raises(ImageError, match="is missing"), in_use(old, config=config):
         pass
 
 
@@ -344,7 +344,7 @@ def test_without_an_archive_the_cache_does(mirror: Mirror, config: ImageConfig, 
     expired = ImageConfig(config.mirror, config.cache, config.keyring, max_age=0, pauses=(0.01,))
     notes = Notes()
     assert fetch(["6.1"], config=expired, reporter=notes) == [image]
-    assert any("going by the last index" in line for line in notes.lines)
+    assert any("using the last index" in line for line in notes.lines)
     shutil.rmtree(config.store.root / "indexes")
     notes = Notes()
     assert fetch(["6.1"], config=expired, reporter=notes) == [image]

@@ -92,7 +92,7 @@ def test_option_before_environment_before_apt(tmp_path: Path) -> None:
 
 
 def test_a_mirror_must_be_an_address(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="no http, https or file address"):
+    with pytest.raises(ImageError, match="is not an http, https or file address"):
         find(tmp_path, configured="mirror.example/debian")
 
 
