@@ -51,7 +51,7 @@ def test_what_cannot_be_sniffed_or_sent(bpf_veth: Any) -> None:
         bpf_veth.sniff(count=-1)
     with pytest.raises(BpfUsageError, match="filter= expects the name of a header"):
         bpf_veth.sniff(filter=5)
-    with pytest.raises(BpfUsageError, match="at least 14 bytes, not 13"):
+    with pytest.raises(BpfUsageError, match="at least 14 bytes, got 13"):
         bpf_veth.send(bytes(13))
     with pytest.raises(TypeError, match="need bytes or a packet"):
         bpf_veth.send(5)
