@@ -69,7 +69,7 @@ ROOMS: dict[str, set[str]] = {
     "live.bpffs": {"live.session", "live.inspect", "agent.ops", "errors"},
     "live.run": {"live.session", "live.typed", "agent.ops", "btf", "errors", "obj", "suggest", "uapi"},
     "live.maps": {
-        *("live.session", "live.typed", "live.inspect", "live.run"),
+        *("live.session", "live.typed", "live.inspect", "live.bpffs", "live.run"),
         *("agent.ops", "btf", "errors", "events", "obj", "suggest", "uapi"),
     },
     "live.kernel_objects": {"live.session", "live.inspect", "live.maps", "agent.ops", "btf", "obj"},

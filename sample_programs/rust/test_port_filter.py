@@ -10,7 +10,7 @@ QUERY = Eth() / IP(src="192.0.2.7") / UDP(dport=53)
 @pytest.fixture
 def filtered(bpf):
     obj = bpf.load("target/bpfel-unknown-none/release/port_filter")
-    obj.maps["PORTS"].update_many({53: {"action": "Drop"}, 123: {"action": "Watch"}})
+    obj.maps["PORTS"].update({53: {"action": "Drop"}, 123: {"action": "Watch"}})
     return obj
 
 

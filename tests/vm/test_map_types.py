@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from pytest_ebpf import Bpf, BpfUsageError, KernelCallError, PlanError
+from pytest_ebpf import Bpf, BpfUsageError, KernelCallError, MapFlag, PlanError
 from pytest_ebpf.live.bpf_object import BpfObject
 from support.paths import TESTS
 
@@ -205,7 +205,7 @@ def test_values_that_hang_on_tasks(bpf: Bpf) -> None:
     assert notes[1] == {"seen": 1, "text": "init"}
     agent = bpf.process()
     assert agent not in notes
-    notes.update(agent, {"seen": 2}, flags=1)
+    notes.put(agent, {"seen": 2}, flags=MapFlag.NOEXIST)
     assert notes[agent]["seen"] == 2
     del notes[1]
     assert notes.get(1) is None

@@ -88,7 +88,7 @@ def _by_address(
     attach: Callable[[], Link],
 ) -> Link:
     """An attachment with entries in the map of addresses until it ends."""
-    table.update_many(entries)
+    table.update(entries)
 
     def forget() -> None:
         table.delete_many(entries)

@@ -15,7 +15,7 @@ def describe_absent(session: Session, handle: Handle, *, key: object, codec: Map
     """That ``key`` is not in the map. A number whose bytes are in it in the other order is named: it is an address or a
     port."""
     message = f"{key!r} is not in map {codec.name!r}"
-    raw = codec.key(key) if isinstance(key, int) else b""
+    raw = codec.key(key) if isinstance(key, int) and codec.kind.access != "storage" else b""
     if not isinstance(raw, bytes) or len(raw) not in (2, 4) or raw == raw[::-1]:
         return message
     swapped = raw[::-1]

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from pytest_ebpf.agent.ops import (
-    Close,
     Done,
     Entries,
-    Failed,
     Handle,
-    Made,
-    MapDelete,
     MapDeleteMany,
     MapDump,
     MapFreeze,
@@ -23,22 +19,19 @@ from pytest_ebpf.agent.ops import (
     MapSet,
     MapTakeMany,
     MapUpdate,
-    Obj,
-    Op,
-    Ref,
     Region,
-    Result,
-    Try,
     Value,
 )
 from pytest_ebpf.btf.parse import Btf
-from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.errors import BpfUsageError, KernelCallError
+from pytest_ebpf.live.bpffs import pin, unpin
 from pytest_ebpf.live.inspect import queries
 from pytest_ebpf.live.inspect.info import MapInfo
 from pytest_ebpf.live.maps.absent_key import describe_absent
 from pytest_ebpf.live.maps.clear import clear_entries, clear_fifo
 from pytest_ebpf.live.maps.codec import MapCodec
 from pytest_ebpf.live.maps.diff import map_differences
+from pytest_ebpf.live.maps.elements import MapElements, Pairs, pairs_of
 from pytest_ebpf.live.maps.events import EventStream
 from pytest_ebpf.live.maps.follow import Following
 from pytest_ebpf.live.maps.kinds import MapKind, kind_of
@@ -49,22 +42,23 @@ from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.typed.object_types import ObjectTypes
 from pytest_ebpf.live.typed.shape import add_values, uncollected
 from pytest_ebpf.obj.object import MapDef, Variable
+from pytest_ebpf.uapi.flags import MapFlag
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.maps.stacks import StackTrace
+
 __all__ = ["Map"]
 
-_MANY = 1 << 14  # lookups in one round trip
 _NOTHING: Any = object()
 
 
-class Map:
+class Map(MutableMapping[Any, Any]):
     """A map in the kernel, until the scope that loaded it ends.
 
-    ``m[key]``, ``m[key] = value``, ``del m[key]``, ``key in m``, ``len(m)``, ``m.items()`` and comparing with a dict
-    work as on a dict, one round trip each. Keys and values are ints, dicts or bytes as their type says; per-CPU values
-    are lists with one entry per possible processor; LPM keys may be written ``"192.0.2.0/24"``; keys of storages are
-    sockets, process ids, paths and cgroups.
+    It is a ``MutableMapping`` and compares with dicts; ``keys``, ``values`` and ``items`` are lists. Most operations
+    are one round trip each. Keys and values are ints, dicts or bytes as their type says; per-CPU values are lists with
+    one entry per possible CPU; LPM keys may be written ``"192.0.2.0/24"``; keys of storages are sockets, process ids,
+    paths and cgroups.
     """
 
     def __init__(
@@ -92,6 +86,9 @@ class Map:
             programs=self._programs,
             inner=self._inner,
         )
+        self._elements = MapElements(session, handle=handle, codec=self.codec)
+        self._cannot = self._elements.refuse
+        self._pins: list[str] = []
 
     @property
     def name(self) -> str:
@@ -109,56 +106,80 @@ class Map:
         info: MapInfo = queries().ask_info(self._session, "map", asked=self.handle)
         return info
 
+    @property
+    def key_size(self) -> int:
+        """Bytes of a key, 0 where it has none."""
+        return self.definition.key_size
+
+    @property
+    def value_size(self) -> int:
+        """Bytes of a value (of one CPU's, in a per-CPU map)."""
+        return self.definition.value_size
+
+    @property
+    def max_entries(self) -> int:
+        """How many entries there is room for; of a ring buffer its bytes, of an arena its pages."""
+        return self.definition.max_entries
+
+    def pin(self, path: str, *, keep: bool = False) -> Map:
+        """Pin it at a path of the bpf file system (a bare name: in /sys/fs/bpf), until the end of the test unless
+        ``keep``. Returns the map itself."""
+        self._pins.append(pin(self._session, self.handle, path=path, keep=keep))
+        return self
+
+    def unpin(self) -> Map:
+        """Remove the pins that ``pin`` of this object made. Returns the map itself."""
+        while self._pins:
+            unpin(self._session, self._pins.pop())
+        return self
+
     # -- one element
 
     def __getitem__(self, key: object) -> Any:
-        data = self._look(key)
+        data = self._elements.get(key, flags=MapFlag.ANY)
         if data is None:
-            raise KeyError(describe_absent(self._session, self.handle, key=key, codec=self.codec))
+            raise self._absent(key)
         return self.codec.read(data)
 
-    def get(self, key: object, default: object = None, *, flags: int = 0) -> Any:
-        """``m[key]``, or ``default`` when the key is absent. ``flags``: 4 reads under the value's bpf_spin_lock."""
-        data = self._look(key, flags=flags)
+    def get(self, key: object, default: object = None, *, flags: int = MapFlag.ANY) -> Any:
+        """``m[key]``, or ``default`` when the key is absent. ``MapFlag.LOCK`` reads under the value's bpf_spin_lock."""
+        data = self._elements.get(key, flags=flags)
         return default if data is None else self.codec.read(data)
 
     def get_many(self, keys: Iterable[object], default: object = None) -> list[Any]:
         """``get`` of each, thousands in one round trip."""
-        ops = [Try(MapGet(self.handle, self._raw_key(key))) for key in keys]
-        found: list[Any] = []
-        for start in range(0, len(ops), _MANY):
-            part = ops[start : start + _MANY]
-            for op, result in zip(part, self._session.run(part), strict=True):
-                data = self._session.checked(op.op, result, kind=Value).data
-                found.append(default if data is None else self.codec.read(data))
-        return found
+        return [default if data is None else self.codec.read(data) for data in self._elements.get_many(keys)]
 
     def __setitem__(self, key: object, value: object) -> None:
-        self.update(key, value)
+        self.put(key, value)
 
-    def update(self, key: object, value: object, *, flags: int = 0) -> None:
-        """``m[key] = value`` with the kernel's flags: 1 only if absent (BPF_NOEXIST), 2 only if present (BPF_EXIST), 4
-        under the value's bpf_spin_lock (BPF_F_LOCK)."""
-        self._keys_needed()
-        stored = self.codec.store(value)
-        op, result = self._with(
-            key,
-            lambda raw: MapSet(self.handle, raw, stored.value, flags=flags, fds=stored.fds, netns=stored.netns),
-        )
-        self._session.checked(op, result, kind=Done)
+    def put(self, key: object, value: object, *, flags: int = MapFlag.ANY) -> None:
+        """``m[key] = value`` with flags: ``MapFlag.NOEXIST`` only if the key is absent, ``EXIST`` only if it is
+        present, ``LOCK`` under the value's bpf_spin_lock."""
+        self._elements.put(key, value, flags=flags)
+
+    def setdefault(self, key: object, default: object = None) -> Any:
+        """The value of a key. One that is absent is stored as ``default`` first, unless a program stores it sooner."""
+        data = self._elements.get(key, flags=MapFlag.ANY)
+        if data is not None:
+            return self.codec.read(data)
+        try:
+            self.put(key, default, flags=MapFlag.NOEXIST)
+        except KernelCallError as error:
+            if error.errno != errno.EEXIST:
+                raise
+        return self[key]
 
     def __delitem__(self, key: object) -> None:
-        op, result = self._with(key, lambda raw: MapDelete(self.handle, raw))
-        if isinstance(result, Failed) and result.errno == errno.ENOENT:
-            raise KeyError(describe_absent(self._session, self.handle, key=key, codec=self.codec))
-        self._session.checked(op, result, kind=Done)
+        if not self._elements.delete(key):
+            raise self._absent(key)
 
     def __contains__(self, key: object) -> bool:
         if self.kind.access == "bloom":
             op = MapGet(self.handle, self.codec.bytes_of(key))
             return self._session.one(op, Value).data is not None
         try:
-            return self._look(key) is not None
+            return self._elements.get(key, flags=MapFlag.ANY) is not None
         except (TypeError, ValueError):
             return False
 
@@ -169,9 +190,9 @@ class Map:
         if key is _NOTHING:
             self._need_fifo("pop")
             return self._next(self._session.one(MapPop(self.handle), Value).data)
-        data = self._session.one(MapPop(self.handle, self._raw_key(key)), Value).data
+        data = self._elements.take(key)
         if data is None and default is _NOTHING:
-            raise KeyError(describe_absent(self._session, self.handle, key=key, codec=self.codec))
+            raise self._absent(key)
         return default if data is None else self.codec.read(data)
 
     def sum(self, key: object) -> Any:
@@ -187,16 +208,16 @@ class Map:
 
     # -- all of them
 
-    def items(self) -> list[tuple[Any, Any]]:
+    def items(self) -> list[tuple[Any, Any]]:  # type: ignore[override]
         """(key, value) of every entry, in the kernel's order. Struct keys can be dict keys."""
         return self._pairs(self.dump())
 
-    def keys(self) -> list[Any]:
+    def keys(self) -> list[Any]:  # type: ignore[override]
         """The key of every entry."""
         with uncollected():
             return self.codec.keys_of(self.dump())
 
-    def values(self) -> list[Any]:
+    def values(self) -> list[Any]:  # type: ignore[override]
         """The value of every entry."""
         with uncollected():
             return self.codec.values_of(self.dump())
@@ -213,16 +234,26 @@ class Map:
     def __iter__(self) -> Iterator[Any]:
         return iter(self.keys())
 
-    def update_many(self, entries: Mapping[Any, Any], *, flags: int = 0) -> None:
-        """Store every entry of ``entries``, in one round trip. ``KernelCallError`` says how many were stored."""
-        keys = [self._raw_key(key) for key in entries]
+    def update(self, entries: Pairs = (), *old: object, flags: int = MapFlag.ANY) -> None:  # type: ignore[override]
+        """Store every entry of a mapping or of an iterable of pairs, in one round trip. ``flags`` as for ``put``.
+        ``KernelCallError`` reports how many were stored, where values are data."""
+        if old:
+            raise BpfUsageError(
+                f"map {self.name!r}: update() expects one mapping or iterable of pairs, got {1 + len(old)} arguments",
+                hint="Store one element with m.put(key, value, flags=...) or m[key] = value.",
+            )
+        self._elements.put_many(pairs_of(entries), flags=flags)
+
+    def update_many(self, entries: Mapping[Any, Any], *, flags: int = MapFlag.ANY) -> None:
+        """As ``update``, for maps whose keys and values are data."""
+        keys = [self._elements.raw_key(key) for key in entries]
         values = [self.codec.bytes_of(value) for value in entries.values()]
         op = MapUpdate(self.handle, b"".join(keys), b"".join(values), len(keys), flags=flags)
         self._session.one(op, Done)
 
     def delete_many(self, keys: Iterable[object]) -> None:
         """Delete these keys, in one round trip. ``KernelCallError`` at the first that is absent."""
-        raw = [self._raw_key(key) for key in keys]
+        raw = [self._elements.raw_key(key) for key in keys]
         self._session.one(MapDeleteMany(self.handle, b"".join(raw), len(raw)), Done)
 
     def drain(self) -> list[tuple[Any, Any]]:
@@ -256,8 +287,8 @@ class Map:
 
     # -- queues, stacks, bloom filters, memory, stack traces
 
-    def push(self, value: object, *, flags: int = 0) -> None:
-        """Put a value on a queue or stack (``flags`` 2, BPF_EXIST: the oldest makes room), or into a bloom filter."""
+    def push(self, value: object, *, flags: int = MapFlag.ANY) -> None:
+        """Put a value on a queue or stack (``MapFlag.EXIST``: the oldest makes room), or into a bloom filter."""
         if self.kind.access != "bloom":
             self._need_fifo("push")
         self._session.one(MapSet(self.handle, b"", self.codec.bytes_of(value), flags=flags), Done)
@@ -337,33 +368,8 @@ class Map:
         with uncollected():
             return list(zip(self.codec.keys_of(dump), self.codec.values_of(dump), strict=True))
 
-    def _look(self, key: object, *, flags: int = 0) -> bytes | None:
-        op, result = self._with(key, lambda raw: MapGet(self.handle, raw, flags))
-        return self._session.checked(op, result, kind=Value).data
-
-    def _with(self, key: object, make: Callable[[bytes | Obj], Op]) -> tuple[Op, Result]:
-        """What an op on a key answers. An object that the key only names is open meanwhile."""
-        self._keys_needed()
-        opening = self.codec.opening(key)
-        if opening is None:
-            op = make(self.codec.key(key))
-            return op, self._session.run([op])[0]
-        op = make(Ref(0))
-        opened, result, *_ = self._session.run([opening, Try(op), Close(Ref(0))])
-        self._session.checked(opening, opened, kind=Made)
-        return op, result
-
-    def _keys_needed(self) -> None:
-        if self.kind.access not in ("keyed", "storage", "perf"):
-            self._cannot("it has no keys")
-
-    def _raw_key(self, key: object) -> bytes:
-        """A key among many, which have to be bytes."""
-        self._keys_needed()
-        raw = self.codec.key(key)
-        if isinstance(raw, bytes):
-            return raw
-        self._cannot("its keys are objects, which go one at a time")
+    def _absent(self, key: object) -> KeyError:
+        return KeyError(describe_absent(self._session, self.handle, key=key, codec=self.codec))
 
     def _inner(self, handle: Handle) -> Map:
         """A map that this map of maps holds."""
@@ -380,9 +386,6 @@ class Map:
     def _need_fifo(self, method: str) -> None:
         if self.kind.access != "fifo":
             self._cannot(f"{method}() is for queues and stacks")
-
-    def _cannot(self, why: str) -> NoReturn:
-        raise BpfUsageError(f"map {self.name!r} is a {self.kind.name}: {why}")
 
     def __repr__(self) -> str:
         return f"<Map {self.name} ({self.kind.name})>"

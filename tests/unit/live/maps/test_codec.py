@@ -79,6 +79,13 @@ def test_what_a_key_names_is_open_for_the_one_batch(make: Make, type: int, key: 
     assert getattr(batch[0], "pid", key) == key
 
 
+def test_a_process_without_a_value_is_a_key_error(make: Make) -> None:
+    """Its id is a number, but the key is the process."""
+    table, _ = make(TASK_STORAGE, {MapGet: Value(None), PidFd: Done()})
+    with pytest.raises(KeyError, match="17 is not in map"):
+        table[17]
+
+
 def test_a_key_that_is_open_goes_as_it_is(make: Make) -> None:
     table, session = make(SK_STORAGE, {MapGet: Value(None)})
     thing = Thing(session)

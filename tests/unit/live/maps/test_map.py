@@ -33,6 +33,7 @@ from pytest_ebpf.live.maps.kinds import MAP_KINDS
 from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.object import MapDef
+from pytest_ebpf.uapi.flags import MapFlag
 from pytest_ebpf.uapi.sections import MAP_TYPES
 
 HASH, ARRAY, PROG_ARRAY, PERF, PERCPU_ARRAY, LPM, QUEUE, RINGBUF = 1, 2, 3, 4, 6, 11, 22, 27
@@ -101,7 +102,7 @@ def test_a_key_of_no_fitting_type_is_not_in_the_map(make: MakeMap) -> None:
 def test_writing(make: MakeMap) -> None:
     table, session = make(HASH, {MapSet: Done(), MapDelete: [Done(), Failed("MapDelete", errno.ENOENT, "no entry")]})
     table[1] = 2
-    table.update(3, 4, flags=1)
+    table.put(3, 4, flags=MapFlag.NOEXIST)
     del table[1]
     with pytest.raises(KeyError, match="1 is not in map 'm'"):
         del table[1]
