@@ -17,7 +17,6 @@ from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.obj.read import read_bytes
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.load_plan import LoadOptions, Plan, plan_load
-from pytest_ebpf.tools.headers import compile_header
 
 __all__ = ["LoadCache"]
 
@@ -57,6 +56,8 @@ class LoadCache:
 
     def types(self, path: Path) -> Btf | None:
         """The types of a C header (of the compiler that is installed) or of an object, read once for their bytes."""
+        from pytest_ebpf.tools.headers import compile_header
+
         data = read_bytes(path)
         key = (hashlib.sha256(data).hexdigest(), str(path))
         if key not in self._types:
