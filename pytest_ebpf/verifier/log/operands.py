@@ -10,7 +10,7 @@ __all__ = ["Operands", "read_operands"]
 _REG = re.compile(r"\b[rw](\d+)\b")
 _ASSIGN = re.compile(r"[rw](\d+) (s?(?:[-+*/%&|^]|<<|>>)?)= (.*)")
 _LOAD = re.compile(r"\*\((\w+) \*\)\(([rw]\d+) ([-+]\d+)\)")
-_STORE = re.compile(r"\*\((\w+) \*\)\(([rw]\d+) ([-+]\d+)\) = (\S+)")
+_STORE = re.compile(r"\*\((\w+) \*\)\(([rw]\d+) ([-+]\d+)\) = ([rw]\d+\b|-?\d\w*)")
 _JUMP = re.compile(r"goto (?:pc)?([-+]\d+)")
 _CALL = re.compile(r"call (?:pc([-+]\d+)|(\S+?)(?:#(-?\d+))?)$")
 _MOVE = re.compile(r"(?:\(s\d+\))?([rw]\d+)$")

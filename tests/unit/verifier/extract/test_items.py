@@ -198,6 +198,14 @@ def test_06_no_place_in_a_log_that_was_cut_off() -> None:
     assert ">>>" not in render_explanation(verdict.explanation)
 
 
+def test_02_a_store_with_something_behind_it() -> None:
+    """What is glued to a register's name is not a register's number."""
+    text = (
+        f'0: (7b) *(u64 *)(r10 -8) = r10\\n",\n1: (79) r7 = *(u64 *)(r10 -8)\n2: (0f) r1 += r7\nR7 !read_ok\n{FIGURES}'
+    )
+    assert parse_log(text).explanation is not None
+
+
 def test_06_nothing_is_claimed_of_registers_that_the_log_does_not_show() -> None:
     """The message is about R7; what R1 holds is not in this log."""
     verdict = the_one(f"311: (0f) r1 += r7\nR7 !read_ok\n{FIGURES}")
