@@ -50,9 +50,7 @@ def test_a_good_signature(tmp_path: Path, server: Server, web: Web, armoured: bo
 def test_a_signature_by_a_stranger_is_refused(tmp_path: Path, server: Server, web: Web) -> None:
     server.add_suite("trixie", ROWS, key=make_key(1))
     ring = write_ring(tmp_path, make_key(2))
-    with pytest.raises(
-        ImageError, match="trixie: the signature of InRelease is not by a key in this machine's"
-    ) as caught:
+    with pytest.raises(ImageError, match="trixie: the signature of InRelease is not by a key in") as caught:
         load_index("trixie", mirror=mirror_of(server, ring), store=Store(tmp_path), web=web)
     assert "debian-archive-keyring" in caught.value.hint
     assert not (tmp_path / "indexes").exists()
