@@ -135,6 +135,18 @@ def render_enums(file: str, *, table: dict[str, Any]) -> str:
     return "".join((head, public([*enums]), *(render_enum(name, row) for name, row in enums.items())))
 
 
+def render_names(table: dict[str, Any]) -> str:
+    """Of enums with a ``text`` class, the names of their members in small letters, as programs and maps report them."""
+    rows = {name: row for name, row in table["enums"].items() if "text" in row}
+    classes = (
+        f'\n\nclass {row["text"]}(StrEnum):\n    """The members of ``{name}`` as text."""\n\n'
+        + "".join(f'    {member} = "{member.lower()}"\n' for member, _ in members(row))
+        for name, row in rows.items()
+    )
+    head = f"{render_head('names', table=table)}\nfrom enum import StrEnum\n"
+    return "".join((head, public([row["text"] for row in rows.values()]), *classes))
+
+
 def render_numbers(table: dict[str, Any]) -> str:
     """The file of plain numbers."""
     lines = "".join(f"{name} = {number(value)}\n" for name, value in table["numbers"].items())
@@ -158,6 +170,7 @@ def main() -> None:
     check_numbers(table)
     for file in {row["file"] for row in table["enums"].values()}:
         (TARGET / f"{file}.py").write_text(render_enums(file, table=table))
+    (TARGET / "names.py").write_text(render_names(table))
     (TARGET / "numbers.py").write_text(render_numbers(table))
     (TARGET / "layouts.py").write_text(render_layouts(table))
 

@@ -50,11 +50,13 @@ if TYPE_CHECKING:
         parse_packet,
     )
     from pytest_ebpf.uapi.flags import MapFlag
+    from pytest_ebpf.uapi.names import AttachTypeName, LinkTypeName, MapTypeName, ProgTypeName
     from pytest_ebpf.verifier.log.expect import absent, next_line
     from pytest_ebpf.verifier.program_rejected import ProgramRejected
 
 __all__ = [
     "ARP",
+    "AttachTypeName",
     "CGROUP",
     "FLOW",
     "ICMP",
@@ -79,14 +81,17 @@ __all__ = [
     "ImageError",
     "KernelCallError",
     "Link",
+    "LinkTypeName",
     "BpfObject",
     "Map",
     "MapFlag",
+    "MapTypeName",
     "Mechanism",
     "ObjectError",
     "Packet",
     "Pad",
     "PlanError",
+    "ProgTypeName",
     "Program",
     "ProgramRejected",
     "Raw",
@@ -125,6 +130,7 @@ _HOMES = MappingProxyType(
             "ARP ICMP IP TCP UDP VLAN Eth ICMPv6 IPv6 Packet Pad Raw assert_packet diff_packets parse_packet"
         ),
         "pytest_ebpf.uapi.flags": "MapFlag",
+        "pytest_ebpf.uapi.names": "AttachTypeName LinkTypeName MapTypeName ProgTypeName",
         "pytest_ebpf.verifier.log.expect": "absent next_line",
         "pytest_ebpf.verifier.program_rejected": "ProgramRejected",
     }

@@ -24,12 +24,14 @@ from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.reload import TRACE_LEVEL, Reload, load_trace
 from pytest_ebpf.live.run.flow_probe import dissects_as_boolean
 from pytest_ebpf.live.run.live_run import LiveRun, run_live
-from pytest_ebpf.live.run.rules import RUN_RULES, type_name
+from pytest_ebpf.live.run.rules import RUN_RULES
 from pytest_ebpf.live.run.test_run import PacketRuns, RunInput, RunResult, plan_many, plan_run, read_many, read_run
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.typed.shape import Shape
 from pytest_ebpf.obj.object import LineInfo, ObjectFile, ProgramDef
+from pytest_ebpf.obj.type_names import prog_type_text
 from pytest_ebpf.uapi.enums import ProgType
+from pytest_ebpf.uapi.names import ProgTypeName
 from pytest_ebpf.verifier.compare.budget import figures_of
 from pytest_ebpf.verifier.compare.cost import LineCost, line_costs
 from pytest_ebpf.verifier.log.read import parse_stats
@@ -84,9 +86,9 @@ class Program:
         return self.definition.spec.prog_type
 
     @property
-    def type(self) -> str:
-        """Its type as the kernel names it: xdp, sched_cls, kprobe, ..."""
-        return type_name(self.type_number)
+    def type(self) -> ProgTypeName | str:
+        """Its type, which equals the kernel's name in small letters: "xdp", "sched_cls", "kprobe", ..."""
+        return prog_type_text(self.type_number)
 
     @cached_property
     def log(self) -> VerifierLog:

@@ -14,8 +14,10 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pytest_ebpf.agent.ops import InfoArray
-from pytest_ebpf.obj.sections import attach_type_name, map_flag_names, map_type_name, prog_type_name
-from pytest_ebpf.uapi.links import LinkType, PerfEventKind
+from pytest_ebpf.obj.sections import map_flag_names
+from pytest_ebpf.obj.type_names import attach_type_text, link_type_text, map_type_text, prog_type_text
+from pytest_ebpf.uapi.links import PerfEventKind
+from pytest_ebpf.uapi.names import LinkTypeName, MapTypeName, ProgTypeName
 
 __all__ = [
     "BtfInfo",
@@ -109,7 +111,7 @@ class ProgInfo:
     ``attach_btf_obj_id``, ``attach_btf_id``: what a tracing program was loaded for.
     """
 
-    type: str
+    type: ProgTypeName | str
     type_number: int
     id: int
     name: str
@@ -140,7 +142,7 @@ class MapInfo:
     """A map in the kernel. ``flags``: names of BPF_F_*. ``memlock``: bytes charged for it. ``frozen``: user space can
     change it no more. ``btf_key_type_id``, ``btf_value_type_id``: types in the BTF object ``btf_id``."""
 
-    type: str
+    type: MapTypeName | str
     type_number: int
     id: int
     name: str
@@ -166,7 +168,7 @@ class LinkInfo:
     """An attachment in the kernel. ``details``: what links of this ``type`` have besides, by the kernel's names
     (``ifindex``, ``attach_type``, ``cgroup_id``, ``tp_name``, ``addresses``, ...)."""
 
-    type: str
+    type: LinkTypeName | str
     type_number: int
     id: int
     prog_id: int
@@ -198,7 +200,7 @@ def _read(data: bytes, places: Mapping[str, _Place]) -> dict[str, Any]:
 def read_prog_info(data: bytes, *, map_ids: tuple[int, ...] = (), fdinfo: Mapping[str, str]) -> ProgInfo:
     """``data``: struct bpf_prog_info."""
     fields = _read(data, _PROG)
-    fields |= {"tag": fields["tag"].hex(), "type": prog_type_name(fields["type_number"]).lower(), "map_ids": map_ids}
+    fields |= {"tag": fields["tag"].hex(), "type": prog_type_text(fields["type_number"]), "map_ids": map_ids}
     if fields["gpl_compatible"] is not None:
         fields["gpl_compatible"] = bool(fields["gpl_compatible"] & 1)
     return ProgInfo(**fields, memlock=_number(fdinfo, "memlock"))
@@ -207,7 +209,7 @@ def read_prog_info(data: bytes, *, map_ids: tuple[int, ...] = (), fdinfo: Mappin
 def read_map_info(data: bytes, *, fdinfo: Mapping[str, str]) -> MapInfo:
     """``data``: struct bpf_map_info."""
     fields = _read(data, _MAP)
-    fields |= {"type": map_type_name(fields["type_number"]).lower(), "flags": map_flag_names(fields["flags"])}
+    fields |= {"type": map_type_text(fields["type_number"]), "flags": map_flag_names(fields["flags"])}
     frozen = _number(fdinfo, "frozen")
     return MapInfo(**fields, memlock=_number(fdinfo, "memlock"), frozen=None if frozen is None else bool(frozen))
 
@@ -226,7 +228,7 @@ def read_link_info(data: bytes, *, arrays: Mapping[str, bytes] | None = None) ->
     kind = link_kind(data)
     details = {name: value for name, value in _read(data, _LINK_DETAILS.get(kind, {})).items() if value is not None}
     if "attach_type" in details:
-        details["attach_type"] = attach_type_name(details["attach_type"]).lower()
+        details["attach_type"] = attach_type_text(details["attach_type"])
     if kind.startswith("perf_event"):
         details = {"event": _perf_type(data), **details}
     shapes = dict(LINK_ARRAYS.get(kind, ()))
@@ -234,14 +236,14 @@ def read_link_info(data: bytes, *, arrays: Mapping[str, bytes] | None = None) ->
         stride = shapes[name].stride
         code = "I" if stride == 4 else "Q"
         details[name] = _text(value) if shapes[name].room else Struct(f"={len(value) // stride}{code}").unpack(value)
-    return LinkInfo(type=kind.split(" ")[0], **fields, details=MappingProxyType(details))
+    return LinkInfo(type=link_type_text(fields["type_number"]), **fields, details=MappingProxyType(details))
 
 
 def link_kind(data: bytes) -> str:
     """The row of ``LINK_ARRAYS`` for a link: its type, and for perf events what they are about."""
     number = _read(data, _LINK)["type_number"]
-    name = _name(LinkType, number=number)
-    if name != "perf_event":
+    name = str(link_type_text(number))
+    if name != LinkTypeName.PERF_EVENT:
         return name
     kind = _perf_type(data)
     return f"{name} {_PERF_KINDS.get(kind, kind)}"

@@ -42,7 +42,9 @@ from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.typed.object_types import ObjectTypes
 from pytest_ebpf.live.typed.shape import add_values, uncollected
 from pytest_ebpf.obj.object import MapDef, Variable
+from pytest_ebpf.obj.type_names import map_type_text
 from pytest_ebpf.uapi.flags import MapFlag
+from pytest_ebpf.uapi.names import MapTypeName
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.maps.stacks import StackTrace
@@ -105,6 +107,11 @@ class Map(MutableMapping[Any, Any]):
         """What the kernel says about it now: id, sizes, flags, memory, whether it is frozen, types."""
         info: MapInfo = queries().ask_info(self._session, "map", asked=self.handle)
         return info
+
+    @property
+    def type(self) -> MapTypeName | str:
+        """Its type, which equals the kernel's name in small letters: "hash", "ringbuf", ..."""
+        return map_type_text(self.definition.type)
 
     @property
     def key_size(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_ebpf import MapFlag
+from pytest_ebpf import MapFlag, MapTypeName
 from pytest_ebpf.agent.ops import (
     Close,
     Done,
@@ -189,3 +189,10 @@ def test_pinning(make: Make) -> None:
     before = len(session.target.kernel.batches)
     table.unpin()
     assert len(session.target.kernel.batches) == before
+
+
+def test_the_type_is_an_enum_that_equals_its_text(make: Make) -> None:
+    table, _ = make(MapType.LRU_HASH, {})
+    assert table.type is MapTypeName.LRU_HASH
+    assert table.type == "lru_hash"
+    assert f"{table.type}" == table.kind.name
