@@ -92,8 +92,12 @@ def _orphans(elf: Elf, btf: Btf | None) -> dict[str, list[int]]:
     if btf is None:
         return {}
     names = {section.name for section in elf.sections}
-    sections = [at for at in btf.ids() if btf.kind(at) == Kind.DATASEC and btf.name(at) not in names]
+    sections = [at for at in _datasecs(btf) if btf.name(at) not in names]
     return {var.name: [var.type] for at in sections for var in _vars(btf, at)}
+
+
+def _datasecs(btf: Btf) -> list[int]:
+    return [at for at, kind in zip(btf.ids(), btf.kinds(), strict=True) if kind == Kind.DATASEC]
 
 
 def _vars(btf: Btf, datasec: int) -> Iterator[Var]:
@@ -153,12 +157,15 @@ def fix_datasecs(elf: Elf, *, btf: Btf | None) -> tuple[tuple[int, DataSec], ...
         return ()
     sections = {section.name: section for section in elf.sections}
     symbols: dict[tuple[int, str], list[Symbol]] = {}
-    for symbol in sorted(elf.symbols, key=lambda symbol: symbol.value):
+    for symbol in elf.symbols:
         if symbol.name:
             symbols.setdefault((symbol.section, symbol.name), []).append(symbol)
+    for same in symbols.values():
+        if len(same) > 1:
+            same.sort(key=lambda symbol: symbol.value)
     fixed = []
-    for type_id in btf.ids():
-        found = btf.type(type_id) if btf.kind(type_id) == Kind.DATASEC else None
+    for type_id in _datasecs(btf):
+        found = btf.type(type_id)
         section = sections.get(found.name) if isinstance(found, DataSec) else None
         if not section or not isinstance(found, DataSec):
             continue
@@ -166,7 +173,7 @@ def fix_datasecs(elf: Elf, *, btf: Btf | None) -> tuple[tuple[int, DataSec], ...
         seen: dict[str, int] = {}
         for entry in sorted(found.vars, key=lambda entry: entry.offset):
             name = btf.name(entry.type)
-            same = symbols.get((section.index, name), ())
+            same = symbols.get((section.index, name), [])
             found_at = same[min(seen.get(name, 0), len(same) - 1)] if same else None
             seen[name] = seen.get(name, 0) + 1
             if found_at and found_at.value + found_at.size <= section.size:
