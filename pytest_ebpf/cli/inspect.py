@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pytest_ebpf.obj.summary import Summary
+    from pytest_ebpf.plan.portable import Elsewhere
 
 __all__ = ["inspect"]
 
@@ -29,6 +30,7 @@ def inspect(objects: tuple[str, ...], as_json: bool, insns: bool) -> None:
     from pytest_ebpf.errors import ObjectError
     from pytest_ebpf.obj.read import read_object
     from pytest_ebpf.obj.summary import summarise
+    from pytest_ebpf.plan.portable import elsewhere
 
     summaries: list[Summary] = []
     failed = False
@@ -36,6 +38,7 @@ def inspect(objects: tuple[str, ...], as_json: bool, insns: bool) -> None:
         try:
             obj = read_object(path)
             summaries.append(add_insns(obj, summarise(obj)) if insns else summarise(obj))
+            summaries[-1]["elsewhere"] = [_elsewhere(found) for found in elsewhere(obj)]
         except ObjectError as error:
             click.echo(f"pytest-ebpf: {error}", err=True)
             failed = True
@@ -65,6 +68,7 @@ def _show(summaries: list[Summary]) -> None:
         _table(console, "globals", rows=[_global_row(row) for row in summary["globals"]])
         _table(console, "externs", rows=[_extern_row(row) for row in summary["externs"]])
         _table(console, "problems", rows=[_problem_row(row) for row in summary["problems"]])
+        _table(console, "elsewhere", rows=[_elsewhere_row(row) for row in summary["elsewhere"]])
         for row in (*summary["programs"], *summary["subprograms"]):
             if "listing" in row:
                 # not through rich, which would wrap long lines of C
@@ -143,6 +147,21 @@ def _extern_row(row: Summary) -> dict[str, Any]:
         "type": row["type"] or "untyped",
         "": "weak" if row["weak"] else "",
     }
+
+
+def _elsewhere(found: Elsewhere) -> Summary:
+    rule = found.rule
+    return {
+        "loader": rule.loader,
+        "versions": rule.versions,
+        "effect": rule.effect,
+        "source": rule.source,
+        "names": list(found.names),
+    }
+
+
+def _elsewhere_row(row: Summary) -> dict[str, Any]:
+    return {"loader": f"{row['loader']} {row['versions']}", "what": ", ".join(row["names"]), "it": row["effect"]}
 
 
 def _problem_row(row: Summary) -> dict[str, Any]:

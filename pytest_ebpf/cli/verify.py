@@ -46,6 +46,7 @@ _HELD, _BROKEN, _USAGE, _NO_KERNEL = range(4)  # exit statuses
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: a list of programs, one entry per kernel.")
 @click.option("--accel", type=click.Choice(["auto", "kvm", "tcg"]), default="auto", help="How guests run.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Where kernels are kept.")
+@click.option("--portable", is_flag=True, help="Also say what libbpf, cilium/ebpf and Aya refuse of the objects.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing of the progress.")
 def verify(objects: tuple[str, ...], kernels: str, lines: str | None, **options: object) -> None:
     """Load every program of the object files on every kernel, and print verdict and instructions walked.
@@ -65,6 +66,8 @@ def verify(objects: tuple[str, ...], kernels: str, lines: str | None, **options:
         _fail(error, _NO_KERNEL)
     if request.objects or request.form == "json":
         _print(verdicts, request)
+    for line in request.portable:
+        click.echo(line, err=True)
     for problem in request.problems:
         click.echo(f"pytest-ebpf: {problem}", err=True)
     if request.problems:

@@ -45,6 +45,7 @@ class Request:
     accel: str
     cache: Path | None
     quiet: bool
+    portable: tuple[str, ...] = ()
 
 
 def read_request(paths: Sequence[str], lines: int, *, kernels: str, options: Mapping[str, Any]) -> Request:
@@ -69,7 +70,18 @@ def read_request(paths: Sequence[str], lines: int, *, kernels: str, options: Map
         accel=options["accel"],
         cache=options["cache"],
         quiet=options["quiet"],
+        portable=tuple(_elsewhere(objects)) if options.get("portable") else (),
     )
+
+
+def _elsewhere(objects: Sequence[ObjectFile]) -> Iterator[str]:
+    """A line for each rule of another loader that an object breaks."""
+    from pytest_ebpf.plan.portable import elsewhere
+
+    for obj in objects:
+        for found in elsewhere(obj):
+            rule, names = found.rule, ", ".join(found.names)
+            yield f"{obj.name}: {names}: {rule.loader} ({rule.versions}) {rule.effect} ({rule.source})"
 
 
 def _read_objects(paths: Sequence[str]) -> tuple[list[ObjectFile], list[str]]:

@@ -101,7 +101,15 @@ def read_maps(elf: Elf, *, btf: Btf | None, targets: Targets) -> tuple[tuple[Map
             if var.name not in spans:
                 raise _BadMapError("the symbol table does not have it")
             values = _slots(elf, declared, section=section, span=spans[var.name], targets=targets)
-            maps.append(replace(declared.map, values=values, btf_id=btf_id, is_weak=var.name in weak))
+            maps.append(
+                replace(
+                    declared.map,
+                    values=values,
+                    btf_id=btf_id,
+                    is_weak=var.name in weak,
+                    is_static=var.linkage == Linkage.STATIC,
+                )
+            )
         except (_BadMapError, ObjectError) as error:
             problems.append(Problem(MAPS_SECTION, var.name, str(error), costs="map"))
     return tuple(maps), tuple(problems)

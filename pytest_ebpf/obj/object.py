@@ -157,7 +157,7 @@ class MapDef:
 
     ``pinning``: 0 none, 1 by name. ``values``: initialised slots. ``inner``: what a map-in-map holds.
     ``legacy``: a struct bpf_map_def in section "maps" instead of BTF in ".maps". ``btf_id``: its VAR, or 0.
-    ``is_weak``: gives way to another definition when objects are linked.
+    ``is_weak``: gives way to another definition when objects are linked. ``is_static``: declared ``static``.
     """
 
     name: str
@@ -177,6 +177,7 @@ class MapDef:
     legacy: bool = False
     btf_id: int = 0
     is_weak: bool = False
+    is_static: bool = False
 
 
 @dataclass(frozen=True, slots=True)
