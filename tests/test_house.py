@@ -121,6 +121,7 @@ DOORS: dict[str, dict[str, str]] = {
     "agent.protocol.bootstrap": {"agent.protocol": "the first code in a guest: it makes the others importable"},
     "agent.protocol.init": {"agent.protocol": "process 1 mounts first, and imports the agent in its child"},
     "live.load_cache": {"tools.headers": "clang for a C header: subprocess and tempfile, which no other load needs"},
+    "kernels.host": {"kernels.child": "an agent in a child process, where bpf() needs sudo"},
     "kernels.pool": {"kernels.boot": "booting a guest: tests on the host do not"},
     "fixtures.marks": {"features": "the table of features, for tests with a bpf_feature marker"},
     "fixtures.runtime": {"features": "probes and their cache, for tests that ask for features"},

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pytest_ebpf.agent.ops import Failed, ProgLoad, ProgRejected
 from pytest_ebpf.errors import BpfUsageError, HarnessError, errno_name
 from pytest_ebpf.kernels.base import Kernel
-from pytest_ebpf.kernels.child import ChildAgent, agent_argv
 from pytest_ebpf.kernels.local import LocalKernel
 from pytest_ebpf.kernels.remote import RemoteKernel
 from pytest_ebpf.uapi.enums import ProgType
@@ -65,6 +64,8 @@ def open_host_kernel(
 def open_agent_kernel(*, prefix: Sequence[str] = (), name: str = "agent") -> RemoteKernel:
     """A kernel behind an agent that runs as a child of this process, its command behind ``prefix``. Raises
     ``GuestLost`` with the child's last message when it does not start."""
+    from pytest_ebpf.kernels.child import ChildAgent, agent_argv
+
     child = ChildAgent(agent_argv(prefix))
 
     def last_words(reason: str) -> str:
