@@ -119,11 +119,11 @@ def test_json_has_the_problems_of_files_without_programs(built: Path, tmp_path: 
     assert done.exit_code == 2
     printed = json.loads(done.stdout)
     assert printed["programs"] == []
-    assert ["there is no program in it" in printed["problems"][0], "not an ELF object" in printed["problems"][1]] == [
+    assert ["it contains no program" in printed["problems"][0], "not an ELF object" in printed["problems"][1]] == [
         True,
         True,
     ]
-    assert "there is no program in it" in done.stderr
+    assert "it contains no program" in done.stderr
 
 
 def test_a_name_is_whole_in_every_verdict(bpf: Bpf, parsed: Parsed) -> None:
