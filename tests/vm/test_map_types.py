@@ -123,6 +123,37 @@ def test_taking_one_out(bpf: Bpf) -> None:
     assert counts.pop((1, 1), None) is None
 
 
+def test_a_map_works_like_a_dict(bpf: Bpf) -> None:
+    obj = bpf.load(BUILT / "map_memory.bpf.o")
+    counts = obj.maps["counts"]
+    counts.update({(1, 1): 11})
+    counts.update([((2, 2), 22), ((3, 3), 33)], flags=MapFlag.NOEXIST)
+    with pytest.raises(KernelCallError, match=r"EEXIST.* after 1 of 2"):
+        counts.update({(4, 4): 44, (1, 1): 0}, flags=MapFlag.NOEXIST)
+    with pytest.raises(KernelCallError, match="ENOENT"):
+        counts.put((5, 5), 55, flags=MapFlag.EXIST)
+    assert counts.setdefault((1, 1), 5) == 11
+    assert counts.setdefault((5, 5), 55) == 55
+    assert counts == {(1, 1): 11, (2, 2): 22, (3, 3): 33, (4, 4): 44, (5, 5): 55}
+    counts.popitem()
+    assert len(counts) == 4
+    info = counts.info
+    assert (counts.type, counts.key_size, counts.value_size) == (info.type, info.key_size, info.value_size)
+    assert counts.max_entries == info.max_entries
+    per_cpu = obj.maps["per_cpu_hash"]
+    per_cpu.update({1: {"count": 2}, 2: {"count": 3}})
+    assert per_cpu.sum(2)["count"] == 3 * len(per_cpu[2])
+
+
+def test_a_map_is_pinned_and_unpinned(bpf: Bpf) -> None:
+    counts = bpf.load(BUILT / "map_memory.bpf.o").maps["counts"].pin("pinned_counts")
+    counts[(1, 1)] = 11
+    assert bpf.pinned_map("pinned_counts")[(1, 1)] == 11
+    counts.unpin()
+    with pytest.raises(KernelCallError, match="ENOENT"):
+        bpf.pinned_map("pinned_counts")
+
+
 def test_keys_with_something_between_their_fields(bpf: Bpf) -> None:
     """Programs leave what they like in padding, and to the kernel it is part of the key."""
     counts = bpf.load(BUILT / "map_memory.bpf.o").maps["counts"]
@@ -141,7 +172,7 @@ def test_queues_make_room(bpf: Bpf) -> None:
         queue.push(number)
     with pytest.raises(KernelCallError, match="E2BIG"):
         queue.push(4)
-    queue.push(4, flags=2)
+    queue.push(4, flags=MapFlag.EXIST)
     assert [queue.pop(), queue.peek()] == [1, 2]
     queue.clear()
     with pytest.raises(LookupError, match="queue 'queue' is empty"):
@@ -207,6 +238,8 @@ def test_values_that_hang_on_tasks(bpf: Bpf) -> None:
     assert agent not in notes
     notes.put(agent, {"seen": 2}, flags=MapFlag.NOEXIST)
     assert notes[agent]["seen"] == 2
+    notes.update({1: {"seen": 3}, agent: {"seen": 4}})
+    assert (notes[1]["seen"], notes[agent]["seen"]) == (3, 4)
     del notes[1]
     assert notes.get(1) is None
     with pytest.raises(KernelCallError, match="ESRCH"):
