@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         diff_packets,
         parse_packet,
     )
-    from pytest_ebpf.uapi.flags import MapFlag
+    from pytest_ebpf.uapi.flags import MapFlag, RunFlag
     from pytest_ebpf.uapi.names import AttachTypeName, LinkTypeName, MapTypeName, ProgTypeName
     from pytest_ebpf.verifier.log.expect import absent, next_line
     from pytest_ebpf.verifier.program_rejected import ProgramRejected
@@ -95,6 +95,7 @@ __all__ = [
     "Program",
     "ProgramRejected",
     "Raw",
+    "RunFlag",
     "RunResult",
     "BpfUsageError",
     "User",
@@ -129,7 +130,7 @@ _HOMES = MappingProxyType(
         "pytest_ebpf.packets": (
             "ARP ICMP IP TCP UDP VLAN Eth ICMPv6 IPv6 Packet Pad Raw assert_packet diff_packets parse_packet"
         ),
-        "pytest_ebpf.uapi.flags": "MapFlag",
+        "pytest_ebpf.uapi.flags": "MapFlag RunFlag",
         "pytest_ebpf.uapi.names": "AttachTypeName LinkTypeName MapTypeName ProgTypeName",
         "pytest_ebpf.verifier.log.expect": "absent next_line",
         "pytest_ebpf.verifier.program_rejected": "ProgramRejected",

@@ -207,6 +207,7 @@ class Program:
         ``data``: bytes or a packet. ``ctx``: a dict of fields (``xdp_md``, ``__sk_buff``, ``bpf_sk_lookup``), a list of
         u64 (raw tracepoints), a dict or bytes (SYSCALL). ``repeat`` runs it that often and reports the last run and the
         mean duration; many calls are faster than a large ``repeat`` unless the duration is what you want.
+        ``flags``: ``RunFlag``, of which ``XDP_LIVE_FRAMES`` takes a ``batch_size``.
 
         ``KernelCallError``: errno 0 when refused before the call (a type that cannot run, input that cannot be), else
         the kernel's answer with a hint.

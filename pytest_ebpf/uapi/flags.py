@@ -10,7 +10,7 @@ __all__ = [
     "MapCreateFlag",
     "ProgFlag",
     "LogFlag",
-    "TestRunFlag",
+    "RunFlag",
     "AttachFlag",
 ]
 
@@ -73,7 +73,7 @@ class LogFlag(IntFlag):
     FIXED = 0x8
 
 
-class TestRunFlag(IntFlag):
+class RunFlag(IntFlag):
     """Flags of PROG_TEST_RUN."""
 
     RUN_ON_CPU = 0x1
