@@ -313,7 +313,7 @@ def test_netkit(bpf: Bpf, bpf_vm: Any, netns: Handle) -> None:
         hooks = {each.hook for each in bpf.attached(interface="nk", netns=netns)}
         assert hooks == {"netkit_primary", "netkit_peer"}
         assert link.mechanism == "netkit link"
-    with pytest.raises(BpfUsageError, match="no netkit device"):
+    with pytest.raises(BpfUsageError, match="is not a netkit device"):
         obj["netkit_peer"].attach(interface="lo", netns=netns)
 
 
