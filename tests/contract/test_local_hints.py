@@ -81,7 +81,7 @@ def test_an_interface_that_is_not_there(bpf: Bpf) -> None:
     program = bpf.load(f"{OBJECTS}/config.bpf.o")["police"]
     with pytest.raises(BpfUsageError, match="no network interface 'loo'") as caught:
         program.attach(interface="loo")
-    hint, _, others = caught.value.hint.partition(" There are: ")
+    hint, _, others = caught.value.hint.partition(" It has ")
     assert hint == "did you mean lo?"
     assert set(others.rstrip(".").split(", ")) == {name for _, name in socket.if_nameindex()}
 
