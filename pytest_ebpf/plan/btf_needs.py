@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Array, Kind, Modifier, Ptr, Struct, Var
 from pytest_ebpf.obj.object import MapDef
-from pytest_ebpf.plan.exception_callbacks import exception_callbacks
+from pytest_ebpf.plan.link import exception_callbacks
 from pytest_ebpf.plan.planned import Plan
 from pytest_ebpf.uapi.enums import MapType
 

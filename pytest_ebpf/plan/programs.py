@@ -14,11 +14,20 @@ from pytest_ebpf.errors import PlanError
 from pytest_ebpf.obj.insn import Code
 from pytest_ebpf.obj.object import Extern, LineInfo, ObjectFile, ProgramDef, Reloc
 from pytest_ebpf.plan.core_reloc import Relocator
-from pytest_ebpf.plan.exception_callbacks import exception_callbacks, find_callback
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.kconfig import KCONFIG, Kconfig
 from pytest_ebpf.plan.ksyms import Ksym, call_kfunc, find_ksym, load_address
-from pytest_ebpf.plan.link import Fixup, Linked, Prepared, function_index, jump_table_name, line_at, link
+from pytest_ebpf.plan.link import (
+    Fixup,
+    Linked,
+    Prepared,
+    exception_callbacks,
+    find_callback,
+    function_index,
+    jump_table_name,
+    line_at,
+    link,
+)
 from pytest_ebpf.plan.lost import why_lost
 from pytest_ebpf.uapi.insn import PseudoLoad
 

@@ -89,7 +89,7 @@ def plan_struct_ops(obj: ObjectFile, facts: Facts, *, options: LoadOptions, want
         members = {at: name for at, name in named.items() if name not in without}
         data = section.data.ljust(section.size, b"\0")[variable.offset : variable.offset + variable.size]
         asked = options.struct_ops.get(variable.name)
-        data = table_data(obj, variable, data, struct=struct, asked=asked, members=members)
+        data = table_data(obj, variable, data=data, struct=struct, asked=asked, members=members)
         try:
             kernel = _kernel_type(obj, variable, facts=facts)
             table, found = _table(obj, section, variable=variable, kernel=kernel, members=members, data=data)

@@ -83,7 +83,7 @@ def load_table_programs(obj: ObjectFile, options: LoadOptions) -> ObjectFile:
 
 
 def table_data(
-    obj: ObjectFile, variable: Variable, data: bytes, *, struct: Struct, asked: object, members: dict[int, str]
+    obj: ObjectFile, variable: Variable, *, data: bytes, struct: Struct, asked: object, members: dict[int, str]
 ) -> bytes:
     """The bytes of a table with the members that ``asked`` sets, by name; None leaves a program out of ``members``."""
     if not isinstance(asked, Mapping):
@@ -102,12 +102,16 @@ def table_data(
         elif at in members:
             message = f"struct_ops {variable.name}: member {name!r} is program {members[at]!r}"
             raise ObjectError(message, path=obj.name, hint="None leaves it out; programs= changes the program")
-        raw = bytes(obj.btf.size(type_id)) if value == 0 else _encoded(obj.btf, type_id, value, where=(obj, variable))
+        raw = (
+            bytes(obj.btf.size(type_id))
+            if value == 0
+            else _encoded(obj.btf, type_id, value=value, where=(obj, variable))
+        )
         changed[at : at + len(raw)] = raw
     return bytes(changed)
 
 
-def _encoded(btf: Btf, type_id: int, value: Any, *, where: tuple[ObjectFile, Variable]) -> bytes:
+def _encoded(btf: Btf, type_id: int, *, value: Any, where: tuple[ObjectFile, Variable]) -> bytes:
     try:
         return bytes(encode(btf, type_id, value=value)).ljust(btf.size(type_id), b"\0")
     except (ValueError, TypeError, OverflowError) as error:

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_ebpf import Bpf, PlanError
 from pytest_ebpf.obj.object import ObjectFile
-from pytest_ebpf.plan.exception_callbacks import exception_callbacks, find_callback
+from pytest_ebpf.plan.link import exception_callbacks, find_callback
 
 Parsed = Callable[[str], ObjectFile]
 
