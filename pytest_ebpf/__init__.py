@@ -1,152 +1,182 @@
 """Prove an eBPF project on every kernel it ships to.
 
 The public names, each loaded when it is first used: pytest imports this package for its plugin in every test run, and
-must not pay for what that run does not use.
+must not pay for what that run does not use. The imports below are the list; type checkers read them, and
+ci/gen_names.py writes ``_names.py`` from them.
 """
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pytest_ebpf.errors import (
-        BootFailed,
-        BpfUsageError,
-        EbpfError,
-        GuestLost,
-        HarnessError,
-        ImageError,
-        KernelCallError,
-        ObjectError,
-        PlanError,
-    )
-    from pytest_ebpf.kernels.fake import FakeKernel
-    from pytest_ebpf.live.attach.link import Link, Mechanism
-    from pytest_ebpf.live.bpf_object import BpfObject
-    from pytest_ebpf.live.loader import Bpf
-    from pytest_ebpf.live.machine.commands import User
-    from pytest_ebpf.live.maps.map import Map
-    from pytest_ebpf.live.open_kernel import open_kernel
-    from pytest_ebpf.live.program import Program
-    from pytest_ebpf.live.run.retvals import CGROUP, FLOW, LWT, NF, SK, TC, XDP
-    from pytest_ebpf.live.run.test_run import RunResult
-    from pytest_ebpf.live.typed.address import addr
-    from pytest_ebpf.packets import (
-        ARP,
-        ICMP,
-        IP,
-        TCP,
-        UDP,
-        VLAN,
-        Eth,
-        ICMPv6,
-        IPv6,
-        Packet,
-        Pad,
-        Raw,
-        assert_packet,
-        diff_packets,
-        parse_packet,
-    )
-    from pytest_ebpf.uapi.flags import MapFlag, RunFlag
-    from pytest_ebpf.uapi.names import AttachTypeName, LinkTypeName, MapTypeName, ProgTypeName
-    from pytest_ebpf.verifier.log.expect import absent, next_line
-    from pytest_ebpf.verifier.program_rejected import ProgramRejected
+from pytest_ebpf._names import HOMES
 
-__all__ = [
-    "ARP",
-    "AttachTypeName",
-    "CGROUP",
-    "FLOW",
-    "ICMP",
-    "IP",
-    "LWT",
-    "NF",
-    "SK",
-    "TC",
-    "TCP",
-    "UDP",
-    "VLAN",
-    "XDP",
-    "BootFailed",
-    "Bpf",
-    "EbpfError",
-    "Eth",
-    "FakeKernel",
-    "GuestLost",
-    "HarnessError",
-    "ICMPv6",
-    "IPv6",
-    "ImageError",
-    "KernelCallError",
-    "Link",
-    "LinkTypeName",
-    "BpfObject",
-    "Map",
-    "MapFlag",
-    "MapTypeName",
-    "Mechanism",
-    "ObjectError",
-    "Packet",
-    "Pad",
-    "PlanError",
-    "ProgTypeName",
-    "Program",
-    "ProgramRejected",
-    "Raw",
-    "RunFlag",
-    "RunResult",
-    "BpfUsageError",
-    "User",
-    "absent",
-    "addr",
-    "assert_packet",
-    "diff_packets",
-    "next_line",
-    "open_kernel",
-    "parse_packet",
-]
+if TYPE_CHECKING:
+    from pytest_ebpf.agent import (
+        ops as ops,
+    )
+    from pytest_ebpf.errors import (
+        BootFailed as BootFailed,
+        BpfUsageError as BpfUsageError,
+        EbpfError as EbpfError,
+        GuestLost as GuestLost,
+        HarnessError as HarnessError,
+        ImageError as ImageError,
+        KernelCallError as KernelCallError,
+        MirrorUnreachable as MirrorUnreachable,
+        ObjectError as ObjectError,
+        PackageGone as PackageGone,
+        PlanError as PlanError,
+    )
+    from pytest_ebpf.features.base import (
+        Answer as Answer,
+    )
+    from pytest_ebpf.fixtures.baseline import (
+        BpfBaseline as BpfBaseline,
+    )
+    from pytest_ebpf.fixtures.features import (
+        BpfFeatures as BpfFeatures,
+    )
+    from pytest_ebpf.fixtures.matrix_fixture import (
+        BpfMatrix as BpfMatrix,
+    )
+    from pytest_ebpf.fixtures.shared import SharedBpf as SharedBpf
+    from pytest_ebpf.fixtures.values import (
+        BpfDmesg as BpfDmesg,
+        BpfKernel as BpfKernel,
+        BpfTrace as BpfTrace,
+    )
+    from pytest_ebpf.kernels.fake import (
+        FakeKernel as FakeKernel,
+    )
+    from pytest_ebpf.live.attach.link import (
+        Link as Link,
+        Mechanism as Mechanism,
+    )
+    from pytest_ebpf.live.attach.query import (
+        Attached as Attached,
+    )
+    from pytest_ebpf.live.bpf_object import (
+        Attachments as Attachments,
+        BpfObject as BpfObject,
+    )
+    from pytest_ebpf.live.datapath import (
+        BpfDatapath as BpfDatapath,
+    )
+    from pytest_ebpf.live.loader import (
+        Bpf as Bpf,
+    )
+    from pytest_ebpf.live.machine.cgroup import (
+        Cgroup as Cgroup,
+    )
+    from pytest_ebpf.live.machine.commands import (
+        User as User,
+    )
+    from pytest_ebpf.live.machine.machine import (
+        BpfVm as BpfVm,
+    )
+    from pytest_ebpf.live.machine.process import (
+        Background as Background,
+    )
+    from pytest_ebpf.live.machine.results import (
+        CommandTimeoutError as CommandTimeoutError,
+        Completed as Completed,
+    )
+    from pytest_ebpf.live.maps.map import (
+        Map as Map,
+    )
+    from pytest_ebpf.live.net.netns import (
+        NetInterface as NetInterface,
+        Netns as Netns,
+        Veth as Veth,
+    )
+    from pytest_ebpf.live.net.sockets import (
+        Process as Process,
+        Socket as Socket,
+    )
+    from pytest_ebpf.live.object_spec import (
+        MapSpec as MapSpec,
+        ObjectSpec as ObjectSpec,
+        ProgramSpec as ProgramSpec,
+    )
+    from pytest_ebpf.live.open_kernel import (
+        open_kernel as open_kernel,
+    )
+    from pytest_ebpf.live.program import (
+        Program as Program,
+    )
+    from pytest_ebpf.live.run.retvals import (
+        CGROUP as CGROUP,
+        FLOW as FLOW,
+        LWT as LWT,
+        NF as NF,
+        SK as SK,
+        TC as TC,
+        XDP as XDP,
+    )
+    from pytest_ebpf.live.run.test_run import (
+        RunResult as RunResult,
+    )
+    from pytest_ebpf.live.typed.address import addr as addr
+    from pytest_ebpf.packets import (
+        ARP as ARP,
+        ICMP as ICMP,
+        IP as IP,
+        TCP as TCP,
+        UDP as UDP,
+        VLAN as VLAN,
+        Eth as Eth,
+        ICMPv6 as ICMPv6,
+        IPv6 as IPv6,
+        Packet as Packet,
+        Pad as Pad,
+        Raw as Raw,
+        assert_packet as assert_packet,
+        diff_packets as diff_packets,
+        parse_packet as parse_packet,
+    )
+    from pytest_ebpf.uapi.flags import (
+        MapFlag as MapFlag,
+        RunFlag as RunFlag,
+    )
+    from pytest_ebpf.uapi.names import (
+        AttachTypeName as AttachTypeName,
+        LinkTypeName as LinkTypeName,
+        MapTypeName as MapTypeName,
+        ProgTypeName as ProgTypeName,
+    )
+    from pytest_ebpf.verifier.log.expect import (
+        absent as absent,
+        next_line as next_line,
+    )
+    from pytest_ebpf.verifier.program_rejected import (
+        ProgramRejected as ProgramRejected,
+    )
+    from pytest_ebpf.verifier.rejection.classify import (
+        Rejection as Rejection,
+    )
+    from pytest_ebpf.verifier.verifier_log import (
+        VerifierLog as VerifierLog,
+    )
+    from pytest_ebpf.verify.verdict import (
+        ProgramVerdict as ProgramVerdict,
+    )
 
 __version__ = "0.1.0"
 
-# Which module has which names.
-_HOMES = MappingProxyType(
-    {
-        "pytest_ebpf.errors": (
-            "BootFailed BpfUsageError EbpfError GuestLost HarnessError ImageError KernelCallError ObjectError PlanError"
-        ),
-        "pytest_ebpf.kernels.fake": "FakeKernel",
-        "pytest_ebpf.live.machine.commands": "User",
-        "pytest_ebpf.live.attach.link": "Link Mechanism",
-        "pytest_ebpf.live.bpf_object": "BpfObject",
-        "pytest_ebpf.live.loader": "Bpf",
-        "pytest_ebpf.live.maps.map": "Map",
-        "pytest_ebpf.live.open_kernel": "open_kernel",
-        "pytest_ebpf.live.program": "Program",
-        "pytest_ebpf.live.run.retvals": "CGROUP FLOW LWT NF SK TC XDP",
-        "pytest_ebpf.live.run.test_run": "RunResult",
-        "pytest_ebpf.live.typed.address": "addr",
-        "pytest_ebpf.packets": (
-            "ARP ICMP IP TCP UDP VLAN Eth ICMPv6 IPv6 Packet Pad Raw assert_packet diff_packets parse_packet"
-        ),
-        "pytest_ebpf.uapi.flags": "MapFlag RunFlag",
-        "pytest_ebpf.uapi.names": "AttachTypeName LinkTypeName MapTypeName ProgTypeName",
-        "pytest_ebpf.verifier.log.expect": "absent next_line",
-        "pytest_ebpf.verifier.program_rejected": "ProgramRejected",
-    }
-)
+__all__ = list(HOMES)
 
 
 def __getattr__(name: str) -> object:
-    for home, names in _HOMES.items():
-        if name in names.split():
-            from importlib import import_module
+    home = HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-            value: object = getattr(import_module(home), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(home)
+    value: object = getattr(module, name) if hasattr(module, name) else import_module(f"{home}.{name}")
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

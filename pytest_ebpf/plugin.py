@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pytest_ebpf.fixtures.baseline import BpfBaseline
     from pytest_ebpf.fixtures.features import BpfFeatures
     from pytest_ebpf.fixtures.matrix_fixture import BpfMatrix
-    from pytest_ebpf.fixtures.values import BpfDmesg, BpfKernel, BpfTrace, SharedBpf
+    from pytest_ebpf.fixtures.shared import SharedBpf
+    from pytest_ebpf.fixtures.values import BpfDmesg, BpfKernel, BpfTrace
     from pytest_ebpf.live.bpf_object import BpfObject
     from pytest_ebpf.live.datapath import BpfDatapath
     from pytest_ebpf.live.loader import Bpf
@@ -289,7 +290,7 @@ def bpf(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator[Bpf]:
 @pytest.fixture(scope="module")
 def bpf_shared(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator[SharedBpf]:
     """A loader for a whole module, for ``@given`` tests: loading an object again gives the same programs."""
-    from pytest_ebpf.fixtures.values import open_shared_loader
+    from pytest_ebpf.fixtures.shared import open_shared_loader
 
     yield from open_shared_loader(bpf_kernel, request=request)
 

@@ -2,16 +2,18 @@
 
 import pytest
 
+from pytest_ebpf import Bpf, BpfVm
+
 pytestmark = pytest.mark.bpf_feature("kprobe")
 
 
-def test_forks_are_counted_by_parent(bpf, bpf_vm):
+def test_forks_are_counted_by_parent(bpf: Bpf, bpf_vm: BpfVm) -> None:
     obj = bpf.load("kprobe_fork.bpf.o").attach()
     bpf_vm.run(["/bin/sh", "-c", "/bin/true; /bin/true; /bin/true"])
     assert obj.maps["forks"][{"text": "sh"}] >= 2  # the last command may replace the shell
 
 
-def test_nothing_is_counted_before_attaching(bpf, bpf_vm):
+def test_nothing_is_counted_before_attaching(bpf: Bpf, bpf_vm: BpfVm) -> None:
     obj = bpf.load("kprobe_fork.bpf.o")
     bpf_vm.run(["/bin/true"])
     assert obj.maps["forks"] == {}

@@ -1,20 +1,22 @@
 """map_kinds.bpf.c: per-CPU hash, LRU hash, queue and stack."""
 
+from typing import Literal
+
 import pytest
 
-from pytest_ebpf import ARP, IP, UDP, Eth
+from pytest_ebpf import ARP, IP, UDP, Bpf, BpfObject, BpfVm, Eth, Packet
 
 
 @pytest.fixture
-def accounting(bpf):
+def accounting(bpf: Bpf) -> BpfObject:
     return bpf.load("map_kinds.bpf.o")
 
 
-def frame(size, *, sender=1):
+def frame(size: int, *, sender: int = 1) -> Packet:
     return Eth(src=f"02:00:00:00:00:{sender:02x}", type=0x88B5) / bytes(size - 14)
 
 
-def test_a_hash_per_cpu_adds_up(accounting):
+def test_a_hash_per_cpu_adds_up(accounting: BpfObject) -> None:
     accounting["account"].run_many([Eth() / IP() / UDP() / bytes(58), Eth() / ARP(), Eth() / IP() / UDP() / bytes(8)])
     by_protocol = accounting.maps["by_protocol"]
     assert by_protocol.sum(0x0800) == {"packets": 2, "bytes": 100 + 50}
@@ -22,18 +24,18 @@ def test_a_hash_per_cpu_adds_up(accounting):
     assert sorted(by_protocol.keys()) == [0x0800, 0x0806]
 
 
-def test_an_lru_hash_forgets_the_oldest(bpf):
+def test_an_lru_hash_forgets_the_oldest(bpf: Bpf) -> None:
     obj = bpf.load("map_kinds.bpf.o", maps={"last_seen": 16})
     obj["account"].run_many([frame(64, sender=number) for number in range(200)])
     assert 0 < len(obj.maps["last_seen"]) <= 16
 
 
-def test_a_struct_as_key(accounting):
+def test_a_struct_as_key(accounting: BpfObject) -> None:
     accounting["account"].run(frame(77, sender=5))
     assert accounting.maps["last_seen"] == {(bytes([2, 0, 0, 0, 0, 5]),): 77}
 
 
-def test_a_queue_gives_the_first_first(accounting):
+def test_a_queue_gives_the_first_first(accounting: BpfObject) -> None:
     accounting["account"].run_many([frame(size) for size in range(100, 106)])
     queue = accounting.maps["first_sizes"]
     assert queue.peek() == 100
@@ -42,14 +44,14 @@ def test_a_queue_gives_the_first_first(accounting):
         queue.pop()
 
 
-def test_a_stack_gives_the_latest_first(accounting):
+def test_a_stack_gives_the_latest_first(accounting: BpfObject) -> None:
     accounting["account"].run_many([frame(size) for size in range(100, 106)])
     stack = accounting.maps["latest_sizes"]
     assert [stack.pop() for _ in range(4)] == [105, 104, 103, 102]  # the older ones were pushed out
 
 
 @pytest.mark.parametrize("direction", ["ingress", "egress"])
-def test_live_traffic(accounting, bpf_vm, direction):
+def test_live_traffic(accounting: BpfObject, bpf_vm: BpfVm, direction: Literal["ingress", "egress"]) -> None:
     """Attached with TCX where the kernel has it, as a clsact filter where it does not."""
     with accounting["account"].attach(interface="lo", direction=direction):
         bpf_vm.run(["/bin/bash", "-c", "echo hello > /dev/udp/127.0.0.1/9"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_ebpf import KernelCallError
+from pytest_ebpf import Bpf, BpfVm, KernelCallError
 
 pytestmark = [
     pytest.mark.bpf_kernel(">=6.12"),
@@ -13,11 +13,11 @@ pytestmark = [
 WORK = ["/bin/sh", "-c", "for i in 1 2 3 4 5; do /bin/true & done; wait"]
 
 
-def state(bpf_vm):
+def state(bpf_vm: BpfVm) -> bytes:
     return bpf_vm.read_file("/sys/kernel/sched_ext/state").strip()
 
 
-def test_tasks_are_queued_and_run(bpf, bpf_vm):
+def test_tasks_are_queued_and_run(bpf: Bpf, bpf_vm: BpfVm) -> None:
     obj = bpf.load("sched_fifo.bpf.o")
     assert state(bpf_vm) == b"disabled"
     with obj.struct_ops["lesson_fifo"].attach():
@@ -32,7 +32,7 @@ def test_tasks_are_queued_and_run(bpf, bpf_vm):
     assert obj.globals["queued"] == queued
 
 
-def test_one_scheduler_at_a_time(bpf):
+def test_one_scheduler_at_a_time(bpf: Bpf) -> None:
     """While one is attached, another is refused."""
     first, second = bpf.load("sched_fifo.bpf.o"), bpf.load("sched_fifo.bpf.o")
     with first.struct_ops["lesson_fifo"].attach(), pytest.raises(KernelCallError, match="EBUSY"):

@@ -1,20 +1,22 @@
 """syscall_latency.bpf.c: a histogram made by two programs on raw tracepoints."""
 
+from pytest_ebpf import Bpf, BpfVm
 
-def test_system_calls_land_in_the_histogram(bpf, bpf_vm):
+
+def test_system_calls_land_in_the_histogram(bpf: Bpf, bpf_vm: BpfVm) -> None:
     obj = bpf.load("syscall_latency.bpf.o").attach()
     bpf_vm.run(["/bin/true"])
     histogram = [sum(cells) for cells in obj.maps["histogram"].values()]
     assert sum(histogram) > 10
 
 
-def test_only_the_watched_process_counts(bpf, bpf_vm):
+def test_only_the_watched_process_counts(bpf: Bpf, bpf_vm: BpfVm) -> None:
     obj = bpf.load("syscall_latency.bpf.o", globals={"watched_tgid": 0x7FFFFFFF}).attach()
     bpf_vm.run(["/bin/true"])
     assert [sum(cells) for cells in obj.maps["histogram"].values()] == [0] * 32
 
 
-def test_without_attaching(bpf):
+def test_without_attaching(bpf: Bpf) -> None:
     """Raw tracepoint programs can be called directly: enter, then exit, on the same thread."""
     obj = bpf.load("syscall_latency.bpf.o")
     obj["on_exit"].run()  # nothing had started

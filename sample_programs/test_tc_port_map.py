@@ -2,27 +2,27 @@
 
 import pytest
 
-from pytest_ebpf import KernelCallError
+from pytest_ebpf import Attachments, Bpf, KernelCallError, Socket, Veth
 
 
 @pytest.fixture
-def server(bpf_veth):
+def server(bpf_veth: Veth) -> Socket:
     """Listens on port 8080 of the far end."""
     return bpf_veth.b.netns.listen(bpf_veth.b.ip, 8080)
 
 
 @pytest.fixture
-def mapping(bpf, bpf_veth):
+def mapping(bpf: Bpf, bpf_veth: Veth) -> Attachments:
     """Both programs at the server's interface; their section names say the direction."""
     return bpf.load("tc_port_map.bpf.o").attach(interface=bpf_veth.b)
 
 
-def test_without_the_programs_nobody_listens_on_port_80(server, bpf_veth):
+def test_without_the_programs_nobody_listens_on_port_80(server: Socket, bpf_veth: Veth) -> None:
     with pytest.raises(KernelCallError, match="ECONNREFUSED"):
         bpf_veth.a.netns.connect(bpf_veth.b.ip, 80)
 
 
-def test_a_conversation_with_port_80(mapping, server, bpf_veth):
+def test_a_conversation_with_port_80(mapping: Attachments, server: Socket, bpf_veth: Veth) -> None:
     client = bpf_veth.a.netns.connect(bpf_veth.b.ip, 80)
     connection = server.accept()
     client.send(b"GET / HTTP/1.0\r\n\r\n")
@@ -34,12 +34,12 @@ def test_a_conversation_with_port_80(mapping, server, bpf_veth):
     assert mapping.globals["mapped_out"] >= 2
 
 
-def test_on_the_wire_there_is_only_port_80(mapping, server, bpf_veth):
+def test_on_the_wire_there_is_only_port_80(mapping: Attachments, server: Socket, bpf_veth: Veth) -> None:
     bpf_veth.a.netns.connect(bpf_veth.b.ip, 80)
     (answer, *_) = bpf_veth.a.sniff(filter="tcp", count=1)
     assert (answer["tcp"]["sport"], answer["tcp"]["flags"]) == (80, "SA")
 
 
-def test_other_ports_are_left_alone(mapping, bpf_veth):
+def test_other_ports_are_left_alone(mapping: Attachments, bpf_veth: Veth) -> None:
     assert bpf_veth.echo(b"hello", port=81) == b"hello"
     assert mapping.globals["mapped_in"] == 0

@@ -4,38 +4,38 @@ import ipaddress
 
 import pytest
 
-from pytest_ebpf import IP, TC, TCP, UDP, Eth, assert_packet
+from pytest_ebpf import IP, TC, TCP, UDP, Bpf, Eth, Packet, Program, assert_packet
 
 OLD, NEW = ("192.0.2.80", 80), ("10.1.2.3", 8080)
 
 
-def endpoint(address, port):
+def endpoint(address: str, port: int) -> dict[str, object]:
     return {"address": ipaddress.ip_address(address).packed, "port": port}
 
 
-def request(address, port):
+def request(address: str, port: int) -> Packet:
     return Eth() / IP(dst=address, ttl=17) / TCP(dport=port, flags="PA", seq=1) / b"GET / HTTP/1.0\r\n\r\n"
 
 
 @pytest.fixture
-def rewriter(bpf):
+def rewriter(bpf: Bpf) -> Program:
     obj = bpf.load("tc_rewrite.bpf.o")
     obj.maps["rewrites"][endpoint(*OLD)] = endpoint(*NEW)
     return obj["redirect_service"]
 
 
-def test_destination_and_both_checksums(rewriter):
+def test_destination_and_both_checksums(rewriter: Program) -> None:
     result = rewriter.run(request(*OLD))
     assert result.retval == TC.OK
     assert_packet(result, request(*NEW))
 
 
-def test_rewritten_packets_are_marked(rewriter):
+def test_rewritten_packets_are_marked(rewriter: Program) -> None:
     assert rewriter.run(request(*OLD)).ctx["mark"] == 1
     assert rewriter.run(request(*NEW)).ctx["mark"] == 0
 
 
-def test_a_mark_from_before_survives(rewriter):
+def test_a_mark_from_before_survives(rewriter: Program) -> None:
     assert rewriter.run(request(*NEW), ctx={"mark": 7}).ctx["mark"] == 7
 
 
@@ -44,7 +44,7 @@ def test_a_mark_from_before_survives(rewriter):
     [request("192.0.2.80", 81), request("192.0.2.81", 80), Eth() / IP(dst="192.0.2.80") / UDP(dport=80)],
     ids=["other port", "other address", "udp"],
 )
-def test_other_packets_stay_as_they_are(rewriter, packet):
+def test_other_packets_stay_as_they_are(rewriter: Program, packet: Packet) -> None:
     result = rewriter.run(packet)
     assert result.retval == TC.OK
     assert_packet(result, packet)

@@ -2,6 +2,8 @@
 
 import pytest
 
+from pytest_ebpf import Bpf, BpfVm
+
 pytestmark = [pytest.mark.bpf_feature("prog:struct_ops"), pytest.mark.attach_kind("struct_ops")]
 
 TALK = """
@@ -20,7 +22,7 @@ client.close()
 """
 
 
-def test_a_connection_is_controlled(bpf, bpf_vm):
+def test_a_connection_is_controlled(bpf: Bpf, bpf_vm: BpfVm) -> None:
     obj = bpf.load("tcp_window.bpf.o", globals={"limit": 20}).attach()
     bpf_vm.run(["/usr/bin/env", "python3", "-c", TALK]).check()
     assert obj.globals["connections"] == 1
@@ -29,8 +31,8 @@ def test_a_connection_is_controlled(bpf, bpf_vm):
     assert 10 < obj.globals["largest"] <= 20
 
 
-def test_it_is_known_while_it_is_attached(bpf, bpf_vm):
-    def known():
+def test_it_is_known_while_it_is_attached(bpf: Bpf, bpf_vm: BpfVm) -> None:
+    def known() -> bool:
         return b"lesson_window" in bpf_vm.read_file("/proc/sys/net/ipv4/tcp_available_congestion_control")
 
     obj = bpf.load("tcp_window.bpf.o")

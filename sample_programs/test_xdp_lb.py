@@ -4,19 +4,19 @@ import ipaddress
 
 import pytest
 
-from pytest_ebpf import IP, TCP, UDP, XDP, Eth, assert_packet
+from pytest_ebpf import IP, TCP, UDP, XDP, Bpf, BpfObject, Eth, Packet, assert_packet
 
 VIP = "203.0.113.1"
 BACKENDS = ("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4")
 
 
-def backend(address, *, last_octet=0):
+def backend(address: str, *, last_octet: int = 0) -> dict[str, object]:
     packed = ipaddress.ip_address(address).packed
     return {"address": packed, "mac": bytes([2, 0, 0, 0, 0, last_octet or packed[3]]), "weight": 1}
 
 
 @pytest.fixture
-def balancer(bpf):
+def balancer(bpf: Bpf) -> BpfObject:
     obj = bpf.load("xdp_lb.bpf.o")
     for slot, address in enumerate(BACKENDS):
         obj.maps["dns"][slot] = backend(address)
@@ -24,17 +24,17 @@ def balancer(bpf):
     return obj
 
 
-def query(*, client=1):
+def query(*, client: int = 1) -> Packet:
     return Eth() / IP(src="192.0.2.9", dst=VIP) / UDP(sport=1024 + client, dport=53) / b"question"
 
 
-def test_query_goes_to_a_backend(balancer):
+def test_query_goes_to_a_backend(balancer: BpfObject) -> None:
     result = balancer["balance"].run(query())
     assert result.retval == XDP.TX
     assert_packet(result, query().replace("udp", chksum=0), ignore=["eth.dst", "eth.src", "ip.dst", "ip.chksum"])
 
 
-def test_checksum_of_the_new_header_is_right(bpf):
+def test_checksum_of_the_new_header_is_right(bpf: Bpf) -> None:
     obj = bpf.load("xdp_lb.bpf.o")
     for slot in range(4):
         obj.maps["web"][slot] = backend("10.9.8.7", last_octet=0x77)
@@ -48,12 +48,12 @@ def test_checksum_of_the_new_header_is_right(bpf):
     assert_packet(obj["balance"].run(query()), expected)
 
 
-def test_a_flow_stays_with_its_backend(balancer):
+def test_a_flow_stays_with_its_backend(balancer: BpfObject) -> None:
     answers = {bytes(result) for result in balancer["balance"].run_many([query()] * 10)}
     assert len(answers) == 1
 
 
-def test_clients_are_spread_over_all_backends(balancer):
+def test_clients_are_spread_over_all_backends(balancer: BpfObject) -> None:
     balancer["balance"].run_many([query(client=number) for number in range(200)])
     forwarded = balancer.maps["forwarded"].values()
     assert sum(forwarded) == 200
@@ -65,13 +65,13 @@ def test_clients_are_spread_over_all_backends(balancer):
     [Eth() / IP(dst=VIP) / UDP(dport=80), Eth() / IP(dst=VIP) / TCP(dport=53), Eth() / b"something else"],
     ids=["other port", "tcp", "not ip"],
 )
-def test_what_is_no_service_passes(balancer, packet):
+def test_what_is_no_service_passes(balancer: BpfObject, packet: Packet) -> None:
     result = balancer["balance"].run(packet)
     assert result.retval == XDP.PASS
     assert_packet(result, packet)
 
 
-def test_without_backends_the_fallback_answers(bpf):
+def test_without_backends_the_fallback_answers(bpf: Bpf) -> None:
     obj = bpf.load("xdp_lb.bpf.o")
     obj.maps["services"][53] = obj.maps["web"]
     assert obj["balance"].run(query()).retval == XDP.DROP

@@ -9,8 +9,7 @@ from pytest_ebpf.agent.ops import Op, ProgLoad, ProgLoaded, ProgRejected, Result
 from pytest_ebpf.btf.types import Kind
 from pytest_ebpf.features.base import Answer, Feature, refused, said
 from pytest_ebpf.features.helper_table import HELPERS
-from pytest_ebpf.features.history import HELPERS as HISTORY
-from pytest_ebpf.features.history import PROGS
+from pytest_ebpf.features.history import HELPERS as HISTORY, PROGS
 from pytest_ebpf.obj.insn import CALL, Insn, pack_insns
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.uapi.enums import AttachType, ProgType

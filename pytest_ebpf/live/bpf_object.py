@@ -80,7 +80,7 @@ class BpfObject(Mapping[str, Program]):
         self.programs = programs
         self.maps = maps
         self.globals = globals
-        self.struct_ops = struct_ops if struct_ops is not None else Named({}, what="struct_ops")
+        self.struct_ops: Named[StructOps] = struct_ops if struct_ops is not None else Named({}, what="struct_ops")
         self.problems = problems
         self.links: list[Link] = []
         self._handles = handles

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import BpfUsageError
@@ -18,7 +18,7 @@ from pytest_ebpf.plan.map_definitions import MapOverride, nearest, override_map
 from pytest_ebpf.plan.options import LoadOptions, ProgramOverride
 from pytest_ebpf.uapi.sections import ATTACH_TYPES, MAP_TYPES, PROG_TYPES
 
-__all__ = ["Asked", "options_of"]
+__all__ = ["Asked", "LoadArguments", "options_of"]
 
 _TYPED = ("key", "value")  # fields of maps= that name a type
 _PROGRAM_FIELDS = (
@@ -34,9 +34,25 @@ _PROGRAM_FIELDS = (
 )
 
 
+class LoadArguments(TypedDict, total=False):
+    """The keyword arguments of ``bpf.load``."""
+
+    globals: Mapping[str, object] | None
+    maps: Mapping[str, object] | None
+    programs: Mapping[str, object] | None
+    kconfig: Mapping[str, object] | None
+    struct_ops: Mapping[str, object] | None
+    btf: str | os.PathLike[str] | bytes | Btf | None
+    pin_path: str | os.PathLike[str]
+    only: Iterable[str] | str | None
+    log_level: int | None
+    license: str
+    types: str | os.PathLike[str] | Btf | None
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The keyword arguments of ``bpf.load``."""
+    """The keyword arguments of ``bpf.load``, with their defaults."""
 
     globals: Mapping[str, Any] = field(default_factory=dict)
     maps: Mapping[str, Any] = field(default_factory=dict)

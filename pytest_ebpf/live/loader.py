@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from pytest_ebpf.agent.ops import Close, Done, EnableStats, Failed, Leak, Made
 from pytest_ebpf.btf.parse import Btf
@@ -87,11 +87,11 @@ class Bpf:
         self,
         path: Source,
         *,
-        globals: Mapping[str, Any] | None = None,
-        maps: Mapping[str, Any] | None = None,
-        programs: Mapping[str, Any] | None = None,
-        kconfig: Mapping[str, Any] | None = None,
-        struct_ops: Mapping[str, Any] | None = None,
+        globals: Mapping[str, object] | None = None,
+        maps: Mapping[str, object] | None = None,
+        programs: Mapping[str, object] | None = None,
+        kconfig: Mapping[str, object] | None = None,
+        struct_ops: Mapping[str, object] | None = None,
         btf: str | os.PathLike[str] | bytes | Btf | None = None,
         pin_path: str | os.PathLike[str] = "",
         only: Iterable[str] | str | None = None,

@@ -2,19 +2,19 @@
 
 import pytest
 
-from pytest_ebpf import IP, TCP, UDP, XDP, Eth
+from pytest_ebpf import IP, TCP, UDP, XDP, Bpf, BpfObject, Eth, Packet
 
 QUERY = Eth() / IP(src="192.0.2.7") / UDP(dport=53)
 
 
 @pytest.fixture
-def filtered(bpf):
+def filtered(bpf: Bpf) -> BpfObject:
     obj = bpf.load("target/bpfel-unknown-none/release/port_filter")
     obj.maps["PORTS"].update({53: {"action": "Drop"}, 123: {"action": "Watch"}})
     return obj
 
 
-def test_a_port_that_is_dropped(filtered):
+def test_a_port_that_is_dropped(filtered: BpfObject) -> None:
     assert filtered["port_filter"].run(QUERY).retval == XDP.DROP
     assert filtered.maps["PORTS"][53] == {"hits": 1, "last_source": 0xC0000207, "action": 1}
 
@@ -22,13 +22,13 @@ def test_a_port_that_is_dropped(filtered):
 @pytest.mark.parametrize(
     "packet", [Eth() / IP() / UDP(dport=54), Eth() / IP() / TCP(dport=53), bytes(14)], ids=["port", "tcp", "short"]
 )
-def test_the_rest_passes(filtered, packet):
+def test_the_rest_passes(filtered: BpfObject, packet: Packet) -> None:
     assert filtered["port_filter"].run(packet).retval == XDP.PASS
     assert filtered.globals["SEEN"] == 1
 
 
 @pytest.mark.bpf_feature("ringbuf")
-def test_messages(filtered):
+def test_messages(filtered: BpfObject) -> None:
     filtered["port_filter"].run(QUERY)
     filtered["port_filter"].run(Eth() / IP(src="192.0.2.7") / UDP(dport=123))
     dropped, watched = filtered.aya_logs.events()
@@ -36,7 +36,7 @@ def test_messages(filtered):
     assert watched["message"] == "port 123 from 192.0.2.7"
 
 
-def test_a_constant_set_at_the_load(bpf):
+def test_a_constant_set_at_the_load(bpf: Bpf) -> None:
     obj = bpf.load("target/bpfel-unknown-none/release/port_filter", globals={"SHORTEST": 1500, "AYA_LOG_LEVEL": 0})
     assert obj["port_filter"].run(QUERY).retval == XDP.PASS
     assert obj.globals["SEEN"] == 0

@@ -11,8 +11,7 @@ import time
 from errno import EBUSY
 
 from pytest_ebpf.agent.base.batch import Batch
-from pytest_ebpf.agent.base.syscalls import mount as do_mount
-from pytest_ebpf.agent.base.syscalls import umount
+from pytest_ebpf.agent.base.syscalls import mount as do_mount, umount
 from pytest_ebpf.agent.base.sysfs import possible_cpus, read_bytes, read_text
 from pytest_ebpf.agent.ops import (
     Data,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 from pytest_ebpf.live.maps.events import EventStream
 
@@ -23,11 +24,11 @@ class Following:
         self._timeout = timeout
         self._type = type
 
-    def __iter__(self) -> Iterator[object]:
+    def __iter__(self) -> Iterator[Any]:
         while batch := list(self._stream.take_raw(timeout=self._timeout, at_least=1)):
             yield from self._each(batch)
 
-    async def __aiter__(self) -> AsyncIterator[object]:
+    async def __aiter__(self) -> AsyncIterator[Any]:
         import asyncio
         import time
 
@@ -42,7 +43,7 @@ class Following:
                 yield record
             last = time.monotonic()
 
-    def _each(self, batch: list[bytes]) -> Iterator[object]:
+    def _each(self, batch: list[bytes]) -> Iterator[Any]:
         done = 0
         try:
             for raw in batch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 from pytest_ebpf.agent.ops import Data, Done, Handle, MapGet, MapSet, MemRead, MemWrite, Value
 from pytest_ebpf.btf.parse import Btf
@@ -58,7 +59,7 @@ class Globals:
             variable.name: (section, variable) for section in sections for variable in section.section.variables
         }
 
-    def __getitem__(self, name: str) -> object:
+    def __getitem__(self, name: str) -> Any:
         section, variable = self._find(name)
         shape, data = self._shape(variable), self._read(section)
         if section.per_cpu:

@@ -328,7 +328,7 @@ class Map(MutableMapping[Any, Any]):
 
     # -- events
 
-    def events(self, *, timeout: float = 0.0, at_least: int | None = None, type: str | None = None) -> list[object]:
+    def events(self, *, timeout: float = 0.0, at_least: int | None = None, type: str | None = None) -> list[Any]:
         """The records of a ring buffer or perf event array since the last look.
 
         Waits up to ``timeout`` seconds (longer under emulation) for ``at_least`` records: 1 when a timeout is given.
@@ -337,7 +337,7 @@ class Map(MutableMapping[Any, Any]):
         """
         return self._stream.take(timeout=timeout, at_least=at_least, type=type)
 
-    def expect(self, wanted: object, *, timeout: float = 1.0, type: str | None = None) -> object:
+    def expect(self, wanted: object, *, timeout: float = 1.0, type: str | None = None) -> Any:
         """Wait for a record that has the fields of ``wanted`` (a dict; other values must be equal) and return it.
 
         Records that do not match stay for the next ``events`` or ``expect``. ``AssertionError`` lists what came.

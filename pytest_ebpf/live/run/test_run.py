@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from pytest_ebpf.agent.ops import Handle, ProgRun, ProgRunMany, Ran, RanMany
 from pytest_ebpf.errors import KernelCallError
@@ -30,7 +30,7 @@ class RunResult:
 
     retval: int
     data: bytes = b""
-    ctx: Mapping[str, object] | bytes = field(default_factory=dict)
+    ctx: Any = field(default_factory=dict)
     duration: int = 0
 
     def __bytes__(self) -> bytes:

@@ -7,8 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
 from pytest_ebpf.btf.codec import decode, encode
 from pytest_ebpf.btf.parse import Btf, parse_btf

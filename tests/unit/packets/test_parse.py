@@ -1,8 +1,7 @@
 """Taking packets apart: whatever comes in, nothing is lost and nothing fails."""
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from pytest_ebpf.packets import ICMP, IP, TCP, UDP, VLAN, Eth, IPv6, parse_packet
 

@@ -8,8 +8,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, get_args
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from pytest_ebpf.agent import ops
 from pytest_ebpf.agent.protocol.wire import MAX_BLOBS, MAX_HEAD, Codec, Decoder, Hello, Reply, Request, WireError

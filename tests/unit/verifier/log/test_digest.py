@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from pytest_ebpf.verifier.digest import digest_log, read_blocks
 from pytest_ebpf.verifier.log.lines import Kind

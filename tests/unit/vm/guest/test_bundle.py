@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from pytest_ebpf.agent.protocol import fast_dataclasses as lean
-from pytest_ebpf.agent.protocol import init
+from pytest_ebpf.agent.protocol import fast_dataclasses as lean, init
 from pytest_ebpf.agent.protocol.wire import Codec, Decoder, Hello
 from pytest_ebpf.errors import BootFailed
 from pytest_ebpf.vm.guest.bundle import agent_sources, find_python, make_agent, stdlib_imports

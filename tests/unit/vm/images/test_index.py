@@ -13,8 +13,7 @@ from pytest_ebpf.vm.images.cache import Store
 from pytest_ebpf.vm.images.download import Web
 from pytest_ebpf.vm.images.index import cut_stanzas, load_index, parse_packages, verify_release
 from pytest_ebpf.vm.images.mirror import AptOptions, Mirror
-from support.fake_mirror import Mirror as Server
-from support.fake_mirror import Row, serve, write_ring
+from support.fake_mirror import Mirror as Server, Row, serve, write_ring
 from support.openpgp import make_key
 
 ROWS = [Row("linux-image-6.1.0-9-amd64", "6.1.9-1", b"deb"), Row("linux-libc-dev", "6.1.9-1", b"other")]
