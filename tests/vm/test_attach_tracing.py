@@ -270,8 +270,13 @@ def test_fsession(bpf: Bpf, bpf_vm: Any) -> None:
 @pytest.mark.attach_kind("fentry.multi")
 def test_fentry_multi(bpf: Bpf, bpf_vm: Any) -> None:
     program, counts = load(bpf, "fentry_many")
-    with program.attach(function=["security_task_getsid", TARGET], cookies=[5, COOKIE]):
+    with program.attach(function=["security_task_getsid", TARGET], cookies=[5, COOKIE]) as link:
         getpgid(bpf_vm)
+        info = link.info
+    assert info.type == "tracing_multi"
+    assert (info.details["attach_type"], info.details["count"]) == ("trace_fentry_multi", 2)
+    assert sorted(info.details["cookies"]) == [5, COOKIE]
+    assert len(set(info.details["btf_ids"])) == len(set(info.details["addresses"])) == 2
     assert counts[0] >= 10
     assert counts[2] == COOKIE
     with pytest.raises(PlanError, match="no function 'security_task_getpgidd'") as error:
