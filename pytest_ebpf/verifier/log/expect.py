@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_ebpf.errors import BpfUsageError
-from pytest_ebpf.verifier.log.lines import is_statistic, is_trace
+from pytest_ebpf.verifier.log.lines import is_statistic, is_trace, without_literals
 from pytest_ebpf.verifier.log.pattern import compile_pattern, literal_of
 
 __all__ = [
@@ -38,6 +38,7 @@ _MOST_SHOWN = 3
 _WINDOW = 65536  # of a long text, this much is looked at for what is there instead
 _MOST_COMPARED = 1000
 _LOG = "verifier log"
+_ONLY_QUOTED = "the verifier does not report it, the log only quotes the source line that has the expectation"
 _MARK = re.compile(r"\b(R\d+|fp-\d+)_[rwPD]+=")  # written, read: until Linux 6.17
 _ALIKE = 0.5  # a line less similar to the pattern than this is not shown
 
@@ -149,7 +150,7 @@ def expected(patterns: Sequence[object]) -> tuple[Wanted, ...]:
 
 def check(text: str, wanted: Sequence[Wanted], *, what: str = "log") -> Checked:
     """Hold expectations against a text. ``BpfUsageError`` for a pattern that is none."""
-    return Checked(_Search(text, wanted).rows(), what)
+    return Checked(_Search(text, wanted, own=text).rows(), what)
 
 
 def require(text: str, patterns: Sequence[object], *, not_: str | Sequence[str] = ()) -> Checked:
@@ -158,19 +159,26 @@ def require(text: str, patterns: Sequence[object], *, not_: str | Sequence[str] 
     nowhere = (not_,) if isinstance(not_, str) else tuple(not_)
     rows = check_log(text, expected(patterns)).rows
     for one in expected([absent(pattern) for pattern in nowhere]):
-        rows += check(text, [one]).rows
+        rows += _check_log(text, [one]).rows
     return Checked(rows, _LOG)
 
 
 def check_log(text: str, wanted: Sequence[Wanted]) -> Checked:
     """``check`` for a verifier log. Since Linux 6.18 states have no liveness marks: there ``R0_w=1`` of an expectation
-    written for older kernels means ``R0=1``."""
-    checked = check(text, wanted, what=_LOG)
+    written for older kernels means ``R0=1``.
+
+    A log quotes the source, and with it ``__msg("...")`` on the line of a function: string literals of quoted source
+    do not count as what the verifier reports."""
+    checked = _check_log(text, wanted)
     if checked.ok or _MARK.search(text):
         return checked
     unmarked = [replace(one, pattern=_MARK.sub(r"\1=", one.pattern)) for one in wanted]
-    again = check(text, unmarked, what=_LOG) if unmarked != list(wanted) else checked
+    again = _check_log(text, unmarked) if unmarked != list(wanted) else checked
     return again if again.ok else checked
+
+
+def _check_log(text: str, wanted: Sequence[Wanted]) -> Checked:
+    return Checked(_Search(text, wanted, own=without_literals(text)).rows(), _LOG)
 
 
 def match(text: str, pattern: str) -> Match | Miss:
@@ -184,10 +192,12 @@ def match(text: str, pattern: str) -> Match | Miss:
 
 
 class _Search:
-    """One pass over a text: what is wanted in order, then what must not be in between."""
+    """One pass over a text: what is wanted in order, then what must not be in between. ``own``: the text, as long,
+    without what it only quotes. Patterns that begin with ``;`` ask for the quotation."""
 
-    def __init__(self, text: str, wanted: Sequence[Wanted]) -> None:
+    def __init__(self, text: str, wanted: Sequence[Wanted], *, own: str) -> None:
         self._text = text
+        self._texts = [text if one.pattern.lstrip().startswith(";") else own for one in wanted]
         self._wanted = tuple(wanted)
         self._regex = [compile_pattern(one.pattern) for one in self._wanted]
         self._spans: list[tuple[int, int] | None] = [None] * len(self._wanted)
@@ -209,7 +219,7 @@ class _Search:
                 continue
             self._from[index] = at
             found = self._on_next_line(index, at) if wanted.next_line and at else None
-            found = found or self._regex[index].search(self._text, at)
+            found = found or self._regex[index].search(self._texts[index], at)
             if found is not None:
                 self._spans[index] = found.span()
                 at = found.end()
@@ -219,7 +229,7 @@ class _Search:
         if not start:
             return None
         end = self._text.find("\n", start)
-        return self._regex[index].search(self._text, start, end if end >= 0 else len(self._text))
+        return self._regex[index].search(self._texts[index], start, end if end >= 0 else len(self._text))
 
     def _positive(self, index: int, before: int | None) -> Row:
         wanted, span = self._wanted[index], self._spans[index]
@@ -236,7 +246,7 @@ class _Search:
 
     def _missing(self, index: int) -> Row:
         wanted, start = self._wanted[index], self._from[index]
-        earlier = self._regex[index].search(self._text, 0, start) if start else None
+        earlier = self._regex[index].search(self._texts[index], 0, start) if start else None
         if earlier is not None:
             where = _line_at(self._text, earlier.start(), until=earlier.end())
             return Row(wanted, "missing", instead=(where,), note="it is only before the expectation above it")
@@ -245,6 +255,9 @@ class _Search:
             line = _nth_line(self._text, due)
             note = "on that line there is" if line else "nothing follows"
             return Row(wanted, "missing", instead=((due, line),) if line else (), note=note)
+        if quoted := self._regex[index].search(self._text, start):
+            where = _line_at(self._text, quoted.start(), until=quoted.end())
+            return Row(wanted, "missing", instead=(where,), note=_ONLY_QUOTED)
         note, there = _instead(self._text, wanted.pattern, start=start)
         return Row(wanted, "missing", instead=there, note=note)
 
@@ -258,7 +271,7 @@ class _Search:
                 span = self._spans[later]
                 end = span[0] if span else start  # its end is not known: it cannot be checked
                 break
-        found = self._regex[index].search(self._text, start, end) if start <= end else None
+        found = self._regex[index].search(self._texts[index], start, end) if start <= end else None
         if found is None or (end == start and found.end() > end):
             return Row(self._wanted[index], "absent")
         number, line = _line_at(self._text, found.start(), until=found.end())

@@ -25,6 +25,7 @@ __all__ = [
     "source_of",
     "split_insn",
     "without_listings",
+    "without_literals",
 ]
 
 INSN = re.compile(r"(\d+): \([0-9a-f]{2}\) ")
@@ -46,6 +47,10 @@ _INSN_TEXT = re.compile(
 _LISTING = re.compile(
     r"^(?:stack use/def )?subprog#\d+[: ].*\n(?:(?: *\d+: \([0-9a-f]{2}\) | +(?:use|def|at|call):).*\n)*", re.MULTILINE
 )
+# A line that quotes source, up to its end: ";" lines, check_cfg()'s and those of 7.3's report. No message and no
+# register state has a double quote.
+_QUOTING = re.compile(r"^(?:;|\d+: | *(?:>>>)? *\d+ \| )[^\n\"]*\"[^\n]*", re.MULTILINE)
+_LITERAL = re.compile(r'"((?:[^"\\]|\\.)*)("|$)')
 
 
 class Kind(IntEnum):
@@ -170,6 +175,18 @@ def without_listings(text: str) -> str:
     """A log without the listings of the program that 7.1 and later print before the walk (level 2): their lines look
     like walked instructions from the hundredth on."""
     return _LISTING.sub("", text) if "subprog#" in text else text
+
+
+def without_literals(text: str) -> str:
+    """A log with the string literals of the source that it quotes filled with a character that no log has. It is as
+    long as the log was, so positions stay."""
+    if '"' not in text:
+        return text
+    return _QUOTING.sub(lambda line: _LITERAL.sub(_filled, line[0]), text)
+
+
+def _filled(literal: re.Match[str]) -> str:
+    return '"' + "\0" * len(literal[1]) + literal[2]
 
 
 def is_statistic(line: str) -> bool:

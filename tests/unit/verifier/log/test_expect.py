@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_ebpf.errors import BpfUsageError
-from pytest_ebpf.verifier.log.expect import Match, Miss, compile_pattern, match
+from pytest_ebpf.verifier.log.expect import Match, Miss, absent, check_log, compile_pattern, expected, match, require
 
 LOG = "0: (95) exit\nR0 !read_ok\ninvalid access to packet, off=12 size=2, R1(id=0,off=12,r=0)\nprocessed 1 insns\n"
 
@@ -65,3 +65,22 @@ def test_a_miss_in_a_log_without_messages() -> None:
 def test_a_bad_pattern_is_a_usage_error(pattern: str, words: str) -> None:
     with pytest.raises(BpfUsageError, match=words):
         match(LOG, pattern)
+
+
+QUOTING = """0: R1=ctx() R10=fp0
+; int f(void *ctx) __failure __msg("R0 !read_ok") @ f.bpf.c:9
+0: (95) exit    ; __msg("R0 !read_ok") @ f.bpf.c:9
+  >>> 9 | SEC("xdp") __msg("R0 !read_ok") int f(void *ctx)
+"""
+
+
+def test_13_a_quoted_expectation_does_not_meet_itself() -> None:
+    checked = check_log(QUOTING, expected(["R0 !read_ok"]))
+    assert not checked.ok
+    assert "only quotes the source line" in str(checked)
+    assert "line 2: ; int f(void *ctx)" in str(checked)
+    assert check_log(QUOTING + "R0 !read_ok\n", expected(["R0 !read_ok"])).ok
+    assert check_log(QUOTING, expected(['; int f(void *ctx) __failure __msg("R0', "0: (95) exit"])).ok
+    assert check_log(QUOTING, expected([absent("!read_ok")])).ok
+    assert not check_log(QUOTING, expected(["{{.*}}!read_ok"])).ok
+    assert require(QUOTING, ["exit"], not_="!read_ok").ok
