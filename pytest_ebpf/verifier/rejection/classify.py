@@ -59,7 +59,7 @@ def classify(log: ParsedLog) -> Rejection | None:
         message=log.error or "; ".join(messages),
         rule_id=rule.id,
         fields=tuple(fields.items()),
-        advice=rule.advice or cls.advice,
+        advice=_fill(rule.advice or cls.advice, fields),
     )
 
 

@@ -55,7 +55,7 @@ CALL_RULES: tuple[Rule, ...] = (
         rf"kernel function (?P<func>\S+) (?:args?#\d+|R\d+) (?P<what>.*)|{_ARG} pointer type .* must point to .*"
         rf"|{_ARG.replace('arg>', 'arg2>')} (?:expected|expects) pointer to (?P<want>(?!func|stack or|an iterator"
         rf"|allocated).*)"
-        r"|(?:arg#\d+|R\d+) is \S+ expected .* or socket|(?:arg#\d+|R\d+) has type .*, expected .*",
+        r"|(?:arg#\d+|R\d+) is \S+ expected .*|(?:arg#\d+|R\d+) has type .*, expected .*",
         "an argument of the call points to a type that the callee does not accept",
     ),
     Rule(
@@ -75,7 +75,8 @@ CALL_RULES: tuple[Rule, ...] = (
         "arg-string",
         "helper-arg",
         r"(?:Invalid format string|string is not zero-terminated|direct value access on string failed"
-        r"|(?:R\d+|arg#\d+) (?:does not|doesn't) point to a (?:readonly map|const string))",
+        r"|(?:R\d+|arg#\d+) (?:does not|doesn't) point to a (?:readonly map|const string)"
+        r"|R\d+ points to \S+ map which cannot be used as const string)",
         "the string must be a constant in read-only memory, terminated, with formats that the helper knows",
     ),
     Rule(
@@ -116,14 +117,15 @@ CALL_RULES: tuple[Rule, ...] = (
         r"Unrecognized arg#\d|reg type unsupported for arg#\d"
         r"|(?:arg#\d+|R\d+) doesn't point to a map value|Helper has invalid btf|(?:unknown|invalid) return type \d"
         r"|arg#\d+ (?:type|has|should be|arena) .*|(?:arg#\d+|R\d+) expected for \S+"
-        r"|Unsupported reg type|verifier bug: unrecognized arg",
+        r"|Unsupported reg type|verifier bug: unrecognized arg|R\d+ memory size \d+ is too large"
+        r"|R\d+ allocation size exceeds|only one (?:allocation size|constant) argument|func \S+: r1 != ctx",
         "an argument has a type that this kernel does not accept here",
     ),
     Rule(
         "arg-typeid",
         "helper-arg",
         r".*type ID argument must|local type ID argument|bpf_obj_new/bpf_percpu_obj_new|bpf_percpu_obj_new type"
-        r"|kfunc bpf_rdonly_cast type ID",
+        r"|kfunc bpf_rdonly_cast type ID|Unknown type ID \d+ passed to kfunc",
         "the type given by its BTF id does not fit this call",
     ),
     # -- maps and helpers
@@ -155,23 +157,27 @@ CALL_RULES: tuple[Rule, ...] = (
         rf"{_REG} doesn't have constant offset\. |off -?\d+ doesn't point to 'struct bpf_|\S+ not found at offset="
         r"|(?!dynptr|iter)\S+ has to be at (?:a|the) constant offset|off=\d+ doesn't point to kptr"
         r"|off=\d+ kptr isn't referenced"
-        r"|R\d+ has no valid kptr|(?:arg#\d+|R\d+) offset=\d+, but expected|operation on \S+ expects (?:arg#\d+|R\d+)",
+        r"|R\d+ has no valid kptr|\S+ doesn't point to map value or allocated object|(?:arg#\d+"
+        r"|R\d+) offset=\d+, but expected|operation on \S+ expects (?:arg#\d+|R\d+)",
         "the argument does not point to the special field",
     ),
     Rule(
         "field-direct",
         "special-field",
         r"\S+ cannot be accessed (?:directly by load/store|indirectly by helper)|direct access to bpf_|kptr in map"
-        r"|kptr access|kptr cannot|invalid kptr access|store to (?:referenced kptr|uptr) disallowed"
+        r"|kptr cannot|\S+ access (?:cannot have variable offset|misaligned expected=|size must be BPF_DW)"
+        r"|invalid kptr access|store to (?:referenced kptr|uptr) disallowed"
         r"|BPF_ST imm must be 0 when storing to kptr",
         "a special field is accessed with an ordinary load or store",
     ),
     Rule(
         "field-graph",
         "special-field",
-        r"(?:timer|workqueue|task work|\S+) pointer in R1 map_uid=|rbtree_remove|can't spin_\{lock,unlock\}"
+        r"(?:timer|workqueue|task work|\S+) pointer in R1 map_uid=|rbtree_remove|can't (?:res_)?spin_\{lock,unlock\}"
+        r"|R\d+ can only take non-owning or refcounted|.*not allowed in rbtree cb|.*types with NMI unsafe fields"
         r"|Calling bpf_rcu_read_\{lock,unlock\}|(?:arg#\d+|R\d+) doesn't point to a type with bpf_refcount"
-        r"|(?:func|R\d+).* non-overwritten BPF_PTR_POISON|bpf_timer cannot be used|bpf_(?:timer|wq|task_work) .*PREEMPT"
+        r"|(?:func|R\d+).* non-overwritten BPF_PTR_POISON|bpf_timer cannot be used|bpf_(?:timer|wq"
+        r"|task_work) .*PREEMPT"
         r"|(?:tracing|socket filter|sleepable) progs cannot use bpf_|held lock and object are not in the same"
         r"|bpf_spin_lock at off=\d+ must be held",
         "a special field is used with a map, lock or place that it does not belong to",
@@ -182,9 +188,12 @@ CALL_RULES: tuple[Rule, ...] = (
         "return-value",
         r"(?P<where>At program exit|At \S+ \S+|At \S+ callback return"
         r"|In \S+ callback) ?the register R0 has (?P<has>.*?) "
-        r"?should have been in (?P<want>.*)",
+        r"?should have been (?:in )?(?P<want>.*)",
         "the return value is not one of {want}: {has}",
-        wordings="5.10 to 6.6: value (0x2; 0x0) ... in (0x0; 0x1); 6.8: smin=2 smax=2 ... in [0, 1]",
+        advice="Return a value of {want} on every path; clamp a computed one first, or return 0 for what it "
+        "does not fit.",
+        wordings="up to 4.19: should have been 0 or 1; 5.10 to 6.6: value (0x2; 0x0) ... in (0x0; 0x1); 6.8: "
+        "smin=2 smax=2 ... in [0, 1]",
     ),
     Rule(
         "return-kind",
@@ -206,6 +215,10 @@ CALL_RULES: tuple[Rule, ...] = (
         r"The function (?P<func3>\S+) (?:has|return|with|arg).*|arg\d+ (?:in )?\S+\(.*|Return type .*"
         r"|\S+\(\) has \d+ args.*"
         r"|Global function (?P<func>\S+?)\(?\)? (?:doesn't return scalar|return value not|with)|Global function .*"
+        r"|stack arg write offset|r11 load must be|invalid read from stack arg|callee expects \d+ args"
+        r"|func#\d+ writes \d+ stack"
+        r"|tail_calls are not allowed in programs with stack args|global function .*stack args not supported"
+        r"|kernel supports at most \d+ parameters|freplace programs with >\d+ args|unreliable BTF for function"
         r"|Function (?P<func2>\S+) has \d+ > \d+ args|.* (?:cannot return void|is not a global function)",
         "the prototype of a global function is not one that the verifier can check on its own",
     ),
@@ -237,14 +250,18 @@ CALL_RULES: tuple[Rule, ...] = (
     Rule(
         "map-unresolved",
         "core-reloc",
-        r"invalid func \S*#200[01]\d{6}\b",
+        r"invalid func \S*#200[01]\d{6}\b|BPF map '(?P<map>[^']+)' is referenced but wasn't created",
         "the program uses a map that could not be created on this kernel",
     ),
     Rule(
         "kfunc-unresolved",
         "kfunc",
-        r"invalid func \S*#200[23]\d{6}\b|invalid kernel function call not eliminated in verifier pass",
-        "a kernel function that this kernel does not have is called",
+        r"invalid func \S*#200[23]\d{6}\b|kfunc '(?P<func>[^']+)' is referenced but wasn't resolved"
+        r"|invalid kernel function call not eliminated in verifier pass",
+        "a kernel function that this kernel does not have is called: {func}",
+        advice="This kernel and its modules do not have {func}: a newer kernel may, or the module that defines "
+        "it has to "
+        "be loaded. Declare it __weak and check bpf_ksym_exists({func}) before the call, with a fallback.",
     ),
     Rule(
         "core-unresolved",
@@ -324,7 +341,7 @@ CALL_RULES: tuple[Rule, ...] = (
     Rule(
         "licence",
         "licence",
-        r".*GPL-restricted function|.*non-GPL compatible|.*must have a GPL compatible licen[sc]e",
+        r".*GPL-restricted function|.*GPL only function|.*non-GPL compatible|.*must have a GPL compatible licen[sc]e",
         "this needs a GPL-compatible licence, and the program declares another",
     ),
     Rule(

@@ -60,7 +60,8 @@ MEMORY_RULES: tuple[Rule, ...] = (
     Rule(
         "modified-pointer",
         "bad-pointer",
-        rf"(?:dereference of modified|negative offset) (?P<what>(?!ctx )\S+) ptr {_REG} off=(?P<off>-?\d+) disallowed",
+        rf"(?:dereference of modified"
+        rf"|negative offset) (?P<what>(?!ctx )\S+) ptr {_REG} off=(?P<off>-?\d+) disallowed",
         "{reg} ({what}) was moved by {off}; such a pointer must be used unmodified",
     ),
     Rule(
@@ -79,7 +80,7 @@ MEMORY_RULES: tuple[Rule, ...] = (
     Rule(
         "merged-pointers",
         "bad-pointer",
-        r"same insn cannot be used with different pointers",
+        r"same insn cannot be used with (?:different pointers|and without arena pointer)",
         "one instruction accesses two kinds of pointers, depending on the path",
         advice="The compiler merged two branches: write the accesses so that each branch has its own (barrier_var()).",
     ),
@@ -90,7 +91,8 @@ MEMORY_RULES: tuple[Rule, ...] = (
         r"|(?:Type '|struct )\S+ (?:is not a struct|doesn't have field at offset).*|field \S+ doesn't have size.*"
         r"|FWD .*|direct access to \S+ is disallowed",
         "the access does not fit the type of the kernel object",
-        advice="The types the program was built with differ from this kernel's: read with BPF_CORE_READ(), guard with "
+        advice="The types the program was built with differ from this kernel's: read with BPF_CORE_READ(), "
+        "guard with "
         "bpf_core_field_exists().",
     ),
     Rule(
@@ -175,15 +177,16 @@ MEMORY_RULES: tuple[Rule, ...] = (
     Rule(
         "packet-to-helper",
         "packet-bounds",
-        r"helper access to the packet is not allowed",
-        "this type of program may not hand packet memory to a helper",
+        r"helper access to the packet is not allowed|R\d+ is a packet pointer, but func#\d+ may change packet data",
+        "packet memory may not be passed to this call",
         advice="Copy the bytes to the stack first.",
     ),
     Rule(
         "flow-keys",
         "packet-bounds",
-        r"invalid access to flow keys off=(?P<off>-?\d+) size=(?P<size>\d+)",
-        "{size} bytes at offset {off} are outside of the flow keys",
+        r"invalid access to flow keys off=(?P<off>-?\d+) size=(?P<size>\d+)"
+        r"|R\d+ invalid variable offset to flow keys",
+        "the access is outside of the flow keys, or at an offset that is not known",
     ),
     # -- map values, records, buffers
     Rule(
@@ -299,7 +302,7 @@ MEMORY_RULES: tuple[Rule, ...] = (
         "stack-spilled",
         "stack-bounds",
         r"(?:spilled ptr|uninit stack) in range of var-offset|variable offset stack pointer cannot be passed"
-        r"|slot poisoned|stack slot .* poison",
+        r"|slot poisoned|stack slot .* poison|reading from stack .*slot poisoned",
         "stack at an unknown offset holds a saved pointer or was never written",
     ),
     Rule(
@@ -326,7 +329,8 @@ MEMORY_RULES: tuple[Rule, ...] = (
     Rule(
         "ctx-moved",
         "ctx-access",
-        rf"(?:dereference of modified|negative offset) ctx ptr {_REG} off=(?P<off>-?\d+) disallowed",
+        rf"(?:dereference of modified"
+        rf"|negative offset) ctx ptr {_REG} off=(?P<off>-?\d+)(?:\+\d+)?(?: disallowed|, ctx\+const)",
         "the pointer to the context ({reg}) was moved by {off} before the access",
     ),
     Rule(

@@ -60,7 +60,7 @@ PROGRAM_RULES: tuple[Rule, ...] = (
     Rule(
         "too-many-insns",
         "too-complex",
-        r"BPF program is too large\. Processed (?P<insns>\d+) insn",
+        r"BPF program is too large\. Proc+essed (?P<insns>\d+) insn",
         "the verifier walked {insns} instructions and gave up",
     ),
     Rule(
@@ -74,6 +74,7 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         "too-many-parts",
         "too-complex",
         r"too many (?:subprograms|states|iterations)|liveness analysis exceeded|program too large"
+        r"|BPF program is too complex|\S+: too many iterations"
         r"|insn \d+ cannot be patched due to 16-bit|The total number of maps per program|.* exceeds complexity",
         "the program has more parts than the verifier accepts",
     ),
@@ -88,13 +89,15 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         "jump-out",
         "bad-code",
         r"jump out of range from insn (?P<at>\d+) to (?P<to>-?\d+)|jump into the middle of ldimm64|invalid insn idx"
-        r"|indirect jump out of range|.*jump table",
+        r"|indirect jump out of range|.*jump table|the sum of R\d+ um\w+_value \d+ is too big"
+        r"|register R\d+ doesn't point to any offset in map",
         "a jump leads out of its function, or into the middle of an instruction",
     ),
     Rule(
         "no-exit",
         "bad-code",
-        r"last insn is not an exit or jmp|subprog doesn't end|fall through|no program starts",
+        r"last insn is not an exit or jmp|subprog doesn't end|cannot call exit(?:\(\))? from subprog"
+        r"|fall through|no program starts",
         "the code runs past its end: the last instruction is neither an exit nor a jump",
         advice="In C this is a missing return, or undefined behaviour that the compiler cut the code off at.",
     ),
@@ -115,7 +118,7 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         "opcode",
         "bad-code",
         r"(?:unknown opcode (?P<code>\w+)|unknown insn class|BPF_ATOMIC uses invalid atomic opcode"
-        r"|invalid BPF_(?:ALU|JMP|JMP/JMP32) opcode|unrecognized bpf_ld_imm64 insn|invalid BPF_LD mode)",
+        r"|invalid BPF_(?:ALU|JMP|JMP/JMP32) opcode|unrecognized bpf_ld_imm64 in|invalid BPF_LD mode)",
         "an instruction that this kernel does not know",
         kind="feature-missing",
     ),
@@ -146,7 +149,8 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         "arena",
         "bad-code",
         r"addr_space_cast insn can only (?:convert|be used in)|sign extending loads from arena|Only one arena"
-        r"|arena's user address|.*arena.* not (?:supported|allowed)",
+        r"|arena's user address|.*requires a program with an associated arena|.* arena pointer cannot be"
+        r"|.*arena.* not (?:supported|allowed)",
         "the arena is used in a way that this kernel does not accept",
     ),
     # -- maps and the program's type
@@ -161,9 +165,12 @@ PROGRAM_RULES: tuple[Rule, ...] = (
     Rule(
         "map-descriptor",
         "map-use",
-        r"fd \d+ is not pointing to valid bpf_map|fd_idx without fd_array|(?:invalid )?fd_array",
+        r"fd \d+ is not pointing to valid bpf_map|(?:kfunc )?fd_idx |(?:invalid )?fd_array",
         "the program refers to a map that the loader did not provide",
         kind="environment",
+        advice="The file descriptor in the instruction is closed, or is not that of a map: the loader has to "
+        "create the map "
+        "first, write its descriptor into the instruction and keep it open until the program is loaded.",
     ),
     # -- attach targets
     Rule(
@@ -179,7 +186,7 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         r"The address of function (?P<func>\S+) cannot be found|Subprog \S+ doesn't exist"
         r"|attach_btf_id \d+ (?!points to disabled hook).*"
         r"|struct_ops module \S+ is not found|attach to (?:invalid|unsupported) member|Tracing programs? must provide"
-        r"|Target program|.* is not a supported struct|ldimm64 failed to find the address|.* is not a typedef",
+        r"|Target program|.* is not a supported struct|.* is not a typedef",
         "this kernel does not have the attach target of the program",
     ),
     Rule(
@@ -187,9 +194,12 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         "attach-target",
         r".* is not modifiable|can't modify return codes|.*Cannot (?:replace|extend|nest|recursively|attach)"
         r"|.*(?:programs )?cannot (?:attach|replace) |Can attach to only|Only FENTRY/FEXIT|FENTRY/FEXIT program can"
-        r"|Extension program|Attaching .* is rejected|Attach to function|.*BPF_LSM_CGROUP that attach|.* not traceable"
-        r"|func '.* (?:doesn't have \d+-th argument|arg\d+ .* has type .*|size \d+ must be \d+)|.*is not multiple of 8"
-        r"|ret type \S+ not allowed for fmod_ret|invalid btf_id for context argument",
+        r"|Extension program|Attaching .* is rejected|Attach to function|.*BPF_LSM_CGROUP that attach"
+        r"|.* not traceable"
+        r"|func '.* (?:doesn't have \d+-th argument|arg\d+ .* has type .*|size \d+ must be \d+)"
+        r"|.*is not multiple of 8"
+        r"|ret type \S+ not allowed for fmod_ret|invalid btf_id for context argument"
+        r"|Tracing program can only be attached to another program annotated",
         "the target exists, but this program cannot be attached to it",
     ),
     Rule(
@@ -223,16 +233,45 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         r"|kern ctx type id"
         r"|calling kernel functions? (?:is|are) not supported without"
         r"|invalid module BTF object|ldimm64 (?:insn specifies|unable)|pseudo btf_id|Invalid type of function"
-        r"|Global functions need valid BTF|.*program without BTF|.*requires BTF|unable to resolve the size of type",
+        r"|type '\S+' has multiple type tags|function signature member has multiple|func_info undefined"
+        r"|arg#\d+ struct doesn't have a name|Global functions need valid BTF|.*program without BTF"
+        r"|.*requires BTF|unable to resolve the size of type",
         "this needs type information (BTF) that the kernel or the program does not have",
     ),
     Rule(
         "core-words",
         "core-reloc",
-        r".*<invalid CO-RE relocation>|relo #\d+: |target candidate search failed"
-        r"|.*failed to resolve CO-RE relocation|.*<invalid BPF map reference>"
-        r"|.*<invalid kfunc call>",
-        "code is reached that needs a type, map or function this kernel does not have",
+        r"(?:.*failed to resolve CO-RE relocation <?\w+>? \[\d+\] (?P<what>.*?)(?: \([\d:]+ @ offset \d+\))?$)"
+        r"|relo #\d+: |target candidate search failed|.*failed to resolve CO-RE relocation(?! <?\w+>? \[)",
+        "code is reached that needs a type, field or value that this kernel does not have: {what}",
+        advice="This kernel does not have {what} (removed, renamed, or newer than it). Guard it with "
+        "bpf_core_field_exists(), bpf_core_type_exists() or bpf_core_enum_value_exists(); for a renamed field "
+        "declare "
+        "the other name in a structure with a suffix (___new) and read the one that exists.",
+        wordings="what libbpf writes into the log",
+    ),
+    Rule(
+        "kernel-symbol",
+        "btf",
+        r"ldimm64 failed to find the address for kernel symbol '(?P<what>[^']+)'",
+        "the kernel variable {what} has no address that programs can use",
+        advice="The kernel's symbol table has no variable {what}: variables are in /proc/kallsyms only with "
+        "CONFIG_KALLSYMS_ALL=y, and static or renamed ones may not be there at all. Look with grep {what} "
+        "/proc/kallsyms; declare it __weak and test its address where it may be absent.",
+    ),
+    Rule(
+        "signature",
+        "privilege",
+        r"signed (?:program|payload) |signature verification failed|cannot resolve signing keyring",
+        "the program is signed, and the signature or what it covers does not fit",
+        advice="Sign the program again with the maps it uses, and load it with the loader that goes with the "
+        "signature.",
+    ),
+    Rule(
+        "core-words-place",
+        "core-reloc",
+        r".*<invalid CO-RE relocation>|.*<invalid BPF map reference>|.*<invalid kfunc call>",
+        "code is reached that needs something this kernel does not have",
         second=True,
         wordings="what libbpf writes into the log",
     ),
@@ -241,7 +280,10 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         "jit",
         "jit",
         r"JIT (?:doesn't|does not|is required)|.*non-JITed programs|.*not supported by (?:the )?jit|.*interpreter"
-        r"|mixing of tail_calls and bpf-to-bpf|adding tail call poke|tracking tail call|Private stack",
+        r"|mixing of tail_calls and bpf-to-bpf|tail_calls are not allowed in programs with bpf-to-bpf"
+        r"|program requires BPF JIT"
+        r"|address of kernel func_id|64-bit (?:load-acq|store-rel)\w+ are only supported|adding tail call poke"
+        r"|tracking tail call|Private stack",
         "the JIT of this kernel cannot do this, or is off",
     ),
     # -- the verifier itself

@@ -14,7 +14,7 @@ STATE_RULES: tuple[Rule, ...] = (
     Rule(
         "leaked-ref",
         "leaked-ref",
-        r"Unreleased reference id=(?P<id>\d+) alloc_insn=(?P<at>\d+)",
+        r"(?:Unreleased|Leaking) reference id=(?P<id>\d+) alloc_insn=(?P<at>\d+)",
         "what instruction {at} acquired is not released on this path",
     ),
     Rule(
@@ -28,11 +28,16 @@ STATE_RULES: tuple[Rule, ...] = (
         "ref-not-owned",
         "bad-release",
         r"(?:func|kfunc) (?P<func>\S+) reference has not been acquired before|arg \d+ is an unacquired reference"
-        r"|(?:R\d+|arg#\d+) must be referenced when passed to release|release kernel function \S+ expects"
+        r"|(?:R\d+|arg#\d+) must be referenced when passed to release"
+        r"|release (?:kfunc|helper|kernel function) \S+ expects|CONST_PTR_TO_DYNPTR cannot be released"
+        r"|function expects only one referenced object|invalid bpf_context access off=-?\d+\. Reference may already"
         r"|cannot release unowned const bpf_dynptr|(?:R\d+|arg#\d+) is neither owning or non-owning ref"
         r"|allocated object must be referenced|(?:arg#\d+|R\d+) expected pointer to allocated|Reference may already"
         r"|kfunc \S+ conversion of owning ref",
         "the object passed to the call is not owned on this path",
+        advice="Pass the pointer that the acquiring call returned, before it is released or given away: an "
+        "address on "
+        "the stack or a pointer from elsewhere is not acquired.",
     ),
     Rule(
         "untrusted",
@@ -45,7 +50,8 @@ STATE_RULES: tuple[Rule, ...] = (
     Rule(
         "lock-open",
         "lock",
-        r"bpf_(?:spin|res_spin|rcu_read)_unlock\S* is missing|\S+_unlock is missing|\d+ bpf_preempt_enable\S* .*missing"
+        r"bpf_(?:spin|res_spin|rcu_read)_unlock\S* is missing|\S+_unlock is missing"
+        r"|\d+ bpf_preempt_enable\S* .*missing"
         r"|.* cannot be used inside (?P<what>\S+)-ed region",
         "a section that was entered is still open here",
         wordings="...unlock is missing up to 6.12; cannot be used inside ...-ed region since 6.13",
