@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from pytest_ebpf.verifier.explain.advice import advice_for
 from pytest_ebpf.verifier.explain.error_path import Path, failing_path
 from pytest_ebpf.verifier.explain.register_text import describe
 from pytest_ebpf.verifier.explain.value_origin import Cause, branches_since, origin_of
@@ -88,9 +89,10 @@ def explain(
     sources = _Sources(trace, rows)
     last = _failing_step(path, log)
     source = locate(log, rows) if rows else log.source_line
-    if last < 0:
+    at = path[last].insn if last >= 0 else None
+    rejection = replace(rejection, advice=advice_for(rejection, log, insn=at))
+    if at is None:
         return Explanation(rejection, source, _context(sources.all, source), report=log.diagnosis)
-    at = path[last].insn
     causes = _causes(path, rejection, last=last)
     return Explanation(
         rejection,

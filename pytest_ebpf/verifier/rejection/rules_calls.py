@@ -96,6 +96,9 @@ CALL_RULES: tuple[Rule, ...] = (
         "helper-arg",
         r"(?:R\d+ )?invalid zero-sized read|invalid access to map value, value_size=\d+ off=-?\d+ size=0$",
         "the length may be 0, which this helper does not accept",
+        advice="The bounds of the length include 0: exclude it just before the call (if (len == 0 || len > MAX) "
+        "return), "
+        "or leave out the call for an empty range.",
         wordings="up to 6.1 an invalid access of size 0; with the register and its bounds since 6.8",
     ),
     Rule(

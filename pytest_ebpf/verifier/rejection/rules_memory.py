@@ -325,6 +325,11 @@ MEMORY_RULES: tuple[Rule, ...] = (
         "ctx-access",
         r"invalid bpf_context access off=(?P<off>-?\d+) size=(?P<size>\d+)",
         "{size} bytes at offset {off} of the context: not a field that this type of program may access like this",
+        advice="Read the field by its name, with its own width, from the context struct of this program type. "
+        "The kernel "
+        "decides which fields this type may read or write: a field that is newer than this kernel needs a newer "
+        "kernel. "
+        "Where the compiler merged or widened accesses, read into a volatile variable.",
     ),
     Rule(
         "ctx-moved",
@@ -366,6 +371,9 @@ MEMORY_RULES: tuple[Rule, ...] = (
         r"only read (?:is supported|from (?P<what>\S+) is supported)|no write support to \S+"
         r"|Writes through BTF pointers are not allowed",
         "a store into a structure of the kernel, which a program may only read",
+        advice="A program cannot write to this structure of the kernel: use a helper or kernel function that "
+        "changes the "
+        "field, or keep the value in a map (task, inode or socket storage).",
     ),
     Rule(
         "atomic-target",

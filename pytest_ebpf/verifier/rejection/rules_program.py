@@ -92,6 +92,10 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         r"|indirect jump out of range|.*jump table|the sum of R\d+ um\w+_value \d+ is too big"
         r"|register R\d+ doesn't point to any offset in map",
         "a jump leads out of its function, or into the middle of an instruction",
+        advice="The target of the jump is not an instruction of the same function. The end of the function must "
+        "be an "
+        "exit or a jump, and a 64-bit constant counts as two instructions. With instructions built by hand, pass the "
+        "address of the first element and their number, not their bytes.",
     ),
     Rule(
         "no-exit",
@@ -214,6 +218,11 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         "btf",
         r"number of funcs in func_info doesn't match number of subprogs",
         "the kernel and the object count different numbers of functions: no callbacks (5.13), or damaged BTF",
+        advice="Functions that are only passed as callbacks (bpf_for_each_map_elem(), bpf_timer, bpf_loop()) "
+        "are counted "
+        "since Linux 5.13: older kernels cannot load such a program, use a loop there. If it has no callbacks, "
+        "load the "
+        "object as the compiler made it.",
         kind="feature-missing",
     ),
     Rule(

@@ -70,6 +70,9 @@ STATE_RULES: tuple[Rule, ...] = (
         r"function calls are not allowed while holding a lock|global function calls? (?:are|is) not allowed"
         r"|(?!verifier ).* w/o active lock",
         "a call inside a lock or section that does not allow it",
+        advice="Call it before the section is entered or after it is left. A function of the program is allowed "
+        "there if "
+        "it is static: it is then checked as a part of its caller, which a global function is not.",
     ),
     Rule(
         "rcu-wanted",

@@ -1,0 +1,123 @@
+"""Advice that follows from the instruction and the source line shown, where the message alone is not enough."""
+
+from __future__ import annotations
+
+import re
+
+from pytest_ebpf.verifier.explain.helper_versions import HELPER_VERSIONS
+from pytest_ebpf.verifier.log.trace import Instruction
+from pytest_ebpf.verifier.log.values import ParsedLog
+from pytest_ebpf.verifier.rejection.classify import Rejection
+
+__all__ = ["advice_for"]
+
+_STORE = re.compile(r"(?:lock )?\*\(")
+_NEAR = 20_000  # characters before the end of the log that are looked at
+_ATOMIC = re.compile(r"lock \*|.*\b(?:atomic|xchg|cmpxchg)|.*(?:load_acquire|store_release)")
+_LENGTH = re.compile(r"\(1f\) r(\d+) -= r\d+")
+_SECTION = re.compile(r" in (?P<what>rcu_read_lock|preempt\S*|IRQ\S*|irq\S*|\S*lock\S*)\s?\S* (?:region|section)")
+# Helpers of old kernels, and the ones that replaced them for all types of programs in 5.5.
+_PROBE_READ = re.compile(r"bpf_probe_read(_str)?$")
+
+
+def advice_for(rejection: Rejection, log: ParsedLog, *, insn: Instruction | None) -> str:
+    """What people do about a rejection; the rule's own advice where nothing more is known. ``insn``: the "
+    "instruction at
+    fault."""
+    text = insn.text if insn is not None else ""
+    make = {
+        "misaligned": _misaligned,
+        "scalar-deref": _not_a_pointer,
+        "map-helper": _map_of_helper,
+        "stack-unset": _unset,
+        "may-sleep": _sleeping,
+        "packet-access": _packet,
+    }.get(rejection.rule_id)
+    if rejection.class_id == "unknown-func":
+        return _helper(rejection)
+    found = make(rejection.message, text, log.text[-_NEAR:]) if make is not None else ""
+    return found or rejection.advice
+
+
+def _misaligned(message: str, insn: str, log: str) -> str:
+    if "stack" in message:
+        return (
+            "Stack accesses have to be aligned on every architecture. Align the variable "
+            "(__attribute__((aligned(8)))), order its fields so that wide ones come first, or access it in "
+            "smaller parts."
+        )
+    if _ATOMIC.match(insn):
+        return (
+            "Atomic operations need natural alignment on every architecture: align the field (aligned(8) for 64 "
+            "bits, "
+            "no packed structure), at an offset that is a multiple of its size."
+        )
+    return ""
+
+
+def _not_a_pointer(message: str, insn: str, log: str) -> str:
+    if not _STORE.match(insn):
+        return ""
+    return (
+        "The store goes through a number. Keep the original pointer in a variable of its own: arithmetic, casts to "
+        "integers, partial copies and calls that release or move memory turn a pointer into a number. Memory of the "
+        "kernel cannot be written by plain stores."
+    )
+
+
+def _map_of_helper(message: str, insn: str, log: str) -> str:
+    if "prog array" in message or "tail_call" in message:
+        return "bpf_tail_call() takes a map of the type BPF_MAP_TYPE_PROG_ARRAY: pass the prog array, not another map."
+    return ""
+
+
+def _unset(message: str, insn: str, log: str) -> str:
+    at = re.search(r"off (?P<off>-?\d+)\+(?P<byte>\d+) size (?P<size>\d+)", message)
+    if at is None or "call" not in insn:
+        return ""
+    return (
+        f"Byte {at['byte']} of the {at['size']} passed was never written. If all fields are set, it is padding "
+        "that the compiler added: clear the whole variable first (__builtin_memset(&v, 0, sizeof(v)), as = {} may "
+        "leave padding out), or make the padding a field. Linux 6.4 and later accept it from privileged loaders."
+    )
+
+
+def _sleeping(message: str, insn: str, log: str) -> str:
+    section = _SECTION.search(message)
+    if section is None:
+        return ""
+    what = section["what"]
+    leave = "bpf_rcu_read_unlock()" if what == "rcu_read_lock" else "the call that ends the section"
+    return (
+        f"A section ({what}) is open here, perhaps in the caller: make the call outside of it, before it is entered or "
+        f"after {leave}. It may be opened again afterwards."
+    )
+
+
+def _packet(message: str, insn: str, log: str) -> str:
+    ends = set(re.findall(r"\bR(\d+)(?:_\w+)?=pkt_end", log))
+    if not any(found[1] in ends for found in _LENGTH.finditer(log)):
+        return ""
+    return (
+        "A length was compared (data_end - data), which proves nothing to the verifier: the subtraction makes a "
+        "number. "
+        "Compare pointers instead: if (data + off + size > data_end) return, with the same pointer that is read."
+    )
+
+
+def _helper(rejection: Rejection) -> str:
+    name = rejection.field("func") or rejection.field("func2")
+    if found := _PROBE_READ.match(name):
+        better = f"bpf_probe_read_kernel{found[1] or ''}()"
+        return (
+            f"{name}() is for tracing programs only. Call {better}, which later kernels (5.5 and later) have for more "
+            "types of programs, or read the field directly where the pointer is trusted. A macro in the source, "
+            "such as "
+            "BPF_CORE_READ(), may call it: rebuild with headers of a newer libbpf."
+        )
+    number = rejection.field("id")
+    named = HELPER_VERSIONS.get(int(number)) if number.isdigit() else None
+    known = named or next((row for row in HELPER_VERSIONS.values() if row[0] == name), None)
+    if known is None or rejection.kind != "feature-missing":
+        return rejection.advice
+    return f"{known[0]}() exists since Linux {known[1]}: use a newer kernel, or a fallback. {rejection.advice}"

@@ -1,0 +1,87 @@
+"""Advice that did not follow from the line shown, by the numbers of the list (see extract/test_items.py)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from pytest_ebpf.verifier.verifier_log import parse_log
+from support.paths import ROOT
+
+FIGURES = "processed 7 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0\n"
+
+
+def advice(*lines: str) -> str:
+    found = parse_log("\n".join(lines) + "\n" + FIGURES, refused=True).explanation
+    assert found is not None
+    return found.rejection.advice
+
+
+@pytest.mark.parametrize(
+    ("lines", "right", "wrong"),
+    [
+        (("4: (7b) *(u64 *)(r10 -60) = r1", "misaligned stack access off 0+0+-60 size 8"), "aligned(8)", "memcpy"),
+        (("1: (62) *(u32 *)(r1 +84) = 0", "only read is supported"), "cannot write", "RDONLY_PROG"),
+        (("3: (7b) *(u64 *)(r8 +24) = r7", "R8 invalid mem access 'scalar'"), "The store", "bpf_probe_read"),
+        (("number of funcs in func_info doesn't match number of subprogs",), "5.13", "CONFIG_DEBUG_INFO_BTF"),
+        (("5: (85) call pc+9", "global function calls are not allowed while holding a lock,"), "static", "prototype"),
+        (("fd 9 is not pointing to valid bpf_map",), "file descriptor", "map of the type"),
+        (("3: (85) call bpf_tail_call#12", "expected prog array map for tail call"), "PROG_ARRAY", "bpf-helpers"),
+        (("jump out of range from insn 1 to 2",), "not an instruction of the same function", "Undefined"),
+        (("1: (79) r1 = *(u64 *)(r6 +152)", "invalid bpf_context access off=152 size=8"), "newer kernel", "__ctx"),
+        (("3: (85) call bpf_x#9", "R2 invalid zero-sized read: u64=[0,7]"), "exclude it", "both sides"),
+    ],
+)
+def test_09_advice_follows_from_what_was_refused(lines: tuple[str, ...], right: str, wrong: str) -> None:
+    assert right in advice(*lines)
+    assert wrong not in advice(*lines)
+
+
+def test_09_a_length_that_was_compared_is_no_check() -> None:
+    lines = (
+        "1: R1=ctx() R2_w=pkt(r=0) R3_w=pkt_end()",
+        "2: (1f) r3 -= r2",
+        "6: (69) r1 = *(u16 *)(r2 +12)",
+        "invalid access to packet, off=12 size=2, R2(id=0,off=12,r=0)",
+    )
+    assert "A length was compared" in advice(*lines)
+    assert "A length was compared" not in advice(lines[0], *lines[2:])
+
+
+def test_09_bytes_never_written_may_be_padding() -> None:
+    message = "invalid indirect read from stack R2 off -24+13 size 16"
+    told = advice("69: (85) call bpf_map_lookup_elem#1", message)
+    assert "Byte 13 of the 16 passed" in told
+    assert "padding" in told
+    assert "6.4" in told
+
+
+def test_09_a_section_that_is_open_in_the_caller() -> None:
+    line = "sleepable helper bpf_copy_from_user#148 in rcu_read_lock region"
+    assert "perhaps in the caller" in advice("11: (85) call bpf_copy_from_user#148", line)
+
+
+def test_11_atomic_operations_are_always_aligned() -> None:
+    insn = "19: (db) r1 = atomic64_fetch_add((u64 *)(r6 +12), r1)"
+    told = advice(insn, "misaligned value access off 0+0+12 size 8")
+    assert "aligned(8)" in told
+    assert "memcpy" not in told
+
+
+def test_11_a_helper_of_newer_kernels_has_its_name_and_kernel() -> None:
+    told = advice("3: (85) call unknown#181", "invalid func unknown#181")
+    assert "bpf_loop() exists since Linux 5.17" in told
+
+
+def test_12_the_source_has_a_macro_where_the_call_is_an_old_helper() -> None:
+    line = "program of this type cannot use helper bpf_probe_read_str#45"
+    told = advice('; bpf_printk("%s", BPF_CORE_READ(p, comm)); @ a.c:36', "5: (85) call bpf_probe_read_str#45", line)
+    assert "bpf_probe_read_kernel_str()" in told
+
+
+def test_the_table_of_helpers_is_the_generated_one() -> None:
+    code = "import sys; sys.path.insert(0, 'ci'); import gen_helper_versions as g; "
+    code += "assert g.render() == g.TARGET.read_text()"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
