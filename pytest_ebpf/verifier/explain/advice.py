@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from pytest_ebpf.verifier.explain.helper_versions import HELPER_VERSIONS
 from pytest_ebpf.verifier.log.trace import Instruction
@@ -20,6 +21,15 @@ _SECTION = re.compile(r" in (?P<what>rcu_read_lock|preempt\S*|IRQ\S*|irq\S*|\S*l
 _PROBE_READ = re.compile(r"bpf_probe_read(_str)?$")
 
 
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """The message, the text of the instruction at fault ("" where it is not known), and the end of the log."""
+
+    message: str
+    insn: str
+    log: str
+
+
 def advice_for(rejection: Rejection, log: ParsedLog, *, insn: Instruction | None) -> str:
     """What people do about a rejection; the rule's own advice where nothing more is known. ``insn``: the "
     "instruction at
@@ -35,18 +45,18 @@ def advice_for(rejection: Rejection, log: ParsedLog, *, insn: Instruction | None
     }.get(rejection.rule_id)
     if rejection.class_id == "unknown-func":
         return _helper(rejection)
-    found = make(rejection.message, text, log.text[-_NEAR:]) if make is not None else ""
+    found = make(_Fault(rejection.message, text, log.text[-_NEAR:])) if make is not None else ""
     return found or rejection.advice
 
 
-def _misaligned(message: str, insn: str, log: str) -> str:
-    if "stack" in message:
+def _misaligned(fault: _Fault) -> str:
+    if "stack" in fault.message:
         return (
             "Stack accesses have to be aligned on every architecture. Align the variable "
             "(__attribute__((aligned(8)))), order its fields so that wide ones come first, or access it in "
             "smaller parts."
         )
-    if _ATOMIC.match(insn):
+    if _ATOMIC.match(fault.insn):
         return (
             "Atomic operations need natural alignment on every architecture: align the field (aligned(8) for 64 "
             "bits, "
@@ -55,8 +65,8 @@ def _misaligned(message: str, insn: str, log: str) -> str:
     return ""
 
 
-def _not_a_pointer(message: str, insn: str, log: str) -> str:
-    if not _STORE.match(insn):
+def _not_a_pointer(fault: _Fault) -> str:
+    if not _STORE.match(fault.insn):
         return ""
     return (
         "The store goes through a number. Keep the original pointer in a variable of its own: arithmetic, casts to "
@@ -65,15 +75,15 @@ def _not_a_pointer(message: str, insn: str, log: str) -> str:
     )
 
 
-def _map_of_helper(message: str, insn: str, log: str) -> str:
-    if "prog array" in message or "tail_call" in message:
+def _map_of_helper(fault: _Fault) -> str:
+    if "prog array" in fault.message or "tail_call" in fault.message:
         return "bpf_tail_call() takes a map of the type BPF_MAP_TYPE_PROG_ARRAY: pass the prog array, not another map."
     return ""
 
 
-def _unset(message: str, insn: str, log: str) -> str:
-    at = re.search(r"off (?P<off>-?\d+)\+(?P<byte>\d+) size (?P<size>\d+)", message)
-    if at is None or "call" not in insn:
+def _unset(fault: _Fault) -> str:
+    at = re.search(r"off (?P<off>-?\d+)\+(?P<byte>\d+) size (?P<size>\d+)", fault.message)
+    if at is None or "call" not in fault.insn:
         return ""
     return (
         f"Byte {at['byte']} of the {at['size']} passed was never written. If all fields are set, it is padding "
@@ -82,8 +92,8 @@ def _unset(message: str, insn: str, log: str) -> str:
     )
 
 
-def _sleeping(message: str, insn: str, log: str) -> str:
-    section = _SECTION.search(message)
+def _sleeping(fault: _Fault) -> str:
+    section = _SECTION.search(fault.message)
     if section is None:
         return ""
     what = section["what"]
@@ -94,9 +104,9 @@ def _sleeping(message: str, insn: str, log: str) -> str:
     )
 
 
-def _packet(message: str, insn: str, log: str) -> str:
-    ends = set(re.findall(r"\bR(\d+)(?:_\w+)?=pkt_end", log))
-    if not any(found[1] in ends for found in _LENGTH.finditer(log)):
+def _packet(fault: _Fault) -> str:
+    ends = set(re.findall(r"\bR(\d+)(?:_\w+)?=pkt_end", fault.log))
+    if not any(found[1] in ends for found in _LENGTH.finditer(fault.log)):
         return ""
     return (
         "A length was compared (data_end - data), which proves nothing to the verifier: the subtraction makes a "
