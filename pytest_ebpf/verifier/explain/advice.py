@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from pytest_ebpf.verifier.explain.helper_versions import HELPER_VERSIONS
+from pytest_ebpf.verifier.explain.register_text import describe
+from pytest_ebpf.verifier.log.state import Register
 from pytest_ebpf.verifier.log.trace import Instruction
 from pytest_ebpf.verifier.log.values import ParsedLog
 from pytest_ebpf.verifier.rejection.classify import Rejection
 
-__all__ = ["advice_for"]
+__all__ = ["advice_for", "with_bounds"]
 
 _STORE = re.compile(r"(?:lock )?\*\(")
 _NEAR = 20_000  # characters before the end of the log that are looked at
@@ -47,6 +50,23 @@ def advice_for(rejection: Rejection, log: ParsedLog, *, insn: Instruction | None
         return _helper(rejection)
     found = make(_Fault(rejection.message, text, log.text[-_NEAR:])) if make is not None else ""
     return found or rejection.advice
+
+
+def with_bounds(rejection: Rejection, registers: Sequence[Register]) -> Rejection:
+    """Of a value that the kernel calls unbounded, the bound that is missing, where the register's state shows it: with
+    a negative minimum it is the lower one."""
+    if rejection.rule_id not in ("index-unbounded", "size-unbounded"):
+        return rejection
+    name = rejection.field("reg")
+    texts = [describe(one) for one in registers if one.name == name]
+    if not any(re.search(r"(?<![\w-])-(?:0x)?[0-9a-f]+ to ", text) for text in texts):
+        return rejection
+    return replace(
+        rejection,
+        headline=f"{name} may be negative, which as an unsigned number is far too large",
+        advice="The lower bound is missing: keep the value in an unsigned variable, or exclude negative values before "
+        "the use (if (x < 0 || x > MAX) return), and use that variable itself.",
+    )
 
 
 def _misaligned(fault: _Fault) -> str:

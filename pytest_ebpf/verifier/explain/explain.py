@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from pytest_ebpf.verifier.explain.advice import advice_for
+from pytest_ebpf.verifier.explain.advice import advice_for, with_bounds
 from pytest_ebpf.verifier.explain.error_path import Path, failing_path
 from pytest_ebpf.verifier.explain.register_text import describe
 from pytest_ebpf.verifier.explain.value_origin import Cause, branches_since, origin_of
@@ -93,14 +93,15 @@ def explain(
     rejection = replace(rejection, advice=advice_for(rejection, log, insn=at))
     if at is None:
         return Explanation(rejection, source, _context(sources.all, source), report=log.diagnosis)
+    registers = tuple(_registers(path, rejection, last=last))
     causes = _causes(path, rejection, last=last)
     return Explanation(
-        rejection,
+        with_bounds(rejection, registers),
         source or sources.of(at),
         _context(sources.all, source or sources.of(at)),
         at,
         tuple(path[position].insn for position in range(max(0, last - _NEAR), last)),
-        tuple(_registers(path, rejection, last=last)),
+        registers,
         tuple(Happened(sources.of(cause.insn), cause.insn, cause.kind, cause.what) for cause in causes),
         path.complete,
         log.diagnosis,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pytest_ebpf.verifier.log.values import ParsedLog
 from pytest_ebpf.verifier.rejection.classes import CLASSES
@@ -13,6 +13,7 @@ from pytest_ebpf.verifier.rejection.rules import RULES, find_rule
 __all__ = ["Rejection", "classify"]
 
 _OF_PACKETS_TOO = ("outside-range", "index-negative", "index-unbounded")
+_SLOT = re.compile(r"invalid read from stack(?: R\d+)? off (-\d+)\+(\d+) size")
 _NEAR = 20_000  # characters before the end of the log in which a register's last state is looked for
 
 
@@ -66,12 +67,26 @@ def classify(log: ParsedLog) -> Rejection | None:
 def _refined(log: ParsedLog, *, rule: Rule) -> Rule:
     """Since 7.1 the message about offsets into memory is used for packets too; where it is the only message, the
     register's last state in the trace shows what it points to."""
+    if rule.id == "stack-unset" and (slot := _SLOT.search(" ".join(log.messages))):
+        number = (int(slot[1]) + int(slot[2])) // 8 * 8
+        held = re.search(rf"fp{number}(?:_\w+)?=(iter|dynptr)_", log.text[-_NEAR:])
+        return _of_object(held[1]) if held else rule
     if rule.id not in _OF_PACKETS_TOO or not log.messages:
         return rule
     register = log.messages[0].partition(" ")[0]
     states = re.findall(rf"\b{re.escape(register)}(?:_\w+)?=(\w+)", log.text[-_NEAR:])
     packet = bool(states) and states[-1].startswith("pkt")
     return next(one for one in RULES if one.id == "packet-outside") if packet else rule
+
+
+def _of_object(kind: str) -> Rule:
+    """The rule for an ordinary read of stack bytes that hold an iterator or a dynptr."""
+    name = "iterator" if kind == "iter" else "dynptr"
+    rule = next(one for one in RULES if one.id == name)
+    headline = f"stack bytes that hold the {name} are read: only its own functions may access them"
+    return replace(
+        rule, headline=headline, advice=f"Do not read or copy the {name}: pass its address to its functions."
+    )
 
 
 def _fill(headline: str, fields: dict[str, str]) -> str:

@@ -81,6 +81,26 @@ def test_12_the_source_has_a_macro_where_the_call_is_an_old_helper() -> None:
     assert "bpf_probe_read_kernel_str()" in told
 
 
+def test_06_a_negative_minimum_is_not_a_missing_upper_bound() -> None:
+    lines = ("4: R0=map_value(off=0,ks=4,vs=8) R1=scalar(smin=-128,smax=127)", "4: (0f) r0 += r1")
+    state = "5: R0_w=map_value(ks=4,vs=8,smin=-128,smax=127)"
+    message = "R0 unbounded memory access, make sure to bounds check any such access"
+    told = parse_log("\n".join((*lines, state, "5: (71) r2 = *(u8 *)(r0 +0)", message, FIGURES))).explanation
+    assert told is not None
+    assert "may be negative" in told.rejection.headline
+    assert "lower bound" in told.rejection.advice
+
+
+def test_11_the_slot_of_an_iterator_is_read() -> None:
+    lines = ("3: (85) call bpf_iter_num_new#1  ; R0=scalar() fp-8=iter_num(ref_id=1,state=active,depth=0)",)
+    told = parse_log(
+        "\n".join((*lines, "4: (79) r1 = *(u64 *)(r10 -8)", "invalid read from stack off -8+0 size 8", FIGURES))
+    )
+    assert told.rejection is not None
+    assert told.rejection.class_id == "object-state"
+    assert "iterator" in told.rejection.headline
+
+
 def test_the_table_of_helpers_is_the_generated_one() -> None:
     code = "import sys; sys.path.insert(0, 'ci'); import gen_helper_versions as g; "
     code += "assert g.render() == g.TARGET.read_text()"
