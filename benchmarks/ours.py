@@ -14,7 +14,7 @@ from pytest_ebpf.kernels.base import made
 from pytest_ebpf.live.session import Target
 from pytest_ebpf.obj.object import ObjectFile, ProgramDef
 from pytest_ebpf.obj.parse import parse_object
-from pytest_ebpf.plan.facts import more_ops, with_more
+from pytest_ebpf.plan.learn import learn, needs
 from pytest_ebpf.plan.load_plan import LoadOptions, Plan, plan_load
 from pytest_ebpf.plan.map_definitions import MapOverride
 
@@ -95,9 +95,8 @@ def completed(obj: ObjectFile) -> dict[str, MapOverride]:
 
 def _plan(obj: ObjectFile, *, target: Target, options: LoadOptions) -> Plan:
     facts = target.facts()
-    more = more_ops(obj, facts)
-    if more:
-        facts = with_more(facts, more, results=target.kernel.run(more))
+    while ops := needs(obj, facts):
+        facts = learn(facts, ops, results=target.kernel.run(ops))
     return plan_load(obj, facts, options=options)
 
 

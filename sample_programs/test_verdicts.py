@@ -11,7 +11,7 @@ from pytest_ebpf import IP, SK, TCP, UDP, Bpf, Eth
 @pytest.mark.parametrize(("port", "verdict"), [(23, SK.DROP), (80, SK.PASS)], ids=["closed", "open"])
 def test_socket_lookup_runs_on_a_context(bpf: Bpf, port: int, verdict: int) -> None:
     guard = bpf.load("sk_lookup.bpf.o")["guard"]
-    lookup = {"family": AF_INET, "protocol": IPPROTO_TCP, "local_port": port}
+    lookup: dict[str, int] = {"family": AF_INET, "protocol": IPPROTO_TCP, "local_port": port}
     assert guard.run(ctx=lookup).retval == verdict
 
 

@@ -10,8 +10,7 @@ from pytest_ebpf.features.base import Answer
 from pytest_ebpf.features.kfuncs import in_modules
 from pytest_ebpf.features.table import TABLE, batch_ops, feature, read_batch
 from pytest_ebpf.live.session import Session, Target
-from pytest_ebpf.plan.facts import Facts, add_kconfig, kconfig_ops
-from pytest_ebpf.plan.modules import LIST_MODULES, listed_modules, module_ops, with_modules
+from pytest_ebpf.plan.learn import kconfig_ops, learn, module_ops
 
 __all__ = ["Features", "kconfig_of", "probe_feature", "probe_features"]
 
@@ -105,15 +104,16 @@ def _of_modules(target: Target, names: list[str]) -> dict[str, Answer]:
     """Kfuncs looked for in every module that is loaded now."""
     if not names:
         return {}
-    modules = listed_modules(target.kernel.run([LIST_MODULES])[0])
-    results = target.kernel.run(module_ops(modules), timeout=_TIMEOUT) if modules else []
-    facts = with_modules(target.facts(), modules, results=results)
+    facts = target.facts()
+    while ops := module_ops(facts):
+        facts = learn(facts, ops, results=target.kernel.run(ops, timeout=_TIMEOUT))
     return {name: in_modules(name.removeprefix("kfunc:"), facts.modules or {}) for name in names}
 
 
 def kconfig_of(target: Target) -> str:
     """The kernel's configuration, "" where it does not show it."""
-    facts: Facts = target.facts()
+    facts = target.facts()
     if facts.kconfig is None:
-        facts = add_kconfig(facts, target.kernel.run(kconfig_ops(facts.described)))
+        ops = kconfig_ops(facts.described)
+        facts = learn(facts, ops, results=target.kernel.run(ops))
     return facts.kconfig or ""

@@ -39,8 +39,9 @@ from pytest_ebpf.features.links import LINK_FEATURES
 from pytest_ebpf.features.maps import FLAG_FEATURES, MAP_FEATURES
 from pytest_ebpf.features.progs import HELPER_FEATURES, PROG_FEATURES, helper_feature
 from pytest_ebpf.features.sections import section_features
-from pytest_ebpf.plan.facts import Facts, add_kconfig, kconfig_ops
+from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.kconfig import config_value
+from pytest_ebpf.plan.learn import kconfig_ops, learn
 
 __all__ = [
     "FEATURES",
@@ -180,7 +181,7 @@ def _config(name: str) -> Feature | None:
         return [] if facts.kconfig else kconfig_ops(facts.described)
 
     def read(results: Sequence[Result], facts: Facts) -> Answer:
-        text = facts.kconfig or add_kconfig(facts, results).kconfig
+        text = facts.kconfig or learn(facts, kconfig_ops(facts.described), results=results).kconfig
         if not text:
             return Answer(None, f"{option}: this kernel does not show its configuration")
         value = config_value(text, option)

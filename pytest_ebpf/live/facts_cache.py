@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from pytest_ebpf.btf.parse import Btf, parse_btf
@@ -12,8 +12,9 @@ from pytest_ebpf.btf.source import find_btf
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.object import ObjectFile
-from pytest_ebpf.plan.facts import Facts, more_ops, with_more
-from pytest_ebpf.plan.modules import LIST_MODULES, lacks_types, listed_modules, module_ops, with_modules
+from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.plan.learn import learn, needs
+from pytest_ebpf.plan.modules import lacks_types
 
 __all__ = ["Knowledge", "facts_for"]
 
@@ -76,28 +77,22 @@ def facts_for(
 ) -> Facts:
     """What planning ``obj`` for the kernel of ``session`` needs. ``btf``: types for CO-RE instead of the kernel's."""
     base = session.target.facts()
-    facts = knowledge.known(base)
-    more = more_ops(obj, facts)
-    if more:
-        facts = knowledge.learn(base, with_more(facts, more, results=session.run(more)))
+    known = facts = knowledge.known(base)
     types = knowledge.types(btf) if btf is not None else None
-    if knowledge.lacks_types(obj, replace(facts, core_btf=types) if types is not None else facts):
-        found = _with_modules(session, facts)
-        facts = found if found is facts else knowledge.learn(base, found)
+    while ops := needs(obj, _for_core(facts, types), lacks=knowledge.lacks_types):
+        facts = learn(facts, ops, results=session.run(ops))
+    facts = replace(facts, listed=None)  # a test may load a module before the next object
+    facts = known if _same(known, facts) else knowledge.learn(base, facts)
     return knowledge.with_types(facts, types) if types is not None else facts
 
 
-def _with_modules(session: Session, facts: Facts) -> Facts:
-    """The modules that are loaded now: a test may have loaded one since the last object."""
-    (listed,) = session.run([LIST_MODULES])
-    names = listed_modules(listed)
-    known = facts.modules or {}
-    new = [name for name in names if name not in known]
-    if facts.modules is not None and not new and len(names) == len(known):
-        return facts
-    facts = replace(facts, modules={name: known[name] for name in names if name in known})
-    results = session.run(module_ops(new)) if new else []
-    return with_modules(facts, new, results=results)
+def _for_core(facts: Facts, types: Btf | None) -> Facts:
+    return replace(facts, core_btf=types) if types is not None else facts
+
+
+def _same(known: Facts, facts: Facts) -> bool:
+    """Whether nothing was learned: then plans for the facts that are known stay valid."""
+    return all(getattr(known, field.name) is getattr(facts, field.name) for field in fields(Facts))
 
 
 def _read(path: Path) -> bytes:

@@ -1,19 +1,17 @@
 """The facts about a kernel that a plan needs, asked in one batch.
 
 ``facts_ops`` is the batch, ``read_facts`` reads its answers. What few objects need (the kernel's configuration, its
-symbol addresses) is asked by ``more_ops`` when an object wants it, and added by ``with_more``.
+symbol addresses, the types of its modules) is asked for when an object needs it: ``plan.learn``.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pytest_ebpf.agent.ops import (
     BtfLoad,
     Close,
-    Data,
     Describe,
     Described,
     FdPatch,
@@ -22,7 +20,6 @@ from pytest_ebpf.agent.ops import (
     Op,
     ProgLoad,
     ProgLoaded,
-    ReadFile,
     Ref,
     Result,
     Try,
@@ -32,15 +29,13 @@ from pytest_ebpf.errors import PlanError
 from pytest_ebpf.obj.insn import CALL, LD_IMM64, Insn, pack_insns
 from pytest_ebpf.obj.object import Extern, ObjectFile
 from pytest_ebpf.plan.btf_features import BTF_FEATURES
-from pytest_ebpf.plan.data_probes import data_probes, read_data_probes
 from pytest_ebpf.uapi.enums import AttachType, MapType, ProgType
 from pytest_ebpf.uapi.flags import MapCreateFlag
 from pytest_ebpf.uapi.insn import PseudoLoad
 
-__all__ = ["Facts", "add_kconfig", "facts_ops", "is_untyped", "kconfig_ops", "more_ops", "read_facts", "with_more"]
+__all__ = ["Facts", "facts_ops", "is_untyped", "read_facts"]
 
 _GET_ATTACH_COOKIE = 174  # helper id, Linux 5.15
-_KALLSYMS, _SIGNATURE = "/proc/kallsyms", "/proc/version_signature"
 _EXIT = Insn(0x95)
 _R0_IS_0 = Insn(0xB7)
 # Loads the address of the function behind it. Without BTF every kernel refuses it, but one that supports callbacks
@@ -57,9 +52,10 @@ class Facts:
     ``array_mmap``: arrays can be mmapable (5.5). ``attach_type``: programs carry an expected attach type (4.17).
     ``attach_cookie``: bpf_get_attach_cookie() exists (5.15). ``callbacks``: functions can be passed to helpers (5.13).
     ``names``: objects can be given names (4.15). ``global_data``: map values can be loaded as addresses (5.2).
-    ``kconfig``, ``kallsyms``: the texts, None until asked for by ``more_ops``, "" when this kernel does not show them;
+    ``kconfig``, ``kallsyms``: the texts, None until asked for by ``plan.learn``, "" when this kernel hides them;
     ``signature``: Ubuntu's /proc/version_signature, which has the upstream version, likewise.
-    ``modules``: types of kernel modules by name, None until asked for (``plan.modules``). ``core_btf``: types that
+    ``modules``: types of kernel modules by name, None until asked for; ``listed``: the names of those that are loaded
+    now, None when that is to be asked again. ``core_btf``: types that
     CO-RE uses instead of the kernel's own. ``data``: the answers to ``plan.data_probes``.
     """
 
@@ -76,6 +72,7 @@ class Facts:
     kallsyms: str | None = field(default=None, repr=False)
     signature: str | None = None
     modules: Mapping[str, Btf] | None = None
+    listed: tuple[str, ...] | None = None
     core_btf: Btf | None = None
     data: Mapping[str, bool] = field(default_factory=dict)
 
@@ -121,65 +118,11 @@ def read_facts(results: Sequence[Result], *, btf: Btf | None) -> Facts:
     )
 
 
-def more_ops(obj: ObjectFile, facts: Facts) -> list[Op]:
-    """Reads of what ``obj`` needs beyond ``facts``: large files, usually none."""
-    ops: list[Op] = []
-    kinds = {extern.kind for extern in obj.externs}
-    if "kconfig" in kinds and facts.kconfig is None:
-        ops += kconfig_ops(facts.described)
-    names = {extern.name for extern in obj.externs}
-    wants_symbols = "LINUX_HAS_SYSCALL_WRAPPER" in names and facts.btf is None
-    if (wants_symbols or any(is_untyped(extern, obj) for extern in obj.externs)) and facts.kallsyms is None:
-        ops.append(Try(ReadFile(_KALLSYMS)))
-    if "LINUX_KERNEL_VERSION" in names and facts.signature is None:
-        ops.append(Try(ReadFile(_SIGNATURE)))
-    known, order = frozenset(facts.data), facts.described.byteorder
-    return ops + data_probes(obj, known=known, byteorder=order, start=len(ops))
-
-
 def is_untyped(extern: Extern, obj: ObjectFile) -> bool:
     """Whether a ksym has no type, or void: then only its address can be found."""
     if extern.kind != "ksym":
         return False
     return not (extern.type_id and obj.btf is not None and obj.btf.resolve(extern.type_id))
-
-
-def kconfig_ops(described: Described) -> list[Op]:
-    """Reads of the places where a kernel's configuration may be, the kernel's own copy first."""
-    places = ("/proc/config.gz", f"/boot/config-{described.release}", f"/lib/modules/{described.release}/config")
-    return [Try(ReadFile(place)) for place in places]
-
-
-def add_kconfig(facts: Facts, results: Sequence[Result]) -> Facts:
-    """``facts`` and the answers to ``kconfig_ops``: the first place that has a configuration."""
-    return replace(facts, kconfig=next((text for result in results if (text := _text(result))), ""))
-
-
-def with_more(facts: Facts, ops: Sequence[Op], *, results: Sequence[Result]) -> Facts:
-    """``facts`` and the answers to ``more_ops``."""
-    texts: dict[str, str] = {}
-    for op, result in zip(ops, results, strict=True):
-        if not isinstance(op, Try) or not isinstance(op.op, ReadFile):
-            continue
-        path = op.op.path
-        key = {_KALLSYMS: "kallsyms", _SIGNATURE: "signature"}.get(path, "kconfig")
-        texts[key] = texts.get(key) or _text(result)
-    return replace(
-        facts,
-        kconfig=texts.get("kconfig", facts.kconfig),
-        kallsyms=texts.get("kallsyms", facts.kallsyms),
-        signature=texts.get("signature", facts.signature),
-        data={**facts.data, **dict(read_data_probes(ops, results))},
-    )
-
-
-def _text(result: Result) -> str:
-    if not isinstance(result, Data):
-        return ""
-    data = result.data
-    if data[:2] == b"\x1f\x8b":
-        data = zlib.decompress(data, wbits=31)
-    return data.decode(errors="replace")
 
 
 def _prog(type_: int, insns: list[Insn], *, byteorder: str, attach_type: int = 0) -> ProgLoad:

@@ -6,32 +6,22 @@ when vmlinux has no type of the name at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from pytest_ebpf.agent.ops import Data, ListDir, Op, ReadFile, Result, Try
-from pytest_ebpf.btf.parse import Btf, parse_btf
+from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Enum, Kind, essential_name
-from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.obj.sections import SectionSpec
 from pytest_ebpf.plan.facts import Facts, is_untyped
 from pytest_ebpf.uapi.btf import CoreReloKind
 
 __all__ = [
-    "LIST_MODULES",
     "KernelTarget",
     "find_in_modules",
     "kernel_target",
     "lacks_types",
-    "listed_modules",
-    "module_ops",
-    "with_modules",
 ]
-
-_FOLDER = "/sys/kernel/btf"
-LIST_MODULES: Op = Try(ListDir(_FOLDER))
 
 
 def lacks_types(obj: ObjectFile, facts: Facts) -> bool:
@@ -73,30 +63,6 @@ def _lacks_target(obj: ObjectFile, btf: Btf) -> bool:
         if target.module not in ("", "vmlinux") or not btf.find(target.name, target.kind):
             return True
     return False
-
-
-def listed_modules(result: Result) -> tuple[str, ...]:
-    """The modules with types, from the answer to ``LIST_MODULES``."""
-    names = result.data.decode(errors="replace").split("\0") if isinstance(result, Data) else []
-    return tuple(name for name in names if name and name != "vmlinux")
-
-
-def module_ops(names: Sequence[str]) -> list[Op]:
-    """Reads of the types of these modules."""
-    return [Try(ReadFile(f"{_FOLDER}/{name}")) for name in names]
-
-
-def with_modules(facts: Facts, names: Sequence[str], *, results: Sequence[Result]) -> Facts:
-    """``facts`` with the modules ``names`` added; ``results`` answer ``module_ops``. A module whose types cannot be
-    read was unloaded meanwhile, and is left out."""
-    known = dict(facts.modules or {})
-    for name, result in zip(names, results, strict=True):
-        if isinstance(result, Data) and facts.btf is not None:
-            try:
-                known[name] = parse_btf(result.data, base=facts.btf)
-            except ObjectError:
-                continue  # made for another vmlinux: the kernel would not accept it either
-    return replace(facts, modules=known)
 
 
 def find_in_modules(facts: Facts, name: str, *, kind: int, module: str = "") -> Iterator[tuple[str, Btf, int]]:

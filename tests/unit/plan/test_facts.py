@@ -25,7 +25,8 @@ from pytest_ebpf.btf.parse import parse_btf
 from pytest_ebpf.errors import PlanError
 from pytest_ebpf.obj.object import Extern
 from pytest_ebpf.plan.btf_features import BTF_FEATURES
-from pytest_ebpf.plan.facts import Facts, facts_ops, more_ops, read_facts, with_more
+from pytest_ebpf.plan.facts import Facts, facts_ops, read_facts
+from pytest_ebpf.plan.learn import learn, needs
 from support.plan_facts import an_object, described, facts, types
 
 NO = Failed("x", 22, "Invalid argument")
@@ -111,29 +112,29 @@ KCONFIG = Extern("CONFIG_HZ", "kconfig", 1)
 
 
 def test_files_are_read_only_for_objects_that_need_them() -> None:
-    assert more_ops(an_object(externs=(Extern("f", "kfunc", 1),)), facts()) == []
+    assert needs(an_object(externs=(Extern("f", "kfunc", 1),)), facts()) == []
     obj = an_object(externs=(KCONFIG, Extern("_text", "ksym")))
-    paths = [op.op.path for op in more_ops(obj, facts()) if isinstance(op, Try) and isinstance(op.op, ReadFile)]
+    paths = [op.op.path for op in needs(obj, facts()) if isinstance(op, Try) and isinstance(op.op, ReadFile)]
     assert paths == [
         "/proc/config.gz",
         "/boot/config-6.18.44",
         "/lib/modules/6.18.44/config",
         "/proc/kallsyms",
     ]
-    assert more_ops(obj, facts(kconfig="", kallsyms="")) == []
+    assert needs(obj, facts(kconfig="", kallsyms="")) == []
 
 
 def test_an_extern_of_type_void_is_found_by_its_address() -> None:
     btf = types(t.Modifier(t.Kind.CONST, 0), t.Int("int", 4, 32))
     untyped = an_object(btf=btf, externs=(Extern("_text", "ksym", 1),))
-    assert len(more_ops(untyped, facts())) == 1
+    assert len(needs(untyped, facts())) == 1
     typed = an_object(btf=btf, externs=(Extern("runqueues", "ksym", 2),))
-    assert more_ops(typed, facts()) == []
+    assert needs(typed, facts()) == []
 
 
 def test_the_first_place_with_a_configuration_wins_and_may_be_compressed() -> None:
-    ops = more_ops(an_object(externs=(KCONFIG,)), facts())
-    found = with_more(facts(), ops, results=[NO, Data(gzip.compress(b"CONFIG_A=y\n")), Data(b"CONFIG_B=y\n")])
+    ops = needs(an_object(externs=(KCONFIG,)), facts())
+    found = learn(facts(), ops, results=[NO, Data(gzip.compress(b"CONFIG_A=y\n")), Data(b"CONFIG_B=y\n")])
     assert found.kconfig == "CONFIG_A=y\n"
     assert found.kallsyms is None
-    assert with_more(facts(), ops, results=[NO, NO, NO]).kconfig == ""
+    assert learn(facts(), ops, results=[NO, NO, NO]).kconfig == ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import pytest
 
-from pytest_ebpf.agent.ops import BtfByName, Data, Failed, FdPatch, ProgLoad, ReadFile, Ref, Try
+from pytest_ebpf.agent.ops import BtfByName, Data, Failed, FdPatch, ListDir, Op, ProgLoad, ReadFile, Ref, Result, Try
 from pytest_ebpf.btf import types as t
 from pytest_ebpf.btf.parse import Btf, parse_btf
 from pytest_ebpf.errors import PlanError
@@ -15,8 +15,9 @@ from pytest_ebpf.obj.insn import CALL, LD_IMM64, Insn, pack_insns, unpack_insns
 from pytest_ebpf.obj.object import CoreReloc, Extern, ObjectFile, ProgramDef, Reloc
 from pytest_ebpf.obj.sections import parse_section
 from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.plan.learn import learn, module_ops, needs
 from pytest_ebpf.plan.load_plan import Plan, plan_load
-from pytest_ebpf.plan.modules import LIST_MODULES, lacks_types, listed_modules, module_ops, with_modules
+from pytest_ebpf.plan.modules import lacks_types
 from support.btf_writer import BtfWriter
 from support.plan_facts import an_object, facts, types
 
@@ -36,10 +37,17 @@ def module(base: Btf = KERNEL, *, offset: int = 4) -> bytes:
     return writer.build()
 
 
+def read_modules(names: Sequence[str], *, results: Sequence[Result]) -> Facts:
+    """Facts after the types of these modules were asked for."""
+    listed = learn(facts(btf=KERNEL), LIST, results=[Data("\0".join(names).encode())])
+    return learn(listed, module_ops(listed), results=results)
+
+
 def with_module(*names: str) -> Facts:
-    return with_modules(facts(btf=KERNEL), names, results=[Data(module()) for _ in names])
+    return read_modules(list(names), results=[Data(module()) for _ in names])
 
 
+LIST: list[Op] = [Try(ListDir("/sys/kernel/btf"))]
 LOCAL = types(
     t.Int("int", 4, 32, signed=True),
     PROTO,
@@ -102,13 +110,13 @@ def test_vmlinux_comes_first() -> None:
     """A module with a type of the same name is not even looked at."""
     writer = BtfWriter(first_id=len(KERNEL), first_string=KERNEL.string_end)
     writer.struct("known", 64, [("a", 1, 256)])
-    found = with_modules(facts(btf=KERNEL), ["m"], results=[Data(writer.build())])
+    found = read_modules(["m"], results=[Data(writer.build())])
     reads = an_object_with(program([Insn(0x61, 0, 1)], core=(CoreReloc(0, 5, "0:0", 0),)))
     assert unpack_insns(load(plan_load(reads, found)).insns)[0].off == 0
 
 
 def test_modules_that_disagree() -> None:
-    found = with_modules(facts(btf=KERNEL), ["m", "n"], results=[Data(module()), Data(module(offset=8))])
+    found = read_modules(["m", "n"], results=[Data(module()), Data(module(offset=8))])
     (problem,) = plan_load(READS, found).problems
     assert "ambiguous" in str(problem.error)
 
@@ -162,21 +170,33 @@ def test_another_type_than_declared() -> None:
     writer = BtfWriter(first_id=len(KERNEL), first_string=KERNEL.string_end)
     proto = writer.func_proto(1, [("x", 1)])
     writer.func("in_module", proto, linkage=1)
-    found = with_modules(facts(btf=KERNEL), ["m"], results=[Data(writer.build())])
+    found = read_modules(["m"], results=[Data(writer.build())])
     (problem,) = plan_load(CALLS, found).problems
     assert "has another type in this kernel (in module m)" in str(problem.error)
 
 
 def test_what_is_listed_and_read() -> None:
-    assert Try(LIST_MODULES.op) == LIST_MODULES  # type: ignore[union-attr]
-    assert listed_modules(Data(b"m\0vmlinux\0n\0")) == ("m", "n")
-    assert listed_modules(Failed("ListDir", 2, "")) == ()
-    assert module_ops(["m"]) == [Try(ReadFile("/sys/kernel/btf/m"))]
+    start = facts(btf=KERNEL)
+    assert needs(READS, start) == LIST
+    listed = learn(start, LIST, results=[Data(b"m\0vmlinux\0n\0")])
+    assert listed.listed == ("m", "n")
+    assert needs(READS, listed) == [Try(ReadFile("/sys/kernel/btf/m")), Try(ReadFile("/sys/kernel/btf/n"))]
+    read = learn(listed, needs(READS, listed), results=[Data(module()), Failed("ReadFile", 2, "gone")])
+    assert list(read.modules or {}) == ["m"]
+    assert needs(READS, read) == []  # what cannot be read is not asked for again
+    none = learn(start, LIST, results=[Failed("ListDir", 2, "")])
+    assert (none.listed, none.modules, needs(READS, none)) == ((), {}, [])
+
+
+def test_modules_that_were_unloaded_are_forgotten() -> None:
+    known = replace(with_module("m", "n"), listed=None)
+    assert learn(known, LIST, results=[Data(b"m\0n")]).modules is known.modules
+    assert list(learn(known, LIST, results=[Data(b"n")]).modules or {}) == ["n"]
 
 
 def test_modules_that_went_or_do_not_fit_are_left_out() -> None:
     results = [Failed("ReadFile", 2, "gone"), Data(b"nonsense"), Data(module())]
-    found = with_modules(facts(btf=KERNEL), ["gone", "odd", "good"], results=results)
+    found = read_modules(["gone", "odd", "good"], results=results)
     assert list(found.modules or {}) == ["good"]
     assert isinstance((found.modules or {})["good"], Btf)
     assert parse_btf(module(), base=KERNEL).name(len(KERNEL)) == "in_module"
