@@ -45,7 +45,8 @@ def as_json(verdicts: Verdicts, request: Request) -> dict[str, Any]:
     """``{"programs": [...], "problems": [...]}``: an entry per program, kernel and values of globals, and a text about
     each file that holds nothing to verify. What is not known is null."""
     programs = [_entry(verdict, request) for _, verdict in _chosen(verdicts, request)]
-    return {"programs": programs, "problems": list(request.problems)}
+    problems = list(request.problems)
+    return {"programs": programs, "problems": problems} if problems else {"programs": programs}
 
 
 def _entry(verdict: ProgramVerdict, request: Request) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def test_policies(verify: Verify) -> None:
         (["xdp_lb", "-e", "insn"], "no column 'insn'"),
         (["xdp_lb", "-s", "insnz"], "no column 'insnz'"),
         (["xdp_lb", "-f", "insns>many"], "total_insns is compared with a number"),
-        (["xdp_lb", "-f", "verdict=well"], "'well' is no verdict"),
+        (["xdp_lb", "-f", "verdict=well"], "expected a verdict, got 'well'"),
         (["xdp_lb", "-G", "nosuch=1"], "-G: no object has a variable 'nosuch'"),
         (["xdp_lb", "-G", "fallback"], "-G 'fallback'"),
         (["bpf_loop", "-G", "rounds=many"], "rounds"),
