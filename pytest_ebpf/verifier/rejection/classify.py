@@ -60,7 +60,7 @@ def classify(log: ParsedLog) -> Rejection | None:
         message=log.error or "; ".join(messages),
         rule_id=rule.id,
         fields=tuple(fields.items()),
-        advice=_fill(rule.advice or cls.advice, fields),
+        advice=_advice(rule, fields),
     )
 
 
@@ -89,8 +89,17 @@ def _of_object(kind: str) -> Rule:
     )
 
 
+def _advice(rule: Rule, fields: dict[str, str]) -> str:
+    """The rule's advice, if the message has all that it names; else that of the class."""
+    named = re.findall(r"\{(\w+)\}", rule.advice)
+    return _fill(rule.advice, fields) if rule.advice and all(map(fields.get, named)) else CLASSES[rule.cls].advice
+
+
 def _fill(headline: str, fields: dict[str, str]) -> str:
     """``{name}`` replaced; of ``{func}`` and ``{func2}`` (two wordings of one rule) the one that is there."""
+    last = re.search(r": \{(\w+)\}$", headline)
+    if last is not None and not (fields.get(last[1]) or fields.get(last[1] + "2")):
+        headline = headline[: last.start()]  # the message does not name it
     text = re.sub(r"\{(\w+)\}", lambda name: fields.get(name[1]) or fields.get(name[1] + "2", "this"), headline)
     return (
         text.replace("1 bytes at", "1 byte at").replace("are accessed", "is accessed")

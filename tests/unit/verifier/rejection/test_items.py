@@ -63,3 +63,11 @@ def test_11_releases_of_what_was_not_acquired(line: str) -> None:
 
 def test_11_arguments_of_kernel_functions_in_7_3() -> None:
     assert told("R1 is fp expected STRUCT cgroup") == ("helper-arg", "safety")
+
+
+def test_07_what_a_message_does_not_name_is_not_named() -> None:
+    found = explained("invalid func unknown#2002000001").rejection
+    assert found.class_id == "kfunc"
+    assert "this kernel does not have is called" in found.headline
+    assert not found.headline.endswith("this")
+    assert "(this)" not in found.advice
