@@ -38,6 +38,7 @@ from pytest_ebpf.agent.ops import (
     ProgLoad,
     ProgLoaded,
     ProgQuery,
+    ProgRejected,
     ProgRun,
     Queried,
     Ran,
