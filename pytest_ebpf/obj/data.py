@@ -97,7 +97,10 @@ def _orphans(elf: Elf, btf: Btf | None) -> dict[str, list[int]]:
 
 
 def _datasecs(btf: Btf) -> list[int]:
-    return [at for at, kind in zip(btf.ids(), btf.kinds(), strict=True) if kind == Kind.DATASEC]
+    if "datasecs" not in btf.memo:
+        btf.memo["datasecs"] = [at for at, kind in zip(btf.ids(), btf.kinds(), strict=True) if kind == Kind.DATASEC]
+    found: list[int] = btf.memo["datasecs"]
+    return found
 
 
 def _vars(btf: Btf, datasec: int) -> Iterator[Var]:

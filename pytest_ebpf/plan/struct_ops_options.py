@@ -33,7 +33,8 @@ def tables_of(obj: ObjectFile) -> Iterator[tuple[DataSection, Variable, Struct]]
 
 
 def switched_off(obj: ObjectFile, options: LoadOptions) -> dict[str, str]:
-    """Name -> reason, of the tables that are not loaded. ObjectError for a table that the object does not have."""
+    """Name -> reason, of the tables that are not loaded. A table is loaded when a program is asked for by name that no
+    table in another section uses. ObjectError for a table that the object does not have."""
     sections = {variable.name: section.name for section, variable, _ in tables_of(obj)}
     for name in options.struct_ops:
         if name not in sections:
@@ -41,13 +42,23 @@ def switched_off(obj: ObjectFile, options: LoadOptions) -> dict[str, str]:
                 f"no struct_ops table {name!r} to change", path=obj.name, hint=nearest(name, list(sections))
             )
     found: dict[str, str] = {}
+    if not sections:
+        return found
+    named = _asked_by_name(options)
+    programs = {v.name: frozenset(members_of(section, v).values()) for section, v, _ in tables_of(obj)}
+    elsewhere = {p for name, section in sections.items() if not section.startswith("?") for p in programs[name]}
     for name, section in sections.items():
         asked = options.struct_ops.get(name)
         if asked is False:
             found[name] = "struct_ops= leaves it out"
-        elif asked is None and section.startswith("?"):
+        elif asked is None and section.startswith("?") and not (programs[name] - elsewhere) & named:
             found[name] = f"it is switched off (section {section}); struct_ops={{{name!r}: True}} loads it"
     return found
+
+
+def _asked_by_name(options: LoadOptions) -> frozenset[str]:
+    """The programs that a test asks for by their names."""
+    return frozenset((*options.only, *(name for name, override in options.programs.items() if override.autoload)))
 
 
 def members_of(section: DataSection, variable: Variable) -> dict[int, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,13 @@ def test_it_is_loaded_when_asked_for_with_its_programs(bpf: Bpf, built: Path) ->
     assert set(obj.programs) == {"ssthresh", "cong_avoid", "undo_cwnd", "only_off"}
     with obj.struct_ops["off"].attach():
         assert registered("p2_off")
+
+
+@pytest.mark.parametrize("asked", [{"only": "only_off"}, {"programs": {"only_off": True}}])
+def test_it_comes_with_a_program_of_its_own_that_is_asked_for(bpf: Bpf, built: Path, asked: dict[str, Any]) -> None:
+    obj = bpf.load(built / "struct_ops_tables.bpf.o", **asked)
+    assert "only_off" in obj.programs
+    assert "off" in obj.struct_ops
 
 
 def test_a_program_that_is_asked_for_by_name_is_what_counts(bpf: Bpf, built: Path) -> None:
