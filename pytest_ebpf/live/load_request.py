@@ -72,7 +72,7 @@ class Asked:
         named = {
             name: {part: fields[part] for part in _TYPED if fields.get(part) is not None}
             for name, fields in self.maps.items()
-            if isinstance(fields, Mapping)
+            if isinstance(fields, Mapping) and not hasattr(fields, "handle")  # a Map stands for itself
         }
         return {name: parts for name, parts in named.items() if parts}
 

@@ -37,7 +37,7 @@ def learn(facts: Facts, ops: Sequence[Op], *, results: Sequence[Result]) -> Fact
     """``facts`` and what the answers to ``ops`` (of ``needs``, ``kconfig_ops`` or ``module_ops``) add to them."""
     texts: dict[str, str] = {}
     modules, listed = facts.modules, facts.listed
-    for op, result in zip(ops, results, strict=True):
+    for op, result in zip(ops, results, strict=False):  # fewer answers than questions: what came counts
         asked = op.op if isinstance(op, Try) else op
         if isinstance(asked, ListDir):
             listed = _names(result)
