@@ -152,8 +152,8 @@ def test_waiting_ends_with_enough_records_or_with_time(run: Run) -> None:
 
 def test_only_ring_buffers_are_drained(run: Run) -> None:
     results = run(MapCreate(2, 4, 8, 1, name="array"), Try(RingDrain(Ref(0))), Try(PerfOpen(Ref(0))))
-    assert "no ring buffer (ARRAY)" in check(results[1], Failed).text
-    assert "no perf event array" in check(results[2], Failed).text
+    assert "is not a ring buffer (ARRAY)" in check(results[1], Failed).text
+    assert "is not a perf event array (ARRAY)" in check(results[2], Failed).text
 
 
 def test_perf_buffers(run: Run) -> None:
