@@ -42,7 +42,7 @@ from pytest_ebpf.obj.object import Problem
 from pytest_ebpf.plan.btf_needs import why_btf_is_needed
 from pytest_ebpf.plan.data_maps import arena_of
 from pytest_ebpf.plan.load_plan import Plan, PlannedMap, PlannedProgram, PlannedStructOps
-from pytest_ebpf.plan.lost import why_lost
+from pytest_ebpf.plan.program_overrides import why_lost
 from pytest_ebpf.uapi.enums import MapType
 from pytest_ebpf.uapi.numbers import ENOTSUPP
 from pytest_ebpf.verifier.program_rejected import ProgramRejected

@@ -33,8 +33,8 @@ from pytest_ebpf.live.session import Session, Target
 from pytest_ebpf.live.typed.map_types import AskedTypes
 from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.obj.read import read_bytes
-from pytest_ebpf.plan.lost import check_lost
 from pytest_ebpf.plan.options import LoadOptions
+from pytest_ebpf.plan.program_overrides import check_lost
 from pytest_ebpf.verifier.log.expect import Wanted
 from pytest_ebpf.verifier.program_rejected import ProgramRejected
 

@@ -15,8 +15,8 @@ from pytest_ebpf.live.program import Program
 from pytest_ebpf.obj.object import MapDef, ObjectFile, Problem, ProgramDef
 from pytest_ebpf.obj.static_names import meanings
 from pytest_ebpf.plan.data_maps import section_map
-from pytest_ebpf.plan.lost import why_lost
 from pytest_ebpf.plan.map_definitions import nearest
+from pytest_ebpf.plan.program_overrides import why_lost
 
 __all__ = ["MapSpec", "ProgramSpec", "ObjectSpec", "ValuesMapping"]
 

@@ -28,7 +28,7 @@ from pytest_ebpf.plan.link import (
     line_at,
     link,
 )
-from pytest_ebpf.plan.lost import why_lost
+from pytest_ebpf.plan.program_overrides import why_lost
 from pytest_ebpf.uapi.insn import PseudoLoad
 
 __all__ = ["FUNC_INFO_SIZE", "LINE_INFO_SIZE", "Preparer", "Records", "digest", "pack_records", "patches"]

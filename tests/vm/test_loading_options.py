@@ -246,7 +246,7 @@ def test_a_program_where_a_map_should_be(bpf: Bpf) -> None:
 
 def test_somebody_pins_in_the_same_instant(bpf: Bpf, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pin appears between the look and the load: the load looks again, and uses it."""
-    from pytest_ebpf.live import pin_reuse as pinning
+    from pytest_ebpf.live import loader as pinning
 
     path = "/sys/fs/bpf/pytest_four"
     looks: list[int] = []
