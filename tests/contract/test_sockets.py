@@ -91,7 +91,7 @@ def test_silence_ends_with_the_time(run: Run) -> None:
     bound(run, listening)
     late = run(SocketListen(listening), SocketAccept(listening, timeout=0.05))[1]
     assert isinstance(late, Failed)
-    assert late.text == "nobody connected within 0.05 s"
+    assert late.text == "no peer connected within 0.05 s"
 
 
 def test_options_are_bytes(run: Run) -> None:
