@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_ebpf._names import HOMES
-
 if TYPE_CHECKING:
     from pytest_ebpf.agent import (
         ops as ops,
@@ -164,12 +162,19 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = list(HOMES)
+
+def _homes() -> dict[str, str]:
+    """Public name -> the module that has it. Imported with the first name: an unused plugin has not even this."""
+    from pytest_ebpf._names import HOMES
+
+    return HOMES
 
 
 def __getattr__(name: str) -> object:
-    home = HOMES.get(name)
-    if home is None:
+    if name == "__all__":
+        return list(_homes())
+    home = "" if name.startswith("_") else _homes().get(name, "")
+    if not home:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
@@ -180,4 +185,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_homes()})

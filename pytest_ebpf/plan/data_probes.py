@@ -38,7 +38,7 @@ def data_probes(obj: ObjectFile, *, known: frozenset[str], byteorder: str, start
 
 def read_data_probes(ops: Sequence[Op], results: Sequence[Result]) -> Iterator[tuple[str, bool]]:
     """(name of the probe, its answer)."""
-    for op, result in zip(ops, results, strict=True):
+    for op, result in zip(ops, results, strict=False):
         if isinstance(op, Try) and isinstance(op.op, ProgLoad):
             if op.op.name == "percpu_data":
                 yield op.op.name, isinstance(result, ProgLoaded)
