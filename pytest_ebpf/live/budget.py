@@ -7,11 +7,11 @@ from typing import Protocol
 
 from pytest_ebpf.errors import BpfUsageError, EbpfError
 from pytest_ebpf.kernel_versions import fits
-from pytest_ebpf.verifier.compare.budget import Excess, excesses, parse_budget
-from pytest_ebpf.verifier.compare.cost import LineCost, render_costs
+from pytest_ebpf.verifier.compare.budget import Excess, excesses, figures_of, parse_budget
+from pytest_ebpf.verifier.compare.cost import LineCost, line_costs, render_costs
 from pytest_ebpf.verifier.log.values import VerifierStats
 
-__all__ = ["BudgetedProgram", "check_within", "costs_text", "over_budget"]
+__all__ = ["BudgetedProgram", "check_within", "costs_text", "figures_of", "line_costs", "over_budget"]
 
 _MOST_LINES = 5
 _LARGE = 400_000  # instructions: a trace of more takes minutes in an emulated guest

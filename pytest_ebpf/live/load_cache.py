@@ -11,7 +11,6 @@ from pathlib import Path
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.live.facts_cache import Knowledge
 from pytest_ebpf.live.typed.object_types import read_types
-from pytest_ebpf.obj.link import link_objects
 from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.obj.read import read_bytes
@@ -50,6 +49,8 @@ class LoadCache:
         key = tuple(id(obj) for obj in objects)
         found = self._linked.get(key)
         if found is None:
+            from pytest_ebpf.obj.link import link_objects
+
             with _uncollected():
                 found = self._linked[key] = (objects, link_objects(objects))
         return found[1]

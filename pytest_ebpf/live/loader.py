@@ -19,15 +19,11 @@ from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.bpf_object import BpfObject
 from pytest_ebpf.live.facts_cache import facts_for
 from pytest_ebpf.live.hints import advise
-from pytest_ebpf.live.kernel_objects import Inventory
 from pytest_ebpf.live.load import load_plan
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.load_request import Asked, options_of
-from pytest_ebpf.live.machine.machine import BpfVm
 from pytest_ebpf.live.maps.map import Map
-from pytest_ebpf.live.object_spec import ObjectSpec
 from pytest_ebpf.live.pin_reuse import PinTakenError, reuse_pinned
-from pytest_ebpf.live.pins import open_link, open_map, open_program
 from pytest_ebpf.live.program import Program
 from pytest_ebpf.live.session import Session, Target
 from pytest_ebpf.live.typed.map_types import AskedTypes
@@ -35,14 +31,17 @@ from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.obj.read import read_bytes
 from pytest_ebpf.plan.options import LoadOptions
 from pytest_ebpf.plan.program_overrides import check_lost
-from pytest_ebpf.verifier.log.expect import Wanted
 from pytest_ebpf.verifier.program_rejected import ProgramRejected
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.attach.query import Attached
+    from pytest_ebpf.live.kernel_objects import Inventory
     from pytest_ebpf.live.machine.cgroup import Cgroup
+    from pytest_ebpf.live.machine.machine import BpfVm
     from pytest_ebpf.live.net.sockets import Process, Socket
+    from pytest_ebpf.live.object_spec import ObjectSpec
     from pytest_ebpf.live.rejects import Rejects
+    from pytest_ebpf.verifier.log.expect import Wanted
 
 __all__ = ["Bpf", "Source", "find_object"]
 
@@ -127,6 +126,8 @@ class Bpf:
     def open(self, path: Source) -> ObjectSpec:
         """What an object file (or several, linked) would load, to be changed before ``.load()`` loads it. No kernel is
         asked before. ``ObjectError`` says what is wrong with the file."""
+        from pytest_ebpf.live.object_spec import ObjectSpec
+
         return ObjectSpec(self._object(path), load=self._load)
 
     def rejects(
@@ -204,18 +205,29 @@ class Bpf:
 
         ``KernelCallError`` when nothing is pinned there, ``BpfUsageError`` when it is no link.
         """
-        return open_link(self.session, path)
+        found = self._open_pin(path, kind="link")
+        assert isinstance(found, Link)
+        return found
 
     def pinned_map(self, path: str) -> Map:
         """A pinned map, of this or another process. ``KernelCallError`` when nothing is pinned there,
         ``BpfUsageError`` when it is not a map."""
-        return open_map(self.session, path)
+        found = self._open_pin(path, kind="map")
+        assert isinstance(found, Map)
+        return found
 
     def pinned_program(self, path: str, *, section: str = "") -> Program:
         """A pinned program, of this or another process: ``run`` it, ``attach`` it, store it in a map. The kernel
         reports its type but not how it is attached: ``section`` ("tcx/ingress") names that where its type has several
         ways. ``KernelCallError`` when nothing is pinned there, ``BpfUsageError`` when it is not a program."""
-        return open_program(self.session, path, section=section)
+        found = self._open_pin(path, kind="prog", section=section)
+        assert isinstance(found, Program)
+        return found
+
+    def _open_pin(self, path: str, *, kind: str, section: str = "") -> Link | Map | Program:
+        from pytest_ebpf.live.pins import open_pin
+
+        return open_pin(self.session, path, kind=kind, section=section)
 
     def attached(self, **place: object) -> tuple[Attached, ...]:
         """What is attached somewhere, by whomever, in the order in which it runs. The place is one of
@@ -232,6 +244,8 @@ class Bpf:
     @property
     def loaded(self) -> Inventory:
         """What is in the kernel, from whomever: ``.programs()``, ``.maps()``, ``.links()``, ``.btfs()``, and by id."""
+        from pytest_ebpf.live.kernel_objects import Inventory
+
         return Inventory(self.session)
 
     @contextmanager

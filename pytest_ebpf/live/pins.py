@@ -21,10 +21,20 @@ from pytest_ebpf.obj.object import ObjectFile, ProgramDef
 from pytest_ebpf.obj.sections import SectionSpec, parse_section
 from pytest_ebpf.uapi.sections import ROWS
 
-__all__ = ["open_link", "open_map", "open_pinned", "open_program"]
+__all__ = ["open_pin"]
 
 
-def open_pinned(session: Session, path: str, *, kind: str) -> Handle:
+def open_pin(session: Session, path: str, *, kind: str, section: str = "") -> Link | Map | Program:
+    """What is pinned at a path: a "link", "map" or "prog". ``section``: of a program, see ``Bpf.pinned_program``."""
+    handle = _open(session, path, kind=kind)
+    if kind == "link":
+        return _link(session, path, handle=handle)
+    if kind == "map":
+        return opened_map(session, ask_info(session, "map", asked=handle), handle=handle)
+    return _program(session, path, handle=handle, section=section)
+
+
+def _open(session: Session, path: str, *, kind: str) -> Handle:
     """The object that is pinned at a path; ``kind`` is "link", "prog" or "map"."""
     whole = pin_path(path)
     try:
@@ -38,9 +48,7 @@ def open_pinned(session: Session, path: str, *, kind: str) -> Handle:
     return handle
 
 
-def open_link(session: Session, path: str) -> Link:
-    """See ``Bpf.pinned_link``."""
-    handle = open_pinned(session, path, kind="link")
+def _link(session: Session, path: str, *, handle: Handle) -> Link:
     info = ask_info(session, "link", asked=handle)
     assert isinstance(info, LinkInfo)
     link = Link(
@@ -53,15 +61,7 @@ def open_link(session: Session, path: str) -> Link:
     return link.pinned_at(pin_path(path))
 
 
-def open_map(session: Session, path: str) -> Map:
-    """See ``Bpf.pinned_map``."""
-    handle = open_pinned(session, path, kind="map")
-    return opened_map(session, ask_info(session, "map", asked=handle), handle=handle)
-
-
-def open_program(session: Session, path: str, *, section: str = "") -> Program:
-    """See ``Bpf.pinned_program``."""
-    handle = open_pinned(session, path, kind="prog")
+def _program(session: Session, path: str, *, handle: Handle, section: str) -> Program:
     info = ask_info(session, "prog", asked=handle)
     assert isinstance(info, ProgInfo)
     spec = _section_spec(info, section=section)

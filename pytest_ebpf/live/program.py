@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Protocol, Unpack
 
 from pytest_ebpf.agent.ops import Close, Done, Handle, ProgLoaded, Ran, RanMany
 from pytest_ebpf.btf.parse import Btf
@@ -15,11 +15,7 @@ from pytest_ebpf.errors import BpfUsageError, GuestLost
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.bpf_streams import ProgStream
 from pytest_ebpf.live.bpffs import pin, unpin
-from pytest_ebpf.live.budget import check_within
 from pytest_ebpf.live.inspect import queries
-from pytest_ebpf.live.inspect.dump import Jited, Xlated
-from pytest_ebpf.live.inspect.info import ProgInfo
-from pytest_ebpf.live.inspect.query import RunStats
 from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.reload import TRACE_LEVEL, Reload, load_trace
 from pytest_ebpf.live.run.flow_probe import dissects_as_boolean
@@ -32,13 +28,15 @@ from pytest_ebpf.obj.object import LineInfo, ObjectFile, ProgramDef
 from pytest_ebpf.obj.type_names import prog_type_text
 from pytest_ebpf.uapi.enums import ProgType
 from pytest_ebpf.uapi.names import ProgTypeName
-from pytest_ebpf.verifier.compare.budget import figures_of
-from pytest_ebpf.verifier.compare.cost import LineCost, line_costs
 from pytest_ebpf.verifier.log.read import parse_stats
 from pytest_ebpf.verifier.log.values import VerifierStats
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.attach.arguments import AttachOptions, AttachTarget
+    from pytest_ebpf.live.inspect.dump import Jited, Xlated
+    from pytest_ebpf.live.inspect.info import ProgInfo
+    from pytest_ebpf.live.inspect.query import RunStats
+    from pytest_ebpf.verifier.compare.cost import LineCost
     from pytest_ebpf.verifier.verifier_log import VerifierLog
 __all__ = ["Program"]
 
@@ -116,7 +114,7 @@ class Program:
     @property
     def costs(self) -> tuple[LineCost, ...]:
         """How many instructions the verifier walked in each source line, counted in ``trace``."""
-        return line_costs(self.trace.text, self.line_info)
+        return _budget().line_costs(self.trace.text, self.line_info)
 
     @property
     def line_info(self) -> Sequence[LineInfo]:
@@ -127,13 +125,13 @@ class Program:
     def figures(self) -> Mapping[str, int]:
         """What a budget can bound: insns, states, peak_states, max_states_per_insn, stack (bytes of the deepest call
         chain), time_us, limit (instructions of those allowed, in percent), size and jited (bytes); those known here."""
-        return figures_of(self.stats, size=self._loaded.xlated_len, jited=self._loaded.jited_len)
+        return _budget().figures_of(self.stats, size=self._loaded.xlated_len, jited=self._loaded.jited_len)
 
     def within(self, **bounds: object) -> Program:
         """Assert that verifying it cost at most this: ``prog.within(insns=4000, stack=256, limit="50%")``. The names
         are those of ``figures``, and ``jited``, ``size``; see docs/budgets.md. The error names what was used and the
         costliest source lines."""
-        check_within(self, bounds=bounds)
+        _budget().check_within(self, bounds=bounds)
         return self
 
     @property
@@ -343,3 +341,17 @@ def _read_log(text: str, *, log_level: int) -> VerifierLog:
     from pytest_ebpf.verifier.verifier_log import parse_log
 
     return parse_log(text, log_level=log_level)
+
+
+class _Costs(Protocol):
+    """``live.budget``, as far as programs use it."""
+
+    def line_costs(self, log: str, line_info: Sequence[LineInfo], /) -> tuple[LineCost, ...]: ...
+    def figures_of(self, stats: VerifierStats, *, size: int, jited: int) -> Mapping[str, int]: ...
+    def check_within(self, program: Program, /, *, bounds: Mapping[str, object]) -> None: ...
+
+
+def _budget() -> _Costs:
+    from pytest_ebpf.live import budget
+
+    return budget

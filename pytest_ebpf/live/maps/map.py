@@ -26,7 +26,6 @@ from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.live.bpffs import pin, unpin
 from pytest_ebpf.live.inspect import queries
-from pytest_ebpf.live.inspect.info import MapInfo
 from pytest_ebpf.live.maps.absent_key import describe_absent
 from pytest_ebpf.live.maps.clear import clear_entries, clear_fifo
 from pytest_ebpf.live.maps.codec import MapCodec
@@ -47,6 +46,7 @@ from pytest_ebpf.uapi.flags import MapFlag
 from pytest_ebpf.uapi.names import MapTypeName
 
 if TYPE_CHECKING:
+    from pytest_ebpf.live.inspect.info import MapInfo
     from pytest_ebpf.live.maps.stacks import StackTrace
 
 __all__ = ["Map"]
