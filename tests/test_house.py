@@ -124,7 +124,10 @@ ROOMS: dict[str, set[str]] = {
 DOORS: dict[str, dict[str, str]] = {
     "agent.protocol.bootstrap": {"agent.protocol": "the first code in a guest: it makes the others importable"},
     "agent.protocol.init": {"agent.protocol": "process 1 mounts first, and imports the agent in its child"},
-    "live.load_cache": {"tools.headers": "clang for a C header: subprocess and tempfile, which no other load needs"},
+    "live.load_cache": {
+        "tools.headers": "clang for a C header: subprocess and tempfile, which no other load needs",
+        "obj.link": "linking several objects into one",
+    },
     "kernels.host": {"kernels.child": "an agent in a child process, where bpf() needs sudo"},
     "kernels.pool": {"kernels.boot": "booting a guest: tests on the host do not"},
     "fixtures.marks": {"features": "the table of features, for tests with a bpf_feature marker"},
@@ -142,11 +145,15 @@ DOORS: dict[str, dict[str, str]] = {
         "live.machine": "bpf.cgroup()",
         "live.net": "bpf.socket(), bpf.process()",
         "live.rejects": "bpf.rejects()",
+        "live.kernel_objects": "bpf.loaded",
+        "live.object_spec": "bpf.open()",
+        "live.pins": "bpf.pinned_map(), bpf.pinned_link(), bpf.pinned_program()",
     },
     "live.bpf_object": {"live.attach": "attaching an object"},
     "live.program": {
         "live.attach": "attaching a program",
         "verifier.verifier_log": "the parsed log of a loaded program",
+        "live.budget": "prog.within(), prog.figures, prog.costs",
     },
     "live.maps.events": {"events.aya_log": "records of aya-log"},
     "live.maps.map": {"live.maps.stacks": "values of a stack trace map"},
