@@ -1,5 +1,5 @@
 """Build pytest_ebpf/features/history.py from ci/history.toml, compared with the other tables, and ci/kfuncs.toml, which
-has the kfuncs of every kernel of the catalogue (ci/gen_catalogue_kfuncs.py)."""
+has the kfuncs of every kernel of the catalogue (ci/catalogue_kfuncs.py)."""
 
 from __future__ import annotations
 

@@ -214,12 +214,12 @@ def test_kfuncs_of_the_newest_kernels_are_in_the_history(name: str, since: str) 
 
 
 def test_the_history_has_every_kfunc_of_the_kernels_that_are_kept_here() -> None:
-    """It is generated from their BTF, so that it cannot stop: ci/gen_catalogue_kfuncs.py."""
+    """It is generated from their BTF, so that it cannot stop: ci/catalogue_kfuncs.py."""
     for entry in Store(default_cache()).entries():
         types = entry.path / "vmlinux.btf"
         if types.is_file():
             missing = tagged_kfuncs(parse_btf(types.read_bytes())) - KFUNCS.keys()
-            assert not missing, f"{entry.series}: run ci/gen_catalogue_kfuncs.py and ci/gen_history.py"
+            assert not missing, f"{entry.series}: run ci/catalogue_kfuncs.py and ci/gen_history.py"
 
 
 def tagged_kfuncs(btf: Btf) -> set[str]:
