@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +12,7 @@ from pytest_ebpf.btf.codec import decode, describe, encode
 from pytest_ebpf.btf.layout import Field, fields, strip
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Array, DataSec, Kind, Struct
+from pytest_ebpf.suggest import close_names
 
 __all__ = ["FieldPlace", "TypeTable", "ValueType", "find_types", "python_type"]
 
@@ -103,7 +103,7 @@ class ValueType:
         if name:
             place = self.fields.get(name)
             if place is None:
-                close = get_close_matches(name, self.fields, n=1)
+                close = close_names(name, self.fields, most=1)
                 near = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(self.fields) or 'none'}"
                 raise KeyError(f"{self.name} has no field {name!r}; {near}")
             return python_type(self.btf, place.type_id), place.offset
@@ -159,7 +159,7 @@ class TypeTable(Mapping[str, ValueType]):
         if self._btf is None:
             raise KeyError(f"{self._name} has no BTF: was it compiled with -g?")
         names = list(self)
-        close = get_close_matches(name, names, n=1)
+        close = close_names(name, names, most=1)
         near = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(names[:_NAMES_SHOWN]) or 'none'}"
         raise KeyError(f"{self._name} has no type {name!r}; {near}")
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass, replace
-from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pytest_ebpf.agent.ops import (
@@ -42,6 +41,7 @@ from pytest_ebpf.features.sections import section_features
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.kconfig import config_value
 from pytest_ebpf.plan.learn import kconfig_ops, learn
+from pytest_ebpf.suggest import close_names
 
 __all__ = [
     "FEATURES",
@@ -160,11 +160,11 @@ def _nearest(name: str) -> str:
     prefix, _, rest = name.rpartition(":")
     bare = rest.partition("@")[0]
     if prefix == "kfunc":
-        close = [f"kfunc:{found}" for found in get_close_matches(bare, KFUNCS, n=3)]
+        close = [f"kfunc:{found}" for found in close_names(bare, KFUNCS, most=3)]
     elif prefix in ("flag", "btf"):
-        close = [f"{prefix}:{found}" for found in get_close_matches(bare, _TABLES[prefix], n=3)]
+        close = [f"{prefix}:{found}" for found in close_names(bare, _TABLES[prefix], most=3)]
     else:
-        close = get_close_matches(bare, FEATURES, n=3) or [
+        close = close_names(bare, FEATURES, most=3) or [
             f"{group}:{bare}" for group, rows in _TABLES.items() if bare in rows
         ]
     if close:

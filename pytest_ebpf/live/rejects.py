@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from pytest_ebpf.errors import BpfUsageError, errno_name
+from pytest_ebpf.suggest import close_names
 from pytest_ebpf.verifier.log.expect import Wanted, expected, require
 from pytest_ebpf.verifier.program_rejected import ProgramRejected
 from pytest_ebpf.verifier.rejection.classes import CLASSES
@@ -72,10 +73,8 @@ class Rejects:
 
 
 def _known_class(cls: str) -> str:
-    from difflib import get_close_matches
-
     if cls in CLASSES:
         return cls
-    close = get_close_matches(cls, CLASSES, n=1)
+    close = close_names(cls, CLASSES, most=1)
     hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(CLASSES)}."
     raise BpfUsageError(f"there is no class of rejections {cls!r}", hint=hint)

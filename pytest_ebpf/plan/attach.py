@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from pytest_ebpf.agent.ops import Handle
 from pytest_ebpf.btf.parse import Btf
@@ -14,6 +13,7 @@ from pytest_ebpf.obj.object import ProgramDef
 from pytest_ebpf.obj.sections import SectionSpec
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.modules import KernelTarget, find_in_modules, kernel_target
+from pytest_ebpf.suggest import close_names
 from pytest_ebpf.uapi.enums import ProgType
 from pytest_ebpf.uapi.flags import ProgFlag
 
@@ -115,5 +115,5 @@ def _near_names(btf: Btf, target: KernelTarget) -> list[str]:
     start, rest = name[: len(prefix) + 1], max(len(name) - len(prefix) - 1, 0)
     pattern = rf"(?<=\0){re.escape(start)}[^\0]{{{max(rest - 3, 0)},{rest + 3}}}(?=\0)"
     names = {found.decode(errors="replace") for found in re.findall(pattern.encode(), btf.strings)}
-    near = get_close_matches(name, sorted(names), n=20, cutoff=0.7)
+    near = close_names(name, sorted(names), most=20, cutoff=0.7)
     return [found for found in near if btf.find(found, target.kind)][:3]

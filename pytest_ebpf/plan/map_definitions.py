@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any, TypeAlias, Union
 
 from pytest_ebpf.agent.ops import Handle, MapCreate, Obj
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.object import MapDef, ObjectFile
 from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.suggest import close_names
 from pytest_ebpf.uapi.enums import MapType
 
 __all__ = [
@@ -119,7 +119,7 @@ def override_map(definition: MapDef, override: MapOverride | None, *, path: str)
 
 def nearest(name: str, names: list[str]) -> str:
     """A hint with the names closest to ``name``, or the first of all names."""
-    close = get_close_matches(name, names, n=3, cutoff=0.6)
+    close = close_names(name, names, most=3, cutoff=0.6)
     if close:
         return f"did you mean {' or '.join(close)}?"
     return f"there are: {', '.join(sorted(names)[:12])}" if names else "there are none"

@@ -6,7 +6,6 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import Any
 
 from pytest_ebpf.errors import BpfUsageError, EbpfError, GuestLost
@@ -15,6 +14,7 @@ from pytest_ebpf.live.session import Target
 from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.obj.static_names import meanings
 from pytest_ebpf.report.verdicts import render_table, render_why
+from pytest_ebpf.suggest import close_names
 from pytest_ebpf.verifier.compare.budget import parse_share
 from pytest_ebpf.verify.verdict import TARGET_MISSING, ProgramVerdict, Wanted, verify_object
 
@@ -35,7 +35,7 @@ def check_globals(values: Iterable[str], objects: Sequence[ObjectFile], *, what:
         if name not in names:
             if which := meanings(name, names):
                 raise BpfUsageError(f"{what}: {which}")
-            close = get_close_matches(name, names, n=1)
+            close = close_names(name, names, most=1)
             near = f"Did you mean {close[0]!r}? " if close else ""
             there = f"There are: {', '.join(names)}." if names else "There is none."
             raise BpfUsageError(f"{what}: no object has a variable {name!r}", hint=near + there)
@@ -154,7 +154,7 @@ class Verdicts:
 
     def _known(self, name: str, names: Sequence[str], *, what: str) -> None:
         if name not in names:
-            close = get_close_matches(name, names, n=1)
+            close = close_names(name, names, most=1)
             near = f"Did you mean {close[0]!r}? " if close else ""
             raise BpfUsageError(f"no {what} {name!r} here", hint=f"{near}There are: {', '.join(dict.fromkeys(names))}.")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from pytest_ebpf.agent.ops import Data, Done, Handle, MapGet, MapSet, MemRead, MemWrite, Value
@@ -14,6 +13,7 @@ from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.typed.shape import Shape
 from pytest_ebpf.obj.object import DataSection, Variable
 from pytest_ebpf.obj.static_names import meanings
+from pytest_ebpf.suggest import close_names
 from pytest_ebpf.uapi.flags import MapCreateFlag
 
 __all__ = ["GlobalSection", "Globals"]
@@ -104,7 +104,7 @@ class Globals:
         if found is None:
             if which := meanings(name, self._found):
                 raise KeyError(which)
-            close = get_close_matches(name, self._found, n=1)
+            close = close_names(name, self._found, most=1)
             near = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(self._found) or 'none'}"
             raise KeyError(f"the object has no global {name!r}; {near}")
         return found
