@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar, Unpack, cast
 
@@ -18,12 +17,36 @@ from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.struct_ops import StructOps
 from pytest_ebpf.live.typed.object_types import ObjectTypes
 from pytest_ebpf.obj.object import Problem
+from pytest_ebpf.suggest import close_names
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.attach.arguments import AttachOptions
-__all__ = ["Attachments", "BpfObject", "Named"]
+__all__ = ["Attachments", "BpfObject", "Named", "OnFirstUse"]
 
 T = TypeVar("T")
+
+
+class OnFirstUse(Mapping[str, T]):
+    """Values by name, each made when it is first asked for: most tests use few of an object's maps, and the types of
+    some (Rust's untyped maps) are read from DWARF."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], T]]) -> None:
+        self._makers = makers
+        self._made: dict[str, T] = {}
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._makers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
 
 
 class Named(Mapping[str, T]):
@@ -31,7 +54,7 @@ class Named(Mapping[str, T]):
     loaded."""
 
     def __init__(self, things: Mapping[str, T], *, what: str, why_not: Mapping[str, str] | None = None) -> None:
-        self._things = dict(things)
+        self._things = things
         self._what = what
         self._why_not = dict(why_not or {})
 
@@ -40,7 +63,7 @@ class Named(Mapping[str, T]):
             return self._things[name]
         if name in self._why_not:
             raise KeyError(f"{self._what} {name!r} was not loaded: {self._why_not[name]}")
-        close = get_close_matches(name, self._things, n=1)
+        close = close_names(name, self._things, most=1)
         near = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(self._things) or 'none'}"
         raise KeyError(f"the object has no {self._what} {name!r}; {near}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Sequence
+from functools import partial
 from warnings import warn
 
 from pytest_ebpf.agent.ops import (
@@ -26,7 +27,7 @@ from pytest_ebpf.agent.ops import (
     Try,
 )
 from pytest_ebpf.errors import EbpfError, KernelCallError, PlanError
-from pytest_ebpf.live.bpf_object import BpfObject, Named
+from pytest_ebpf.live.bpf_object import BpfObject, Named, OnFirstUse
 from pytest_ebpf.live.map_refusal import map_refusal
 from pytest_ebpf.live.maps.globals import Globals, GlobalSection
 from pytest_ebpf.live.maps.kinds import kind_of
@@ -194,9 +195,10 @@ class _Assembly:
         self._types = object_types(plan.obj, given=types.given)
         self._named = types.maps
         self._programs = {planned.name: self._program(planned) for planned in plan.programs}
-        self._maps = Named(
-            {planned.name: self._map(planned) for planned in plan.maps}, what="map", why_not=why_lost(plan.obj, "map")
-        )
+        maps = OnFirstUse({planned.name: partial(self._map, planned) for planned in plan.maps})
+        for name in self._named.keys() & maps.keys():
+            maps[name]  # a wrong type= is an error of the load
+        self._maps = Named(maps, what="map", why_not=why_lost(plan.obj, "map"))
 
     def loaded(self) -> BpfObject:
         plan = self._plan

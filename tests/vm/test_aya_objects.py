@@ -7,7 +7,6 @@ import pytest
 
 from pytest_ebpf import XDP, Bpf, BpfUsageError, KernelCallError
 from pytest_ebpf.events.aya_log import LOG_LEVELS, render_aya_record
-from pytest_ebpf.uapi.numbers import BPF_F_TEST_XDP_LIVE_FRAMES
 from support.paths import TESTS
 
 BUILT = TESTS / "objects" / "built"
@@ -93,7 +92,7 @@ def test_a_pinned_program(bpf: Bpf) -> None:
     program = bpf.load(LOGS)["log_len"].pin("aya-prog")
     with pytest.raises(BpfUsageError, match="is the pin of a prog, expected one of a map"):
         bpf.pinned_map("aya-prog")
-    with pytest.raises(KernelCallError, match="is there already"):
+    with pytest.raises(KernelCallError, match="exists already"):
         program.pin("aya-prog")
 
 
@@ -103,5 +102,6 @@ def test_a_pinned_program(bpf: Bpf) -> None:
 @pytest.mark.bpf_kernel(">=5.18")
 def test_live_frames(bpf: Bpf) -> None:
     obj = bpf.load(LOGS)
-    obj["log_len"].run(bytes(64), repeat=8, flags=BPF_F_TEST_XDP_LIVE_FRAMES, batch_size=4)
+    ran = obj["log_len"].run_live([bytes(64)], repeat=8, batch=4)
+    assert ran.frames == 8
     assert [record["args"][0] for record in obj.aya_logs.events()] == [64] * 8
