@@ -1,4 +1,4 @@
-"""What is loaded in a kernel, by whomever: ``bpf.loaded``."""
+"""The programs, maps, links and types in a kernel, loaded by any process: ``bpf.loaded``."""
 
 from __future__ import annotations
 

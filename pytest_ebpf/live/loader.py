@@ -230,7 +230,7 @@ class Bpf:
         return open_pin(self.session, path, kind=kind, section=section)
 
     def attached(self, **place: object) -> tuple[Attached, ...]:
-        """What is attached somewhere, by whomever, in the order in which it runs. The place is one of
+        """The programs attached at a place, by any process, in the order in which they run. The place is one of
 
         - ``interface``, with ``direction`` for one of the two: XDP, TCX, clsact filters, netkit (and ``netns``)
         - ``cgroup``; ``effective=True``: what runs for its members, that of the groups above included
@@ -243,7 +243,7 @@ class Bpf:
 
     @property
     def loaded(self) -> Inventory:
-        """What is in the kernel, from whomever: ``.programs()``, ``.maps()``, ``.links()``, ``.btfs()``, and by id."""
+        """The kernel's objects, of any process: ``.programs()``, ``.maps()``, ``.links()``, ``.btfs()``, or by id."""
         from pytest_ebpf.live.kernel_objects import Inventory
 
         return Inventory(self.session)
@@ -278,7 +278,7 @@ class Bpf:
         """Parsed, and linked when there are several, at most once."""
         paths = [path] if isinstance(path, str | os.PathLike) else path
         if not isinstance(paths, Sequence) or not all(isinstance(each, str | os.PathLike) for each in paths):
-            raise BpfUsageError(f"{path!r} is no path of an object file, nor a list of such")
+            raise BpfUsageError(f"expected an object file path or a list of paths, got {path!r}")
         if not paths:
             raise BpfUsageError("no object file to load")
         files = [self.find(each) for each in paths]

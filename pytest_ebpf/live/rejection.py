@@ -29,7 +29,7 @@ def rejection(
     name = errno_name(result.errno)
     unresolved, _, advice = poison_note(log, notes).rpartition("; ")  # "what is missing (where); what to do"
     why = unresolved or log.error or (log.notes[-1] if log.notes else "")
-    message = f"{program}: {why or 'the kernel refused it without a word'}"
+    message = f"{program}: {why or 'the kernel rejected it and wrote no verifier log'}"
     if log.source_line is not None and not unresolved:
         message += f", at {log.source_line}"
     hint = advice[:1].upper() + advice[1:] if unresolved else ""

@@ -53,7 +53,7 @@ def _type(case: Case) -> str:
 
 
 def _unknown_type(case: Case) -> str:
-    """Refused without a word: bpf_prog_load() looks for the type before it verifies."""
+    """Rejected without a verifier log: bpf_prog_load() looks up the type before it verifies the program."""
     name = _type(case)
     if not case.silent or not name or name == "UNSPEC":
         return ""

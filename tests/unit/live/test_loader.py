@@ -79,7 +79,9 @@ def test_rejection(target_on: Target) -> None:
 
 def test_rejection_without_a_log_gives_a_hint(target_on: Target) -> None:
     bpf = Bpf(target_on({ProgLoad: ProgRejected(errno.EPERM)}), directories=[OBJECTS])
-    with pytest.raises(ProgramRejected, match=r"(?s)refused it without a word \(EPERM\).*policy of this machine"):
+    with pytest.raises(
+        ProgramRejected, match=r"(?s)rejected it and wrote no verifier log \(EPERM\).*policy of this machine"
+    ):
         bpf.load("config.bpf.o")
 
 
@@ -232,8 +234,8 @@ def test_nothing_to_load(target_on: Target) -> None:
 @pytest.mark.parametrize(
     ("path", "options", "words"),
     [
-        (3, {}, "3 is no path of an object file"),
-        ([3], {}, r"\[3\] is no path of an object file"),
+        (3, {}, "expected an object file path or a list of paths, got 3"),
+        ([3], {}, r"expected an object file path or a list of paths, got \[3\]"),
         ("config.bpf.o", {"only": 3}, "only=3 names no programs"),
         ("config.bpf.o", {"only": [3]}, r"only=\[3\] names no programs"),
         ("config.bpf.o", {"globals": [1]}, r"globals=\[1\] is no dict"),
