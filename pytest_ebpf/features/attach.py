@@ -143,7 +143,15 @@ def _lsm_read(results: Sequence[Result], facts: Facts) -> Answer:
     return Answer(None, message, "5.7") if known else refused(results[1], facts, message=message, since="5.7")
 
 
-def _tracing(name: str, since: str, *, attach_type: int, commit: str, function: str = _TRACED) -> Feature:
+def _tracing(
+    name: str,
+    since: str,
+    *,
+    attach_type: int,
+    commit: str,
+    function: str = _TRACED,
+    machines: tuple[tuple[str, str], ...] = _TRAMPOLINES,
+) -> Feature:
     return Feature(
         name,
         since,
@@ -151,7 +159,7 @@ def _tracing(name: str, since: str, *, attach_type: int, commit: str, function: 
         partial(_tracing_read, name=name, since=since, function=function),
         source=commit,
         config=("DEBUG_INFO_BTF", "BPF_EVENTS", "BPF_JIT", "DYNAMIC_FTRACE_WITH_DIRECT_CALLS"),
-        machines=_TRAMPOLINES if since < "6" else (),  # what came after trampolines came to all machines at once
+        machines=machines,
         group="attach",
     )
 
@@ -183,7 +191,7 @@ def _pmu(name: str, since: str, *, commit: str, option: str) -> Feature:
 ATTACH_FEATURES: tuple[Feature, ...] = (
     _tracing("fentry", "5.5", attach_type=AttachType.TRACE_FENTRY, commit="fec56f5890d9"),
     _tracing("fexit", "5.5", attach_type=AttachType.TRACE_FEXIT, commit="fec56f5890d9"),
-    _tracing("fsession", "7.0", attach_type=AttachType.TRACE_FSESSION, commit=""),
+    _tracing("fsession", "7.0", attach_type=AttachType.TRACE_FSESSION, commit="", machines=()),  # all at once
     _loading("fentry.multi", "7.2", attach_type=AttachType.TRACE_FENTRY_MULTI),
     _tracing("fmod_ret", "5.7", attach_type=AttachType.MODIFY_RETURN, commit="ae24082331d9", function=_MODIFIED),
     # perf_event_open() on a PMU; before, only through tracefs

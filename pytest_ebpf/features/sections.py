@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from pytest_ebpf.agent.ops import Op, ProgLoad, ProgLoaded, ProgRejected, Result, Try
+from pytest_ebpf.agent.ops import Op, ProgLoaded, ProgRejected, Result, Try
 from pytest_ebpf.btf.types import Kind
 from pytest_ebpf.features.base import Answer, Feature, refused, said
 from pytest_ebpf.features.history import PROGS
-from pytest_ebpf.obj.insn import Insn, pack_insns
+from pytest_ebpf.features.progs import load_op
+from pytest_ebpf.obj.insn import Insn
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.uapi.enums import AttachType, ProgType
 from pytest_ebpf.uapi.flags import ProgFlag
@@ -22,18 +23,24 @@ from pytest_ebpf.uapi.sections import ROWS
 
 __all__ = ["section_features"]
 
-_EXIT = (Insn(0xB7), Insn(0x95))
+_EXIT = [Insn(0xB7), Insn(0x95)]
 # SEC() prefix -> the row that has a probe for it: the same thing to the kernel.
 _SAME = {
     **dict.fromkeys(("kretprobe", "ksyscall", "kretsyscall"), "attach:kprobe"),
     **dict.fromkeys(("uretprobe", "usdt"), "attach:uprobe"),
     **dict.fromkeys(("kprobe.multi", "kretprobe.multi"), "attach:kprobe_multi"),
     **dict.fromkeys(("uprobe.multi", "uretprobe.multi"), "attach:uprobe_multi"),
+    "fsession": "attach:fsession",
     **dict.fromkeys(("tcx/ingress", "tcx/egress"), "attach:tcx"),
     **dict.fromkeys(("netkit/primary", "netkit/peer"), "attach:netkit"),
     **dict.fromkeys(("tc", "classifier", "tc/ingress", "tc/egress"), "prog:sched_cls"),
     # Sleepable ones came with Linux 5.10, and need a function that may sleep: the probe is that of the plain kind.
-    **{f"{name}.s": f"attach:{name}" for name in ("fentry", "fexit", "fmod_ret", "lsm")},
+    **{f"{name}.s": f"attach:{name}" for name in ("fentry", "fexit", "fmod_ret", "fsession", "lsm")},
+    **{
+        f"{name}.multi{sleepable}": "attach:fentry.multi"
+        for name in ("fentry", "fexit", "fsession")
+        for sleepable in ("", ".s")
+    },
     "struct_ops.s": "prog:struct_ops",
     "kprobe.session": "attach:kprobe_session",
     "uprobe.session": "attach:uprobe_session",
@@ -84,8 +91,8 @@ def section_features(known: Mapping[str, Feature]) -> dict[str, Feature]:
 def _section(name: str, *, prog: ProgType, attach: AttachType, flags: Sequence[str]) -> Feature:
     since, source = PROGS.get(prog.name.lower(), ("", ""))
     later = _SINCE.get(name, "")
-    if not later and (({"SLP"} & set(flags) and name != "syscall") or name.startswith("fsession")):
-        since, source = "", ""  # later than the type, in a release that is not in the table
+    if not later and "SLP" in flags and name != "syscall":
+        since, source = "", ""  # sleepable later than the type, in a release that is not in the table
     return Feature(
         name,
         later or since,
@@ -99,16 +106,9 @@ def _section(name: str, *, prog: ProgType, attach: AttachType, flags: Sequence[s
 def _ops(facts: Facts, *, prog: ProgType, attach: AttachType, flags: Sequence[str]) -> list[Op]:
     wanted = ProgFlag.SLEEPABLE if "SLP" in flags else 0
     wanted |= ProgFlag.XDP_HAS_FRAGS if "FRAGS" in flags else 0
-    op = ProgLoad(
-        type=prog,
-        insns=pack_insns(list(_EXIT), byteorder=facts.described.byteorder),
-        license="GPL",
-        name="probe",
-        expected_attach_type=attach,
-        flags=wanted,
-        log_level=1,
-    )
-    return [Try(replace(op, attach_btf_id=_target(facts, prog=prog, attach=attach) if "BTF" in flags else 0))]
+    target = _target(facts, prog=prog, attach=attach) if "BTF" in flags else 0
+    op = load_op(prog.name, _EXIT, facts=facts, btf_id=target)
+    return [Try(replace(op, expected_attach_type=attach, flags=wanted))]
 
 
 def _target(facts: Facts, *, prog: ProgType, attach: AttachType) -> int:
