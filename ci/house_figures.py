@@ -16,6 +16,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
 
 import test_house as house  # noqa: E402  # from the path just added
 import test_house_numbers as numbers  # noqa: E402
+from support import sources  # noqa: E402
 
 FIRST_LOAD = """
 import sys, time
@@ -66,7 +67,7 @@ def lines(checkout: Path) -> tuple[int, int]:
     """(lines written by hand, generated lines) of a checkout's package."""
     total = Counter[bool]()
     for path in (checkout / "pytest_ebpf").rglob("*.py"):
-        total[house.is_generated(path)] += path.read_text().count("\n")
+        total[sources.is_generated(path)] += path.read_text().count("\n")
     return total[False], total[True]
 
 
@@ -116,9 +117,9 @@ def report_sizes(checkouts: list[Path]) -> None:
     for checkout in checkouts:
         written, generated = lines(checkout)
         print(f"lines of {checkout}: {written} by hand, {generated} generated")
-    folders = Counter(path.parent for path in house.modules())
+    folders = Counter(path.parent for path in sources.modules())
     folder, most = folders.most_common(1)[0]
-    print(f"most files in a folder: {most} ({folder.relative_to(house.PACKAGE.parent)})")
+    print(f"most files in a folder: {most} ({folder.relative_to(sources.PACKAGE.parent)})")
 
 
 def report_times(checkouts: list[Path], rounds: int) -> None:

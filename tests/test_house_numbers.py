@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from pytest_ebpf import uapi
+from support import sources
+from support.sources import dotted
 
-PACKAGE = Path(__file__).parent.parent / "pytest_ebpf"
 # Fields and parameters that hold a number of a uapi enum.
 NUMBERS = frozenset(
     ("type", "type_number", "map_type", "prog_type", "attach_type", "expected_attach_type", "linkage", "errno", "flags")
@@ -69,11 +70,8 @@ def values_by_name() -> dict[str, set[int]]:
 
 
 def modules() -> list[Path]:
-    return sorted(path for path in PACKAGE.rglob("*.py") if path.parent.name != "uapi")
-
-
-def dotted(path: Path) -> str:
-    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    """All but those that have the numbers."""
+    return [path for path in sources.modules() if path.parent.name != "uapi"]
 
 
 def number_of(node: ast.AST) -> int | None:
