@@ -19,6 +19,7 @@ from pytest_ebpf import Bpf
 from pytest_ebpf.agent.ops import Data, Handle
 from pytest_ebpf.live.net.netlink import messages, netlink_op
 from support.attach_events import BUILT
+from support.host_policy import policy_of_the_host
 from support.netlink_bytes import plain_request
 from support.network_events import namespace
 
@@ -147,7 +148,8 @@ def files(bpf_vm: Any) -> int:
 def cycle(bpf: Bpf, bpf_vm: Any, case: Case, *, times: int) -> None:
     around = Around(None, namespace(bpf), bpf.cgroup(), bpf)
     names = {case.program[:15], "counts", "sockets"}
-    with bpf.load(BUILT / f"{case.file}.bpf.o", only=[case.program]) as obj:  # what is made once, such as tracefs
+    with policy_of_the_host(bpf), bpf.load(BUILT / f"{case.file}.bpf.o", only=[case.program]) as obj:
+        # what is made once, such as tracefs
         obj[case.program].attach(**case.named(Around(obj, around.netns, around.group, bpf))).detach()
     before, open_before = snapshot(around, bpf_vm, named=names), files(bpf_vm)
     again = case.once and bpf.session.target.described.release.startswith("5.10")
