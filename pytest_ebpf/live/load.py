@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import logging
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from warnings import warn
@@ -50,6 +52,7 @@ from pytest_ebpf.verifier.program_rejected import ProgramRejected
 
 __all__ = ["btf_error", "btf_reason", "is_btf_refusal", "load_plan", "run_plan"]
 
+_LOG = logging.getLogger("pytest_ebpf")
 _INVALID = (errno.EINVAL, ENOTSUPP, errno.EOPNOTSUPP)  # how kernels say "what is that?"
 _NOT_LOOKED_AT = (0, errno.EPERM, errno.ENOMEM, errno.EACCES)  # 0: the agent's own refusal
 _CUT = "Its trace is cut to {} MB, which leaves the verdict whole; log_level=1 asks for all of it."
@@ -74,7 +77,9 @@ def load_plan(session: Session, plan: Plan, *, types: AskedTypes, without_btf: C
             is_btf = isinstance(error.cause, KernelCallError) and error.cause.op == "BtfLoad"
             raise (btf_error(error.cause, need=need) if is_btf else error.cause) from None
         loaded = run_plan(session, without_btf(), types=types)
-        warn(f"{plan.obj.name}: loaded without its BTF, which this kernel refuses: {error}", stacklevel=5)
+        fallback = f"{plan.obj.name}: loaded without its BTF, which this kernel refuses: {error}"
+        _LOG.info("%s", fallback)
+        warn(fallback, stacklevel=5)
         return loaded
 
 
@@ -103,6 +108,7 @@ def run_plan(session: Session, plan: Plan, *, types: AskedTypes | None = None) -
             raise problem.error
     for lost in plan.lost.values():
         raise lost
+    began = time.monotonic()
     results = session.run(plan.ops)
     try:
         _check(session, plan, results=results)
@@ -111,7 +117,22 @@ def run_plan(session: Session, plan: Plan, *, types: AskedTypes | None = None) -
         _close(session, _handles(results))
         raise
     _open_perf_buffers(session, plan, results=results)
+    _log_load(session, plan, seconds=time.monotonic() - began)
     return _Assembly(session, plan, results=results, types=types or AskedTypes()).loaded()
+
+
+def _log_load(session: Session, plan: Plan, *, seconds: float) -> None:
+    """The line of a load: what, where, and how long the kernel took."""
+    if _LOG.isEnabledFor(logging.INFO):
+        release, programs, maps = session.target.described.release, len(plan.programs), len(plan.maps)
+        _LOG.info(
+            "loaded %s on %s in %.1f ms (programs: %d, maps: %d)",
+            plan.obj.name,
+            release,
+            1000 * seconds,
+            programs,
+            maps,
+        )
 
 
 def _open_perf_buffers(session: Session, plan: Plan, *, results: Sequence[Result]) -> None:

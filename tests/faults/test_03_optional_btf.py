@@ -85,12 +85,19 @@ def test_types_stay_on_this_side(bpf: Bpf, built: Path) -> None:
     assert obj.globals["runs"] == 1
 
 
-def test_what_cannot_be_repaired_is_left_out_and_said(bpf: Bpf, tmp_path: Path) -> None:
+def test_what_cannot_be_repaired_is_left_out_and_said(
+    bpf: Bpf, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "unsound.bpf.o"
     path.write_bytes(unsound())
+    caplog.set_level("INFO", logger="pytest_ebpf")
     with pytest.warns(UserWarning, match=r"loaded without its BTF, which this kernel refuses: .*Invalid"):
         obj = bpf.load(path)
     assert obj["gives_2"].run(FRAME).retval == 2
+    loaded, fallback = (record.getMessage() for record in caplog.records if record.name == "pytest_ebpf")
+    assert "unsound.bpf.o on " in loaded
+    assert "(programs: 1, maps: 0)" in loaded
+    assert "loaded without its BTF" in fallback
 
 
 def test_verify_goes_on_without_it(bpf: Bpf) -> None:
