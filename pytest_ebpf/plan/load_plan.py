@@ -13,13 +13,13 @@ from pytest_ebpf.agent.ops import BtfLoad, FdAt, MapSet, ProgLoad, Ref, Try
 from pytest_ebpf.errors import ObjectError, PlanError
 from pytest_ebpf.obj.object import ObjectFile, Problem, ProgramDef
 from pytest_ebpf.plan.attach import Attachment, plan_attachment
+from pytest_ebpf.plan.context_args import ContextArgs, plan_context_args
 from pytest_ebpf.plan.data_maps import arena_of, arena_start, section_layouts
 from pytest_ebpf.plan.facts import Facts
-from pytest_ebpf.plan.jump_tables import create_jump_tables
 from pytest_ebpf.plan.kconfig import KCONFIG, Kconfig, plan_kconfig
 from pytest_ebpf.plan.link import Linked
 from pytest_ebpf.plan.map_definitions import create_op, kernel_name, nearest
-from pytest_ebpf.plan.map_ops import MapPlanner
+from pytest_ebpf.plan.map_ops import MapPlanner, create_jump_tables
 from pytest_ebpf.plan.options import LoadOptions
 from pytest_ebpf.plan.planned import OpBatch, Plan, PlannedMap, PlannedProgram, PlannedStructOps, ProgramProblem
 from pytest_ebpf.plan.program_overrides import override_programs
@@ -102,6 +102,8 @@ class _Builder:
         self.options = options
         self.batch = OpBatch(facts, site=options.site)
         self.btf: Ref | None = None
+        self.wanted = wanted
+        self.contexts = ContextArgs()
         self.maps: dict[str, PlannedMap] = {}
         self.programs: list[PlannedProgram] = []
         self.problems: list[ProgramProblem] = []
@@ -125,7 +127,11 @@ class _Builder:
         layouts = section_layouts(self.obj)
         if self.kconfig and self.kconfig.btf_id:
             layouts[self.kconfig.btf_id] = self.kconfig.layout
-        data = sanitise_btf(self.obj, features=self.facts.btf_features, layouts=layouts)
+        if not self.facts.data.get("arg_ctx", True):
+            types = (program.spec.prog_type for program in self.wanted if program.spec is not None)
+            self.contexts = plan_context_args(self.obj.btf, types)
+        features = self.facts.btf_features
+        data = sanitise_btf(self.obj, features=features, layouts=layouts, append=self.contexts.types)
         self.btf = self.batch.add(BtfLoad(data, site=self.options.site))
 
     def create_maps(self) -> None:
@@ -157,7 +163,7 @@ class _Builder:
         if program.spec is None:
             raise _unknown_section(self.obj, program, problem=self.unknown.get(program.section))
         attachment = self._attachment(program)
-        linked = self.preparer.link(program)
+        linked = self.contexts.applied(self.preparer.link(program), program.spec.prog_type)
         _check_callbacks(program, linked, facts=self.facts)
         jumps = create_jump_tables(linked.jump_tables, batch=self.batch, byteorder=self.obj.byteorder)
         handles = {**{name: planned.handle for name, planned in self.maps.items()}, **jumps}

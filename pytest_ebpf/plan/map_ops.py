@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pytest_ebpf.agent.ops import Handle, MapCreate, MapFreeze, MapSet, MemWrite, Mount, ObjPin, Ref, Try
+from pytest_ebpf.agent.ops import Handle, MapCreate, MapFreeze, MapSet, MemWrite, Mount, Obj, ObjPin, Ref, Try
 from pytest_ebpf.errors import ObjectError, PlanError
 from pytest_ebpf.obj.object import MapDef, ObjectFile
 from pytest_ebpf.plan.data_maps import DataMap, arena_of, arena_start, plan_data
@@ -19,9 +20,10 @@ from pytest_ebpf.plan.planned import OpBatch, PlannedMap
 from pytest_ebpf.uapi.enums import MapType
 from pytest_ebpf.uapi.flags import MapCreateFlag
 
-__all__ = ["MapPlanner"]
+__all__ = ["MapPlanner", "create_jump_tables"]
 
 _KEY = bytes(4)
+_JUMP_TABLE_VALUE = 16  # bytes of struct bpf_insn_array_value: orig_off, xlated_off, jitted_off, padding
 
 
 class MapPlanner:
@@ -147,3 +149,27 @@ class MapPlanner:
         if arenas[0].op >= 0 and section.data:
             start = arena_start(self.obj, self.facts, overrides=self.options.maps)
             self.batch.add(MemWrite(arenas[0].handle, start, section.data))
+
+
+def create_jump_tables(tables: Mapping[str, tuple[int, ...]], *, batch: OpBatch, byteorder: str) -> dict[str, Obj]:
+    """Jump tables (clang 22 and later, ``-mcpu=v4``), each a map of instructions made before its program: name -> map.
+
+    As libbpf 1.7 (src/libbpf.c: create_jt_map): an entry names an instruction of the program as it is handed over; the
+    kernel (Linux 6.19, b4ce5923e780) keeps it up to date while it rewrites the program, and wants the map frozen.
+    """
+    code = "<" if byteorder == "little" else ">"
+    made: dict[str, Obj] = {}
+    for name, targets in tables.items():
+        op = MapCreate(
+            type=MapType.INSN_ARRAY,
+            key_size=4,
+            value_size=_JUMP_TABLE_VALUE,
+            max_entries=len(targets),
+            name="jump_table",
+            site=batch.site,
+        )
+        ref = made[name] = batch.add(op)
+        for index, target in enumerate(targets):
+            batch.add(MapSet(ref, struct.pack(code + "I", index), struct.pack(code + "I12x", target)))
+        batch.add(MapFreeze(ref))
+    return made

@@ -10,7 +10,7 @@ are allowed (Zig), names that are too long (Rust), two encodings of one integer 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,9 +68,16 @@ class _Work:
         return feature in self.features
 
 
-def sanitise_btf(obj: ObjectFile, *, features: frozenset[str], layouts: Mapping[int, SectionLayout]) -> bytes:
+def sanitise_btf(
+    obj: ObjectFile,
+    *,
+    features: frozenset[str],
+    layouts: Mapping[int, SectionLayout],
+    append: Sequence[BtfType] = (),
+) -> bytes:
     """BTF for BPF_BTF_LOAD. ``features``: names in ``BTF_FEATURES``. ``layouts``: DATASEC id -> its variables;
-    sections without one are left out: the kernel does not need them (.maps, .ksyms, license).
+    sections without one are left out: the kernel does not need them (.maps, .ksyms, license). ``append``: types that
+    follow the last one, changed like the others.
 
     A type that cannot be kept becomes one without meaning; no id changes.
     """
@@ -79,13 +86,15 @@ def sanitise_btf(obj: ObjectFile, *, features: frozenset[str], layouts: Mapping[
     unusual = btf.unusual_records()
     doubtful = {type_id: btf.type(type_id) for type_id in (*_doubtful(btf), *unusual)}
     blank = _blank_ids(btf, doubtful, layouts=layouts)
+    added = dict(enumerate(append, len(btf)))
+    functions = (*(type_ for i, type_ in doubtful.items() if i not in blank), *append)
     work = _Work(
         btf=btf,
         features=features,
         layouts=layouts,
         static=frozenset(f.name for f in obj.text if f.is_hidden) | frozenset(_BUILTINS),
-        protos=frozenset(type_.type for i, type_ in doubtful.items() if isinstance(type_, t.Func) and i not in blank),
-        int64=len(btf),
+        protos=frozenset(type_.type for type_ in functions if isinstance(type_, t.Func)),
+        int64=len(btf) + len(append),
     )
     changed: dict[int, BtfType] = dict.fromkeys(blank, _NOTHING)
     for type_id, type_ in doubtful.items():
@@ -94,7 +103,8 @@ def sanitise_btf(obj: ObjectFile, *, features: frozenset[str], layouts: Mapping[
             if fixed != type_ or type_id in unusual:
                 changed[type_id] = fixed
     enums = any(type_.kind == Kind.ENUM64 for type_ in doubtful.values()) and not work.can("enum64")
-    return rewrite_btf(btf, changed, append=[t.Int("enum64_placeholder", 8, 64)] if enums else [])
+    extra = [_fixed(type_, work, type_id=type_id) for type_id, type_ in added.items()]
+    return rewrite_btf(btf, changed, append=[*extra, t.Int("enum64_placeholder", 8, 64)] if enums else extra)
 
 
 def _doubtful(btf: Btf) -> list[int]:
