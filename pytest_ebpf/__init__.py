@@ -116,6 +116,7 @@ if TYPE_CHECKING:
         RunResult as RunResult,
     )
     from pytest_ebpf.live.typed.address import addr as addr
+    from pytest_ebpf.outcome import Fault as Fault, Outcome as Outcome
     from pytest_ebpf.packets import (
         ARP as ARP,
         ICMP as ICMP,

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import errno as _errno
 
+from pytest_ebpf.outcome import Outcome
 from pytest_ebpf.uapi.numbers import ENOTSUPP
 
 __all__ = [
@@ -113,15 +114,20 @@ class KernelCallError(EbpfError, OSError):
 
 
 class HarnessError(EbpfError):
-    """The machinery failed, not the program under test. ``console`` is the tail of the guest's console."""
+    """The machinery failed, not the program under test. ``console`` is the tail of the guest's console. ``outcome``
+    says whose fault it is: of most, that of the infrastructure."""
 
-    def __init__(self, message: str, *, hint: str = "", console: str = "") -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", console: str = "", outcome: Outcome = Outcome.INFRASTRUCTURE
+    ) -> None:
         super().__init__(message, hint=hint)
         self.console = console
+        self.outcome = outcome
 
 
 class GuestLost(HarnessError):
-    """A running guest was lost: panic, hang, or QEMU killed."""
+    """A running guest was lost. ``outcome``: PANIC; HANG (silence); INFRASTRUCTURE (QEMU ended from outside); FAILED
+    (the guest turned itself off, or its agent ended)."""
 
 
 class BootFailed(HarnessError):

@@ -252,7 +252,7 @@ def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, righ
         return None
     from pytest_ebpf.fixtures.assert_repr import explain
 
-    return explain(left, right, op=op)
+    return explain(left, right, op=op, config=config)
 
 
 @pytest.fixture(scope="session")

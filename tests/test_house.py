@@ -20,12 +20,13 @@ from support.sources import PACKAGE, dotted, each_module, imports, modules, pars
 ROOMS: dict[str, set[str]] = {
     "kernel_versions": set(),
     "suggest": set(),
+    "outcome": set(),
     "files": set(),
     "uapi": set(),
-    "errors": {"uapi"},
+    "errors": {"outcome", "uapi"},
     "btf": {"errors", "suggest", "uapi"},
     "obj": {"btf", "errors", "suggest", "uapi"},
-    "packets": set(),
+    "packets": {"outcome"},
     "events": {"errors", "uapi"},
     "verifier.rejection": {"uapi"},
     "verifier.log": {"verifier.rejection", "errors"},
@@ -93,10 +94,10 @@ ROOMS: dict[str, set[str]] = {
             "agent.ops",
         ),
         *("btf", "errors", "features", "kernels", "kernel_versions", "obj", "packets", "plan", "suggest", "uapi"),
-        *("tools", "verifier"),
+        *("outcome", "tools", "verifier"),
     },
     "live.open_kernel": {"live", "kernels"},
-    "report": {"verifier", "errors"},
+    "report": {"verifier", "errors", "outcome"},
     "verify": {
         *("agent.ops", "btf", "errors", "features", "live", "obj", "plan", "report", "suggest", "uapi", "verifier"),
     },
@@ -106,13 +107,13 @@ ROOMS: dict[str, set[str]] = {
     },
     "fixtures": {
         *("agent.ops", "btf", "errors", "events", "features", "files", "kernel_versions", "kernels", "live", "obj"),
-        *("packets", "report", "suggest", "tools", "uapi", "verifier", "verify", "vm"),
+        *("outcome", "packets", "report", "suggest", "tools", "uapi", "verifier", "verify", "vm"),
     },
     "plugin": {"fixtures", "live"},
     "_names": set(),
     "__init__": {
-        *("_names", "agent.ops", "errors", "features", "fixtures", "kernels", "live", "packets", "uapi", "verifier"),
-        "verify",
+        *("_names", "agent.ops", "errors", "features", "fixtures", "kernels", "live", "outcome", "packets", "uapi"),
+        *("verifier", "verify"),
     },
 }
 # Function-local imports of own modules are allowed in plugin.py and cli/ (an installed plugin costs nothing) and here:
@@ -158,7 +159,7 @@ DOORS: dict[str, dict[str, str]] = {
 MOST_DOORS = 30
 MAX_FILES = 30  # in one folder
 
-PURE = {"obj", "btf", "plan", "verifier", "packets", "report", "events", "uapi", "suggest"}
+PURE = {"outcome", "obj", "btf", "plan", "verifier", "packets", "report", "events", "uapi", "suggest"}
 IMPURE_MODULES = {"subprocess", "socket", "ctypes", "mmap", "fcntl", "select", "signal"}
 ONLY_IN = {"ctypes": {"agent"}, "subprocess": {"vm", "agent", "cli", "tools", "kernels.child"}}
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from pytest_ebpf.errors import BpfUsageError, EbpfError
 from pytest_ebpf.kernel_versions import fits
+from pytest_ebpf.outcome import Outcome, with_outcome
 from pytest_ebpf.verifier.compare.budget import Excess, excesses, figures_of, parse_budget
 from pytest_ebpf.verifier.compare.cost import LineCost, line_costs, render_costs
 from pytest_ebpf.verifier.log.values import VerifierStats
@@ -48,7 +49,7 @@ def check_within(program: BudgetedProgram, *, bounds: Mapping[str, object]) -> N
     budget = parse_budget(bounds, fits=lambda spec: fits(version, spec) is not False)
     found = excesses(budget, program.figures, limit=program.stats.limit)
     if found:
-        raise AssertionError(over_budget(program, found))
+        raise with_outcome(AssertionError(over_budget(program, found)), Outcome.BUDGET)
 
 
 def over_budget(program: BudgetedProgram, found: list[Excess]) -> str:

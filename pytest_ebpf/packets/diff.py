@@ -8,6 +8,7 @@ from difflib import SequenceMatcher
 from fnmatch import fnmatchcase
 from typing import Protocol, SupportsBytes, runtime_checkable
 
+from pytest_ebpf.outcome import Outcome, with_outcome
 from pytest_ebpf.packets.fields import render_value
 from pytest_ebpf.packets.layer import Layer, label_layers
 from pytest_ebpf.packets.packet import Packet
@@ -54,7 +55,7 @@ def assert_packet(actual: PacketLike, expected: PacketLike, *, ignore: Iterable[
     ignore = (ignore,) if isinstance(ignore, str) else tuple(ignore)
     differences = diff_packets(actual, expected, ignore=ignore)
     if differences:
-        raise AssertionError(render_differences(differences))
+        raise with_outcome(AssertionError(render_differences(differences)), Outcome.PACKET_DIFF)
 
 
 def diff_packets(actual: PacketLike, expected: PacketLike, *, ignore: Sequence[str] = ()) -> tuple[Difference, ...]:

@@ -49,6 +49,7 @@ class KernelRecord(TypedDict):
 class RunRecord(TypedDict):
     """``test`` is the node id without the kernel; ``outcome`` passed, failed, error, skipped, xfailed or xpassed.
 
+    ``kind`` is the value of its ``Outcome``; "" for a skip that no feature of the kernel is the reason of.
     ``reason`` says why it was skipped, or in a word why it failed ("guest lost"). ``line`` is the 0-based line of the
     test in its file, for ordering. ``baselines``: the files of baselines that it looked at, and what happened to them
     ("used", "new", "changed")."""
@@ -56,6 +57,7 @@ class RunRecord(TypedDict):
     test: str
     kernel: str
     outcome: str
+    kind: str
     reason: str
     line: int
     programs: list[ProgramRecord]
@@ -84,7 +86,7 @@ def merge_records(records: Iterable[RunRecord]) -> list[RunRecord]:
             continue
         worst = worse_outcome(seen["outcome"], record["outcome"])
         if worst != seen["outcome"]:
-            seen["outcome"], seen["reason"] = worst, record["reason"]
+            seen["outcome"], seen["kind"], seen["reason"] = worst, record["kind"], record["reason"]
         seen["programs"] += record["programs"]
     return list(merged.values())
 

@@ -17,7 +17,7 @@ def record(
     boots: tuple[float, ...] = (),
 ) -> RunRecord:
     programs = [] if insns is None else [ProgramRecord(name="p", insns=insns, states=1, stack=0)]
-    made = RunRecord(test=test, kernel=kernel, outcome=outcome, reason=reason, line=line, programs=programs)
+    made = RunRecord(test=test, kernel=kernel, outcome=outcome, kind="", reason=reason, line=line, programs=programs)
     if boots:
         made["machine"] = KernelRecord(id=kernel, release=f"{kernel}.1", accel="TCG", note="no KVM", boots=list(boots))
     return made
