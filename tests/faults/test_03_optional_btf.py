@@ -106,6 +106,7 @@ def test_verify_goes_on_without_it(bpf: Bpf) -> None:
     assert verdict.accepted
 
 
+@pytest.mark.bpf_feature("kfunc:bpf_throw")
 def test_what_needs_types_fails_with_the_reason_of_the_kernel(bpf: Bpf, built: Path, parsed: Parsed) -> None:
     obj = parsed("exception_cb")
     assert obj.btf is not None

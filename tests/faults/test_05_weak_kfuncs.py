@@ -12,16 +12,19 @@ from pytest_ebpf.plan.core_match import compatible_functions, compatible_types
 from support.plan_facts import types
 
 
+@pytest.mark.bpf_feature("kfunc:bpf_task_acquire")
 def test_the_flavour_that_fits_is_called(bpf: Bpf, built: Path) -> None:
     obj = bpf.load(built / "weak_kfunc_flavours.bpf.o")
     assert {name: int(obj[name].run().retval) for name in obj.programs} == {"which": 2, "compat": 0}
 
 
+@pytest.mark.bpf_feature("kfunc:bpf_task_acquire")
 def test_a_struct_that_is_only_declared_is_returned(bpf: Bpf, built: Path) -> None:
     obj = bpf.load(built / "kfunc_declared_return.bpf.o")
     assert [int(obj[name].run().retval) for name in obj.programs] == [4]
 
 
+@pytest.mark.bpf_feature("kfunc:bpf_task_acquire")
 def test_a_strong_one_of_another_type_is_an_error(bpf: Bpf, built: Path) -> None:
     with pytest.raises(PlanError, match="has another type in this kernel than the program declares"):
         bpf.load(built / "strong_kfunc_differs.bpf.o")

@@ -16,6 +16,7 @@ def test_the_error_says_how_to_leave_it_out(bpf: Bpf, built: Path) -> None:
     assert "struct_ops={'with_new': {'not_yet': None}}" in caught.value.hint
 
 
+@pytest.mark.bpf_kernel(">=6.4")  # the first that registers a table through a link
 @pytest.mark.parametrize(
     "asked",
     [

@@ -14,6 +14,7 @@ from pytest_ebpf.btf.value_type import TypeTable
 from pytest_ebpf.obj.dwarf_types import read_dwarf_types
 
 FRAME = bytes(64)
+WRITES = pytest.mark.bpf_kernel(">=6.2")  # a record of a ring buffer is the value that its program writes into a map
 RECORD = {
     "pid": 4242,
     "verdict": 7,
@@ -30,6 +31,7 @@ struct event { u32 pid; enum verdict verdict; char comm[8]; struct point at[2]; 
 """
 
 
+@WRITES
 @pytest.mark.parametrize("name", WITH_DWARF)
 def test_a_record_type_that_only_dwarf_has(bpf: Bpf, built: Path, name: str) -> None:
     obj = bpf.load(built / f"{name}.bpf.o")
@@ -43,6 +45,7 @@ def test_a_record_type_that_only_dwarf_has(bpf: Bpf, built: Path, name: str) -> 
     assert obj.types["kept"].size == 4, "what BTF has stays"
 
 
+@WRITES
 def test_key_and_value_types_of_a_map_that_has_sizes_only(bpf: Bpf, built: Path) -> None:
     obj = bpf.load(built / "record_types_dwarf5.bpf.o", maps={"last": {"key": "point", "value": "struct event"}})
     obj["write"].run(FRAME)
@@ -51,6 +54,7 @@ def test_key_and_value_types_of_a_map_that_has_sizes_only(bpf: Bpf, built: Path)
     assert obj.maps["last"][(5, 6)]["pid"] == 1
 
 
+@WRITES
 def test_the_same_through_open(bpf: Bpf, built: Path) -> None:
     spec = bpf.open(built / "record_types_dwarf.bpf.o")
     spec.maps["last"].key, spec.maps["last"].value = "point", "event"
@@ -59,6 +63,7 @@ def test_the_same_through_open(bpf: Bpf, built: Path) -> None:
     assert obj.maps["last"] == {(1, -2): RECORD}
 
 
+@WRITES
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -71,6 +76,7 @@ def test_a_type_that_does_not_fit_a_map(bpf: Bpf, built: Path, fields: dict[str,
         bpf.load(built / "record_types_dwarf.bpf.o", maps={"last": fields})
 
 
+@WRITES
 def test_without_dwarf_the_error_has_the_line_to_add(bpf: Bpf, built: Path) -> None:
     obj = bpf.load(built / "record_types.bpf.o")
     obj["write"].run(FRAME)
@@ -82,6 +88,7 @@ def test_without_dwarf_the_error_has_the_line_to_add(bpf: Bpf, built: Path) -> N
     assert 'types="events.h"' in str(raised.value)
 
 
+@WRITES
 def test_types_of_another_object(bpf: Bpf, built: Path) -> None:
     obj = bpf.load(built / "record_types.bpf.o", types=built / "types_only.bpf.o", maps={"last": {"value": "event"}})
     obj["write"].run(FRAME)
@@ -90,6 +97,7 @@ def test_types_of_another_object(bpf: Bpf, built: Path) -> None:
     assert obj.maps["last"].values() == [RECORD]
 
 
+@WRITES
 @pytest.mark.skipif(shutil.which("clang") is None, reason="a C header takes clang")
 def test_types_of_a_header(bpf: Bpf, built: Path, tmp_path: Path) -> None:
     (tmp_path / "events.h").write_text(HEADER)

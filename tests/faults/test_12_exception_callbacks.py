@@ -15,6 +15,7 @@ from pytest_ebpf.plan.link import exception_callbacks, find_callback
 Parsed = Callable[[str], ObjectFile]
 
 
+@pytest.mark.bpf_feature("kfunc:bpf_throw")
 def test_what_a_program_throws_reaches_its_own_callback(bpf: Bpf, built: Path) -> None:
     obj = bpf.load(built / "exception_cb.bpf.o")
     assert {name: int(obj[name].run(bytes(64)).retval) for name in obj.programs} == {

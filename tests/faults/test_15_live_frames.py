@@ -9,9 +9,11 @@ import pytest
 from pytest_ebpf import Bpf, BpfUsageError, Eth, KernelCallError
 
 FRAME = Eth() / bytes(64)
+LIVE_FRAMES = pytest.mark.bpf_kernel(">=5.18")
 LIVE = 2  # BPF_F_TEST_XDP_LIVE_FRAMES
 
 
+@LIVE_FRAMES
 def test_each_packet_is_sent_as_often_as_asked(bpf: Bpf, built: Path) -> None:
     obj = bpf.load(built / "live_frames.bpf.o")
     for name in ("passes", "drops"):
@@ -23,6 +25,7 @@ def test_each_packet_is_sent_as_often_as_asked(bpf: Bpf, built: Path) -> None:
         assert str(result).startswith("200 frames, ")
 
 
+@LIVE_FRAMES
 def test_with_a_context(bpf: Bpf, built: Path) -> None:
     """ctx= was always EINVAL: the kernel refuses to be asked for the context that comes out."""
     obj = bpf.load(built / "live_frames.bpf.o")
@@ -32,6 +35,7 @@ def test_with_a_context(bpf: Bpf, built: Path) -> None:
     assert obj.globals["runs"] == 30
 
 
+@LIVE_FRAMES
 def test_run_refuses_live_frames_and_says_what_runs_them(bpf: Bpf, built: Path) -> None:
     obj = bpf.load(built / "live_frames.bpf.o")
     with pytest.raises(
@@ -42,6 +46,7 @@ def test_run_refuses_live_frames_and_says_what_runs_them(bpf: Bpf, built: Path) 
     assert obj.globals["runs"] == 0
 
 
+@LIVE_FRAMES
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -18,6 +18,7 @@ from pytest_ebpf.plan.portable import RULES, elsewhere
 Parsed = Callable[[str], ObjectFile]
 
 
+@pytest.mark.bpf_feature("prog:syscall")
 def test_variables_in_sections_of_their_own_are_typed(bpf: Bpf, built: Path, parsed: Parsed) -> None:
     """clang 14 -fdata-sections: BTF lists them in ``.data``, which is not there."""
     obj = bpf.load(built / "data_sections.bpf.o")

@@ -204,6 +204,19 @@ def test_loads(advise: Callable[..., str], op: Op, number: int, lacking: str, lo
     assert words in advise(op, number, lacking=frozenset({lacking}), log=log, **changes)
 
 
+def test_an_atomic_operation_is_not_blamed_on_the_instruction_set(advise: Callable[..., str]) -> None:
+    """Linux 5.10 lacks both; clang 22 writes such an operation with -mcpu=v3."""
+    words = advise(
+        load("XDP"),
+        E,
+        lacking=frozenset({"isa:atomics", "isa:v4"}),
+        log="BPF_STX uses reserved fields\n",
+        release="5.10.0",
+    )
+    assert words.startswith("Atomic operations with a result came with Linux 5.12; this kernel is 5.10.0.")
+    assert "__ATOMIC_RELAXED" in words
+
+
 def test_a_program_that_is_too_long_for_who_loads_it(advise: Callable[..., str]) -> None:
     words = advise(load("SOCKET_FILTER", insns=5000), errno.E2BIG, cap_bpf=False, euid=1000)
     assert words == "The program has 5000 instructions; without CAP_BPF 4096 are allowed, with it a million."
