@@ -103,7 +103,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "cli": {
         *("agent.ops", "btf", "errors", "features", "kernels", "live", "obj", "plan", "report", "suggest", "uapi"),
-        *("verifier", "verify", "vm"),
+        *("tools", "verifier", "verify", "vm"),
     },
     "fixtures": {
         *("agent.ops", "btf", "errors", "events", "features", "files", "kernel_versions", "kernels", "live", "obj"),

@@ -11,6 +11,7 @@ def main() -> None:
     """Entry point of the console script. Our own errors are one message on stderr and exit status 1."""
     import click
 
+    import pytest_ebpf.cli.bindings  # noqa: F401  # a command of the group btf
     from pytest_ebpf.cli.btf import btf
     from pytest_ebpf.cli.doctor import doctor
     from pytest_ebpf.cli.features import features

@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from pytest_ebpf.btf.parse import Btf
 
-__all__ = ["btf"]
+__all__ = ["btf", "open_btf", "select_types"]
 
 _HOST = Path("/sys/kernel/btf")
 _ELF = b"\x7fELF"
@@ -51,8 +51,8 @@ def _dump(
     The source is an object file or raw BTF, "host" for the running kernel, the name of a module that it has loaded, or
     a kernel such as 6.1 whose image is in the cache (or will be fetched).
     """
-    found, is_kernel = _open(source, base=base)
-    ids = _select(found, types, source=source) if types else None
+    found, is_kernel = open_btf(source, base=base)
+    ids = select_types(found, types, source=source) if types else None
     if format_ == "python":
         from pytest_ebpf.btf.py_source import render_python
 
@@ -74,7 +74,7 @@ def _guard(source: str, is_kernel: bool) -> str:
     return "__" + re.sub(r"\W", "_", Path(source).name.split(".")[0].upper()) + "_H__"
 
 
-def _open(source: str, *, base: Path | None) -> tuple[Btf, bool]:
+def open_btf(source: str, *, base: Path | None) -> tuple[Btf, bool]:
     """The BTF, and whether it is a kernel's."""
     from pytest_ebpf.btf.parse import parse_btf
     from pytest_ebpf.errors import ObjectError
@@ -107,7 +107,7 @@ def _image_btf(spec: str) -> Path:
     return image.btf
 
 
-def _select(found: Btf, names: tuple[str, ...], *, source: str) -> list[int]:
+def select_types(found: Btf, names: tuple[str, ...], *, source: str) -> list[int]:
     """The ids of the requested types, each once, in the order of the names."""
     ids: dict[int, None] = {}
     for name in names:
