@@ -55,8 +55,8 @@ _PLACES = {"little": ("at % 8", "bit"), "big": ("7 - at % 8", "(width - 1 - bit)
 # Strict and reserved words of the 2024 edition. bindgen appends "_", too.
 _WORDS = (
     "as async await break const continue crate dyn else enum extern false fn for gen if impl in let loop match mod "
-    "move mut pub ref return self Self static struct super trait true type unsafe use where while abstract become box do "
-    "final macro override priv try typeof unsized virtual yield"
+    "move mut pub ref return self Self static struct super trait true type unsafe use where while abstract become box "
+    "do final macro override priv try typeof unsized virtual yield"
 )
 _KEYWORDS = frozenset(_WORDS.split())
 _PRIMITIVES = frozenset(
