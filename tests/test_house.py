@@ -64,7 +64,7 @@ ROOMS: dict[str, set[str]] = {
     "live.typed": {"btf", "obj", "errors", "suggest"},
     "live.inspect": {"live.session", "agent.ops", "btf", "errors", "features", "kernels", "obj", "suggest", "uapi"},
     "live.bpffs": {"live.session", "live.inspect", "agent.ops", "errors"},
-    "live.run": {"live.session", "live.typed", "agent.ops", "btf", "errors", "obj", "suggest", "uapi"},
+    "live.run": {"live.session", "live.handles", "live.typed", "agent.ops", "btf", "errors", "obj", "suggest", "uapi"},
     "live.maps": {
         *("live.session", "live.typed", "live.inspect", "live.bpffs", "live.run"),
         *("agent.ops", "btf", "errors", "events", "obj", "suggest", "uapi"),

@@ -6,18 +6,19 @@ A decoder is compiled once per type: one ``struct.Struct`` reads all plain field
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from struct import Struct as Format
 from typing import Any, NamedTuple
 
 from pytest_ebpf.btf.addresses import address_kind, unpack_address
 from pytest_ebpf.btf.describe import describe
-from pytest_ebpf.btf.layout import MAX_DEPTH, Field, Scalar, fields, flexible, is_char, scalar, strip
+from pytest_ebpf.btf.layout import MAX_DEPTH, Field, Scalar, fields, flexible, is_char, overlaps, scalar, strip
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Array, DataSec, Int, Struct
+from pytest_ebpf.btf.values import OverlappingFields, enum_values
 from pytest_ebpf.errors import ObjectError
 
-__all__ = ["Decoder", "EnumValue", "ManyDecoder", "decoder", "many_decoder"]
+__all__ = ["Decoder", "ManyDecoder", "decoder", "many_decoder"]
 
 Decoder = Callable[[bytes], Any]
 ManyDecoder = Callable[[bytes, int], list[Any]]
@@ -25,26 +26,6 @@ ManyDecoder = Callable[[bytes, int], list[Any]]
 _MAX_SIZE = 1 << 30
 # Limits of values in one value: types may share parts, so that a few bytes of BTF and data describe 2 ** 32.
 _MAX_VALUES, _MAX_VALUES_PER_BYTE = 1 << 13, 256
-
-
-class EnumValue(int):
-    """A number with its name in the enum. Compares and hashes as the number."""
-
-    name: str
-
-    def __new__(cls, value: int, name: str) -> EnumValue:
-        self = super().__new__(cls, value)
-        self.name = name
-        return self
-
-    def __getnewargs__(self) -> tuple[int, str]:  # type: ignore[override]  # int has one argument, this two
-        return int(self), self.name
-
-    def __repr__(self) -> str:
-        return f"<{self.name}: {int(self)}>"
-
-    def __str__(self) -> str:
-        return self.name
 
 
 class _Row(NamedTuple):
@@ -185,7 +166,7 @@ def _number(btf: Btf, type_id: int, *, number: Scalar) -> _Piece:
     if number.kind == "unit":
         return _Piece("0s", 0, lambda data: None)
     if number.kind == "enum" and number.code:
-        names = {value: EnumValue(value, name) for name, value in reversed(number.names)}
+        names = enum_values(number.names)
         return _Piece(number.code, number.size, lambda value: names.get(value, value))
     if number.kind == "bool":
         return _Piece("?" if number.size == 1 else f"{number.size}s", number.size, None if number.size == 1 else any)
@@ -277,8 +258,12 @@ def _compound(btf: Btf, type_id: int, *, depth: int) -> _Piece:
     row = _Row(Format("".join(formats)), tuple(names), tuple(converts))
     if not views and not depth:  # an open end is only read at the end of the outermost type
         btf.memo["row", type_id] = row
-    read = _assembled(row, views=tuple(views))
+    read = _sharing(_assembled(row, views=tuple(views)), places=overlaps(btf, listed))
     return _Piece(f"{size}s", size, read, values)
+
+
+def _sharing(read: Decoder, *, places: Mapping[str, tuple[int, int]]) -> Decoder:
+    return (lambda data: OverlappingFields(read(data), places)) if places else read
 
 
 def _assembled(row: _Row, *, views: tuple[tuple[str, Decoder], ...]) -> Decoder:
@@ -315,7 +300,7 @@ def _bitfield(btf: Btf, field: Field) -> Decoder:
     shift = low if btf.byteorder == "little" else 8 * (end - start) - low - bits
     read = _bits(btf, start=start, end=end, shift=shift, bits=bits, signed=bool(number and number.signed))
     if number and number.kind == "enum":
-        names = {value: EnumValue(value, name) for name, value in reversed(number.names)}
+        names = enum_values(number.names)
         return lambda data: names.get(value := read(data), value)
     return (lambda data: bool(read(data))) if number and number.kind == "bool" else read
 

@@ -11,6 +11,7 @@ from pytest_ebpf.btf.addresses import address_kind, pack_address
 from pytest_ebpf.btf.describe import describe
 from pytest_ebpf.btf.layout import MAX_DEPTH, Field, Scalar, fields, flexible, is_char, scalar, strip
 from pytest_ebpf.btf.parse import Btf
+from pytest_ebpf.btf.positional import positional
 from pytest_ebpf.btf.types import Array, DataSec, Struct
 from pytest_ebpf.errors import ObjectError
 
@@ -251,6 +252,8 @@ def _compound(btf: Btf, type_id: int, *, depth: int) -> Encoder:
     name, size = describe(btf, type_id), btf.size(type_id)
 
     def make(value: Any) -> bytes:
+        if isinstance(value, tuple):
+            value = _by_position(btf, type_id, values=value)
         if not isinstance(value, Mapping):
             raise _RefusedError(f"takes a dict of fields, not {value!r}", kind=TypeError)
         buffer = bytearray(size)
@@ -265,6 +268,15 @@ def _compound(btf: Btf, type_id: int, *, depth: int) -> Encoder:
         return bytes(buffer)
 
     return make
+
+
+def _by_position(btf: Btf, type_id: int, *, values: tuple[Any, ...]) -> Any:
+    if not isinstance(btf.type(type_id), Struct):
+        return values
+    try:
+        return positional(btf, type_id, values=values)
+    except ValueError as error:
+        raise _RefusedError(str(error), kind=ValueError) from None
 
 
 def _store(buffer: bytearray, data: bytes, *, start: int) -> None:

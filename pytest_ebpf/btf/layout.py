@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -12,7 +12,18 @@ from pytest_ebpf.btf.parse import POINTER_SIZE, Btf
 from pytest_ebpf.btf.types import Array, DataSec, Enum, Float, Int, Ptr, Struct, Var
 from pytest_ebpf.errors import ObjectError
 
-__all__ = ["MAX_DEPTH", "Field", "Scalar", "fields", "flexible", "is_char", "is_open_ended", "scalar", "strip"]
+__all__ = [
+    "MAX_DEPTH",
+    "Field",
+    "Scalar",
+    "fields",
+    "flexible",
+    "is_char",
+    "is_open_ended",
+    "overlaps",
+    "scalar",
+    "strip",
+]
 
 MAX_DEPTH = 32  # types nested by value; deeper ones are loops
 _MAX_FIELDS = 1 << 16  # vlen has 16 bits before Linux 7.1; more are a few anonymous members many times over
@@ -122,6 +133,20 @@ def fields(btf: Btf, type_id: int) -> tuple[Field, ...]:
             raise ObjectError(f"field {field.name} lies outside of {found.name or 'its type'}", section=".BTF")
     first = {field.name: field for field in reversed(listed)}
     return listed if len(first) == len(listed) else tuple(field for field in listed if first[field.name] is field)
+
+
+def overlaps(btf: Btf, listed: tuple[Field, ...]) -> Mapping[str, tuple[int, int]]:
+    """Field -> its first bit and the one behind its last, when some of the fields share bits; else nothing."""
+    places = {
+        field.name: (field.bit_offset, field.bit_offset + (field.bit_size or 8 * btf.size(field.type)))
+        for field in listed
+    }
+    end = 0
+    for start, stop in sorted(places.values()):
+        if start < min(end, stop):
+            return places
+        end = max(end, stop)
+    return {}
 
 
 def flexible(btf: Btf, listed: tuple[Field, ...]) -> Field | None:

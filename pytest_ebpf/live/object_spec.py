@@ -13,12 +13,16 @@ from pytest_ebpf.live.load_request import Asked
 from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.program import Program
 from pytest_ebpf.obj.object import MapDef, ObjectFile, Problem, ProgramDef
+from pytest_ebpf.obj.sections import SectionSpec
 from pytest_ebpf.obj.static_names import meanings
 from pytest_ebpf.plan.data_maps import section_map
 from pytest_ebpf.plan.map_definitions import nearest
 from pytest_ebpf.plan.program_overrides import why_lost
+from pytest_ebpf.suggest import did_you_mean
 
 __all__ = ["MapSpec", "ProgramSpec", "ObjectSpec", "ValuesMapping"]
+
+_OBJECT_FIELDS = ("btf", "globals", "kconfig", "license", "log_level", "pin_path", "struct_ops", "types")
 
 
 class _Field:
@@ -44,6 +48,31 @@ class _Field:
         spec.changes[self._name] = value
 
 
+def _settable(spec: object) -> list[str]:
+    """What of a specification can be set."""
+    if isinstance(spec, ObjectSpec):
+        return list(_OBJECT_FIELDS)
+    return [name for name, value in vars(type(spec)).items() if isinstance(value, _Field)]
+
+
+def _set(*assignment: Any) -> None:
+    """``BpfUsageError`` for what cannot be set: it would be ignored."""
+    spec, name, value = assignment
+    known = _settable(spec)
+    if name not in known:
+        kind = type(spec).__name__.removesuffix("Spec").lower()
+        other = getattr(type(spec), name, None) is not None or name in vars(spec)
+        why = (
+            f"{name!r} of {kind} {spec.name!r} cannot be set"
+            if other
+            else f"{kind} {spec.name!r} has no {name!r} to set"
+        )
+        raise BpfUsageError(
+            why, hint=f"{did_you_mean(name, known, otherwise='')}\nWhat can be set: {', '.join(known)}.".strip()
+        )
+    object.__setattr__(spec, name, value)
+
+
 class MapSpec:
     """A map as it will be created. ``definition`` is what the object says, ``changes`` what was set since."""
 
@@ -61,11 +90,16 @@ class MapSpec:
     value = _Field("The name of the type of its values.")
     pin = _Field("A path to be pinned at, True for its name in ``pin_path``, False for no pin.")
 
+    definition: MapDef
+    changes: dict[str, Any]
+    inner: MapSpec | None
+    _instead: Map | None
+
     def __init__(self, definition: MapDef) -> None:
-        self.definition = definition
-        self.changes: dict[str, Any] = {}
-        self.inner = MapSpec(definition.inner) if definition.inner is not None else None
-        self._instead: Map | None = None
+        inner = MapSpec(definition.inner) if definition.inner is not None else None
+        vars(self).update(definition=definition, changes={}, inner=inner, _instead=None)
+
+    __setattr__ = _set
 
     @property
     def name(self) -> str:
@@ -74,7 +108,7 @@ class MapSpec:
 
     def replace(self, other: Map) -> None:
         """Use a map that exists already."""
-        self._instead = other
+        vars(self)["_instead"] = other
 
     def asked(self) -> Any:
         """The changes as ``bpf.load(maps=...)`` takes them, None for none."""
@@ -98,10 +132,14 @@ class ProgramSpec:
     frags = _Field("Whether it takes packets in several pieces (XDP).", of="_spec")
     section = _Field("The section that it counts as being in.")
 
+    definition: ProgramDef
+    changes: dict[str, Any]
+    _spec: SectionSpec | None
+
     def __init__(self, definition: ProgramDef) -> None:
-        self.definition = definition
-        self.changes: dict[str, Any] = {}
-        self._spec = definition.spec
+        vars(self).update(definition=definition, changes={}, _spec=definition.spec)
+
+    __setattr__ = _set
 
     @property
     def name(self) -> str:
@@ -159,29 +197,35 @@ class ObjectSpec:
     ``load`` may be called again, after other changes too: each gives an object of its own.
     """
 
+    obj: ObjectFile
+    programs: Mapping[str, ProgramSpec]
+    maps: Mapping[str, MapSpec]
+    globals: MutableMapping[str, Any]
+    kconfig: MutableMapping[str, Any]
+    struct_ops: dict[str, bool | dict[str, Any]]
+    btf: str | os.PathLike[str] | bytes | Btf | None = None
+    pin_path: str | os.PathLike[str] = ""
+    log_level: int | None = None
+    license: str = ""
+    types: str | os.PathLike[str] | Btf | None = None
+    _load: Callable[[ObjectFile, Asked], BpfObject]
+
     def __init__(self, obj: ObjectFile, *, load: Callable[[ObjectFile, Asked], BpfObject]) -> None:
-        self.obj = obj
-        self.programs: Mapping[str, ProgramSpec] = Named(
-            {program.name: ProgramSpec(program) for program in obj.programs},
-            what="program",
-            why_not=why_lost(obj, "program"),
+        programs = {program.name: ProgramSpec(program) for program in obj.programs}
+        maps = {name: MapSpec(found) for name, found in _maps(obj)}
+        variables = tuple(variable.name for section in obj.data for variable in section.variables)
+        kconfig = tuple(extern.name for extern in obj.externs if extern.kind == "kconfig")
+        vars(self).update(
+            obj=obj,
+            programs=Named(programs, what="program", why_not=why_lost(obj, "program")),
+            maps=Named(maps, what="map", why_not=why_lost(obj, "map")),
+            globals=ValuesMapping(variables, what="global variable"),
+            kconfig=ValuesMapping(kconfig, what="__kconfig variable"),
+            struct_ops={},
+            _load=load,
         )
-        self.maps: Mapping[str, MapSpec] = Named(
-            {name: MapSpec(found) for name, found in _maps(obj)}, what="map", why_not=why_lost(obj, "map")
-        )
-        self.globals = ValuesMapping(
-            tuple(variable.name for section in obj.data for variable in section.variables), what="global variable"
-        )
-        self.kconfig = ValuesMapping(
-            tuple(extern.name for extern in obj.externs if extern.kind == "kconfig"), what="__kconfig variable"
-        )
-        self.btf: str | os.PathLike[str] | bytes | Btf | None = None
-        self.pin_path: str | os.PathLike[str] = ""
-        self.log_level: int | None = None
-        self.license: str = ""
-        self.struct_ops: dict[str, bool | dict[str, Any]] = {}
-        self.types: str | os.PathLike[str] | Btf | None = None
-        self._load = load
+
+    __setattr__ = _set
 
     @property
     def name(self) -> str:

@@ -20,6 +20,7 @@ from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.reload import TRACE_LEVEL, Reload, load_trace
 from pytest_ebpf.live.run.flow_probe import dissects_as_boolean
 from pytest_ebpf.live.run.live_run import LiveRun, run_live
+from pytest_ebpf.live.run.place import run_place
 from pytest_ebpf.live.run.rules import RUN_RULES
 from pytest_ebpf.live.run.test_run import PacketRuns, RunInput, RunResult, plan_many, plan_run, read_many, read_run
 from pytest_ebpf.live.session import Session
@@ -199,30 +200,33 @@ class Program:
         flags: int = 0,
         cpu: int = 0,
         batch_size: int = 0,
+        netns: object = None,
     ) -> RunResult:
         """Run it once with ``BPF_PROG_TEST_RUN``.
 
         ``data``: bytes or a packet. ``ctx``: a dict of fields (``xdp_md``, ``__sk_buff``, ``bpf_sk_lookup``), a list of
         u64 (raw tracepoints), a dict or bytes (SYSCALL). ``repeat`` runs it that often and reports the last run and the
         mean duration; many calls are faster than a large ``repeat`` unless the duration is what you want.
-        ``flags``: ``RunFlag``, of which ``XDP_LIVE_FRAMES`` takes a ``batch_size``.
+        ``flags``: ``RunFlag``, of which ``XDP_LIVE_FRAMES`` takes a ``batch_size``. ``netns``: the network namespace in
+        which it runs; unless given, that of an interface in ``ctx`` (``{"ingress_ifindex": veth.b}``).
 
         ``KernelCallError``: errno 0 when refused before the call (a type that cannot run, input that cannot be), else
         the kernel's answer with a hint.
         """
-        if ctx is None and repeat == 1 and not (flags or cpu or batch_size):
+        if ctx is None and repeat == 1 and netns is None and not (flags or cpu or batch_size):
             quick = self._packets.plan(data)
             if quick is not None:
                 return self._packets.read(self._session.one(quick, Ran))
-        given = RunInput(data, ctx, repeat, flags, cpu, batch_size, self._ctx_shape)
+        place = run_place(self._session, netns, ctx=ctx)
+        given = RunInput(data, ctx, repeat, flags, cpu, batch_size, self._ctx_shape, netns=place)
         op = plan_run(given, self.handle, prog_type=self.type_number, program=self.name, byteorder=self._byteorder)
         result = self._session.one(op, Ran)
         shape, boolean = self._ctx_shape, self._is_boolean
         return read_run(result, prog_type=self.type_number, byteorder=self._byteorder, shape=shape, boolean=boolean)
 
-    def run_many(self, packets: Iterable[object], *, ctx: object = None) -> list[RunResult]:
+    def run_many(self, packets: Iterable[object], *, ctx: object = None, netns: object = None) -> list[RunResult]:
         """Run it once per packet, a thousand packets per round trip. ``ctx`` is the same for all; none comes back."""
-        given = RunInput(ctx=ctx, shape=self._ctx_shape)
+        given = RunInput(ctx=ctx, shape=self._ctx_shape, netns=run_place(self._session, netns, ctx=ctx))
         kind, order = self.type_number, self._byteorder
         ops = plan_many(packets, given, prog=self.handle, prog_type=kind, program=self.name, byteorder=order)
         answers = (self._session.one(op, RanMany) for op in ops)
@@ -240,7 +244,8 @@ class Program:
 
         The result has counts and no verdict, since the kernel reports none.
         """
-        given = RunInput(ctx=ctx, repeat=repeat, flags=flags, batch_size=batch)
+        place = run_place(self._session, None, ctx=ctx)
+        given = RunInput(ctx=ctx, repeat=repeat, flags=flags, batch_size=batch, netns=place)
         kind, name = self.type_number, self.name
         return run_live(self._session, self.handle, given=given, packets=packets, prog_type=kind, program=name)
 

@@ -9,6 +9,7 @@ from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.handles import Entry, Refused
 from pytest_ebpf.agent.base.syscalls import Memory, address_of, bpf_prepared, error_text, last_errno, signals_held_back
 from pytest_ebpf.agent.bpf.info import object_info
+from pytest_ebpf.agent.host.netns import inside
 from pytest_ebpf.agent.ops import Failed, ProgRun, ProgRunMany, Ran, RanMany, Result
 from pytest_ebpf.uapi.enums import Cmd, ProgType
 from pytest_ebpf.uapi.layouts import PROG_INFO
@@ -133,6 +134,10 @@ def _type(entry: Entry) -> int:
 
 def prog_run(op: ProgRun, batch: Batch) -> Result:
     """One call."""
+    return _one_run(op, batch) if op.netns is None else inside(batch, op.netns, call=lambda: _one_run(op, batch))
+
+
+def _one_run(op: ProgRun, batch: Batch) -> Result:
     entry = batch.entry(op.prog)
     type = entry.state if isinstance(entry.state, int) else _type(entry)
     plain = op.repeat == 1 and op.data_out_size is None and 0 < len(op.data) <= _ROOM
@@ -199,6 +204,10 @@ def _failed(op: str, entry: Entry, *, result: int, where: str = "") -> Failed:
 def prog_run_many(op: ProgRunMany, batch: Batch) -> Result:
     """A tight loop with ``repeat`` 1: with more, the kernel swaps the XDP dispatcher in and out around each call and
     waits for grace periods."""
+    return inside(batch, op.netns, call=lambda: _many_runs(op, batch))
+
+
+def _many_runs(op: ProgRunMany, batch: Batch) -> Result:
     entry = batch.entry(op.prog)
     if _type(entry) in _CTX_ONLY:
         raise Refused(f"{entry.label} takes no data: run it once per context")

@@ -64,7 +64,8 @@ class ProgLoad:
 
 @dataclass(frozen=True, slots=True)
 class ProgRun:
-    """BPF_PROG_TEST_RUN once -> Ran. ``data_out_size`` None: room for the input plus what a program may add."""
+    """BPF_PROG_TEST_RUN once -> Ran. ``data_out_size`` None: room for the input plus what a program may add.
+    ``netns``: where the interfaces of the context are; the agent's own namespace for None."""
 
     prog: Obj
     data: bytes = b""
@@ -75,16 +76,19 @@ class ProgRun:
     batch_size: int = 0
     data_out_size: int | None = None
     ctx_out_size: int | None = None
+    netns: Obj | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ProgRunMany:
-    """One BPF_PROG_TEST_RUN per packet, in one trip -> RanMany. ``ctx`` is shared by all of them."""
+    """One BPF_PROG_TEST_RUN per packet, in one trip -> RanMany. ``ctx`` is shared by all of them. ``netns`` as for
+    ``ProgRun``."""
 
     prog: Obj
     data: tuple[bytes, ...]
     ctx: bytes = b""
     flags: int = 0
+    netns: Obj | None = None
 
 
 @dataclass(frozen=True, slots=True)

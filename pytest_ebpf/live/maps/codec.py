@@ -221,6 +221,12 @@ class MapCodec:
             return {_FIRST[self.kind.holds]: self._number(data), "program": self._program(data[_PROGRAM_AT:])}
         return self.plain.decode(data)
 
+    def by_name(self, expected: object) -> object:
+        """An expected value with dicts for the tuples that stand for structs."""
+        if self.kind.per_cpu and isinstance(expected, list):
+            return [self.plain.by_name(one) for one in expected]
+        return self.plain.by_name(expected)
+
     def one_of(self, data: bytes, cpu: int) -> object:
         """The value of one processor out of those of all."""
         return self.plain.decode(data[cpu * self._stride : (cpu + 1) * self._stride])

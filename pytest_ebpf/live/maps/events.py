@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_ebpf.agent.ops import Handle, PerfDrain, Records, Region, RingDrain
-from pytest_ebpf.btf.codec import decode
+from pytest_ebpf.btf.cut import decode_cut
 from pytest_ebpf.events.match import matches
-from pytest_ebpf.live.maps.record_types import RecordType, record_type
+from pytest_ebpf.live.maps.record_types import RecordType, named_type, record_type
+from pytest_ebpf.live.maps.wanted import Wanted, check_wanted, untyped
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.typed.object_types import ObjectTypes
 from pytest_ebpf.obj.object import MapDef
@@ -16,6 +17,7 @@ from pytest_ebpf.uapi.enums import MapType
 __all__ = ["EventStream"]
 
 _MOST_SHOWN = 8
+_MOST_BYTES = 64  # of a record in a message
 _AYA_LOGS = "AYA_LOGS"  # the map of aya-log-ebpf
 
 
@@ -34,6 +36,7 @@ class EventStream:
 
     def take(self, *, timeout: float, at_least: int | None, type: str | None) -> list[object]:
         """Everything that came since the last call, after waiting for ``at_least`` records."""
+        self.check_type(type)
         return [self.decode(raw, type=type) for raw in self.take_raw(timeout=timeout, at_least=at_least)]
 
     def take_raw(self, *, timeout: float, at_least: int | None) -> Sequence[bytes] | Region:
@@ -48,20 +51,33 @@ class EventStream:
         """The first record that matches; the others keep waiting."""
         import time
 
+        logs = self._definition.name == _AYA_LOGS and type is None
+        looked_at = Wanted(wanted) if logs else check_wanted(self._types, self._definition, wanted=wanted, type=type)
         deadline = time.monotonic() + timeout * self._session.target.time_scale
         self._drain(timeout=0, at_least=0)
         seen = 0
         while True:
             for index, raw in enumerate(self._waiting[seen:], seen):
                 record = self.decode(raw, type=type)
-                if matches(record, wanted):
+                if matches(record, looked_at.value):
                     del self._waiting[index]
                     return record
             seen = len(self._waiting)
+            if (
+                looked_at.needs_type
+                and seen
+                and all(isinstance(self.decode(raw, type=type), bytes) for raw in self._waiting)
+            ):
+                raise untyped(self._types, self._definition, wanted=wanted)
             left = deadline - time.monotonic()
             if left <= 0:
                 raise AssertionError(self._nothing(wanted, timeout=timeout, type=type))
             self._drain(timeout=left / self._session.target.time_scale, at_least=1)
+
+    def check_type(self, type: str | None) -> None:
+        """``BpfUsageError`` for the name of a type that the object does not have."""
+        if type is not None:
+            named_type(self._types, type)
 
     def _drain(self, *, timeout: float, at_least: int) -> None:
         self._waiting += self._read(timeout=timeout, at_least=at_least).records
@@ -96,7 +112,7 @@ class EventStream:
         if key not in self._found:
             self._found[key] = record_type(self._types, size=len(raw), definition=self._definition, wanted=type)
         found = self._found[key]
-        return raw if found is None else decode(found.btf, found.type_id, data=raw)
+        return raw if found is None else decode_cut(found.btf, found.type_id, data=raw)
 
     def _aya_record(self, raw: bytes) -> object:
         from pytest_ebpf.events.aya_log import parse_aya_record
@@ -110,7 +126,7 @@ class EventStream:
     def _nothing(self, wanted: object, *, timeout: float, type: str | None) -> str:
         name = self._definition.name
         lines = [f"no record of map {name!r} matched {wanted!r} within {timeout:g} s"]
-        shown = [f"  {self.decode(raw, type=type)!r}" for raw in self._waiting[-_MOST_SHOWN:]]
+        shown = [f"  {_shown(self.decode(raw, type=type))}" for raw in self._waiting[-_MOST_SHOWN:]]
         if not shown:
             lines.append("  nothing came at all: was the program attached, and did it run?")
         elif len(self._waiting) > len(shown):
@@ -119,3 +135,10 @@ class EventStream:
         if self.lost:
             lines.append(f"  the kernel dropped {self.lost} records: the buffer is too small")
         return "\n".join(lines)
+
+
+def _shown(record: object) -> str:
+    """One line: bytes that nobody knows the type of can be many."""
+    if isinstance(record, bytes) and len(record) > _MOST_BYTES:
+        return f"{len(record)} bytes, without a type: {record[:_MOST_BYTES].hex(' ', 4)} …"
+    return repr(record)

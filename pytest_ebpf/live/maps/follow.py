@@ -20,6 +20,7 @@ class Following:
     """
 
     def __init__(self, stream: EventStream, *, timeout: float, type: str | None) -> None:
+        stream.check_type(type)
         self._stream = stream
         self._timeout = timeout
         self._type = type

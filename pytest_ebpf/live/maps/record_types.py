@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from pytest_ebpf.btf.cut import is_cut_in_array
 from pytest_ebpf.btf.layout import is_open_ended
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Kind, Struct
@@ -14,7 +15,15 @@ from pytest_ebpf.obj.object import MapDef
 from pytest_ebpf.suggest import did_you_mean
 from pytest_ebpf.uapi.enums import MapType
 
-__all__ = ["RecordType", "named_type", "record_type", "type_named_like"]
+__all__ = [
+    "RecordType",
+    "guessed_types",
+    "likely_types",
+    "named_type",
+    "record_type",
+    "structs_of",
+    "type_named_like",
+]
 
 _KINDS = (Kind.STRUCT, Kind.UNION, Kind.TYPEDEF, Kind.ENUM, Kind.ENUM64, Kind.INT, Kind.FLOAT)
 
@@ -30,18 +39,32 @@ def record_type(types: ObjectTypes, *, size: int, definition: MapDef, wanted: st
     """The type of a record of ``size`` bytes: the one asked for, else that of the map's value, else the struct named
     like the map ("events" -> ``struct event``), else the only struct of that size in BTF; None when it is not clear.
     Perf records are padded to 8 bytes (less 4), so a size may be up to 7 bytes larger than its struct; where a struct
-    ends in an array without a size, it may be any.
+    ends in an array without a size, it may be any, and where it ends in another array, it may end in it.
 
     ``BpfUsageError`` for a name that the object does not have.
     """
     if wanted is not None:
         return named_type(types, wanted)
-    for found in _likely(types, definition):
+    for found in likely_types(types, definition):
         if _fits(found, got=size):
             return found
+    return guessed_types(types).get(size)
+
+
+def guessed_types(types: ObjectTypes) -> dict[int, RecordType]:
+    """The structs in BTF that are the only ones of their size, by size."""
     btf = types.btf
-    same = [type_id for type_id in _structs(btf).values() if btf.size(type_id) == size] if btf else []
-    return RecordType(btf, same[0]) if btf is not None and len(same) == 1 else None
+    if btf is None:
+        return {}
+    by_size: dict[int, list[int]] = {}
+    for type_id in _structs(btf).values():
+        by_size.setdefault(btf.size(type_id), []).append(type_id)
+    return {size: RecordType(btf, found[0]) for size, found in by_size.items() if len(found) == 1}
+
+
+def structs_of(types: ObjectTypes) -> dict[str, RecordType]:
+    """All structs that have a name, by name; those of DWARF too."""
+    return {name: RecordType(btf, type_id) for btf in _places(types) for name, type_id in _structs(btf).items()}
 
 
 def named_type(types: ObjectTypes, name: str) -> RecordType:
@@ -55,7 +78,7 @@ def named_type(types: ObjectTypes, name: str) -> RecordType:
 
 def type_named_like(types: ObjectTypes, definition: MapDef) -> RecordType | None:
     """The type of a map's records by the map's value type or name, None when there is none."""
-    return next(_likely(types, definition), None)
+    return next(likely_types(types, definition), None)
 
 
 def _how_to_add(types: ObjectTypes, name: str) -> str:
@@ -80,7 +103,8 @@ def _places(types: ObjectTypes) -> Iterator[Btf]:
         yield types.wide
 
 
-def _likely(types: ObjectTypes, definition: MapDef) -> Iterator[RecordType]:
+def likely_types(types: ObjectTypes, definition: MapDef) -> Iterator[RecordType]:
+    """What the records of a map may be, by the map's value type and name; the most likely first."""
     if types.btf is not None and (type_id := _value_type(types.btf, definition)):
         yield RecordType(types.btf, type_id)
     stem = definition.name.removesuffix("s")
@@ -98,8 +122,10 @@ def _value_type(btf: Btf, definition: MapDef) -> int:
 
 
 def _fits(found: RecordType, *, got: int) -> bool:
-    size = found.btf.size(found.type_id)
-    return size <= got and (got < size + 8 or is_open_ended(found.btf, found.type_id))
+    btf, type_id = found
+    if got < (size := btf.size(type_id)):
+        return is_cut_in_array(btf, type_id, size=got)
+    return got < size + 8 or is_open_ended(btf, type_id)
 
 
 def _named(btf: Btf, name: str) -> int:

@@ -21,6 +21,7 @@ from pytest_ebpf.live.machine.results import Completed
 from pytest_ebpf.live.net import requests
 from pytest_ebpf.live.net.capture import Capture, Wanted
 from pytest_ebpf.live.net.echo import send_and_return
+from pytest_ebpf.live.net.index import IfIndex
 from pytest_ebpf.live.net.netlink import attributes, messages, netlink_op
 from pytest_ebpf.live.net.resolve import all_interfaces, find_interface
 from pytest_ebpf.live.net.sockets import Socket, open_socket
@@ -46,7 +47,7 @@ class NetInterface:
     def __init__(self, netns: Netns, *, name: str, index: int, mac: bytes = b"") -> None:
         self.netns = netns
         self.name = name
-        self.index = index
+        self.index = IfIndex(index, netns=netns)
         self.mac = mac.hex(":")
         self.addresses: tuple[str, ...] = ()
         self._capture: Capture | None = None

@@ -31,7 +31,7 @@ class Interface:
 def find_interface(session: Session, interface: object, *, netns: object = None) -> Interface:
     """An interface given by name, by index, or by an object with an ``index`` and maybe a ``netns`` (``veth.b``).
     ``BpfUsageError`` if the name does not exist."""
-    if netns is None and not isinstance(interface, str | int):
+    if netns is None and not isinstance(interface, str):
         netns = getattr(interface, "netns", None)
     place = None if netns is None else netns_handle(session, netns)
     index = interface if isinstance(interface, int) else getattr(interface, "index", None)

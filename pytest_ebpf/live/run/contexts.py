@@ -11,11 +11,12 @@ import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from pytest_ebpf.btf.addresses import AddressInt, pack_address
-from pytest_ebpf.errors import KernelCallError
+from pytest_ebpf.errors import BpfUsageError, KernelCallError
 
-__all__ = ["CONTEXTS", "Context", "Field", "decode_ctx", "encode_ctx"]
+__all__ = ["CONTEXTS", "Context", "Field", "RunContext", "decode_ctx", "encode_ctx", "namespaces_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,8 @@ class Field:
     """One field: ``size`` bytes per element, ``count`` elements (1: a plain number, else a tuple).
 
     ``big_endian`` marks fields in network byte order, whose value here is the number as people write it.
-    ``is_address``: one element is an IPv4 address, four are IPv6; it may be given as text, and equals its text."""
+    ``is_address``: one element is an IPv4 address, four are IPv6; it may be given as text, and equals its text.
+    ``is_interface``: the index of an interface, which may be given itself."""
 
     name: str
     offset: int
@@ -32,6 +34,7 @@ class Field:
     settable: bool = False
     big_endian: bool = False
     is_address: bool = False
+    is_interface: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ def _xdp_md() -> Context:
             Field("data", 0, 4, settable=True),
             Field("data_end", 4, 4, settable=True),
             Field("data_meta", 8, 4),
-            Field("ingress_ifindex", 12, 4, settable=True),
+            Field("ingress_ifindex", 12, 4, settable=True, is_interface=True),
             Field("rx_queue_index", 16, 4, settable=True),
             Field("egress_ifindex", 20, 4),
         ),
@@ -72,8 +75,8 @@ def _sk_buff() -> Context:
             Field("vlan_tci", 24, 4),
             Field("vlan_proto", 28, 4),
             Field("priority", 32, 4, settable=True),
-            Field("ingress_ifindex", 36, 4, settable=True),
-            Field("ifindex", 40, 4, settable=True),
+            Field("ingress_ifindex", 36, 4, settable=True, is_interface=True),
+            Field("ifindex", 40, 4, settable=True, is_interface=True),
             Field("tc_index", 44, 4),
             Field("cb", 48, 4, count=5, settable=True),
             Field("hash", 68, 4),
@@ -143,18 +146,31 @@ CONTEXTS: Mapping[str, Context] = MappingProxyType(
 )
 
 
-def encode_ctx(context: Context, values: Mapping[str, object], *, byteorder: str) -> bytes:
-    """The struct with ``values`` set and everything else zero.
+class RunContext(dict[str, Any]):
+    """A context that a run gave back, by field name. It can be given to the next run, which takes the fields that a run
+    may set; ``result.ctx | {"mark": 7}`` is one with a change."""
 
-    ``KernelCallError`` (errno 0) for a field that does not exist, that a run may not set, or that does not fit.
+    def __or__(self, other: Mapping[str, Any]) -> RunContext:  # type: ignore[override]
+        return RunContext({**self, **other})
+
+
+def encode_ctx(context: Context, values: Mapping[str, object], *, byteorder: str) -> bytes:
+    """The struct with ``values`` set and everything else zero. Of a ``RunContext`` only what a run may set is taken.
+
+    ``BpfUsageError`` for a value of a wrong type, ``KernelCallError`` (errno 0) for a field that does not exist, that a
+    run may not set, or that does not fit.
     """
     fields = {field.name: field for field in context.fields}
     out = bytearray(context.size)
     for name, value in values.items():
         field = fields.get(name)
-        if field is None or not field.settable:
-            raise _refused(context, name=name, exists=field is not None)
-        numbers = _numbers(field, value)
+        if field is None:
+            raise _refused(context, name=name, exists=False)
+        numbers = _numbers(field, value, context=context)
+        if not field.settable:
+            if any(numbers) and not isinstance(values, RunContext):
+                raise _refused(context, name=name, exists=True)
+            continue
         order = "big" if field.big_endian else byteorder
         for index, number in enumerate(numbers):
             at = field.offset + index * field.size
@@ -166,10 +182,10 @@ def encode_ctx(context: Context, values: Mapping[str, object], *, byteorder: str
     return bytes(out)
 
 
-def decode_ctx(context: Context, data: bytes, *, byteorder: str) -> dict[str, int | tuple[int, ...]]:
+def decode_ctx(context: Context, data: bytes, *, byteorder: str) -> RunContext:
     """Field name -> number (a tuple for arrays). Fields beyond the end of ``data`` are left out: an older kernel does
     not have them."""
-    out: dict[str, int | tuple[int, ...]] = {}
+    out = RunContext()
     for field in context.fields:
         end = field.offset + field.size * field.count
         if end > len(data):
@@ -202,19 +218,44 @@ def _address(numbers: tuple[int, ...]) -> int | tuple[int, ...]:
     return AddressInt(numbers[0]) if len(numbers) == 1 else _Address6(numbers)
 
 
-def _numbers(field: Field, value: object) -> tuple[int, ...]:
+def _numbers(field: Field, value: object, *, context: Context) -> tuple[int, ...]:
+    where = f"ctx: struct {context.name}, field {field.name!r}"
     if field.is_address and isinstance(value, str | ipaddress.IPv4Address | ipaddress.IPv6Address):
         kind = "be32" if field.count == 1 else "in6_addr"
         try:
             packed = pack_address(kind, value) or b""
         except ValueError as error:
-            raise KernelCallError(f"context field {field.name}: {error}", op="ProgRun", errno=0) from None
+            raise BpfUsageError(f"{where}: {error}") from None
         return tuple(int.from_bytes(packed[at : at + 4], "big") for at in range(0, len(packed), 4))
+    if field.is_interface and (index := _index(value)) is not None:
+        return (index,)
     items = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else (value,)
     if len(items) > field.count or not all(isinstance(item, int) for item in items):
         want = "a number" if field.count == 1 else f"up to {field.count} numbers"
-        raise KernelCallError(f"context field {field.name} takes {want}, not {value!r}", op="ProgRun", errno=0)
+        if field.is_address:
+            want += " or the text of an address"
+        if field.is_interface:
+            want += " or an interface of the test (veth.b)"
+        raise BpfUsageError(f"{where} ({8 * field.size} bits) takes {want}, not {type(value).__name__}: {value!r}")
     return tuple(int(item) for item in items if isinstance(item, int))
+
+
+def _index(value: object) -> int | None:
+    """The index of an interface of the test; None for what is not one."""
+    index = getattr(value, "index", None)
+    return index if isinstance(index, int) else None
+
+
+def namespaces_of(values: object) -> list[object]:
+    """The network namespaces of the interfaces in a context, each once."""
+    if not isinstance(values, Mapping):
+        return []
+    named = (getattr(value, "netns", None) for value in values.values())
+    found: list[object] = []
+    for netns in named:
+        if netns is not None and netns not in found:
+            found.append(netns)
+    return found
 
 
 def _refused(context: Context, *, name: str, exists: bool) -> KernelCallError:

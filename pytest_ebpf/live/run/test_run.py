@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
 from pytest_ebpf.agent.ops import Handle, ProgRun, ProgRunMany, Ran, RanMany
-from pytest_ebpf.errors import KernelCallError
-from pytest_ebpf.live.run.contexts import CONTEXTS, decode_ctx, encode_ctx
+from pytest_ebpf.errors import BpfUsageError, KernelCallError
+from pytest_ebpf.live.run.contexts import CONTEXTS, RunContext, decode_ctx, encode_ctx
 from pytest_ebpf.live.run.flow_probe import flow_verdict
 from pytest_ebpf.live.run.retvals import decode_retval, render_retval
 from pytest_ebpf.live.run.rules import RUN_RULES, RunRule, runnable_types, type_name, way_out
@@ -41,7 +41,8 @@ class RunResult:
 
 
 class RunInput(NamedTuple):
-    """What ``Program.run`` was given. ``shape`` types the context of a SYSCALL program. ``live``: on live frames."""
+    """What ``Program.run`` was given. ``shape`` types the context of a SYSCALL program. ``live``: on live frames.
+    ``netns``: the network namespace to run in, None for that of the agent."""
 
     data: object = b""
     ctx: object = None
@@ -51,6 +52,7 @@ class RunInput(NamedTuple):
     batch_size: int = 0
     shape: Shape | None = None
     live: bool = False
+    netns: Handle | None = None
 
 
 class PacketRuns:
@@ -121,6 +123,7 @@ def plan_run(given: RunInput, prog: Handle, *, prog_type: int, program: str, byt
         batch_size=given.batch_size,
         data_out_size=None if rule.takes_data else 0,
         ctx_out_size=_ctx_out(rule, asked=bool(ctx)),
+        netns=given.netns,
     )
 
 
@@ -154,12 +157,12 @@ def plan_many(
         data = _data(packet, rule, program=program)
         if size < 0 or (by_size and len(data) != size) or len(batch) == _BATCH:
             if batch:
-                yield ProgRunMany(prog, tuple(batch), ctx=ctx)
+                yield ProgRunMany(prog, tuple(batch), ctx=ctx, netns=given.netns)
             batch, size = [], len(data)
             ctx = _context(given, rule, size=size, byteorder=byteorder)
         batch.append(data)
     if batch:
-        yield ProgRunMany(prog, tuple(batch), ctx=ctx)
+        yield ProgRunMany(prog, tuple(batch), ctx=ctx, netns=given.netns)
 
 
 def read_many(ran: RanMany, *, prog_type: int, byteorder: str, boolean: bool = False) -> list[RunResult]:
@@ -200,11 +203,21 @@ def _context(given: RunInput, rule: RunRule, *, size: int, byteorder: str) -> by
     if isinstance(ctx, bytes | bytearray | memoryview):
         return bytes(ctx)
     if not isinstance(ctx, Mapping):
-        raise TypeError(f"ctx is a dict of {rule.context} fields or bytes, not {ctx!r}")
-    values = dict(ctx)
+        raise BpfUsageError(
+            f"ctx= is a dict of fields of struct {rule.context}, or bytes, not {type(ctx).__name__}: {ctx!r}"
+        )
+    return encode_ctx(CONTEXTS[rule.context], _fitting(ctx, rule, size=size), byteorder=byteorder)
+
+
+def _fitting(ctx: Mapping[str, object], rule: RunRule, *, size: int) -> Mapping[str, object]:
+    """The fields, with those that tell the length of the packet: one that a run gave back tells that of its packet."""
+    values = RunContext(ctx) if isinstance(ctx, RunContext) else dict(ctx)
     if rule.context == "xdp_md":
-        values.setdefault("data_end", size)
-    return encode_ctx(CONTEXTS[rule.context], values, byteorder=byteorder)
+        values["data_end"] = size if isinstance(ctx, RunContext) else values.get("data_end", size)
+    elif isinstance(ctx, RunContext) and rule.context == "__sk_buff":
+        values.pop("wire_len", None)  # that of the packet, unless it is given
+        values.pop("data_end", None)
+    return values
 
 
 def _args(ctx: object, *, byteorder: str) -> bytes:
@@ -212,8 +225,11 @@ def _args(ctx: object, *, byteorder: str) -> bytes:
     if isinstance(ctx, bytes | bytearray | memoryview):
         return bytes(ctx).ljust(8 * _RAW_TP_ARGS, b"\0")
     values = (
-        [] if ctx is None else list(ctx) if isinstance(ctx, Sequence) else _refuse(f"ctx is a list of u64: {ctx!r}")
+        [] if ctx is None else list(ctx) if isinstance(ctx, Sequence) and not isinstance(ctx, str) else _no_list(ctx)
     )
+    for index, value in enumerate(values):
+        if not isinstance(value, int):
+            raise BpfUsageError(f"ctx: argument {index} takes a number, not {type(value).__name__}: {value!r}")
     if len(values) > _RAW_TP_ARGS:
         _refuse(f"a raw tracepoint has at most {_RAW_TP_ARGS} arguments, got {len(values)}")
     numbers = values + [0] * (_RAW_TP_ARGS - len(values))
@@ -223,13 +239,20 @@ def _args(ctx: object, *, byteorder: str) -> bytes:
     )
 
 
+def _no_list(ctx: object) -> NoReturn:
+    raise BpfUsageError(f"ctx= of a raw tracepoint is a list of its arguments (u64), not {type(ctx).__name__}: {ctx!r}")
+
+
 def _free_form(ctx: object, *, shape: Shape | None) -> bytes:
     if ctx is None:
         return bytes(shape.size) if shape is not None else b""
     if isinstance(ctx, bytes | bytearray | memoryview):
         return bytes(ctx)
     if shape is not None:
-        return shape.encode(ctx)
+        try:
+            return shape.encode(ctx)
+        except TypeError as error:
+            raise BpfUsageError(f"ctx: {error}") from None
     _refuse("ctx must be bytes: the program's BTF does not say what its context is")
 
 

@@ -12,8 +12,8 @@ from types import MappingProxyType
 
 from pytest_ebpf.btf.codec import decode, encode
 from pytest_ebpf.btf.decode import many_decoder
+from pytest_ebpf.btf.literals import by_name
 from pytest_ebpf.btf.parse import Btf
-from pytest_ebpf.btf.types import Struct
 from pytest_ebpf.live.typed.as_bytes import as_bytes
 from pytest_ebpf.obj.object import Variable
 
@@ -99,8 +99,6 @@ class Shape:
     def _typed(self, value: object) -> bytes:
         assert self.btf is not None
         plain = dict(value) if isinstance(value, Mapping) else value
-        if isinstance(plain, tuple):
-            plain = self._by_position(plain)
         try:
             data = encode(self.btf, self.type_id, value=plain)
         except (TypeError, ValueError) as error:
@@ -108,16 +106,14 @@ class Shape:
         # an array without a size at the end takes what there is room for: more than its type in a global, none in a map
         return self._whole(data.ljust(self.size, b"\0"))
 
-    def _by_position(self, values: tuple[object, ...]) -> object:
-        """A tuple for a struct gives its members in order: dicts cannot be keys of an expected dict."""
-        assert self.btf is not None
-        struct = self.btf.type(self.btf.resolve(self.type_id))
-        if not isinstance(struct, Struct):
-            return list(values)
-        if len(values) != len(struct.members):
-            names = ", ".join(member.name for member in struct.members)
-            raise ValueError(f"{self.what} has {len(struct.members)} members ({names}), got {len(values)} values")
-        return dict(zip((member.name for member in struct.members), values, strict=True))
+    def by_name(self, value: object) -> object:
+        """An expected value with dicts for the tuples that stand for structs. ``ValueError`` as ``encode``."""
+        if self.btf is None or not self.type_id or not isinstance(value, Mapping | list | tuple):
+            return value
+        try:
+            return by_name(self.btf, self.type_id, value=value)
+        except ValueError as error:
+            raise ValueError(f"{self.what} {error}") from None
 
     def _number(self, value: int) -> bytes:
         try:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from pytest_ebpf.btf.codec import decode, describe, encode
-from pytest_ebpf.btf.decode import EnumValue, decoder
+from pytest_ebpf.btf.decode import decoder
 from pytest_ebpf.btf.encode import encoder
 from pytest_ebpf.btf.parse import Btf, parse_btf
+from pytest_ebpf.btf.values import EnumValue
 from pytest_ebpf.errors import ObjectError
 from support.btf_writer import BtfWriter
 

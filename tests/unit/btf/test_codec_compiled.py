@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_ebpf.btf.codec import decode, encode
-from pytest_ebpf.btf.decode import EnumValue
+from pytest_ebpf.btf.values import EnumValue
 from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.plan.data_maps import plan_data

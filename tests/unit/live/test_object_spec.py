@@ -222,3 +222,33 @@ def test_nothing_but_the_needed_is_opened(target_on: Target) -> None:
     assert any(isinstance(op, MapSet) and op.value == (1).to_bytes(8, "little") for op in flat)
     assert sum(isinstance(op, ProgLoad) for op in flat) == 1
     assert all(isinstance(op, Try) for op in target.kernel.batches[-1] if isinstance(getattr(op, "op", None), ProgLoad))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda s: setattr(s.maps["table"], "max_entrie", 4),
+            "map 'table' has no 'max_entrie' to set\ndid you mean max_entries",
+        ),
+        (
+            lambda s: setattr(s.maps["outer"].inner, "max_entris", 4),
+            "has no 'max_entris' to set\ndid you mean max_entries",
+        ),
+        (lambda s: setattr(s, "licence", 1), "object 'options.bpf.o' has no 'licence' to set\ndid you mean license?"),
+        (
+            lambda s: setattr(s.programs["use_all"], "targt", "f"),
+            "program 'use_all' has no 'targt' to set\ndid you mean target?",
+        ),
+        (lambda s: setattr(s.programs["use_all"], "zz", 1), "has no 'zz' to set\nWhat can be set: type, attach_type"),
+        (lambda s: setattr(s.maps["table"], "inner", None), "'inner' of map 'table' cannot be set"),
+        (lambda s: setattr(s.maps["table"], "name", "x"), "'name' of map 'table' cannot be set"),
+        (lambda s: setattr(s, "maps", {}), "'maps' of object 'options.bpf.o' cannot be set"),
+    ],
+)
+def test_c6_specs_refuse_unknown_attributes(target_on: Target, change: Any, message: str) -> None:
+    spec = Bpf(target_on(), directories=[OBJECTS]).open("options.bpf.o")
+    with pytest.raises(BpfUsageError) as refused:
+        change(spec)
+    assert message in str(refused.value)
+    assert spec.asked() == Bpf(target_on(), directories=[OBJECTS]).open("options.bpf.o").asked()

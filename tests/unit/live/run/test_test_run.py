@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_ebpf.agent.ops import Handle, Ran
-from pytest_ebpf.errors import KernelCallError
+from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.live.run.contexts import CONTEXTS, decode_ctx, encode_ctx
 from pytest_ebpf.live.run.retvals import CGROUP, FLOW, NF, SK, TC, XDP, decode_retval, render_retval
 from pytest_ebpf.live.run.rules import RUN_RULES, type_name, way_out
@@ -120,10 +120,31 @@ def test_context_fields_are_checked_by_name(field: str, why: str) -> None:
     assert "mark, priority" in error.value.hint
 
 
-@pytest.mark.parametrize("value", [-1, 1 << 32, "x", [1, 2]])
+@pytest.mark.parametrize("value", [-1, 1 << 32])
 def test_context_values_are_checked(value: object) -> None:
     with pytest.raises(KernelCallError, match="mark"):
         plan(TC_CLS, FRAME, ctx={"mark": value})
+
+
+@pytest.mark.parametrize(
+    ("prog_type", "ctx", "message"),
+    [
+        (TC_CLS, {"mark": "x"}, r"struct __sk_buff, field 'mark' \(32 bits\) takes a number, not str: 'x'"),
+        (TC_CLS, {"mark": [1, 2]}, r"field 'mark' \(32 bits\) takes a number, not list"),
+        (TC_CLS, {"mark": 1.5}, r"takes a number, not float: 1\.5"),
+        (TC_CLS, {"cb": "abc"}, r"field 'cb' \(32 bits\) takes up to 5 numbers, not str"),
+        (TC_CLS, {"ifindex": "eth0"}, r"takes a number or an interface of the test \(veth\.b\), not str: 'eth0'"),
+        (TC_CLS, 7, r"ctx= is a dict of fields of struct __sk_buff, or bytes, not int: 7"),
+        (XDP_TYPE, [1], r"ctx= is a dict of fields of struct xdp_md, or bytes, not list"),
+        (SK_LOOKUP, {"remote_ip4": "nowhere"}, r"field 'remote_ip4': 'nowhere' is not an IPv4 address"),
+        (RAW_TP, ["x"], r"argument 0 takes a number, not str"),
+        (RAW_TP, "xy", r"a list of its arguments \(u64\), not str"),
+    ],
+)
+def test_c6_a_wrong_type_in_a_context_names_field_and_type(prog_type: int, ctx: object, message: str) -> None:
+    data = FRAME if RUN_RULES[prog_type].takes_data else b""
+    with pytest.raises(BpfUsageError, match=message):
+        plan(prog_type, data, ctx=ctx)
 
 
 def test_arrays_and_byte_orders_in_contexts() -> None:
