@@ -216,22 +216,23 @@ class Program:
         if ctx is None and repeat == 1 and netns is None and not (flags or cpu or batch_size):
             quick = self._packets.plan(data)
             if quick is not None:
-                return self._packets.read(self._session.one(quick, Ran))
+                return self._packets.read(self._session.one(quick, Ran), quick.data)
         place = run_place(self._session, netns, ctx=ctx)
         given = RunInput(data, ctx, repeat, flags, cpu, batch_size, self._ctx_shape, netns=place)
         op = plan_run(given, self.handle, prog_type=self.type_number, program=self.name, byteorder=self._byteorder)
         result = self._session.one(op, Ran)
         shape, boolean = self._ctx_shape, self._is_boolean
-        return read_run(result, prog_type=self.type_number, byteorder=self._byteorder, shape=shape, boolean=boolean)
+        kind, order = self.type_number, self._byteorder
+        return read_run(result, prog_type=kind, byteorder=order, shape=shape, boolean=boolean, sent=op.data)
 
     def run_many(self, packets: Iterable[object], *, ctx: object = None, netns: object = None) -> list[RunResult]:
         """Run it once per packet, a thousand packets per round trip. ``ctx`` is the same for all; none comes back."""
         given = RunInput(ctx=ctx, shape=self._ctx_shape, netns=run_place(self._session, netns, ctx=ctx))
         kind, order = self.type_number, self._byteorder
         ops = plan_many(packets, given, prog=self.handle, prog_type=kind, program=self.name, byteorder=order)
-        answers = (self._session.one(op, RanMany) for op in ops)
+        answers = ((self._session.one(op, RanMany), op.data) for op in ops)
         boolean = self._is_boolean
-        many = (read_many(ran, prog_type=kind, byteorder=order, boolean=boolean) for ran in answers)
+        many = (read_many(ran, sent, prog_type=kind, byteorder=order, boolean=boolean) for ran, sent in answers)
         return [result for results in many for result in results]
 
     def run_live(

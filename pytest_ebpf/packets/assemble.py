@@ -4,86 +4,181 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
-from pytest_ebpf.packets.checksum import internet_checksum, pseudo_header
-from pytest_ebpf.packets.layer import Layer
+from pytest_ebpf.packets.checksum import crc32c, fold, words
+from pytest_ebpf.packets.layer import Layer, pack_numbers
+from pytest_ebpf.packets.spec import HeaderSpec
 
-__all__ = ["assemble"]
+__all__ = ["assemble", "checksum_of"]
 
-# (header, assembled bytes behind it) -> computed fields.
-_Rule = Callable[[Layer, bytes], Mapping[str, int]]
+_Numbers = list[int | None]
 
-_PROTOCOL_NUMBERS = MappingProxyType({"tcp": 6, "udp": 17, "icmpv6": 58})
+
+class _Header(NamedTuple):
+    spec: HeaderSpec
+    numbers: _Numbers
+    head: int  # bytes of the header, its tail included
+    payload: int
+    follower: str
+
+
+# Sets the computed fields that a header has besides what follows and the checksum.
+_Rule = Callable[[_Header], None]
 
 
 def assemble(layers: Sequence[Layer]) -> bytes:
     """The packet on the wire. Padding behind the last header is not part of any length or checksum."""
-    padding = b"".join(layer.tail for layer in layers if layer.name == "pad")
-    layers = [layer for layer in layers if layer.name != "pad"]
-    payload = b""
+    padding = b"".join(layer.tail for layer in layers if layer.spec.key == "pad")
+    if padding:
+        layers = [layer for layer in layers if layer.spec.key != "pad"]
+    payload, follower = b"", ""
     for index in range(len(layers) - 1, -1, -1):
-        payload = _complete(layers, index, payload=payload) + payload
+        spec = layers[index].spec
+        if spec.fields:
+            payload = _complete(layers, index, payload=payload, follower=follower)
+        else:
+            payload = layers[index].tail + payload
+        follower = "icmpv6" if spec.name == "icmpv6" else spec.key  # one number for all its forms
     return payload + padding
 
 
-def _complete(layers: Sequence[Layer], index: int, *, payload: bytes) -> bytes:
-    layer = _pad_options(layers[index])
-    rule = _RULES.get(layer.name)
-    computed = dict(rule(layer, payload)) if rule else {}
-    if layer.spec.next_field:
-        follower = layers[index + 1].name if index + 1 < len(layers) else ""
-        computed[layer.spec.next_field] = layer.spec.number_of(follower)
-    layer = layer.fill(computed)
-    if "chksum" in layer.spec.names and layer.number("chksum") is None:
-        layer = layer.fill({"chksum": _checksum(layer, layers[:index], payload=payload)})
-    return bytes(layer)
+def _complete(layers: Sequence[Layer], index: int, *, payload: bytes, follower: str) -> bytes:
+    """A header and what is in it."""
+    spec, tail = layers[index].spec, layers[index].tail
+    if tail or spec.codec == "ipv6":
+        tail = _fill_up(spec, tail)
+    numbers = list(layers[index].numbers)
+    if spec.next_at >= 0 and numbers[spec.next_at] is None:
+        numbers[spec.next_at] = spec.number_of(follower)
+    rule = _RULES.get(spec.key)
+    if rule is not None:
+        rule(_Header(spec, numbers, spec.size + len(tail), len(payload), follower))
+    at = spec.chksum_at
+    if at >= 0 and numbers[at] is None and spec.sum and spec.present(at, numbers):
+        numbers[at] = 0
+        head = pack_numbers(spec, numbers) + tail
+        numbers[at] = checksum_of(spec, head, payload=payload, before=layers[:index])
+    return pack_numbers(spec, numbers) + tail + payload
 
 
-def _pad_options(layer: Layer) -> Layer:
-    """Header lengths are in units of four bytes. Zero ends a list of options in IPv4 and in TCP."""
-    missing = -len(layer.tail) % 4
-    if layer.spec.tail != "options" or not missing:
-        return layer
-    return Layer(layer.spec, layer.numbers, layer.tail + bytes(missing))
+def _fill_up(spec: HeaderSpec, tail: bytes) -> bytes:
+    """Header lengths are in units of four bytes, of eight in IPv6. Zero ends a list of options in IPv4 and in TCP."""
+    if spec.codec != "ipv6":
+        return tail + bytes(-len(tail) % 4)
+    missing = -(len(tail) + 2) % 8
+    if missing < 2:
+        return tail + bytes(missing)  # Pad1, or nothing
+    return tail + bytes((1, missing - 2)) + bytes(missing - 2)  # PadN
 
 
-def _checksum(layer: Layer, before: Sequence[Layer], *, payload: bytes) -> int:
-    if layer.name == "ip":
-        return internet_checksum(bytes(layer))
-    segment = bytes(layer) + payload
-    if layer.name == "icmp":
-        return internet_checksum(segment)
+def checksum_of(spec: HeaderSpec, head: bytes, *, payload: bytes, before: Sequence[Layer]) -> int:
+    """The checksum of a header whose ``chksum`` is zero in ``head``; ``before`` has the headers it is in."""
+    if spec.sum == "header":
+        return fold(words(head))
+    if spec.sum == "crc32c":
+        return crc32c(head + payload)
+    total = words(head) + words(payload)
+    if spec.sum == "plain":
+        return fold(total)
     addresses = _addresses(before)
-    if not addresses:
+    if addresses is None:
         return 0  # without a network header there is no checksum
-    header = pseudo_header(addresses, protocol=_PROTOCOL_NUMBERS[layer.name], length=len(segment))
-    checksum = internet_checksum(header + segment)
+    checksum = fold(total + addresses + spec.protocol + len(head) + len(payload))
     # RFC 768: a UDP checksum of zero is sent as all ones, since zero means "no checksum".
-    return checksum or (0xFFFF if layer.name == "udp" else 0)
+    return checksum or (0xFFFF if spec.key == "udp" else 0)
 
 
-def _addresses(before: Sequence[Layer]) -> bytes:
+def _addresses(before: Sequence[Layer]) -> int | None:
+    """Source and destination, as a sum."""
+    final: int | None = None
     for layer in reversed(before):
-        if layer.name in ("ip", "ipv6"):
-            size = 4 if layer.name == "ip" else 16
-            return b"".join((layer.number(end) or 0).to_bytes(size, "big") for end in ("src", "dst"))
-    return b""
+        key = layer.spec.key
+        if key == "routing" and len(layer.tail) >= 16:
+            final = _destination(layer)
+        elif key in ("ip", "ipv6"):
+            src, dst = layer.numbers[-2], layer.numbers[-1]
+            return (src or 0) + (dst or 0 if final is None else final)
+    return None
 
 
-def _ip(layer: Layer, payload: bytes) -> Mapping[str, int]:
-    return {"ihl": len(layer) // 4, "len": len(layer) + len(payload)}
+def _destination(layer: Layer) -> int | None:
+    """The last address of a route, which the pseudo header has (RFC 8200 8.1). It is the first of type 4 (RFC 8754)."""
+    left = layer.number("segleft")
+    if left == 0:
+        return None
+    last = layer.tail[:16] if layer.number("type") == 4 else layer.tail[len(layer.tail) // 16 * 16 - 16 :][:16]
+    return int.from_bytes(last, "big")
 
 
-def _ipv6(layer: Layer, payload: bytes) -> Mapping[str, int]:
-    return {"plen": len(payload)}
+def _set(header: _Header, field: str, *, value: int) -> None:
+    place = header.spec.index[field]
+    if header.numbers[place] is None:
+        header.numbers[place] = value
 
 
-def _udp(layer: Layer, payload: bytes) -> Mapping[str, int]:
-    return {"len": len(layer) + len(payload)}
+def _ip(header: _Header) -> None:
+    _set(header, "ihl", value=header.head // 4 & 15)
+    _set(header, "len", value=header.head + header.payload & 0xFFFF)
 
 
-def _tcp(layer: Layer, payload: bytes) -> Mapping[str, int]:
-    return {"dataofs": len(layer) // 4}
+def _ipv6(header: _Header) -> None:
+    length = header.payload if header.payload < 1 << 16 else 0  # RFC 2675: a jumbogram
+    _set(header, "plen", value=length)
 
 
-_RULES: Mapping[str, _Rule] = MappingProxyType({"ip": _ip, "ipv6": _ipv6, "udp": _udp, "tcp": _tcp})
+def _udp(header: _Header) -> None:
+    _set(header, "len", value=header.head + header.payload & 0xFFFF)
+
+
+def _tcp(header: _Header) -> None:
+    _set(header, "dataofs", value=header.head // 4 & 15)
+
+
+def _extension(header: _Header) -> None:
+    _set(header, "len", value=max(0, header.head // 8 - 1) & 255)
+    if header.spec.key == "routing":
+        _set(header, "segleft", value=(header.head - header.spec.size) // 16)
+
+
+def _mpls(header: _Header) -> None:
+    _set(header, "s", value=int(header.follower != "mpls"))
+
+
+def _geneve(header: _Header) -> None:
+    _set(header, "optionlen", value=(header.head - header.spec.size) // 4 & 63)
+
+
+def _gre(header: _Header) -> None:
+    at = header.spec.index
+    for flag, field in (("chksum_present", "chksum"), ("key_present", "key"), ("seqnum_present", "sequence_number")):
+        _set(header, flag, value=int(header.numbers[at[field]] is not None))
+
+
+def _gtpu(header: _Header) -> None:
+    spec, at = header.spec, header.spec.index
+    for flag, field in (("E", "next_ex"), ("S", "seq"), ("PN", "npdu")):
+        _set(header, flag, value=int(header.numbers[at[field]] is not None))
+    more = sum(
+        spec.fields[at[field]].bits // 8
+        for field in ("seq", "npdu", "next_ex")
+        if spec.present(at[field], header.numbers)
+    )
+    _set(header, "length", value=header.payload + more & 0xFFFF)
+
+
+_RULES: Mapping[str, _Rule] = MappingProxyType(
+    {
+        "ip": _ip,
+        "ipv6": _ipv6,
+        "udp": _udp,
+        "tcp": _tcp,
+        "hopbyhop": _extension,
+        "destopt": _extension,
+        "routing": _extension,
+        "mpls": _mpls,
+        "geneve": _geneve,
+        "gre": _gre,
+        "gtpu": _gtpu,
+    }
+)

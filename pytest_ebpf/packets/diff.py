@@ -3,45 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from fnmatch import fnmatchcase
-from typing import Protocol, SupportsBytes, runtime_checkable
 
 from pytest_ebpf.outcome import Outcome, with_outcome
 from pytest_ebpf.packets.fields import render_value
 from pytest_ebpf.packets.layer import Layer, label_layers
+from pytest_ebpf.packets.options import written_options
 from pytest_ebpf.packets.packet import Packet
 from pytest_ebpf.packets.parse import parse_packet
 from pytest_ebpf.packets.protocols import PROTOCOLS
+from pytest_ebpf.packets.sources import PacketLike, first_header, packet_bytes
 
-__all__ = ["Difference", "HasData", "assert_packet", "diff_packets", "render_differences"]
+__all__ = ["Difference", "assert_packet", "diff_packets", "render_differences"]
 
-
-@runtime_checkable
-class HasData(Protocol):
-    """The result of a program run: the packet is in ``data``."""
-
-    @property
-    def data(self) -> bytes: ...
+_NAMES = tuple(dict.fromkeys(spec.name for spec in PROTOCOLS.values()))
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One field. ``field`` is empty when the whole header is missing (``actual`` None) or not expected."""
+    """One field. ``field`` is empty when the whole header is missing (``actual`` None) or not expected. ``note``: why a
+    checksum is what it is."""
 
     layer: str
     field: str
     expected: str | None
     actual: str | None
+    note: str = ""
 
     @property
     def path(self) -> str:
         """ "ip.ttl", or "vlan" for a whole header."""
         return f"{self.layer}.{self.field}" if self.field else self.layer
-
-
-PacketLike = Packet | bytes | SupportsBytes | HasData
 
 
 def assert_packet(actual: PacketLike, expected: PacketLike, *, ignore: Iterable[str] = ()) -> None:
@@ -62,10 +56,14 @@ def diff_packets(actual: PacketLike, expected: PacketLike, *, ignore: Sequence[s
     """All differences, in the order of the headers; empty when the packets are equal."""
     for pattern in ignore:
         _check_pattern(pattern)
-    first = _first_header(expected) or _first_header(actual) or "eth"
+    first = first_header(expected) or first_header(actual) or "eth"
     want, got = _layers(expected, first), _layers(actual, first)
-    found = _diff_layers(want, got)
-    return tuple(difference for difference in found if not _is_ignored(difference, ignore))
+    found = [difference for difference in _diff_layers(want, got) if not _is_ignored(difference, ignore)]
+    if any(difference.field == "chksum" for difference in found):
+        sent = getattr(actual, "sent", None)  # of the result of a run: the packet that it ran on
+        before = _layers(sent, first) if isinstance(sent, bytes) else ()
+        found = [_explained(difference, got, before=before) for difference in found]
+    return tuple(found)
 
 
 def render_differences(differences: Sequence[Difference]) -> str:
@@ -80,28 +78,38 @@ def render_differences(differences: Sequence[Difference]) -> str:
 
 def _explain(difference: Difference, column: int) -> str:
     if difference.field:
-        return f"expected {difference.expected:{column}}  got {difference.actual}"
+        note = f"  ({difference.note})" if difference.note else ""
+        return f"expected {difference.expected:{column}}  got {difference.actual}{note}"
     if difference.actual is None:
         return f"missing: {difference.expected}"
     return f"not expected: {difference.actual}"
 
 
-def _first_header(packet: PacketLike) -> str:
-    return packet.layers[0].name if isinstance(packet, Packet) and packet.layers else ""
-
-
 def _layers(packet: PacketLike, first: str) -> tuple[Layer, ...]:
-    return parse_packet(_as_bytes(packet), first=first).layers
+    return parse_packet(packet_bytes(packet), first=first).layers
 
 
-def _as_bytes(packet: PacketLike) -> bytes:
-    if isinstance(packet, (Packet, bytes, bytearray, memoryview)):
-        return bytes(packet)
-    if isinstance(packet, SupportsBytes):  # before .data: Scapy's packets have every attribute
-        return bytes(packet)
-    if isinstance(packet, HasData) and isinstance(packet.data, (bytes, bytearray, memoryview)):
-        return bytes(packet.data)
-    raise TypeError(f"{type(packet).__name__} is not a packet: give a Packet, bytes or the result of a run")
+def _explained(difference: Difference, layers: Sequence[Layer], *, before: Sequence[Layer]) -> Difference:
+    """Says of a checksum whether it is right for its packet, and if not, whether the program left it as it was."""
+    if difference.field != "chksum":
+        return difference
+    labels = label_layers(layers)
+    at = labels.index(difference.layer)
+    has, right = layers[at].number("chksum"), _right_checksum(layers, at)
+    if has == right:
+        return difference
+    then = dict(zip(label_layers(before), before, strict=True)).get(difference.layer)
+    if then is not None and then.spec is layers[at].spec and then.number("chksum") == has:
+        return replace(difference, note="stale: still the one before the rewrite")
+    if has == 0 and difference.layer.startswith("udp"):
+        return replace(difference, note="0: none was sent")
+    return replace(difference, note=f"wrong: the bytes it covers have {right:#06x}")
+
+
+def _right_checksum(layers: Sequence[Layer], at: int) -> int:
+    """What the checksum of a header is, with everything else as it is."""
+    again = Packet((*layers[:at], layers[at].replace({"chksum": None}), *layers[at + 1 :]))
+    return parse_packet(bytes(again), first=layers[0].spec.key).layers[at].number("chksum") or 0
 
 
 def _diff_layers(expected: Sequence[Layer], actual: Sequence[Layer]) -> Iterable[Difference]:
@@ -116,11 +124,34 @@ def _diff_layers(expected: Sequence[Layer], actual: Sequence[Layer]) -> Iterable
 
 
 def _diff_fields(expected: Layer, actual: Layer, *, label: str) -> Iterable[Difference]:
+    if expected.spec is not actual.spec:  # two forms of ICMPv6, or of a tag
+        yield from _diff_forms(expected, actual, label=label)
+        return
     for field, want, got in zip(expected.spec.fields, expected.numbers, actual.numbers, strict=True):
         if want != got:
             yield Difference(label, field.name, render_value(field, want), render_value(field, got))
     if expected.tail != actual.tail:
-        yield Difference(label, expected.spec.tail, *_bytes_words(expected.tail, actual.tail))
+        yield Difference(label, expected.spec.tail, *_tail_words(expected, actual))
+
+
+def _diff_forms(expected: Layer, actual: Layer, *, label: str) -> Iterable[Difference]:
+    """Fields of both by their names, others where only one has them."""
+    want, got = (
+        dict(zip((f.name for f in side.spec.fields), zip(side.spec.fields, side.numbers, strict=True), strict=True))
+        for side in (expected, actual)
+    )
+    for name in dict.fromkeys((*want, *got)):
+        left, right = (side.get(name) for side in (want, got))
+        if left is None or right is None or left[1] != right[1]:
+            shown = (render_value(*side) if side is not None else "no such field" for side in (left, right))
+            yield Difference(label, name, *shown)
+
+
+def _tail_words(expected: Layer, actual: Layer) -> tuple[str, str]:
+    codec = expected.spec.codec
+    if codec:
+        return written_options(codec, expected.tail), written_options(codec, actual.tail)
+    return _bytes_words(expected.tail, actual.tail)
 
 
 _SHOWN = 12  # bytes of each side
@@ -144,19 +175,32 @@ def _text(data: bytes) -> str:
 
 
 def _is_ignored(difference: Difference, ignore: Sequence[str]) -> bool:
-    kind = max((name for name in PROTOCOLS if _names_header(difference.layer, name)), key=len)
-    names = {difference.layer, kind, difference.path}
-    if difference.field:
-        names.add(f"{kind}.{difference.field}")
+    kind = max((name for name in _NAMES if _names_header(difference.layer, name)), key=len)
+    names = {difference.layer, kind}
+    for field in _field_names(kind, difference.field) if difference.field else ():
+        names |= {f"{difference.layer}.{field}", f"{kind}.{field}"}
     return any(fnmatchcase(name, pattern) for name in names for pattern in ignore)
+
+
+def _field_names(header: str, field: str) -> set[str]:
+    """A field's name and its other names."""
+    aliases = {
+        alias
+        for spec in PROTOCOLS.values()
+        if spec.name == header
+        for one in spec.fields
+        if one.name == field
+        for alias in one.aliases
+    }
+    return {field, *aliases}
 
 
 def _check_pattern(pattern: str) -> None:
     header, dot, field = pattern.partition(".")
     specs = [spec for spec in PROTOCOLS.values() if _names_header(header, spec.name)]
     if not specs:
-        raise ValueError(f"ignore={pattern!r}: there is no header {header!r}; there are {', '.join(PROTOCOLS)}")
-    fields = sorted({name for spec in specs for name in spec.names})
+        raise ValueError(f"ignore={pattern!r}: there is no header {header!r}; there are {', '.join(_NAMES)}")
+    fields = sorted({name for spec in specs for name in (*spec.names, *spec.index)})
     if dot and not any(fnmatchcase(name, field) for name in fields):
         raise ValueError(f"ignore={pattern!r}: no such field; there are {', '.join(fields)}")
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pytest_ebpf.packets.fields import Field, Value, field_number, field_value, render_value
-from pytest_ebpf.packets.protocols import PROTOCOLS, HeaderSpec
+from pytest_ebpf.packets.options import OptionBytes, encode_options, written_options
+from pytest_ebpf.packets.protocols import PROTOCOLS
+from pytest_ebpf.packets.spec import HeaderSpec
 
-__all__ = ["Layer", "label_layers", "make_layer"]
+__all__ = ["FieldValue", "Layer", "label_layers", "make_layer", "pack_numbers"]
+
+FieldValue = Value | Sequence[object] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,52 +31,71 @@ class Layer:
         return self.spec.name
 
     def __getitem__(self, field: str) -> Value | None:
-        """The value of a field, as written: ``layer["dst"] == "192.0.2.1"``. None: not computed yet."""
+        """The value of a field, as written: ``layer["dst"] == "192.0.2.1"``. None: not computed yet, or not in this
+        header. Options are bytes that also equal the list they are written as."""
         if field and field == self.spec.tail:
-            return self.tail
+            return OptionBytes(self.tail, self.spec.codec) if self.spec.codec else self.tail
         index = self._index(field)
         number = self.numbers[index]
         return None if number is None else field_value(self.spec.fields[index], number)
+
+    def __getattr__(self, field: str) -> Any:
+        """``layer.ttl`` is ``layer["ttl"]``."""
+        if field.startswith("_") or (field not in self.spec.index and field != self.spec.tail):
+            raise AttributeError(f"{self.spec.title} has no field {field!r}; it has {', '.join(self.spec.names)}")
+        return self[field]
 
     def number(self, field: str) -> int | None:
         """The bits of a field. None: not computed yet."""
         return self.numbers[self._index(field)]
 
-    def replace(self, changes: Mapping[str, Value | None]) -> Layer:
+    def replace(self, changes: Mapping[str, FieldValue]) -> Layer:
         """A copy with other values. None as a value: the default, or compute it."""
-        return make_layer(
-            self.name, {**dict(zip(self.spec.names, (*self.numbers, self.tail), strict=False)), **changes}
-        )
-
-    def fill(self, computed: Mapping[str, int]) -> Layer:
-        """A copy with the computed fields set; given values stay."""
-        pairs = zip(self.spec.fields, self.numbers, strict=True)
-        return Layer(self.spec, tuple(computed.get(f.name) if n is None else n for f, n in pairs), self.tail)
+        index = self.spec.index
+        kept = dict(zip(self.spec.names, (*self.numbers, self.tail), strict=False))
+        names = {name: self.spec.fields[index[name]].name if name in index else name for name in changes}
+        return make_layer(self.spec.key, {**kept, **{names[name]: value for name, value in changes.items()}})
 
     def __bytes__(self) -> bytes:
         """The bytes on the wire. Fields that are not computed yet are zero."""
-        whole = 0
-        for field, number in zip(self.spec.fields, self.numbers, strict=True):
-            whole = whole << field.bits | (number or 0)
-        return whole.to_bytes(self.spec.size, "big") + self.tail
+        return pack_numbers(self.spec, self.numbers) + self.tail
 
     def __len__(self) -> int:
         """Bytes on the wire."""
+        if self.spec.optional:
+            return len(bytes(self))
         return self.spec.size + len(self.tail)
 
     def __repr__(self) -> str:
         """The call that makes it, without fields at their default."""
         pairs = zip(self.spec.fields, self.numbers, strict=True)
         words = [f"{f.name}={_written(f, n)}" for f, n in pairs if n != f.default]
-        if self.tail or not self.spec.fields:
-            words.append(repr(self.tail) if not self.spec.fields else f"{self.spec.tail}={self.tail!r}")
+        if self.spec.codec and self.tail:
+            words.append(f"{self.spec.tail}={written_options(self.spec.codec, self.tail)}")
+        elif not self.spec.fields:
+            words.append(repr(self.tail))
         return f"{self.spec.title}({', '.join(words)})"
 
     def _index(self, field: str) -> int:
-        for index, known in enumerate(self.spec.fields):
-            if known.name == field:
-                return index
-        raise KeyError(f"{self.name} has no field {field!r}; it has {', '.join(self.spec.names)}")
+        index = self.spec.index.get(field)
+        if index is None:
+            raise KeyError(f"{self.name} has no field {field!r}; it has {', '.join(self.spec.names)}")
+        return index
+
+
+def pack_numbers(spec: HeaderSpec, numbers: Sequence[int | None]) -> bytes:
+    """The fields of a header as bytes, without its tail."""
+    whole = 0
+    for (shift, _), number in zip(spec.cuts, numbers, strict=False):
+        if number:
+            whole |= number << shift
+    head = whole.to_bytes(spec.size, "big")
+    if not spec.optional:
+        return head
+    for place in range(len(spec.cuts), len(numbers)):
+        if spec.present(place, list(numbers)):
+            head += (numbers[place] or 0).to_bytes(spec.fields[place].bits // 8, "big")
+    return head
 
 
 def _written(field: Field, number: int | None) -> str:
@@ -81,26 +105,49 @@ def _written(field: Field, number: int | None) -> str:
     return repr(value) if isinstance(value, str) else render_value(field, number)
 
 
-def make_layer(name: str, values: Mapping[str, Value | None]) -> Layer:
+def make_layer(key: str, values: Mapping[str, FieldValue]) -> Layer:
     """A header from given values; other fields get their defaults. Raises ValueError for a value that does not fit,
     TypeError for an unknown field."""
-    spec = PROTOCOLS[name]
-    unknown = values.keys() - set(spec.names)
-    if unknown:
-        raise TypeError(f"{spec.title} has no field {min(unknown)!r}; it has {', '.join(spec.names)}")
-    tail = values.get(spec.tail) or b"" if spec.tail else b""
-    if not isinstance(tail, (bytes, bytearray, memoryview)):
-        raise TypeError(f"{spec.title} {spec.tail} must be bytes, not {type(tail).__name__}")
-    return Layer(spec, tuple(_number(field, values, title=spec.title) for field in spec.fields), bytes(tail))
+    spec = PROTOCOLS[key]
+    numbers, tail = list(spec.defaults), b""
+    for name, value in values.items():
+        place = spec.index.get(name)
+        if value is None:
+            if place is None and name != spec.tail:
+                raise _unknown(spec, name)
+            continue
+        if place is not None:
+            numbers[place] = _number(spec, place, value=value)
+        elif name == spec.tail and name:
+            tail = _tail(spec, value)
+        else:
+            raise _unknown(spec, name)
+    return Layer(spec, tuple(numbers), tail)
 
 
-def _number(field: Field, values: Mapping[str, Value | None], *, title: str) -> int | None:
-    given = values.get(field.name)
-    value = field.default if given is None else given
+def _unknown(spec: HeaderSpec, name: str) -> TypeError:
+    return TypeError(f"{spec.title} has no field {name!r}; it has {', '.join(spec.names)}")
+
+
+def _number(spec: HeaderSpec, place: int, *, value: FieldValue) -> int:
+    field = spec.fields[place]
+    if type(value) is int and 0 <= value < 1 << field.bits:
+        return value
     try:
-        return None if value is None else field_number(field, value)
+        return field_number(field, value)  # type: ignore[arg-type]
     except ValueError as error:
-        raise ValueError(f"{title} {error}") from None
+        raise ValueError(f"{spec.title} {error}") from None
+
+
+def _tail(spec: HeaderSpec, value: object) -> bytes:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    if spec.codec and isinstance(value, list | tuple):
+        try:
+            return encode_options(spec.codec, value)
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"{spec.title} {spec.tail}: {error}") from None
+    raise TypeError(f"{spec.title} {spec.tail} must be bytes, not {type(value).__name__}")
 
 
 def label_layers(layers: Iterable[Layer]) -> tuple[str, ...]:

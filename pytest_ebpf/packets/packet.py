@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import SupportsBytes
 
 from pytest_ebpf.packets.assemble import assemble
-from pytest_ebpf.packets.fields import Value
-from pytest_ebpf.packets.layer import Layer, label_layers, make_layer
+from pytest_ebpf.packets.layer import FieldValue, Layer, label_layers
+from pytest_ebpf.packets.protocols import PROTOCOLS
+from pytest_ebpf.packets.read import parse_layers
+from pytest_ebpf.packets.sources import foreign_header
 
 __all__ = ["Packet"]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Packet:
-    """``Eth() / IP(ttl=1) / UDP(dport=53) / b"payload"``. ``bytes(packet)`` is the packet on the wire."""
+    """``Eth() / IP(ttl=1) / UDP(dport=53) / b"payload"``. ``bytes(packet)`` is the packet on the wire.
+
+    Packets are equal if they have the same headers and the same bytes."""
 
     layers: tuple[Layer, ...] = ()
 
-    def __truediv__(self, inner: Packet | bytes) -> Packet:
-        if isinstance(inner, (bytes, bytearray, memoryview)):
-            return Packet((*self.layers, make_layer("raw", {"load": bytes(inner)})))
+    def __truediv__(self, inner: object) -> Packet:
         if isinstance(inner, Packet):
             return Packet(self.layers + inner.layers)
-        return NotImplemented
+        layers = _as_layers(inner)
+        return NotImplemented if layers is None else Packet(self.layers + layers)
 
-    def __rtruediv__(self, outer: bytes) -> Packet:
-        if isinstance(outer, (bytes, bytearray, memoryview)):
-            return Packet((make_layer("raw", {"load": bytes(outer)}), *self.layers))
-        return NotImplemented
+    def __rtruediv__(self, outer: object) -> Packet:
+        layers = _as_layers(outer)
+        return NotImplemented if layers is None else Packet(layers + self.layers)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Packet):
+            return NotImplemented
+        if self.layers == other.layers:
+            return True
+        names = [layer.name for layer in self.layers]
+        return names == [layer.name for layer in other.layers] and bytes(self) == bytes(other)
+
+    def __hash__(self) -> int:
+        return hash(bytes(self))
 
     def __bytes__(self) -> bytes:
         return assemble(self.layers)
@@ -47,10 +61,10 @@ class Packet:
         return label in label_layers(self.layers)
 
     def __getitem__(self, label: str) -> Layer:
-        """The header of a name: ``packet["ip"]["ttl"]``; the second IP header is "ip2"."""
+        """The header of a name: ``packet["ip"]["ttl"]`` or ``packet["ip"].ttl``; the second IP header is "ip2"."""
         return self.layers[self._index(label)]
 
-    def replace(self, label: str, **values: Value | None) -> Packet:
+    def replace(self, label: str, **values: FieldValue) -> Packet:
         """A copy with other values in one header: ``packet.replace("ip", ttl=63)``. Give None for "compute it again"
         (or the default)."""
         index = self._index(label)
@@ -62,3 +76,11 @@ class Packet:
         if label not in labels:
             raise KeyError(f"the packet has no header {label!r}; it has {', '.join(labels) or 'none'}")
         return labels.index(label)
+
+
+def _as_layers(data: object) -> tuple[Layer, ...] | None:
+    """Bytes as they are; packets of scapy and dpkt header by header; None for anything else."""
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return (Layer(PROTOCOLS["raw"], (), bytes(data)),)
+    name = foreign_header(data)
+    return parse_layers(bytes(data), name) if name and isinstance(data, SupportsBytes) else None

@@ -26,12 +26,13 @@ _RAW_TP_ARGS = 12  # MAX_BPF_FUNC_ARGS, include/linux/bpf.h
 class RunResult:
     """One test run. ``retval`` as ``decode_retval`` gives it; ``data`` the packet after the run; ``ctx`` the context
     after the run by field name (bytes for untyped SYSCALL contexts, empty where the type has none or none was asked
-    for); ``duration`` is the kernel's nanoseconds per run."""
+    for); ``duration`` is the kernel's nanoseconds per run; ``sent`` the packet it ran on."""
 
     retval: int
     data: bytes = b""
     ctx: Any = field(default_factory=dict)
     duration: int = 0
+    sent: bytes = field(default=b"", compare=False, repr=False)
 
     def __bytes__(self) -> bytes:
         return self.data
@@ -75,12 +76,12 @@ class PacketRuns:
             return ProgRun(self._prog, data, b"", 1, 0, 0, 0, None, 0)
         return None
 
-    def read(self, ran: Ran) -> RunResult:
+    def read(self, ran: Ran, sent: bytes) -> RunResult:
         """The kernel's answer with names on it."""
         named = self._named.get(ran.retval)
         if named is None:
             named = self._named[ran.retval] = decode_retval(self._type, ran.retval)
-        return RunResult(named, ran.data, {}, ran.duration)
+        return RunResult(named, ran.data, {}, ran.duration, sent)
 
 
 def rule_for(prog_type: int, *, program: str) -> RunRule:
@@ -128,7 +129,13 @@ def plan_run(given: RunInput, prog: Handle, *, prog_type: int, program: str, byt
 
 
 def read_run(
-    result: Ran, *, prog_type: int, byteorder: str, shape: Shape | None = None, boolean: bool = False
+    result: Ran,
+    *,
+    prog_type: int,
+    byteorder: str,
+    shape: Shape | None = None,
+    boolean: bool = False,
+    sent: bytes = b"",
 ) -> RunResult:
     """The kernel's answer with names on it. ``boolean``: it says only whether the verdict was BPF_OK."""
     rule = RUN_RULES[prog_type]
@@ -141,7 +148,7 @@ def read_run(
     elif rule.context in CONTEXTS and result.ctx:
         ctx = decode_ctx(CONTEXTS[rule.context], result.ctx, byteorder=byteorder)
     retval = flow_verdict(result.retval) if boolean else decode_retval(prog_type, result.retval)
-    return RunResult(retval, result.data, ctx, result.duration)
+    return RunResult(retval, result.data, ctx, result.duration, sent)
 
 
 def plan_many(
@@ -165,14 +172,19 @@ def plan_many(
         yield ProgRunMany(prog, tuple(batch), ctx=ctx, netns=given.netns)
 
 
-def read_many(ran: RanMany, *, prog_type: int, byteorder: str, boolean: bool = False) -> list[RunResult]:
+def read_many(
+    ran: RanMany, sent: Sequence[bytes] = (), *, prog_type: int, byteorder: str, boolean: bool = False
+) -> list[RunResult]:
     """The kernel's answers with names on them, one per packet."""
-    rows = zip(ran.retvals, ran.data, ran.durations, strict=True)
+    rows = zip(ran.retvals, ran.data, ran.durations, sent or (b"",) * len(ran.data), strict=True)
     if RUN_RULES[prog_type].context == "bpf_flow_keys":
-        answers = (Ran(retval, data, b"", duration) for retval, data, duration in rows)
-        return [read_run(answer, prog_type=prog_type, byteorder=byteorder, boolean=boolean) for answer in answers]
+        found = ((Ran(retval, data, b"", duration), packet) for retval, data, duration, packet in rows)
+        return [
+            read_run(answer, prog_type=prog_type, byteorder=byteorder, boolean=boolean, sent=packet)
+            for answer, packet in found
+        ]
     named = {retval: decode_retval(prog_type, retval) for retval in set(ran.retvals)}
-    return [RunResult(named[retval], data, {}, duration) for retval, data, duration in rows]
+    return [RunResult(named[retval], data, {}, duration, packet) for retval, data, duration, packet in rows]
 
 
 def _data(given: object, rule: RunRule, *, program: str) -> bytes:

@@ -4,7 +4,20 @@ from dataclasses import dataclass
 
 import pytest
 
-from pytest_ebpf.packets import IP, TCP, UDP, VLAN, Eth, IPv6, assert_packet, diff_packets, render_differences
+from pytest_ebpf.packets import (
+    IP,
+    TCP,
+    UDP,
+    VLAN,
+    Eth,
+    ICMPv6,
+    ICMPv6ND_NS,
+    IPv6,
+    assert_packet,
+    diff_packets,
+    parse_packet,
+    render_differences,
+)
 
 PACKET = Eth() / IP() / UDP(dport=53) / b"hello"
 
@@ -98,3 +111,48 @@ def test_packets_without_a_link_header():
 def test_no_packet_at_all():
     with pytest.raises(TypeError, match="str is not a packet"):
         assert_packet("text", PACKET)
+
+
+@dataclass
+class Run:
+    data: bytes
+    sent: bytes
+
+
+def test_a_checksum_that_the_program_left_as_it_was():
+    """The program changed the TTL; the sum is still that of the packet it was given."""
+    sent = Eth() / IP(ttl=64) / UDP(dport=53) / b"hello"
+    stale = sent.replace("ip", ttl=63, chksum=parse_packet(bytes(sent))["ip"].chksum)
+    words = render_differences(diff_packets(Run(bytes(stale), bytes(sent)), sent.replace("ip", ttl=63)))
+    assert words.splitlines()[1].endswith("(stale: still the one before the rewrite)")
+    right = parse_packet(bytes(sent.replace("ip", ttl=63)))["ip"].chksum
+    words = render_differences(diff_packets(stale, sent.replace("ip", ttl=63)))
+    assert words.endswith(f"(wrong: the bytes it covers have {right:#06x})")
+
+
+def test_a_checksum_that_is_right_needs_no_words():
+    words = render_differences(diff_packets(PACKET.replace("ip", ttl=63), PACKET))
+    assert words.endswith("got 0xf7c8")
+
+
+def test_no_checksum_at_all():
+    words = render_differences(diff_packets(PACKET.replace("udp", chksum=0), PACKET))
+    assert words.endswith("(0: none was sent)")
+
+
+def test_options_are_shown_as_they_are_written():
+    left, right = (IP() / TCP(options=[("MSS", size)]) for size in (1460, 1400))
+    words = render_differences(diff_packets(right, left, ignore=["*.chksum"]))
+    assert words.endswith("expected [('MSS', 1460)]  got [('MSS', 1400)]")
+
+
+def test_two_forms_of_a_header():
+    left, right = Eth() / IPv6() / ICMPv6(), Eth() / IPv6() / ICMPv6ND_NS()
+    shown = paths(right, left, ignore=["*.chksum", "ipv6", "raw"])
+    assert shown == ["icmpv6.type", "icmpv6.id", "icmpv6.seq", "icmpv6.res", "icmpv6.tgt"]
+
+
+def test_ignoring_by_another_name():
+    tagged = Eth() / VLAN(vlan=5) / IP()
+    assert paths(tagged.replace("vlan", vlan=6), tagged, ignore=["vlan.vlan"]) == []
+    assert paths(PACKET.replace("ip", chksum=1), PACKET, ignore=["ip.check"]) == []

@@ -3,6 +3,7 @@
 import pytest
 
 from pytest_ebpf.packets import ARP, ICMP, IP, TCP, UDP, VLAN, Eth, ICMPv6, IPv6, assert_packet, parse_packet
+from support.scapy_stacks import make_pair, scapy_layers, scapy_module
 
 scapy = pytest.importorskip("scapy.all", reason="optional: pip install pytest-ebpf[scapy]")
 
@@ -85,3 +86,41 @@ def test_scapy_packets_are_welcome():
     assert_packet(theirs, ours)
     with pytest.raises(AssertionError, match=r"differs in ip\.ttl, ip\.chksum"):
         assert_packet(theirs, ours.replace("ip", ttl=1))
+
+
+@pytest.fixture(scope="module")
+def contributed():
+    return scapy_module()
+
+
+@pytest.mark.parametrize("part", range(10))
+def test_random_stacks(contributed, part):
+    """1,000 stacks of up to three levels of tunnels: the same bytes, taken apart the same way."""
+    for seed in range(100 * part, 100 * part + 100):
+        ours, theirs = make_pair(seed, contributed)
+        data = bytes(ours)
+        assert data == bytes(theirs), f"{seed}: {ours!r}"
+        parsed = parse_packet(data)
+        assert parsed == ours, seed
+        expected = scapy_layers(contributed.Ether(data))
+        assert [layer.spec.title for layer in parsed.layers] == [name for name, _ in expected], seed
+        for layer, (name, numbers) in zip(parsed.layers, expected, strict=True):
+            assert {field: layer.number(field) for field in numbers} == numbers, f"{seed}: {name}"
+
+
+def test_scapy_packets_go_into_ours():
+    outer = Eth() / IP(proto=4) / scapy.IP(src="10.0.0.1", dst="10.0.0.2") / scapy.UDP(sport=1, dport=2)
+    assert [layer.name for layer in outer.layers] == ["eth", "ip", "ip", "udp"]
+    assert parse_packet(scapy.IP(ttl=3) / scapy.UDP())["ip"].ttl == 3
+
+
+def test_where_scapy_is_not_what_linux_takes():
+    """A VNI without the bit of VXLAN-GPE; a GENEVE packet that is not taken for DNS by its source port; the last label
+    of an MPLS stack, and only it, with the bit that says so."""
+    from pytest_ebpf.packets import GENEVE, MPLS, VXLAN
+
+    vxlan = parse_packet(bytes(IP() / UDP() / VXLAN(vni=7) / Eth()), first="ip")
+    assert (vxlan["udp"].dport, vxlan["vxlan"].flags, vxlan["vxlan"].vni) == (4789, 0x08, 7)
+    assert "eth" in parse_packet(bytes(IP() / UDP(sport=53) / GENEVE() / Eth()), first="ip")
+    labels = parse_packet(bytes(Eth() / MPLS(label=1) / MPLS(label=2) / IP()))
+    assert [labels["mpls"].s, labels["mpls2"].s, "ip" in labels] == [0, 1, True]
