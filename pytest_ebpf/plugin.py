@@ -136,6 +136,17 @@ def _add_verifier_options(parser: pytest.Parser) -> None:
         help="store baselines: missing ones (new), different ones (changed), or both (all)",
     )
     parser.addini("bpf_baseline_dir", "the directory of baselines, beside each test file", default="")
+    _add_report_options(parser)
+
+
+def _add_report_options(parser: pytest.Parser) -> None:
+    """Options for reports besides the terminal's."""
+    group = parser.getgroup("ebpf", "eBPF")
+    group.addoption("--bpf-json", metavar="FILE", help="write the record of the run as JSON (docs/reports.md)")
+    group.addoption("--bpf-markdown", metavar="FILE", help="write the matrix and the failures as Markdown")
+    group.addoption("--bpf-report", metavar="DIR", help="write the run as one HTML page, DIR/index.html")
+    group.addoption("--bpf-history", metavar="FILE", help="add this run's figures to FILE; the HTML page draws them")
+    parser.addini("bpf_history", "the file of --bpf-history", default="")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -146,6 +157,10 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_ebpf.fixtures.veristat_output import check_options
 
         check_options(config)
+    if any(config.getoption(name) for name in ("bpf_json", "bpf_markdown", "bpf_report", "bpf_history")):
+        from pytest_ebpf.fixtures.report_files import check_report_options
+
+        check_report_options(config)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

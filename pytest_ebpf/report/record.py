@@ -11,9 +11,12 @@ from typing import NotRequired, TypedDict
 
 __all__ = [
     "EVERY_KERNEL",
+    "FailureRecord",
     "KernelRecord",
+    "LineRecord",
     "ProgramRecord",
     "RunRecord",
+    "SourceRecord",
     "merge_kernels",
     "merge_records",
     "most_insns",
@@ -23,15 +26,29 @@ __all__ = [
 EVERY_KERNEL = "*"  # the kernel of a record of a test that got none
 
 
+class LineRecord(TypedDict):
+    """A source line of a program: of how many instructions it consists, and how many of them the verifier walked,
+    repeats counted."""
+
+    file: str
+    line: int
+    text: str
+    walked: int
+    insns: int
+    hits: NotRequired[int]
+
+
 class ProgramRecord(TypedDict):
     """A program that a test loaded, or tried to. Counts are the verifier's; -1 stands for "this kernel did not say".
-    ``row``: all figures, as ``verifier.veristat_csv`` has them, without the kernel."""
+    ``row``: all figures, as ``verifier.veristat_csv`` has them, without the kernel.
+    ``lines``: its source lines, where a report asked for their costs."""
 
     name: str
     insns: int
     states: int
     stack: int
     row: NotRequired[dict[str, str | int]]
+    lines: NotRequired[list[LineRecord]]
 
 
 class KernelRecord(TypedDict):
@@ -44,6 +61,25 @@ class KernelRecord(TypedDict):
     accel: str
     note: str
     boots: list[float]
+
+
+class SourceRecord(TypedDict):
+    """A line of an eBPF program's source; ``file`` relative to pytest's root directory where it is in it."""
+
+    file: str
+    line: int
+    text: str
+
+
+class FailureRecord(TypedDict):
+    """Why a test failed. ``headline``: what broke and what to do, in one line; ``message``: that of the exception;
+    ``sections``: title and text of each, in order; ``repeat``: the command that runs it alone."""
+
+    headline: str
+    message: str
+    sections: list[dict[str, str]]
+    repeat: str
+    source: NotRequired[SourceRecord]
 
 
 class RunRecord(TypedDict):
@@ -63,6 +99,8 @@ class RunRecord(TypedDict):
     programs: list[ProgramRecord]
     machine: NotRequired[KernelRecord]
     baselines: NotRequired[dict[str, str]]
+    seconds: NotRequired[float]
+    failure: NotRequired[FailureRecord]
 
 
 _RANK: Mapping[str, int] = MappingProxyType(
@@ -87,6 +125,10 @@ def merge_records(records: Iterable[RunRecord]) -> list[RunRecord]:
         worst = worse_outcome(seen["outcome"], record["outcome"])
         if worst != seen["outcome"]:
             seen["outcome"], seen["kind"], seen["reason"] = worst, record["kind"], record["reason"]
+            if "failure" in record:
+                seen["failure"] = record["failure"]
+        if "seconds" in record:
+            seen["seconds"] = seen.get("seconds", 0.0) + record["seconds"]
         seen["programs"] += record["programs"]
     return list(merged.values())
 
