@@ -6,8 +6,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from pytest_ebpf.kernels.config import PoolConfig, Waiting
+from pytest_ebpf.kernels.loss import Loss
 from pytest_ebpf.kernels.remote import RemoteKernel
-from pytest_ebpf.kernels.running import GuestKernel, GuestState, RunningKernel
+from pytest_ebpf.kernels.running import GuestState, RunningKernel, machine_loss
 from pytest_ebpf.vm.guest.config import BootConfig
 from pytest_ebpf.vm.guest.machine import Machine, boot
 from pytest_ebpf.vm.images.fetch import fetch
@@ -16,8 +17,6 @@ from pytest_ebpf.vm.images.resolve import cached_entry, resolve
 from pytest_ebpf.vm.images.spec import SeriesSpec, parse_spec
 
 __all__ = ["boot_guest", "find_image"]
-
-_PATIENCE = 1.0  # seconds for QEMU to report how it ended
 
 
 def find_image(spec: str, *, config: PoolConfig, wait: Waiting) -> KernelImage:
@@ -60,11 +59,10 @@ def _images(config: PoolConfig) -> ImageConfig:
 def _connect(machine: Machine, *, image: KernelImage, cache: Path) -> RunningKernel:
     state = GuestState()
 
-    def lost(reason: str) -> str:
-        state.loss = state.loss or machine.exit_reason(_PATIENCE) or reason
-        return machine.console_tail()
+    def lost(found: Loss) -> Loss:
+        state.loss = state.loss or machine_loss(machine, found)
+        return state.loss
 
-    remote = RemoteKernel(machine.stream, name=image.spec, scale=machine.accel.factor, on_lost=lost)
-    kernel = GuestKernel(remote, state=state)
+    kernel = RemoteKernel(machine.stream, name=image.spec, scale=machine.accel.factor, on_lost=lost)
     accel = machine.accel.kind.upper()
     return RunningKernel(image.spec, kernel=kernel, machine=machine, image=image, accel=accel, state=state, cache=cache)

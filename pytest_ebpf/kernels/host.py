@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from pytest_ebpf.agent.ops import Failed, ProgLoad, ProgRejected
 from pytest_ebpf.errors import BpfUsageError, HarnessError, errno_name
 from pytest_ebpf.kernels.base import Kernel
 from pytest_ebpf.kernels.local import LocalKernel
+from pytest_ebpf.kernels.loss import Loss
 from pytest_ebpf.kernels.remote import RemoteKernel
 from pytest_ebpf.uapi.enums import ProgType
 
@@ -68,8 +70,8 @@ def open_agent_kernel(*, prefix: Sequence[str] = (), name: str = "agent") -> Rem
 
     child = ChildAgent(agent_argv(prefix))
 
-    def last_words(reason: str) -> str:
+    def last_words(loss: Loss) -> Loss:
         child.close()
-        return child.last_words()
+        return replace(loss, console=child.last_words())
 
     return RemoteKernel(child, name=name, on_lost=last_words)

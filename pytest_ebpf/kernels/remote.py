@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,11 +12,14 @@ from pytest_ebpf.agent.ops import (
     Handle,
     In,
     Op,
+    ProgLoad,
     Result,
     Try,
 )
 from pytest_ebpf.agent.protocol.wire import Alive, Codec, Decoder, Hello, Message, Reply, Request, WireError
-from pytest_ebpf.errors import GuestLost, HarnessError
+from pytest_ebpf.errors import BpfUsageError, GuestLost, HarnessError
+from pytest_ebpf.kernels.loss import Loss
+from pytest_ebpf.outcome import Outcome
 
 __all__ = ["RemoteKernel", "Stream", "needed_seconds"]
 
@@ -55,11 +59,11 @@ def needed_seconds(ops: Sequence[Op]) -> float:
 
 
 class RemoteKernel:
-    """``name`` is for messages; ``scale`` multiplies deadlines (an emulated guest is slow); ``on_lost(reason)`` is
-    called once when the agent is lost; it returns the text to show with the error: the tail of the guest's console."""
+    """``name`` is for messages; ``scale`` multiplies deadlines (an emulated guest is slow); ``on_lost(loss)`` is
+    called once when the agent is lost, with what the connection knows; it returns what is known about the machine."""
 
     def __init__(
-        self, stream: Stream, *, name: str, scale: float = 1.0, on_lost: Callable[[str], str] | None = None
+        self, stream: Stream, *, name: str, scale: float = 1.0, on_lost: Callable[[Loss], Loss] | None = None
     ) -> None:
         self.name = name
         self._stream = stream
@@ -71,11 +75,14 @@ class RemoteKernel:
         self._id = 0
         self._lock = threading.Lock()
         self._lost: GuestLost | None = None
+        self._owner = os.getpid()
         self._closed = False
         self.hello = self._greet()
 
     def run(self, ops: Sequence[Op], *, scope: Handle | None = None, timeout: float | None = None) -> list[Result]:
         """Run a batch. Raises ``GuestLost`` when the agent ends or does not answer, and at once from then on."""
+        if os.getpid() != self._owner:
+            raise self._forked()
         with self._lock:
             if self._lost is not None:
                 raise self._gone_before()
@@ -94,7 +101,9 @@ class RemoteKernel:
         return list(reply.results)
 
     def close(self) -> None:
-        """Hang up; the agent closes what is left."""
+        """Hang up; the agent closes what is left. In a child of this process: nothing, the agent is the parent's."""
+        if os.getpid() != self._owner:
+            return
         with self._lock:
             self._closed = True
             self._stream.close()
@@ -121,7 +130,7 @@ class RemoteKernel:
         try:
             self._stream.write(frame, max(0.001, deadline - time.monotonic()))
         except TimeoutError:
-            raise self._lose("it stopped reading", ops) from None
+            raise self._lose("it hangs: it stopped reading", ops, outcome=Outcome.HANG) from None
         except OSError as error:
             raise self._lose(f"the connection broke ({error.strerror or error})", ops) from error
         except BaseException:
@@ -153,26 +162,44 @@ class RemoteKernel:
                 late = (
                     f"it did not answer {what}" if left <= silence else f"it hangs: no sign of life for {silence:.0f} s"
                 )
-                raise self._lose(late, ops) from None
+                raise self._lose(late, ops, outcome=Outcome.HANG) from None
             except WireError as error:
                 raise self._lose(f"it sent garbage: {error}", ops) from error
             except OSError as error:
                 raise self._lose(f"the connection broke ({error.strerror or error})", ops) from error
         return self._inbox.pop(0)
 
-    def _lose(self, reason: str, ops: Sequence[Op]) -> GuestLost:
-        doing = f" during {_names(ops)}" if ops else ""
-        console = self._on_lost(reason) if self._on_lost else ""
-        self._lost = GuestLost(f"kernel {self.name} was lost{doing}: {reason}", console=console)
+    def _lose(self, reason: str, ops: Sequence[Op], *, outcome: Outcome = Outcome.FAILED) -> GuestLost:
+        loss = Loss(reason, outcome)
+        if self._on_lost is not None:
+            loss = self._on_lost(loss)
+        self._lost = loss.error(self.name, during=_names(ops))
         self._stream.close()
         return self._lost
 
     def _gone_before(self) -> GuestLost:
         assert self._lost is not None
-        return GuestLost(f"kernel {self.name} was lost; earlier: {self._lost.message}", console=self._lost.console)
+        lost = self._lost
+        return GuestLost(
+            f"kernel {self.name} was lost; earlier: {lost.message}", console=lost.console, outcome=lost.outcome
+        )
+
+    def _forked(self) -> BpfUsageError:
+        return BpfUsageError(
+            f"process {os.getpid()} is a fork of the one that uses kernel {self.name} ({self._owner}): they would read "
+            "each other's answers",
+            hint="Use the kernel in the parent, and let the child do what needs none.",
+        )
 
 
 def _names(ops: Sequence[Op]) -> str:
-    names = [type(op.op if isinstance(op, Try) else op).__name__ for op in ops]
+    names = [_name(op.op if isinstance(op, Try) else op) for op in ops]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
+
+
+def _name(op: Op) -> str:
+    """The operation, with the program that it is about."""
+    prog = getattr(op, "prog", None)
+    program = op.name if isinstance(op, ProgLoad) else prog.name if isinstance(prog, Handle) else ""
+    return f"{type(op).__name__} of program {program!r}" if program else type(op).__name__

@@ -2,56 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_ebpf.agent.ops import Data, Describe, Described, Handle, Op, ReadFile, Result, Try
+from pytest_ebpf.agent.ops import Data, Describe, Described, ReadFile, Try
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import GuestLost, HarnessError
 from pytest_ebpf.kernels.base import Kernel, check
 from pytest_ebpf.kernels.btf_cache import indexed_btf
 from pytest_ebpf.kernels.local import LocalKernel
+from pytest_ebpf.kernels.loss import Loss
+from pytest_ebpf.outcome import Outcome
 from pytest_ebpf.plan.facts import Facts, facts_ops, read_facts
+from pytest_ebpf.vm.guest.console import find_death
 
 if TYPE_CHECKING:
     from pytest_ebpf.vm.guest.machine import Machine
     from pytest_ebpf.vm.images.image import KernelImage
 
-__all__ = ["GuestKernel", "GuestState", "RunningKernel"]
+__all__ = ["GuestState", "RunningKernel", "machine_loss"]
 
 _BTF = "/sys/kernel/btf/vmlinux"
 _BTF_TIMEOUT = 60.0
+_PATIENCE = 1.0  # seconds for QEMU to report how it ended
 
 
 class GuestState:
-    """What is known about a guest besides its answers: ``loss`` is why it was lost, "" while it is not.
-
-    It is set by the kernel of the guest, which may be silent rather than dead.
-    """
+    """What is known about a guest besides its answers: its ``loss``, None while it is not lost. It is set by the
+    connection to the guest, which may be silent rather than dead."""
 
     def __init__(self) -> None:
-        self.loss = ""
+        self.loss: Loss | None = None
 
 
-class GuestKernel:
-    """The kernel of a guest. ``GuestLost`` has the reason: the panic, not only the silence after it."""
-
-    def __init__(self, kernel: Kernel, *, state: GuestState) -> None:
-        self._kernel = kernel
-        self._state = state
-
-    def run(self, ops: Sequence[Op], *, scope: Handle | None = None, timeout: float | None = None) -> list[Result]:
-        try:
-            return self._kernel.run(ops, scope=scope, timeout=timeout)
-        except GuestLost as error:
-            if self._state.loss and self._state.loss not in error.message:
-                raise GuestLost(f"{error.message}: {self._state.loss}", console=error.console) from None
-            raise
-
-    def close(self) -> None:
-        self._kernel.close()
+def machine_loss(machine: Machine, found: Loss) -> Loss:
+    """What became of a guest that was lost: how QEMU ended, or what was found if it still runs."""
+    end = machine.ended(_PATIENCE)
+    if end is not None:
+        found = Loss(end.reason, end.outcome)
+    console = machine.console_tail()
+    if found.outcome is Outcome.HANG and (death := find_death(console)):  # it panicked, and did not get to its end
+        found = Loss(death, Outcome.PANIC)
+    return replace(found, console=console)
 
 
 class RunningKernel:
@@ -93,7 +86,19 @@ class RunningKernel:
     @property
     def lost(self) -> bool:
         """Whether the guest died since."""
-        return bool(self._state.loss) or (self.machine is not None and not self.machine.alive())
+        return self._state.loss is not None or (self.machine is not None and not self.machine.alive())
+
+    @property
+    def loss(self) -> GuestLost | None:
+        """Why it was lost, None while it is not known to be."""
+        if self._state.loss is None and self.machine is not None and not self.machine.alive():
+            self._state.loss = machine_loss(self.machine, Loss("", Outcome.FAILED))
+        return self._state.loss.error(self.spec) if self._state.loss is not None else None
+
+    def mark_console(self) -> None:
+        """A test begins: the console before it is not that test's."""
+        if self.machine is not None:
+            self.machine.mark_console()
 
     @property
     def local(self) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from pytest_ebpf.kernels.remote import RemoteKernel
+from pytest_ebpf.kernels.running import machine_loss
 from pytest_ebpf.vm.guest.config import BootConfig
 from pytest_ebpf.vm.guest.machine import Machine, boot
 from pytest_ebpf.vm.images.cache import Store, default_cache
@@ -24,7 +26,5 @@ def start(image: KernelImage, config: BootConfig) -> tuple[Machine, RemoteKernel
     """A booted guest and the kernel in it."""
     machine = boot(image, config=config)
 
-    def lost(reason: str) -> str:
-        return f"{machine.exit_reason(2.0) or reason}\n{machine.console_tail()}"
-
+    lost = partial(machine_loss, machine)
     return machine, RemoteKernel(machine.stream, name=image.spec, scale=machine.accel.factor, on_lost=lost)

@@ -16,8 +16,10 @@ import pytest
 from pytest_ebpf.agent.ops import Spawn, WriteFile
 from pytest_ebpf.errors import BootFailed, GuestLost
 from pytest_ebpf.kernels.remote import RemoteKernel
+from pytest_ebpf.outcome import Outcome
 from pytest_ebpf.vm.guest.config import BootConfig
 from pytest_ebpf.vm.guest.machine import boot
+from pytest_ebpf.vm.guest.process import End
 from pytest_ebpf.vm.images.image import KernelImage
 from support.guests import Boot
 
@@ -62,7 +64,7 @@ def test_a_panic_is_seen_at_once_with_its_lines(fresh: Boot) -> None:
         kernel.run([WriteFile("/proc/sysrq-trigger", b"c")])
     assert "it hangs" not in str(lost.value)  # seen, not concluded from silence
     assert "Kernel panic - not syncing: sysrq triggered crash" in lost.value.console
-    assert machine.exit_reason() == "kernel panic: sysrq triggered crash"
+    assert machine.ended() == End("kernel panic: sysrq triggered crash", Outcome.PANIC)
     assert not machine.alive()
     with pytest.raises(GuestLost, match="was lost; earlier"):
         kernel.run([Spawn(("/bin/true",))])
@@ -82,7 +84,27 @@ def test_qemu_killed_from_outside(fresh: Boot) -> None:
     with pytest.raises(GuestLost) as lost:
         kernel.run([Spawn(("/bin/true",))])
     assert "it hangs" not in str(lost.value)
-    assert machine.exit_reason(1) == "QEMU was killed by SIGKILL"
+    assert machine.ended(1) == End("QEMU was killed by SIGKILL", Outcome.INFRASTRUCTURE)
+
+
+def test_a5_qemu_that_somebody_ended_did_not_turn_itself_off(fresh: Boot) -> None:
+    machine, kernel = fresh()
+    os.kill(machine.pid, signal.SIGTERM)
+    with pytest.raises(GuestLost, match="QEMU was ended from outside, by SIGTERM from process") as lost:
+        kernel.run([Spawn(("/bin/true",))])
+    assert lost.value.outcome is Outcome.INFRASTRUCTURE
+
+
+def test_a3_text_of_a_panic_is_no_panic(fresh: Boot) -> None:
+    """Any process may write it to /dev/kmsg. What ends this guest is the test's command."""
+    machine, kernel = fresh()
+    fake = "echo '<0>Kernel panic - not syncing: by a test' >/dev/kmsg"
+    kernel.run([Spawn(("/bin/sh", "-c", fake))])
+    time.sleep(1.0)
+    assert machine.alive()
+    with pytest.raises(GuestLost, match="the guest turned itself off") as lost:
+        kernel.run([Spawn(("/bin/sh", "-c", "echo o >/proc/sysrq-trigger; sleep 5"), timeout=9)])
+    assert lost.value.outcome is Outcome.FAILED
 
 
 def test_a_guest_that_stands_still_is_a_deadline(any_image: KernelImage, config: BootConfig) -> None:
@@ -93,7 +115,7 @@ def test_a_guest_that_stands_still_is_a_deadline(any_image: KernelImage, config:
         kernel.run([Spawn(("/bin/sh", "-c", f"kill -STOP {kernel.hello.pid}"), timeout=1.0)])
     assert machine.alive()
     machine.close()
-    assert machine.exit_reason() == "it was stopped"
+    assert machine.ended() == End("it was stopped", Outcome.INFRASTRUCTURE)
     assert is_gone(machine.pid)
 
 

@@ -49,7 +49,7 @@ def test_the_kernel_asked_for_runs(booted: Booted) -> None:
     assert facts.cap_bpf
     assert facts.cpus == (1 if machine.accel.kind == "tcg" else 2)
     assert machine.alive()
-    assert machine.exit_reason() == ""
+    assert machine.ended() is None
 
 
 def test_nothing_went_wrong_while_setting_up(booted: Booted) -> None:

@@ -6,13 +6,24 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["console_tail", "excerpt", "find_complaint", "find_death", "find_last_words", "last_line", "read_from"]
+__all__ = [
+    "console_size",
+    "console_tail",
+    "excerpt",
+    "find_complaint",
+    "find_death",
+    "find_last_words",
+    "last_line",
+    "read_from",
+]
 
 _STAMP = re.compile(r"^\[ *\d+\.\d+\](\[ *[TC]\d+\])? ?")
 _PANIC = re.compile(r"Kernel panic - not syncing: (?P<why>.*)")
 # The first line of an oops: arch/x86/mm/fault.c, arch/x86/kernel/dumpstack.c and traps.c, lib/bug.c.
 _OOPS = re.compile(r"(BUG: .*|kernel BUG at .*|Oops: .*|general protection fault.*|traps: PANIC: .*|PANIC: double .*)")
 _OUT_OF_MEMORY = re.compile(r"^(\[.*?\] )?Out of memory: Killed process", re.MULTILINE)  # mm/oom_kill.c
+# What a kernel that lives says, after text that any process may have written: of process 1, sysrq and reboot(2).
+_LIVED_ON = re.compile(r"^(\[.*?\] )?(pytest-ebpf: |sysrq: Resetting|reboot: )", re.MULTILINE)
 _QEMU = re.compile(r"^(\S*qemu-system-\S+: )?(error: )?")
 _MAX_TAIL = 1 << 18
 _BEFORE = 4  # lines shown before the first of a death
@@ -21,7 +32,7 @@ _BEFORE = 4  # lines shown before the first of a death
 def find_death(console: str) -> str:
     """Why this kernel died: its panic line and, before it, the oops that led there; empty if it did not die."""
     panic = _PANIC.search(console)
-    if panic is None:
+    if panic is None or _LIVED_ON.search(console, panic.end()):
         return ""
     why = f"kernel panic: {panic['why'].strip()}"
     oops = next(iter(_OOPS.findall(console[: panic.start()])), "")
@@ -43,12 +54,13 @@ def find_complaint(messages: str) -> str:
     return next((_QEMU.sub("", line) for line in lines if line and "warning:" not in line), "")
 
 
-def console_tail(path: Path, *, lines: int = 40) -> str:
-    """The last ``lines`` lines; of a kernel that died, those from the first line of its death on, with what led there.
+def console_tail(path: Path, *, lines: int = 40, since: int = 0) -> str:
+    """The last ``lines`` lines behind byte ``since``; of a kernel that died, those from the first line of its death on,
+    with what led there.
 
     Empty if there is no such file.
     """
-    text = read_from(path, max(0, _size(path) - _MAX_TAIL))
+    text = read_from(path, max(since, console_size(path) - _MAX_TAIL))
     return "\n".join(excerpt(text.splitlines(), lines=lines))
 
 
@@ -79,7 +91,8 @@ def read_from(path: Path, offset: int) -> str:
         return ""
 
 
-def _size(path: Path) -> int:
+def console_size(path: Path) -> int:
+    """Bytes so far; 0 if there is no such file."""
     try:
         return path.stat().st_size
     except OSError:

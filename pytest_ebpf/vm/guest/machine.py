@@ -18,9 +18,9 @@ from pytest_ebpf.vm.guest.bundle import find_python, make_agent
 from pytest_ebpf.vm.guest.command import AGENT_PORT, Guest, guest_cmdline, qemu_argv, supervised
 from pytest_ebpf.vm.guest.compose import Composition, compose
 from pytest_ebpf.vm.guest.config import BootConfig, Image
-from pytest_ebpf.vm.guest.console import console_tail, last_line
+from pytest_ebpf.vm.guest.console import console_size, console_tail, last_line
 from pytest_ebpf.vm.guest.probe import kvm_problem
-from pytest_ebpf.vm.guest.process import QemuProcess
+from pytest_ebpf.vm.guest.process import End, QemuProcess
 from pytest_ebpf.vm.guest.rundir import RunDir, close_rundir, open_rundir
 from pytest_ebpf.vm.guest.stream import Stream
 from pytest_ebpf.vm.guest.tools import Tools, find_tools
@@ -59,6 +59,7 @@ class Machine:
         self.hello = hello
         self.boot_seconds = boot_seconds
         self._parts = parts
+        self._mark = 0
         # Also runs at exit, so an interrupted session leaves no directory. (QEMU would go anyway.)
         self._close = weakref.finalize(self, parts.take_apart)
 
@@ -77,19 +78,23 @@ class Machine:
         """The whole console output; ``close`` removes the file."""
         return self._parts.rundir.console
 
+    def mark_console(self) -> None:
+        """``console_tail`` begins here from now on: a test begins."""
+        self._mark = console_size(self.console_path)
+
     def console_tail(self, lines: int = 40) -> str:
-        """The last lines of the console; empty after ``close``."""
-        return console_tail(self.console_path, lines=lines)
+        """The last lines of the console since ``mark_console``; empty after ``close``."""
+        return console_tail(self.console_path, lines=lines, since=self._mark)
 
     def alive(self) -> bool:
         """Whether QEMU runs. A guest that hangs is alive."""
         return self._parts.qemu.alive()
 
-    def exit_reason(self, patience: float = 0.0) -> str:
-        """Why the guest ended; "" while it runs. Waits up to ``patience`` seconds for the end: the stream's
+    def ended(self, patience: float = 0.0) -> End | None:
+        """How the guest ended; None while it runs. Waits up to ``patience`` seconds for the end: the stream's
         end of file comes a moment before QEMU's exit status."""
         self._parts.qemu.wait(patience)
-        return self._parts.qemu.reason()
+        return self._parts.qemu.end()
 
     def kill(self) -> None:
         """End the guest now; console and exit reason remain. Idempotent."""
@@ -170,7 +175,8 @@ def _greet(parts: _Parts, wishes: dict[str, Any], *, name: str, timeout: float, 
     line = parts.stream.read_line(timeout)
     if not line.endswith(b"\n"):
         parts.qemu.wait(2.0)
-        raise _failed(parts, name, why=parts.qemu.reason() or "its agent ended")
+        end = parts.qemu.end()
+        raise _failed(parts, name, why=end.reason if end is not None else "its agent ended")
     hello: dict[str, Any] = json.loads(line)
     return hello
 

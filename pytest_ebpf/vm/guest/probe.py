@@ -46,7 +46,8 @@ def probe(composition: Composition, tools: Tools, *, kind: AccelKind, cache: Pat
             silent = not read_from(rundir.console, 0)
             if spent > patience * _WHOLE or (silent and spent > patience * _FIRST_BYTE):
                 return f"a kernel {'printed nothing' if silent else 'did not boot'} in {spent:.0f} s under it"
-        return "" if _PROOF in read_from(rundir.console, 0) else qemu.reason()
+        end = qemu.end()
+        return "" if end is None or _PROOF in read_from(rundir.console, 0) else end.reason
     finally:
         qemu.kill()
         close_rundir(rundir)

@@ -6,21 +6,29 @@ no longer than this process, whatever ends it, and no shorter when ``boot`` was 
 
 from __future__ import annotations
 
-import os
-import select
+import re
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from pytest_ebpf.outcome import Outcome
 from pytest_ebpf.vm.guest.console import find_complaint, find_death, find_last_words, read_from
 from pytest_ebpf.vm.guest.rundir import RunDir
 
-__all__ = ["QemuProcess", "describe_exit"]
+__all__ = ["End", "QemuProcess", "describe_end"]
 
-_TICK = 0.1
-_PANIC_GRACE = 0.5  # from a panic line to the end of QEMU; past it QEMU is killed
+# util/main-loop.c or system/runstate.c of QEMU: "terminating on signal 15 from pid 4242 (kill)"
+_ENDED = re.compile(r"terminating on signal (?P<signal>\d+)(?: from pid (?P<pid>\d+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How QEMU ended: in words, and whose doing it was (PANIC, INFRASTRUCTURE, or FAILED: the guest's own)."""
+
+    reason: str
+    outcome: Outcome
 
 
 class QemuProcess:
@@ -34,7 +42,7 @@ class QemuProcess:
         self._on_end = on_end
         self._pass_fds = pass_fds
         self._process: subprocess.Popen[bytes] | None = None
-        self._reason = ""
+        self._end: End | None = None
         self._stopped = False
         self._started = threading.Event()
         self._ended = threading.Event()
@@ -49,9 +57,9 @@ class QemuProcess:
     def alive(self) -> bool:
         return not self._ended.is_set()
 
-    def reason(self) -> str:
-        """Why it ended; empty while it runs."""
-        return self._reason if self._ended.is_set() else ""
+    def end(self) -> End | None:
+        """How it ended; None while it runs."""
+        return self._end if self._ended.is_set() else None
 
     def wait(self, timeout: float) -> bool:
         """Wait for its end; whether it came."""
@@ -68,7 +76,7 @@ class QemuProcess:
         try:
             self._process = self._start()
         except OSError as error:
-            self._reason = f"QEMU could not be started: {error}"
+            self._end = End(f"QEMU could not be started: {error}", Outcome.INFRASTRUCTURE)
         finally:
             self._started.set()
         if self._process is not None:
@@ -88,29 +96,28 @@ class QemuProcess:
             )
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
-        ended = os.pidfd_open(process.pid)
-        read, doomed = 0, 0.0
-        try:
-            while not select.select([ended], [], [], _TICK)[0]:
-                fresh = read_from(self._rundir.console, max(0, read - 200))
-                read = self._rundir.console.stat().st_size
-                if not doomed and find_death(fresh):
-                    doomed = time.monotonic() + _PANIC_GRACE
-                if doomed and time.monotonic() > doomed:
-                    process.kill()
-        finally:
-            os.close(ended)
-            status = process.wait()
-        self._reason = "it was stopped" if self._stopped else describe_exit(self._rundir, status=status)
+        status = process.wait()
+        if self._stopped:
+            self._end = End("it was stopped", Outcome.INFRASTRUCTURE)
+        else:
+            console, messages = (read_from(path, 0) for path in (self._rundir.console, self._rundir.messages))
+            self._end = describe_end(status, console=console, messages=messages)
 
 
-def describe_exit(rundir: RunDir, *, status: int) -> str:
-    """Why QEMU ended by itself, from its wait status, the guest's console and QEMU's messages."""
-    if death := find_death(read_from(rundir.console, 0)):
-        return death
+def describe_end(status: int, *, console: str, messages: str) -> End:
+    """Why QEMU ended by itself, from its wait status, the guest's console and QEMU's messages.
+
+    A kernel that panics resets the machine, and QEMU ends with status 0 (``panic=-1``, ``-no-reboot``). Any process of
+    the guest can write "Kernel panic" to the console (/dev/kmsg): that alone is no end.
+    """
     if status != 0:
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-        said = find_complaint(read_from(rundir.messages, 0))
-        return f"QEMU {how}" + (f": {said}" if said else "")
-    words = find_last_words(read_from(rundir.console, 0))
-    return "the guest powered off" + (f": {words}" if words else "")
+        said = find_complaint(messages)
+        return End(f"QEMU {how}" + (f": {said}" if said else ""), Outcome.INFRASTRUCTURE)
+    if ended := _ENDED.search(messages):  # QEMU's answer to SIGTERM, SIGINT and SIGHUP: an orderly end, status 0
+        name = signal.Signals(int(ended["signal"])).name
+        return End(f"QEMU was ended from outside, by {name} from process {ended['pid']}", Outcome.INFRASTRUCTURE)
+    if death := find_death(console):
+        return End(death, Outcome.PANIC)
+    words = find_last_words(console)
+    return End("the guest turned itself off" + (f": {words}" if words else ""), Outcome.FAILED)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,10 @@ from pytest_ebpf.agent.ops import (
     Described,
     Exited,
     Failed,
+    Handle,
     KmsgSince,
     PerfDrain,
+    ProgRun,
     ReadFile,
     Ref,
     Result,
@@ -31,9 +35,11 @@ from pytest_ebpf.agent.ops import (
     WriteFile,
 )
 from pytest_ebpf.agent.protocol.wire import Codec, Decoder, Hello, Reply, Request
-from pytest_ebpf.errors import GuestLost, HarnessError
+from pytest_ebpf.errors import BpfUsageError, GuestLost, HarnessError
 from pytest_ebpf.kernels.host import open_agent_kernel
+from pytest_ebpf.kernels.loss import Loss
 from pytest_ebpf.kernels.remote import RemoteKernel, needed_seconds
+from pytest_ebpf.outcome import Outcome
 
 HELLO = Hello("boot", "3.11.2", 1)
 Answer = Callable[[Request], list[Any]]
@@ -89,11 +95,11 @@ def test_results_come_back() -> None:
 
 
 def test_silence_is_a_lost_guest_that_stays_lost() -> None:
-    asked: list[str] = []
+    asked: list[Loss] = []
 
-    def console(reason: str) -> str:
-        asked.append(reason)
-        return "Kernel panic - not syncing"
+    def console(loss: Loss) -> Loss:
+        asked.append(loss)
+        return replace(loss, console="Kernel panic - not syncing")
 
     kernel = RemoteKernel(ScriptedStream(silent), name="6.1", on_lost=console)
     with pytest.raises(
@@ -104,7 +110,30 @@ def test_silence_is_a_lost_guest_that_stays_lost() -> None:
     with pytest.raises(GuestLost, match=r"kernel 6\.1 was lost; earlier: kernel 6\.1 was lost during") as again:
         kernel.run([Describe()])
     assert again.value.console == "Kernel panic - not syncing"
+    assert again.value.outcome is lost.value.outcome is Outcome.HANG
     assert len(asked) == 1
+
+
+def test_a5_a_hang_names_operation_and_program() -> None:
+    kernel = RemoteKernel(ScriptedStream(silent), name="6.1")
+    with pytest.raises(GuestLost, match=r"lost during ProgRun of program 'police': it hangs"):
+        kernel.run([ProgRun(Handle(1, "boot", name="police"), b"")])
+
+
+def test_a6_a_forked_child_is_refused_and_leaves_the_connection_alone() -> None:
+    stream = ScriptedStream(answering(Data(b"x")))
+    kernel = RemoteKernel(stream, name="6.1")
+    child = os.fork()
+    if child == 0:
+        refused = False
+        try:
+            kernel.run([Describe()])
+        except BpfUsageError as error:
+            refused = "is a fork of the one that uses kernel 6.1" in str(error)
+        kernel.close()
+        os._exit(0 if refused and stream.closed == 0 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert kernel.run([ReadFile("/x")]) == [Data(b"x")]
 
 
 @pytest.mark.parametrize(

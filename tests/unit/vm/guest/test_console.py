@@ -49,6 +49,13 @@ def test_the_reason_is_the_panic_and_what_led_there(console: str, why: str) -> N
     assert find_death(console) == why
 
 
+@pytest.mark.parametrize(
+    "after", ["pytest-ebpf: the agent ended", "[    9.1] sysrq: Resetting", "[ 9.1] reboot: Power down"]
+)
+def test_a3_a_kernel_that_speaks_later_did_not_die_of_a_text(after: str) -> None:
+    assert find_death(f"[    3.1] Kernel panic - not syncing: by a test\n{after}\n") == ""
+
+
 def test_a_warning_is_no_death() -> None:
     assert find_death("[ 1.0] WARNING: CPU: 0 PID: 1 at kernel/bpf/verifier.c:1 x+0x1/0x2\n[ 1.1] Call Trace:\n") == ""
 

@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 
 from pytest_ebpf.errors import BootFailed
+from pytest_ebpf.outcome import Outcome
 from pytest_ebpf.vm.guest import tools as tools_module
 from pytest_ebpf.vm.guest.command import supervised
 from pytest_ebpf.vm.guest.compose import compose
-from pytest_ebpf.vm.guest.process import QemuProcess
+from pytest_ebpf.vm.guest.process import End, QemuProcess
 from pytest_ebpf.vm.guest.rundir import close_rundir, open_rundir, sweep
 from pytest_ebpf.vm.guest.stream import Stream
 from pytest_ebpf.vm.guest.tools import Tools, find_tools, is_static, missing_tools
@@ -37,38 +38,42 @@ def watched(tmp_path: Path, script: str) -> tuple[QemuProcess, list[float]]:
 
 
 @pytest.mark.parametrize(
-    ("script", "reason"),
+    ("script", "end"),
     [
-        (f"echo '{PANIC}'", "kernel panic: sysrq triggered crash"),
-        ("kill -9 $$", "QEMU was killed by SIGKILL"),
-        ("echo 'qemu-system-x86_64: -cpu: no such model' >&2; exit 1", "QEMU ended with status 1: -cpu: no such model"),
-        ("echo 'pytest-ebpf: process 1: OSError: x'", "the guest powered off: process 1: OSError: x"),
-        ("true", "the guest powered off"),
+        (f"echo '{PANIC}'", End("kernel panic: sysrq triggered crash", Outcome.PANIC)),
+        (f"echo '{PANIC}'; kill -9 $$", End("QEMU was killed by SIGKILL", Outcome.INFRASTRUCTURE)),
+        (
+            "echo 'qemu-system-x86_64: -cpu: no such model' >&2; exit 1",
+            End("QEMU ended with status 1: -cpu: no such model", Outcome.INFRASTRUCTURE),
+        ),
+        (
+            "echo 'qemu-system-x86_64: terminating on signal 15 from pid 42 (kill)' >&2",
+            End("QEMU was ended from outside, by SIGTERM from process 42", Outcome.INFRASTRUCTURE),
+        ),
+        (
+            "echo 'pytest-ebpf: process 1: OSError: x'",
+            End("the guest turned itself off: process 1: OSError: x", Outcome.FAILED),
+        ),
+        ("true", End("the guest turned itself off", Outcome.FAILED)),
     ],
-    ids=["panic", "killed", "refused", "init failed", "off"],
+    ids=["panic", "killed", "refused", "ended", "init failed", "off"],
 )
-def test_the_end_is_explained(tmp_path: Path, script: str, reason: str) -> None:
+def test_the_end_is_explained(tmp_path: Path, script: str, end: End) -> None:
     process, ends = watched(tmp_path, script)
     assert process.wait(5)
-    assert process.reason() == reason
+    assert process.end() == end
     assert not process.alive()
     assert len(ends) == 1
-
-
-def test_a_kernel_that_panicked_and_stays_is_ended(tmp_path: Path) -> None:
-    process, _ = watched(tmp_path, f"echo '{PANIC}'; sleep 1000000")
-    assert process.wait(60)
-    assert process.reason() == "kernel panic: sysrq triggered crash"
 
 
 def test_one_that_was_stopped_says_so(tmp_path: Path) -> None:
     process, _ = watched(tmp_path, "sleep 60")
     assert process.alive()
-    assert process.reason() == ""
+    assert process.end() is None
     process.kill()
     process.kill()
     assert not process.alive()
-    assert process.reason() == "it was stopped"
+    assert process.end() == End("it was stopped", Outcome.INFRASTRUCTURE)
     with pytest.raises(ProcessLookupError):
         os.kill(process.pid, 0)
 
@@ -77,7 +82,9 @@ def test_a_program_that_does_not_exist(tmp_path: Path) -> None:
     rundir = open_rundir(tmp_path / "running", "test")
     process = QemuProcess(["/nowhere/qemu"], rundir=rundir, on_end=lambda: None)
     assert process.wait(5)
-    assert process.reason().startswith("QEMU could not be started")
+    end = process.end()
+    assert end is not None
+    assert end.reason.startswith("QEMU could not be started")
     assert process.pid == 0
 
 
