@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.features.base import (
         Answer as Answer,
     )
+    from pytest_ebpf.fixtures.aya_log import BpfLog as BpfLog
     from pytest_ebpf.fixtures.baseline import (
         BpfBaseline as BpfBaseline,
     )

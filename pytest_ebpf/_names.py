@@ -17,6 +17,7 @@ HOMES: dict[str, str] = {
     "BpfDmesg": "pytest_ebpf.fixtures.values",
     "BpfFeatures": "pytest_ebpf.fixtures.features",
     "BpfKernel": "pytest_ebpf.fixtures.values",
+    "BpfLog": "pytest_ebpf.fixtures.aya_log",
     "BpfMatrix": "pytest_ebpf.fixtures.matrix_fixture",
     "BpfObject": "pytest_ebpf.live.bpf_object",
     "BpfTrace": "pytest_ebpf.fixtures.values",

@@ -14,6 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_ebpf.fixtures.aya_log import BpfLog
     from pytest_ebpf.fixtures.baseline import BpfBaseline
     from pytest_ebpf.fixtures.features import BpfFeatures
     from pytest_ebpf.fixtures.matrix_fixture import BpfMatrix
@@ -316,6 +317,14 @@ def bpf_trace(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator
     from pytest_ebpf.fixtures.values import open_trace
 
     yield from open_trace(bpf_kernel, request=request)
+
+
+@pytest.fixture
+def bpf_log(bpf: Bpf, request: pytest.FixtureRequest) -> Iterator[BpfLog]:
+    """What Rust programs say with aya-log: ``.expect(text, level=)``, ``.records()``, ``.text``; also in ``caplog``."""
+    from pytest_ebpf.fixtures.aya_log import open_log
+
+    yield from open_log(request, time_scale=bpf.session.target.time_scale)
 
 
 @pytest.fixture

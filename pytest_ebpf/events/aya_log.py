@@ -18,9 +18,10 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, TypedDict, cast
 
-__all__ = ["LOG_LEVELS", "AyaRecord", "parse_aya_record", "render_aya_record"]
+from pytest_ebpf.events.levels import LOG_LEVELS
 
-LOG_LEVELS: Mapping[str, int] = MappingProxyType({"error": 1, "warn": 2, "info": 3, "debug": 4, "trace": 5})
+__all__ = ["AyaRecord", "parse_aya_record", "render_aya_line", "render_aya_record"]
+
 _LEVEL_NAMES = MappingProxyType({number: name for name, number in LOG_LEVELS.items()})
 _HEADER = ("target", "level", "module", "file", "line", "args")
 _HINTS = ("", "default", "x", "X", "ip", "mac", "MAC", "pointer")
@@ -96,10 +97,14 @@ def parse_aya_record(data: bytes, *, byteorder: str = "little", from_perf: bool 
     raise ValueError(f"not a record of aya-log: {problems[0]}: {data[:48].hex(' ')}")
 
 
+def render_aya_line(record: AyaRecord) -> str:
+    """``[INFO  my_program] packet of 70 bytes``: as env_logger prints it without the time."""
+    return f"[{record['level'].upper():5} {record['target']}] {record['message']}"
+
+
 def render_aya_record(record: AyaRecord) -> str:
     """``[INFO  my_program] packet of 70 bytes (src/main.rs:14)``."""
-    place = f"{record['file']}:{record['line']}"
-    return f"[{record['level'].upper():5} {record['target']}] {record['message']} ({place})"
+    return f"{render_aya_line(record)} ({record['file']}:{record['line']})"
 
 
 def _parse(data: bytes, *, order: str, layout: _Layout) -> AyaRecord:

@@ -191,6 +191,14 @@ class BpfObject(Mapping[str, Program]):
         if not isinstance(error, GuestLost):
             self.close()
 
+    async def __aenter__(self) -> BpfObject:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
     def __repr__(self) -> str:
         return f"<BpfObject {self.name}: {', '.join(self.programs)}>"
 
@@ -272,6 +280,14 @@ class Attachments(Mapping[str, Program]):
     ) -> None:
         if not isinstance(error, GuestLost):
             self.detach()
+
+    async def __aenter__(self) -> Attachments:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
 
     def __repr__(self) -> str:
         return f"<Attachments of {self.name}: {len(self.links)} links>"

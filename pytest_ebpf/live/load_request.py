@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.events.levels import LEVEL_VARIABLE, LOG_LEVELS
 from pytest_ebpf.live.maps.codec import MapCodec
 from pytest_ebpf.live.program_function import function_of_program, is_program
 from pytest_ebpf.live.session import Session
@@ -77,6 +78,17 @@ class Asked:
         return {name: parts for name, parts in named.items() if parts}
 
 
+def _with_level(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The level of aya-log may be given by its name: ``AYA_LOG_LEVEL="warn"``."""
+    level = given.get(LEVEL_VARIABLE)
+    if not isinstance(level, str):
+        return dict(given)
+    if level.lower() not in LOG_LEVELS:
+        hint = nearest(level.lower(), list(LOG_LEVELS))
+        raise BpfUsageError(f"globals: {LEVEL_VARIABLE}={level!r}: not a level of aya-log", hint=hint)
+    return {**given, LEVEL_VARIABLE: LOG_LEVELS[level.lower()]}
+
+
 def options_of(asked: Asked, *, obj: ObjectFile, session: Session) -> LoadOptions:
     """``BpfUsageError`` for words that no option has; what the object does not have is found when it is planned."""
     _check_shapes(asked)
@@ -84,7 +96,7 @@ def options_of(asked: Asked, *, obj: ObjectFile, session: Session) -> LoadOption
     if asked.only is not None and not names:
         raise BpfUsageError("only=() would load nothing: name the programs to load")
     given: dict[str, Any] = {
-        "globals": dict(asked.globals),
+        "globals": _with_level(asked.globals),
         "kconfig": dict(asked.kconfig),
         "maps": {name: _map(name, value, obj=obj, session=session) for name, value in asked.maps.items()},
         "programs": {name: _program(name, value) for name, value in asked.programs.items()},

@@ -330,6 +330,14 @@ class Bpf:
         if not isinstance(error, GuestLost):  # nothing is left to close
             self.close()
 
+    async def __aenter__(self) -> Bpf:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
     def __repr__(self) -> str:
         return f"<Bpf on {self.session.target.name}>"
 

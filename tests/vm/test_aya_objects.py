@@ -6,7 +6,8 @@ from __future__ import annotations
 import pytest
 
 from pytest_ebpf import XDP, Bpf, BpfUsageError, KernelCallError
-from pytest_ebpf.events.aya_log import LOG_LEVELS, render_aya_record
+from pytest_ebpf.events.aya_log import render_aya_record
+from pytest_ebpf.events.levels import LOG_LEVELS
 from support.paths import TESTS
 
 BUILT = TESTS / "objects" / "built"

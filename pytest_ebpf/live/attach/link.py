@@ -272,5 +272,13 @@ class Link:
         if not isinstance(error, GuestLost):  # there is nothing left to detach, and the loss is what counts
             self.detach()
 
+    async def __aenter__(self) -> Link:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
     def __repr__(self) -> str:
         return f"<Link {self.program.name} on {self.target} ({self.mechanism}{'' if self._attached else ', detached'})>"

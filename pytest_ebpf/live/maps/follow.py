@@ -7,9 +7,16 @@ from typing import Any
 
 from pytest_ebpf.live.maps.events import EventStream
 
-__all__ = ["Following"]
+__all__ = ["Following", "pause"]
 
 _PAUSE = 0.005  # seconds between two looks, while other coroutines run
+
+
+async def pause() -> None:
+    """Let other coroutines run for an instant, under asyncio or trio."""
+    import anyio
+
+    await anyio.sleep(_PAUSE)
 
 
 class Following:
@@ -30,7 +37,6 @@ class Following:
             yield from self._each(batch)
 
     async def __aiter__(self) -> AsyncIterator[Any]:
-        import asyncio
         import time
 
         limit = self._timeout * self._stream.time_scale
@@ -38,7 +44,7 @@ class Following:
         while time.monotonic() - last < limit:
             batch = list(self._stream.take_raw(timeout=0, at_least=0))
             if not batch:
-                await asyncio.sleep(_PAUSE)
+                await pause()
                 continue
             for record in self._each(batch):
                 yield record

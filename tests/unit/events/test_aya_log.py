@@ -7,7 +7,8 @@ import struct
 
 import pytest
 
-from pytest_ebpf.events.aya_log import LOG_LEVELS, parse_aya_record, render_aya_record
+from pytest_ebpf.events.aya_log import parse_aya_record, render_aya_record
+from pytest_ebpf.events.levels import LOG_LEVELS
 
 SEEN = bytes.fromhex(
     "6700000400656270660101000302040065627066030b007372632f6d61696e2e72730404000e00000005040006000000"

@@ -1,0 +1,104 @@
+"""The fixture ``bpf_log``: messages of aya-log in a test and in pytest's captured logging."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from support.paths import TESTS
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _log_object(pytester: pytest.Pytester) -> None:
+    shutil.copy(TESTS / "objects" / "built" / "aya_log.bpf.o", pytester.path)
+
+
+def test_messages_levels_and_text(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from pytest_ebpf import BpfUsageError
+
+        def test_it(bpf, bpf_log):
+            obj = bpf.load("aya_log.bpf.o")
+            for size in (64, 65):
+                obj["log_len"].run(bytes(size))
+            assert bpf_log.expect("len 65", level="INFO", target="log")["args"] == (65, "127.0.0.1")
+            assert bpf_log.messages() == ["len 64 ip 127.0.0.1", "len 65 ip 127.0.0.1"]
+            assert bpf_log.text.splitlines()[0] == "[INFO  log] len 64 ip 127.0.0.1"
+            assert bpf_log.lost == 0
+            with pytest.raises(AssertionError, match=r"(?s)\\(WARN\\) contains 'len'.*INFO  log\\] len 64"):
+                bpf_log.expect("len", level="warn", timeout=0.01)
+            with pytest.raises(BpfUsageError, match="not a level.*\\n.*warn"):
+                bpf_log.expect("len", level="wran")
+
+        def test_a_level_of_the_load(bpf, bpf_log):
+            obj = bpf.load("aya_log.bpf.o", globals={"AYA_LOG_LEVEL": "warn"})
+            obj["log_len"].run(bytes(64))
+            assert bpf_log.records() == []
+            with pytest.raises(BpfUsageError, match="'wran': not a level"):
+                bpf.load("aya_log.bpf.o", globals={"AYA_LOG_LEVEL": "wran"})
+
+        def test_nothing_is_there(bpf_log):
+            with pytest.raises(AssertionError, match="no object of this test has a map AYA_LOGS"):
+                bpf_log.expect("x", timeout=0.01)
+        """
+    )
+    pytester.runpytest("--bpf-kernels=host").assert_outcomes(passed=3)
+
+
+def test_messages_are_in_captured_logging_with_their_place(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        def test_caplog(bpf, bpf_log, caplog):
+            caplog.set_level("DEBUG")
+            bpf.load("aya_log.bpf.o")["log_len"].run(bytes(64))
+            bpf_log.records()
+            (record,) = [one for one in caplog.records if one.name == "aya.log"]
+            assert (record.levelname, record.getMessage()) == ("INFO", "len 64 ip 127.0.0.1")
+            assert (record.pathname, record.lineno) == ("src/main.rs", 14)
+
+        def test_unread_messages_are_in_the_report(bpf, bpf_log):
+            bpf.load("aya_log.bpf.o")["log_len"].run(bytes(70))
+        """
+    )
+    result = pytester.runpytest("--bpf-kernels=host", "--log-cli-level=INFO")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*INFO*aya.log:main.rs:14 len 70 ip 127.0.0.1"])
+
+
+@pytest.mark.parametrize("plugin", ["asyncio", "anyio"])
+def test_asynchronous_tests(pytester: pytest.Pytester, plugin: str) -> None:
+    """pytest-asyncio, and the plugin of anyio with its two backends: events and messages while other tasks run."""
+    pytester.makepyfile(
+        f"""
+        import anyio
+        import pytest
+
+        @pytest.mark.{plugin}
+        async def test_events_come_while_traffic_runs(bpf, bpf_log):
+            async with bpf.load("aya_log.bpf.o") as obj:
+                async def traffic():
+                    for size in (64, 65, 66):
+                        obj["log_len"].run(bytes(size))
+                        await anyio.sleep(0.01)
+
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(traffic)
+                    seen = []
+                    async for record in bpf_log.follow(timeout=5):
+                        seen.append(record["args"][0])
+                        if len(seen) == 3:
+                            break
+                assert seen == [64, 65, 66]
+                obj["log_len"].run(bytes(67))
+                async for record in obj.aya_logs.follow(timeout=0.05):
+                    assert record["args"][0] == 67
+        """
+    )
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
+    outcome = {"passed": 2 if plugin == "anyio" else 1}
+    pytester.runpytest("--bpf-kernels=host", "-p", "no:cacheprovider").assert_outcomes(**outcome)
