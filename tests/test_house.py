@@ -48,7 +48,7 @@ ROOMS: dict[str, set[str]] = {
     "vm": set(),
     "kernels": {"agent", "errors", "outcome", "uapi"},
     "kernels.btf_cache": {"btf", "errors", "files"},
-    "kernels.running": {"kernels.btf_cache", "kernels", "agent.ops", "btf", "errors", "plan", "vm"},
+    "kernels.running": {"kernels.btf_cache", "kernels", "agent.ops", "btf", "errors", "outcome", "plan", "vm"},
     "kernels.prefetch": {"kernels.running"},
     "kernels.boot": {"kernels.running", "kernels", "vm"},
     "kernels.pool": {"kernels.running", "kernels.prefetch", "kernels.boot", "kernels", "errors", "vm"},
