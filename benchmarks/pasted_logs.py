@@ -28,9 +28,12 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from pytest_ebpf.cli.log import log
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # this tree, whichever is installed
 
-CORPUS = Path(__file__).parent.parent / "tests" / "data" / "pasted"
+from pytest_ebpf.cli.log import log  # noqa: E402
+
+CORPUS = ROOT / "tests" / "data" / "pasted"
 SCORES = ("class", "kind", "place", "advice", "false")
 
 Row = dict[str, Any]

@@ -7,8 +7,9 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from pytest_ebpf.verifier.explain.advice import advice_for, with_bounds
+from pytest_ebpf.verifier.explain.advice import advice_for
 from pytest_ebpf.verifier.explain.error_path import Path, failing_path
+from pytest_ebpf.verifier.explain.fault import Fault
 from pytest_ebpf.verifier.explain.register_text import describe
 from pytest_ebpf.verifier.explain.value_origin import Cause, branches_since, origin_of
 from pytest_ebpf.verifier.log.state import Register
@@ -40,6 +41,7 @@ _TELL_TYPES = (
 _MOVES = re.compile(
     r"submit|discard|release|_put|destroy|drop|adjust|pull_data|change_|store_bytes|push|pop|csum|clone"
 )
+_END = 20_000  # characters before the end of the log that advice looks at
 _NEAR = 2  # lines of source and instructions shown around the one at fault
 
 
@@ -90,15 +92,17 @@ def explain(
     last = _failing_step(path, log)
     source = locate(log, rows) if rows else log.source_line
     at = path[last].insn if last >= 0 else None
-    rejection = replace(rejection, advice=advice_for(rejection, log, insn=at))
+    fault = Fault(rejection, source=source.text if source is not None else "", log=log.text[-_END:])
     if at is None:
-        return Explanation(rejection, source, _context(sources.all, source), report=log.diagnosis)
+        return Explanation(advice_for(fault), source, _context(sources.all, source), report=log.diagnosis)
+    source = source or sources.of(at)
     registers = tuple(_registers(path, rejection, last=last))
     causes = _causes(path, rejection, last=last)
+    text = source.text if source is not None else ""
     return Explanation(
-        with_bounds(rejection, registers),
-        source or sources.of(at),
-        _context(sources.all, source or sources.of(at)),
+        advice_for(replace(fault, insn=at.text, source=text, registers=registers, causes=causes)),
+        source,
+        _context(sources.all, source),
         at,
         tuple(path[position].insn for position in range(max(0, last - _NEAR), last)),
         registers,
@@ -156,7 +160,7 @@ def _told(name: str, rejection: Rejection) -> Register | None:
     kind = rejection.field("what")
     if name != rejection.field("reg") or rejection.rule_id not in _TELL_TYPES or not kind:
         return None
-    return Register(name, "scalar" if kind == "inv" else kind, kind)
+    return Register(name, "scalar" if kind in ("inv", "imm") else kind, "" if kind == "imm" else kind)
 
 
 def _corrected(register: Register, rejection: Rejection) -> Register:

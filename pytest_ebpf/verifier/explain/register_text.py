@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_ebpf.verifier.log.state import Register
 
-__all__ = ["describe", "type_words"]
+__all__ = ["bounds_of", "describe", "type_words"]
 
 # The kernel's name for a type (kernel/bpf/log.c: reg_type_str) -> ours. "_or_null" and prefixes are handled apart.
 _TYPES = {
@@ -120,6 +120,13 @@ def _number(register: Register) -> str:
     if low is None and high is None:
         return "a number without known bounds"
     return f"a number, {_between(low, high)}"
+
+
+def bounds_of(register: Register) -> tuple[int | None, int | None]:
+    """The lowest and the highest value (of a pointer: what was added to it); None for a bound that is not known."""
+    if register.constant is not None:
+        return register.constant, register.constant
+    return _range(dict(register.attributes))
 
 
 def _range(given: dict[str, str]) -> tuple[int | None, int | None]:

@@ -117,6 +117,8 @@ def _framed_line(block: Block, role: Role, *, found: re.Match[str]) -> None:
     line = found.string
     if role is Role.GAP:
         block.gap += line
+        # A summary ends with the number of lines left out; the end of a log begins with it.
+        block.over = block.over or (block.said and "line(s) omitted" in line)
         return
     if role is Role.BEGIN:
         block.marked = True
@@ -154,8 +156,9 @@ def _add(block: Block, line: str, *, kind: Kind) -> None:
         _leading(block, line, kind=kind)
         return
     if kind in _TRACE or kind is Kind.SOURCE:
+        # What stands before a trace is a remark about the program's arguments.
+        block.said = block.said and kind is not Kind.INSN and (block.traced or kind not in _TRACE)
         block.traced = block.traced or kind in _TRACE
-        block.said = block.said and kind is not Kind.INSN
     elif line.startswith(_REPORT):
         block.reported = True
     elif kind in (Kind.MESSAGE, Kind.QUOTE) and not block.reported and not _keeps(block, line):

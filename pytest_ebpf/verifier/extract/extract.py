@@ -24,9 +24,13 @@ _FIGURES = re.compile(
     r"processed \d+ insns(?: \(limit \d+\))?(?: (?:max_states_per_insn|total_states|peak_states|mark_read) \d+)*"
 )
 # Where a message may begin within a sentence: a quotation, or what stands behind a colon, a bar or a bracket.
-_FRAGMENTS = re.compile(r"`+([^`\n]+)`+|\"([^\"\n]+)\"|(?:: |\| |\] |> |- )(?=(\S.*))")
-_CLOSERS = " \t`\"'*|,;"
+_FRAGMENTS = re.compile(
+    r"`+([^`\n]+)`+|\"([^\"\n]+)\"|(?<!\w)'\s*([^\n]+?)\s*'(?=\W|$)|(?:: |\| |\] |> |- |^#+ )(?=(\S.*))"
+)
+_CLOSERS = " \t`\"'*|,;#"
+_CLOSED = re.compile(r"(?<=\w)['\"`]+[.!?]?$")
 _LONGEST = 300
+_MEASURED = ("processed ", "verification time ", "stack depth ", "insns processed ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +56,22 @@ def extract_logs(text: str) -> tuple[Found, ...]:
     blocks = _merged(split_blocks(_apart(plain_lines(text))))
     found = _different([_found(block) for block in blocks])
     if any(one.text for one in found):
-        return tuple(one for one in found if one.text or one.refused)
+        told = {one.program for one in found if one.text}
+        kept = [one for one in found if one.text or (one.refused and one.program not in told)]
+        return tuple(one for one in kept if not _is_snippet(one)) or tuple(kept)
     words = "\n".join(one.words for one in found)
     message = next(_fragments(words.split("\n")), "")
     alone = found[0] if found else Found("")
     program = next((one.program for one in found if one.program), "")
     refused = next((one.refused for one in found if one.refused), "")
     return (replace(alone, text=message + "\n" if message else "", program=program, refused=refused, words=words),)
+
+
+def _is_snippet(one: Found) -> bool:
+    """Whether it is some lines of a trace that people quote beside a log: nobody names a program or a verdict."""
+    lines = one.text.split("\n")
+    known = one.program or one.refused or one.failed or one.omitted or one.verdict or one.accepted
+    return not known and bool(lines) and not _says(lines) and not any(map(PROCESSED.search, lines))
 
 
 def _apart(lines: Iterable[str]) -> Iterator[str]:
@@ -211,7 +224,7 @@ def _fragments(lines: Iterable[str]) -> Iterator[str]:
     """Messages of the verifier within prose: a line of their own, a quotation, or what stands behind a colon."""
     for line in lines:
         for part in (line, *(one for found in _FRAGMENTS.finditer(line) for one in found.groups() if one)):
-            part = part.strip().strip(_CLOSERS)
+            part = _CLOSED.sub("", part.strip().strip(_CLOSERS))
             if part and len(part) < _LONGEST and _is_strict(part):
                 yield part
                 break
@@ -249,7 +262,13 @@ def _same(key: tuple[str, ...], other: tuple[str, ...], *, one: Found, two: Foun
         return False
     if not _says(one.text.split("\n")):
         return False
-    short, long = sorted((key, other), key=len)
-    short = tuple(line for line in short if not line.startswith("processed "))
-    long_ = tuple(line for line in long if not line.startswith("processed "))
-    return bool(short) and (long_[-len(short) :] == short) and (len(short) == len(long_) or one.omitted or two.omitted)
+    short, long = sorted((_unmeasured(key), _unmeasured(other)), key=len)
+    figures = {line for line in (*key, *other) if line.startswith("processed ")}
+    # A title or a summary has the message alone.
+    alone = one.omitted or two.omitted or not any(kind in _TRACE for kind in kinds_of(list(short)))
+    return len(figures) < 2 and bool(short) and long[-len(short) :] == short and (alone or len(short) == len(long))
+
+
+def _unmeasured(lines: tuple[str, ...]) -> tuple[str, ...]:
+    """The lines without those that hold figures."""
+    return tuple(line for line in lines if not line.startswith(_MEASURED))

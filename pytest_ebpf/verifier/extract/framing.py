@@ -66,6 +66,7 @@ FRAMES: tuple[Frame, ...] = (
     Frame("libbpf-object", Role.TAIL, r"failed to load (?:object|BPF skeleton|BPF object)", "libbpf.c", failed=True),
     Frame("libbpf-btf", Role.TAIL, r"-+ BEGIN BTF LOAD LOG -+", "btf.c"),
     Frame("bpftool", Role.TAIL, r"^Error: failed to (?:load|open)", "bpftool/prog.c", failed=True),
+    Frame("redbpf", Role.TAIL, r"LoadError\(\"(?P<program>\w+)\", BPF\)", "redbpf/src/error.rs", failed=True),
     # Aya
     Frame("aya", Role.BEGIN, r"[Vv]erifier output:(?: |$)", "aya/src/programs/mod.rs", failed=True),
     Frame(
@@ -111,8 +112,23 @@ FRAMES: tuple[Frame, ...] = (
     Frame(
         "bcc-python",
         Role.TAIL,
-        rf"Failed to load BPF program {_QUOTED}: (?P<refused>[^\n]+)",
+        r"Failed to load BPF program (?:b?['\"])?(?P<program>[\w.\-/]+)['\"]?: (?P<refused>[^\n]+)",
         "bcc/__init__.py",
+        failed=True,
+    ),
+    # others built on bcc or on the system call: falcosecurity/libs, redbpf, deepflow
+    Frame(
+        "libscap",
+        Role.TAIL,
+        r"bpf_load_program\(\) (?:err=(?P<refused>\d+) )?event=(?P<program>[\w/]+)",
+        "libscap/scap_bpf.c",
+        failed=True,
+    ),
+    Frame(
+        "bcc-load",
+        Role.TAIL,
+        r"bcc_prog_load\(\) failed\. name: (?P<program>\w+), (?P<refused>[A-Z][a-z ]+)",
+        "deepflow user/load.c",
         failed=True,
     ),
     # bpftrace
@@ -163,17 +179,24 @@ FRAMES: tuple[Frame, ...] = (
     Frame("veristat-table", Role.TAIL, r"^(?:File +Program +Verdict|-{8,} +-{4,}|Done\. Processed \d)", "veristat.c"),
     Frame("veristat-file", Role.TAIL, r"^Processing '[^']+'\.\.\.", "veristat.c"),
     # everything
-    Frame("libxdp", Role.TAIL, r"^(?:libxdp: |Couldn't (?:load|attach|open))", "libxdp.c, xdp-loader.c"),
     Frame(
-        "xdp-tutorial", Role.TAIL, r"^(?:ERR|ERROR|WARN|Error)(?::|\s+(?:failed|loading|in)\b)", "common_user_bpf_xdp.c"
+        "libxdp-load",
+        Role.TAIL,
+        r"libxdp: Failed to load program (?P<program>\S+): (?P<refused>[A-Z][\w ]+)",
+        "libxdp.c",
+        failed=True,
     ),
+    Frame("libxdp", Role.TAIL, r"^(?:libxdp: |Couldn't (?:load|attach|open))", "libxdp.c, xdp-loader.c"),
     Frame(
         "bare-errno",
         Role.TAIL,
-        r"(?i:fail\w*|unable|could ?n[o']t|error)\b[^\n:]{0,40}\bload\w*\b[^\n:]*: "
+        r"(?i:fail\w*|unable|could ?n[o']t|can't|cannot|error)\b[^\n:]{0,40}\bload\w*\b[^\n:]*: "
         r"(?P<refused>-\d{1,3}\b|-E[A-Z]+|[A-Z][a-z]+ [a-z ]+)",
         "loaders of their own",
         failed=True,
+    ),
+    Frame(
+        "xdp-tutorial", Role.TAIL, r"^(?:ERR|ERROR|WARN|Error)(?::|\s+(?:failed|loading|in)\b)", "common_user_bpf_xdp.c"
     ),
     Frame("libbpf", Role.TAIL, r"(?:^|[ \]])lib(?:bpf|xdp)(?:-rs)?: ", "libbpf.c"),
     Frame("strace", Role.TAIL, r"^bpf\(BPF_\w+.*= -?\d+", "strace"),

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from pytest_ebpf.verifier.extract.framing import Role, frame_of
 from pytest_ebpf.verifier.log.lines import Kind, kind_of
 
 __all__ = ["plain_lines"]
@@ -21,6 +22,7 @@ _ENTITY = re.compile(r"&(?:#x?[0-9a-fA-F]+|amp|lt|gt|quot|apos|nbsp);")
 _TAG = re.compile(
     r"</?(?:pre|code|p|span|div|li|ul|td|tr|table|blockquote|details|summary|b|i|strong|em)(?: [^<>\n]*)?/?>"
 )
+_BOLD = re.compile(r"^((?:[>\s*-]*\s)?)(\*\*|__)(?=\S)(.+?\S)\2\s*$", re.MULTILINE)
 _BREAK = re.compile(r"<br ?/?>\n?")
 # A newline that is escaped, before something that the verifier prints at the start of a line.
 _LOG_NEXT = (
@@ -34,9 +36,7 @@ _TEXT_KEYS = ("log", "msg", "message", "MESSAGE", "error", "err", "stderr", "out
 # Lines whose beginning is known even if something stands before them.
 _ANCHOR = re.compile(r"(?:\d+: (?:\([0-9a-f]{2}\) |R\d+(?:_[a-z]+)?=)|processed \d+ insns\b)")
 _STRONG = re.compile(r"\d+: R\d|processed ")
-_INSIDE = re.compile(
-    r"(?:before|regs=\S*|from|at|insn) $|\d+: \([0-9a-f]{2}\) |[;@] |mark_precise|directly$|call$|Verifier output: $"
-)
+_INSIDE = re.compile(r"(?:before|regs=\S*|from|at|insn) $|\d+: \([0-9a-f]{2}\) |[;@] |mark_precise|directly$|call$")
 _FIGURES = re.compile(
     r"processed \d+ insns(?: \(limit \d+\))?(?: (?:max_states_per_insn|total_states|peak_states|mark_read) \d+)*"
 )
@@ -70,6 +70,8 @@ def _without_html(text: str) -> str:
         text = _ENTITY.sub(lambda found: html.unescape(found[0]).replace("\xa0", " "), text)
     if "<" in text:
         text = _TAG.sub("", _BREAK.sub("\n", text))
+    if "**" in text or "__" in text:
+        text = _BOLD.sub(r"\1\3", text)  # Markdown: a whole line that is bold
     return text.replace("\xa0", " ")
 
 
@@ -199,12 +201,17 @@ def _shapes(lines: list[str]) -> list[str]:
             bare += place is not None
             continue
         before = line[: place.start()]
-        if _INSIDE.search(before) or kind_of(line) not in (
-            Kind.MESSAGE,
-            Kind.ANALYSIS,
-            Kind.QUOTE,
-            Kind.SOURCE,
-            Kind.STATE,
+        if (
+            _INSIDE.search(before)
+            or _begins_a_log(before)
+            or kind_of(line)
+            not in (
+                Kind.MESSAGE,
+                Kind.ANALYSIS,
+                Kind.QUOTE,
+                Kind.SOURCE,
+                Kind.STATE,
+            )
         ):
             continue
         shape = _shape(before)
@@ -220,6 +227,12 @@ def _shapes(lines: list[str]) -> list[str]:
         for shape, number in found.most_common(_MOST_SHAPES)
         if (shape in keep if shape in blank else number > 1 or shape in separated or _is_usual(shape, lines))
     ]
+
+
+def _begins_a_log(before: str) -> bool:
+    """Whether a loader's words, with which a log begins, stand there: the first line of the log is on theirs."""
+    framed = frame_of(before)
+    return framed is not None and framed[0].role is Role.BEGIN
 
 
 def _is_usual(shape: str, lines: list[str]) -> bool:

@@ -22,6 +22,13 @@ _WALK = (Kind.INSN, Kind.PRUNED, Kind.SUBPROG)
 _EXIT = re.compile(r"\d+: \(95\) exit")
 _LOADS = re.compile(r"(?i)\b(?:e?bpf|xdp|verif\w+|load\w*|program)\b")
 _WARNING = re.compile(r"cut here|WARNING: CPU|Call Trace|RIP: ")
+_INVARIANTS = "REG INVARIANTS VIOLATION"
+_HARMLESS = (
+    "the verifier lost track of a register's bounds (a bug in itself) and went on: this alone refuses no program",
+    "This message is harmless as a rule: the kernel (6.8 and later) drops what it knew of the register and goes on, "
+    "unless the loader sets BPF_F_TEST_REG_INVARIANTS. If the load failed, look for another message. Newer stable "
+    "releases have corrections; report it with the object.",
+)
 _PANIC = re.compile(r"(?:callee is `|call\w* |`)(?P<symbol>[\w$.]*panick?ing[\w$.]*)")
 _WITH_PLUS = "Lines were omitted: print the error with %+v for the whole log. "
 
@@ -59,8 +66,16 @@ def judge(found: Found) -> Verdict:
         return Verdict("accepted", found.program, log)
     rejection = _with_words(explanation.rejection, found)
     explanation = replace(explanation, rejection=rejection)
-    warned = rejection.class_id == "verifier-bug" and not refused and _WARNING.search(found.words)
+    warned = rejection.class_id == "verifier-bug" and not refused and _warns(rejection.message, found.words)
+    if warned and _INVARIANTS in rejection.message:
+        rejection = replace(rejection, headline=_HARMLESS[0], advice=_HARMLESS[1])
+        explanation = replace(explanation, rejection=rejection)
     return _of(rejection, found, log=log, verdict="unknown" if warned else "rejected", explanation=explanation)
+
+
+def _warns(message: str, words: str) -> bool:
+    """Whether a bug that the verifier reports need not have stopped the program."""
+    return _INVARIANTS in message or _WARNING.search(words) is not None
 
 
 def _of(
@@ -160,8 +175,8 @@ def _without_log(found: Found) -> Verdict:
     if found.refused and _LOADS.search(found.words) and (known := ERRNOS.get(name)):
         cls = CLASSES[known.cls]
         return _of(Rejection(cls.id, cls.kind, known.headline, "", advice=known.advice), found, log=log)
-    if found.refused and _LOADS.search(found.words):
-        headline = f"the load failed without a log: {found.refused}"
+    if (found.refused or found.failed) and _LOADS.search(found.words):
+        headline = f"the load failed without a log: {found.refused or 'the loader names no reason'}"
         return _of(Rejection(cls.id, cls.kind, headline, "", advice=cls.advice), found, log=log)
     return Verdict("unknown", found.program, log, headline=NO_LOG)
 

@@ -59,8 +59,8 @@ ERRNOS: dict[str, Errno] = {
             "EINVAL",
             "EINVAL (invalid argument), without the verifier's log",
             "Either the verifier refused the program (its log says why: print it at log level 1), or the kernel does "
-            "not know "
-            "a flag, program type, attach type or map type that is newer than it.",
+            "not know a flag, program type, attach type or map type that is newer than it. Before 5.0 a kprobe program "
+            "also needs the version of the running kernel (kern_version).",
         ),
         Errno(
             "ENOENT",

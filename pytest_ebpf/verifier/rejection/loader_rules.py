@@ -226,6 +226,18 @@ _LAST_RULES: tuple[LoaderRule, ...] = (
         "bpftrace/bpfprogram.cpp",
     ),
     LoaderRule(
+        "core-anonymous",
+        "rejected",
+        "core-reloc",
+        "safety",
+        r"target candidate search failed for \[\d+\] (?:struct|union)\s*:",
+        "a CO-RE relocation is against a structure without a name, which the loader cannot look for in the kernel",
+        "The access goes through an anonymous structure or union (of bpf_attr, for example): give it a name of its own "
+        "with the same fields, leave preserve_access_index off for this type, or copy the whole and read it from "
+        "there. No kernel was asked.",
+        "libbpf.c",
+    ),
+    LoaderRule(
         "core-words",
         "rejected",
         "core-reloc",
@@ -241,10 +253,23 @@ _LAST_RULES: tuple[LoaderRule, ...] = (
         "libbpf.c, ebpf/btf/core.go",
     ),
     LoaderRule(
+        "core-poisoned",
+        "unknown",
+        "core-reloc",
+        "feature-missing",
+        r"relo #\d+: no matching targets found",
+        "a CO-RE relocation has no target in this kernel; that alone refuses no program",
+        "The loader makes the instruction invalid, which counts only if it is reached: guard it with "
+        "bpf_core_field_exists() or bpf_core_type_exists() and a fallback. The lines before (relo #N with the type "
+        "and field, non-matching candidates) say what is missing; the verifier's log says whether it was reached.",
+        "libbpf.c",
+    ),
+    LoaderRule(
         "attach",
         "unknown",
         *("", ""),
         r"prog '(?P<what>[^']+)': failed to (?:auto-)?attach[^\n]*|[Ff]ailed to (?:auto-)?attach[^\n]*"
+        r"|prog '(?P<what2>[^']+)': failed to create BPF link[^\n]*|PERF_EVENT_IOC_SET_BPF[^\n]*"
         r"|[Ee]rror attaching[^\n]*"
         r"|attach(?:ing)?[^\n]*: (?:[Dd]evice or resource busy|[Ff]ile exists|[Nn]o such file"
         r"|[Oo]peration not supported)[^\n]*"
@@ -252,20 +277,34 @@ _LAST_RULES: tuple[LoaderRule, ...] = (
         "the program was loaded; attaching it failed",
         "The verifier has nothing to do with it. EBUSY, EEXIST: something is attached there already (bpftool link, "
         "bpftool net, "
-        "another scheduler or XDP program): detach it or replace it. ENOENT: the attach target does not exist; "
-        "EINVAL, "
-        "EOPNOTSUPP: the target takes no program of this type or with these flags.",
+        "another scheduler or XDP program): detach it or replace it. ENOENT: the attach target does not exist. EACCES "
+        "of a tracepoint: the program reads beyond the event's fields (compare its structure with the event's format "
+        "file). EINVAL, EOPNOTSUPP: the target takes no program of this type or with these flags; a kprobe program "
+        "before 5.0 needs the version of the running kernel.",
         "libbpf.c",
     ),
     LoaderRule(
         "section-name",
         "unknown",
         *("", ""),
-        r"(?:missing BPF prog type, check|unrecognized) ELF section name '(?P<what>[^']+)'|invalid (?:section"
+        r"(?:missing BPF prog type, check|unrecognized) ELF section name '(?P<what>[^']+)'"
+        r"|program for section '(?P<what3>[^']+)' not found|invalid (?:section"
         r"|program) name ['\"](?P<what2>[^'\"]+)",
         "the loader does not know the section {what}: no kernel was asked",
         'Name the section after the program type and its target, as in SEC("xdp") or SEC("fentry/vfs_read").',
         "libbpf.c",
+    ),
+    LoaderRule(
+        "kernel-btf-new",
+        "unknown",
+        *("", ""),
+        r"(?:parse|read|load)[^\n]*BTF[^\n]*(?:header|unsupported|unknown kind|invalid)[^\n]*"
+        r"|BTF[^\n]*(?:unexpected header|header length|unknown kind|unsupported version)[^\n]*",
+        "the loader cannot read the type information (BTF) of this kernel, which is newer than the loader: no program "
+        "was refused",
+        "Update the loader, or the library that it is built with: a newer kernel may have a longer BTF header and new "
+        "kinds of types. The program and its object are not at fault.",
+        "ebpf/btf, aya-obj, libbpf",
     ),
     LoaderRule(
         "object",

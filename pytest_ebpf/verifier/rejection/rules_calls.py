@@ -181,9 +181,18 @@ CALL_RULES: tuple[Rule, ...] = (
         r"|Calling bpf_rcu_read_\{lock,unlock\}|(?:arg#\d+|R\d+) doesn't point to a type with bpf_refcount"
         r"|(?:func|R\d+).* non-overwritten BPF_PTR_POISON|bpf_timer cannot be used|bpf_(?:timer|wq"
         r"|task_work) .*PREEMPT"
-        r"|(?:tracing|socket filter|sleepable) progs cannot use bpf_|held lock and object are not in the same"
+        r"|(?:socket filter|sleepable) progs cannot use bpf_|held lock and object are not in the same"
         r"|bpf_spin_lock at off=\d+ must be held",
         "a special field is used with a map, lock or place that it does not belong to",
+    ),
+    Rule(
+        "field-tracing",
+        "special-field",
+        r"tracing progs cannot use (?P<what>bpf_\w+)",
+        "{what} may not be used by programs of this type",
+        advice="Programs of kprobes, tracepoints, raw tracepoints and perf events cannot use maps with {what} (at any "
+        "release so far, or not yet in this one): keep such a map for programs of other types (tc, XDP, cgroup, "
+        "struct_ops, fentry), and use atomic operations or per-CPU maps here.",
     ),
     # -- return values, functions
     Rule(
@@ -231,6 +240,8 @@ CALL_RULES: tuple[Rule, ...] = (
         r"Arg#(?P<arg>\d+) type (?P<what>\S+) in (?P<func>\w+)\(\) is not supported yet",
         "argument {arg} of the global function {func} has a type ({what}) that this kernel does not accept there",
         kind="feature-missing",
+        advice="Global functions take pointers to memory since Linux 5.13, before only numbers and the context: make "
+        "the function static (static __noinline), which is checked with its caller, or pass numbers.",
         wordings="pointers to memory since 5.13",
     ),
     Rule(
@@ -287,9 +298,21 @@ CALL_RULES: tuple[Rule, ...] = (
         wordings="up to 6.6; later: might sleep in a non-sleepable prog",
     ),
     Rule(
+        "helper-locked",
+        "unknown-func",
+        r"program of this type cannot use helper (?P<func>bpf_probe_read_kernel(?:_str)?)#",
+        "this kernel lets no program of this loader read kernel memory with {func}",
+        kind="environment",
+        advice="This kernel has {func}() for every type of program, so it is switched off here: kernel lockdown "
+        "(confidentiality; Secure Boot may switch it on, see /sys/kernel/security/lockdown) forbids reads of kernel "
+        "memory, or the loader lacks CAP_PERFMON. Read fields through typed pointers (fentry, tp_btf) instead.",
+        wordings="these words are of 6.8 and later",
+    ),
+    Rule(
         "helper-later",
         "unknown-func",
-        rf"(?:unknown func|program of this type cannot use helper) (?P<func>bpf_(?:{_FOR_ALL}))#",
+        rf"(?:unknown func|program of this type cannot use helper(?! bpf_probe_read_kernel)) "
+        rf"(?P<func>bpf_(?:{_FOR_ALL}))#",
         "this kernel gives {func} to other types of programs only; later ones give it to all",
         kind="feature-missing",
     ),
@@ -329,6 +352,9 @@ CALL_RULES: tuple[Rule, ...] = (
         r"|metadata kfuncs|kfunc \S+ .*(?:not allowed|not supported)",
         "this type of program may not call the kernel function",
         kind="safety",
+        advice="The function exists, but it is not registered for programs of this type and attach point: call it "
+        "from a type that it is registered for (register_btf_kfunc_id_set() in the kernel or module names them; "
+        "newer kernels have more). A function of your own needs a set of ids with that type.",
     ),
     Rule(
         "kfunc-limits",

@@ -15,7 +15,7 @@ MEMORY_RULES: tuple[Rule, ...] = (
     Rule(
         "null-deref",
         "null-deref",
-        rf"{_REG} invalid mem access '(?P<what>\w*or_null\w*)'",
+        rf"{_REG} invalid mem access '?(?P<what>\w*or_null\w*)'?",
         "{reg} is used as a pointer, but it may be NULL ({what})",
     ),
     Rule(
@@ -47,14 +47,14 @@ MEMORY_RULES: tuple[Rule, ...] = (
     Rule(
         "scalar-deref",
         "bad-pointer",
-        rf"{_REG} invalid mem access '(?P<what>inv|scalar)'",
+        rf"{_REG} invalid mem access '(?P<what>inv|imm|scalar)'",
         "{reg} is used as a pointer, but it is a number",
-        wordings="inv up to 5.17, scalar since",
+        wordings="imm (a constant) up to 4.13, inv up to 5.17, scalar since",
     ),
     Rule(
         "mem-access",
         "bad-pointer",
-        rf"{_REG} invalid mem access '(?P<what>(?!inv'|scalar')(?!\w*or_null)\w*)'",
+        rf"{_REG} invalid mem access '(?P<what>(?!inv'|imm'|scalar')(?!\w*or_null)\w*)'",
         "memory cannot be accessed through {reg}: it is a pointer of the kind {what}",
     ),
     Rule(
@@ -282,7 +282,7 @@ MEMORY_RULES: tuple[Rule, ...] = (
     Rule(
         "stack-other",
         "stack-bounds",
-        r"invalid stack (?:type )?R\d+ off=(?P<off>-?\d+)|invalid stack off=",
+        r"invalid stack (?:type )?(?:R\d+ )?off=(?P<off>-?\d+)",
         "the access is outside of the stack",
     ),
     Rule(
@@ -337,6 +337,10 @@ MEMORY_RULES: tuple[Rule, ...] = (
         rf"(?:dereference of modified"
         rf"|negative offset) ctx ptr {_REG} off=(?P<off>-?\d+)(?:\+\d+)?(?: disallowed|, ctx\+const)",
         "the pointer to the context ({reg}) was moved by {off} before the access",
+        advice="The compiler computed an address in the context first, often for a field that is read in several "
+        "branches or as an array: read the field once into a local variable, before the branches or through a volatile "
+        "pointer; in tracing programs bpf_probe_read_kernel() from the address works. Clang 18 and later keep the "
+        "offset with __attribute__((preserve_static_offset)) on the structure; another version may do it by itself.",
     ),
     Rule(
         "ctx-variable",

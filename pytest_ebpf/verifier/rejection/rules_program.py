@@ -22,6 +22,8 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         "loop",
         r"back-edge from insn (?P<at>\d+) to (?P<to>\d+)",
         "instruction {at} jumps back to {to}: a loop or a recursion that is not allowed",
+        advice="Linux 5.3 and later accept loops that end (with privileges): on an older kernel unroll the loop "
+        "(#pragma unroll with a constant bound) or use tail calls. Turn recursion into a loop.",
         wordings="of recursion up to 6.1, of loops in unprivileged programs",
     ),
     Rule(
@@ -62,6 +64,9 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         "too-complex",
         r"BPF program is too large\. Proc+essed (?P<insns>\d+) insn",
         "the verifier walked {insns} instructions and gave up",
+        advice="Shorten loops or use bpf_loop() (5.17), move parts into global functions (5.6; checked once each), "
+        "join branches early, split the program with tail calls. The limit is of instructions walked on all paths: "
+        "1,000,000 since Linux 5.2, 131,072 or fewer before. Compilers differ: another clang may load.",
     ),
     Rule(
         "too-many-jumps",
@@ -75,8 +80,17 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         "too-complex",
         r"too many (?:subprograms|states|iterations)|liveness analysis exceeded|program too large"
         r"|BPF program is too complex|\S+: too many iterations"
-        r"|insn \d+ cannot be patched due to 16-bit|The total number of maps per program|.* exceeds complexity",
+        r"|The total number of maps per program|.* exceeds complexity",
         "the program has more parts than the verifier accepts",
+    ),
+    Rule(
+        "jump-distance",
+        "too-complex",
+        r"insn (?P<at>\d+) cannot be patched due to 16-bit",
+        "a jump at instruction {at} is too far for 16 bits once the kernel has added its own instructions",
+        advice="The program is too long, not too complex: make it shorter (less inlining and unrolling), put parts of "
+        "it into functions that are not inlined (__noinline), or split it with tail calls; clang's -mcpu=v4 has "
+        "longer jumps (Linux 6.6).",
     ),
     # -- instructions
     Rule(
@@ -103,7 +117,9 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         r"last insn is not an exit or jmp|subprog doesn't end|cannot call exit(?:\(\))? from subprog"
         r"|fall through|no program starts",
         "the code runs past its end: the last instruction is neither an exit nor a jump",
-        advice="In C this is a missing return, or undefined behaviour that the compiler cut the code off at.",
+        advice="In C this is a missing return, or undefined behaviour that the compiler cut the code off at: a "
+        "variable without a value, a loop without an end. In Rust it is a panic that was left in the program: a panic "
+        "handler that loops, unwrap(), an index or a length that is not checked; use get() and checked arithmetic.",
     ),
     Rule(
         "bad-call",
@@ -194,13 +210,23 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         "this kernel does not have the attach target of the program",
     ),
     Rule(
+        "attach-arguments",
+        "attach-target",
+        r"func '(?P<func>[^']+)' doesn't have (?P<arg>\d+)-th argument",
+        "the program reads argument {arg} of {func}, which has fewer in this kernel",
+        advice="Arguments differ between releases: compare the prototype in BPF_PROG() with this kernel's (bpftool btf "
+        "dump file /sys/kernel/btf/vmlinux format c | grep {func}) and leave out what is not there, with a variant of "
+        "the program for each prototype (autoload) or a read by CO-RE. In fexit programs the return value follows the "
+        "last argument.",
+    ),
+    Rule(
         "attach-refused",
         "attach-target",
         r".* is not modifiable|can't modify return codes|.*Cannot (?:replace|extend|nest|recursively|attach)"
         r"|.*(?:programs )?cannot (?:attach|replace) |Can attach to only|Only FENTRY/FEXIT|FENTRY/FEXIT program can"
         r"|Extension program|Attaching .* is rejected|Attach to function|.*BPF_LSM_CGROUP that attach"
         r"|.* not traceable"
-        r"|func '.* (?:doesn't have \d+-th argument|arg\d+ .* has type .*|size \d+ must be \d+)"
+        r"|func '.* (?:arg\d+ .* has type .*|size \d+ must be \d+)"
         r"|.*is not multiple of 8"
         r"|ret type \S+ not allowed for fmod_ret|invalid btf_id for context argument"
         r"|Tracing program can only be attached to another program annotated",
@@ -251,7 +277,7 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         "core-words",
         "core-reloc",
         r"(?:.*failed to resolve CO-RE relocation <?\w+>? \[\d+\] (?P<what>.*?)(?: \([\d:]+ @ offset \d+\))?$)"
-        r"|relo #\d+: |target candidate search failed|.*failed to resolve CO-RE relocation(?! <?\w+>? \[)",
+        r"|.*failed to resolve CO-RE relocation(?! <?\w+>? \[)",
         "code is reached that needs a type, field or value that this kernel does not have: {what}",
         advice="This kernel does not have {what} (removed, renamed, or newer than it). Guard it with "
         "bpf_core_field_exists(), bpf_core_type_exists() or bpf_core_enum_value_exists(); for a renamed field "

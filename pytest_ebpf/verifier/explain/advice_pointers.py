@@ -1,0 +1,216 @@
+"""Advice about values that are no pointers, or not the ones that are needed."""
+
+from __future__ import annotations
+
+import re
+
+from pytest_ebpf.verifier.explain.fault import Fault, number
+
+__all__ = ["POINTER_ADVICE"]
+
+_STORE = re.compile(r"(?:lock )?\*\(")
+_FIELDS = re.compile(r"[A-Za-z_]\w*(?:(?:->|\.)[A-Za-z_]\w*)+")
+_MAP_STRUCT = re.compile(r"\bbpf_(?:map|array|htab|[a-z]+_map)\b")
+_CONTEXT = re.compile(r"(?:ctx|skb|args|regs|msg|skops|xdp|md)->")
+_RELEASES = {
+    "ringbuf_reserve": "bpf_ringbuf_submit() or bpf_ringbuf_discard()",
+    "sk_lookup": "bpf_sk_release()",
+    "skc_lookup": "bpf_sk_release()",
+    "task_acquire": "bpf_task_release()",
+    "task_from_": "bpf_task_release()",
+    "cgroup_acquire": "bpf_cgroup_release()",
+    "cgroup_from_": "bpf_cgroup_release()",
+    "cpumask_create": "bpf_cpumask_release()",
+    "cpumask_acquire": "bpf_cpumask_release()",
+    "obj_new": "bpf_obj_drop()",
+    "kptr_xchg": "the release function of its type",
+}
+# Helpers that give an address as a number.
+_NUMBERS = re.compile(r"call bpf_get_current_task#")
+
+
+def _not_a_pointer(fault: Fault) -> str:
+    if _STORE.match(fault.insn):
+        return (
+            "The store goes through a number. Keep the original pointer in a variable of its own: arithmetic, casts to "
+            "integers, partial copies and calls that release or move memory turn a pointer into a number. Memory of "
+            "the kernel cannot be written by plain stores."
+        )
+    register = fault.register
+    lost = register.attribute("lost") if register is not None else ""
+    if lost:
+        what = "load data and data_end again, and check again" if "packet" in lost else "do not use it afterwards"
+        return f"{fault.name} was {lost}, and a call or arithmetic made a number of it: {what}, or keep the original."
+    return _kernel_memory(fault)
+
+
+def _kernel_memory(fault: Fault) -> str:
+    """A value that was read from somewhere is an address that the verifier knows nothing about."""
+    made = [cause for cause in fault.causes if cause.kind == "update"]
+    if any(_is_context(cause.insn.text, fault.log) for cause in made):
+        return (
+            f"{fault.name} was made from the pointer to the context by arithmetic, which older kernels turn into a "
+            "number: the compiler computed the address of a field first. Read the field once into a local variable, "
+            "before the branches or through a volatile pointer."
+        )
+    read = _core_read(fault.source)
+    current = any(_NUMBERS.match(cause.insn.text) for cause in made)
+    task = " For the current task bpf_get_current_task_btf() (5.11) gives a pointer with a type." if current else ""
+    context = any("loaded from the context" in cause.what for cause in made)
+    typed = " fentry, fexit and tp_btf programs (5.5) get arguments with types." if context else ""
+    return (
+        f"{fault.name} holds an address that the verifier knows only as a number: a pointer that was read from kernel "
+        "or user memory, from a kprobe's context or a map, or one that arithmetic, a cast or a partial copy made a "
+        f"number. Read kernel memory with {read}bpf_probe_read_kernel() or BPF_CORE_READ(), user memory with "
+        f"bpf_probe_read_user(); keep a pointer of the program's own in a separate variable.{task}{typed}"
+    )
+
+
+def _is_context(text: str, log: str) -> bool:
+    """Whether an instruction copies the pointer to the context."""
+    moved = re.match(r"r\d+ = r(\d+)$", text)
+    return moved is not None and re.search(rf"\bR{moved[1]}(?:_\w+)?=ctx\b", log) is not None
+
+
+def _core_read(source: str) -> str:
+    """``task->mm->owner`` -> ``BPF_CORE_READ(task, mm, owner), ``: of the line shown, where it has one such chain."""
+    chains = [found[0] for found in _FIELDS.finditer(source.partition(" = ")[2] or source) if "->" in found[0]]
+    return f"BPF_CORE_READ({', '.join(re.split(r'->', chains[0]))}), " if len(chains) == 1 else ""
+
+
+def _null(fault: Fault) -> str:
+    kind = fault.rejection.field("what")
+    if kind.startswith(("rcu_", "trusted_", "ptr_", "untrusted_")):
+        return (
+            "This kernel knows that the pointer may be NULL, which older ones did not check. Load it once into a "
+            "local variable, compare that with NULL, and use that variable: each load of a field is a new value for "
+            "the verifier."
+        )
+    made = next((cause for cause in fault.causes if cause.insn.text.startswith("call bpf_")), None)
+    name = re.match(r"call (\w+)", made.insn.text) if made is not None else None
+    who = f" that {name[1]}() returned (instruction {made.insn.index})" if made is not None and name else ""
+    copies = " Before 4.10 a check counts only for the register that is compared, not for copies." * _one_is_checked(
+        fault, kind
+    )
+    return (
+        f"Compare the pointer{who} with NULL first (if (!p) return) and use it only in the branch where it is not; "
+        f"check the very variable that is used, right after the call.{copies}"
+    )
+
+
+def _one_is_checked(fault: Fault, kind: str) -> bool:
+    """Whether a copy is known not to be NULL: kernels before 4.10 print such states without ids."""
+    known = kind.removesuffix("_or_null")
+    return re.search(rf"R\d+={known}\(ks=[^\n]*R\d+={re.escape(kind)}\(ks=", fault.log) is not None
+
+
+def _of_the_map(fault: Fault) -> str:
+    if not _MAP_STRUCT.search(fault.message) and "'map_ptr'" not in fault.message:
+        return ""
+    return (
+        "The instruction accesses the map itself (its structure in the kernel), not a value in it: get a pointer to "
+        "the value with bpf_map_lookup_elem() first. Where the source has a global variable, the loader did not "
+        "relocate it (.bss, .data and .rodata are maps whose value is addressed directly): use a newer loader. The "
+        "inner map of a map of maps is what the lookup in the outer one returns."
+    )
+
+
+def _wrong_kind(fault: Fault) -> str:
+    return _of_the_map(fault) if fault.rejection.field("what") == "map_ptr" else ""
+
+
+def _never_set(fault: Fault) -> str:
+    if fault.insn == "exit":
+        return (
+            "R0 is what the function returns, and on this path nothing was put there: end every path with return and a "
+            "value, also after the last if or loop. What a function without a result (void) returns is not set."
+        )
+    if fault.callee and fault.name in ("R1", "R2", "R3", "R4", "R5"):
+        return (
+            f"The call of {fault.callee}() takes an argument in {fault.name} that the program does not pass: compare "
+            "its prototype with the declaration in the source, and give all arguments."
+        )
+    return ""
+
+
+def _field(fault: Fault) -> str:
+    chains = [found[0] for found in _FIELDS.finditer(fault.source) if _CONTEXT.match(found[0])]
+    what = f"The line accesses {chains[0]}. " if len(chains) == 1 else ""
+    narrow = " Kernels before 4.13 take no access that is narrower than the field." * (number(fault, "size") < 4)
+    return what + fault.rejection.advice + narrow
+
+
+def _argument(fault: Fault) -> str:
+    what, want = fault.rejection.field("what"), fault.rejection.field("want")
+    memory = re.match(r"(?:fp|map_value|pkt)\b", want) is not None
+    if what in ("inv", "scalar", "imm") and memory:
+        return (
+            f"{fault.state}{fault.subject} has to be the address of memory that the program owns: pass the address of "
+            "a variable on the stack or of a map's value (&x, not x). What is in kernel memory must be copied into a "
+            "local variable first, with bpf_probe_read_kernel() or BPF_CORE_READ(); a pointer that went through "
+            "arithmetic, a cast or a map is a number."
+        )
+    if what.startswith(("ptr_", "trusted_ptr_", "rcu_ptr_", "untrusted_ptr_")) and memory:
+        return (
+            f"{fault.subject} points into a structure of the kernel, which this helper does not take: copy the value "
+            "into a local variable first and pass its address."
+        )
+    if want.startswith("map_ptr"):
+        return (
+            f"{fault.subject} has to be the map itself: pass &map of a map that the object declares (the loader puts "
+            "the map there), or what a lookup in a map of maps returned, checked for NULL."
+        )
+    if want.startswith("ctx"):
+        return (
+            f"{fault.subject} has to be the program's context, unchanged: pass ctx itself, of the program's own type."
+        )
+    return ""
+
+
+def _reference(fault: Fault) -> str:
+    acquired = next((cause for cause in fault.causes if cause.kind == "acquire"), None)
+    text = acquired.insn.text if acquired is not None else ""
+    call = re.search(r"call (bpf_\w+)", text)
+    release = next((way for part, way in _RELEASES.items() if part in text), "")
+    if call is None or not release:
+        return ""
+    kept = (
+        " A record cannot be kept: a pointer to it that is stored in a map is no reference, so submit it in the same "
+        "run of the program, or collect the data in a map and copy it into a record at the end."
+        if "ringbuf" in text
+        else " bpf_kptr_xchg() moves it into a map that has a field for it (5.19)."
+    )
+    return (
+        f"{call[1]}() took it at instruction {acquired.insn.index if acquired is not None else ''}: call {release} on "
+        f"every path to the end, also on those that return early.{kept}"
+    )
+
+
+def _poisoned(fault: Fault) -> str:
+    if not fault.source:
+        return ""
+    chains = [found[0] for found in _FIELDS.finditer(fault.source) if "->" in found[0]]
+    what = f" ({chains[0]})" if len(chains) == 1 else ""
+    return (
+        f"What this kernel does not have is read in this line{what}: {fault.source.strip()[:100]}. The field or type "
+        "was renamed, removed, or is newer than the kernel. Guard the line: bpf_core_field_exists(), "
+        "bpf_core_type_exists(), bpf_core_enum_value_exists(), with a fallback for kernels without it. The loader's "
+        "debug output names the relocation (relo #N)."
+    )
+
+
+POINTER_ADVICE = {
+    "scalar-deref": _not_a_pointer,
+    "null-deref": _null,
+    "null-arith": _null,
+    "null-arg-type": _null,
+    "struct-member": _of_the_map,
+    "struct-access": _of_the_map,
+    "kernel-write": _of_the_map,
+    "arg-type": _argument,
+    "leaked-ref": _reference,
+    "mem-access": _wrong_kind,
+    "register-unset": _never_set,
+    "ctx-field": _field,
+    "core-unresolved": _poisoned,
+}
