@@ -48,7 +48,7 @@ def test_json_of_a_rejection() -> None:
         "errno": None,
         "registers": [{"name": "R0", "value": "a map value or NULL (map counts, 8 bytes)"}],
     }
-    assert "Compare the pointer with NULL" in advice
+    assert "bpf_map_lookup_elem() returned (instruction 6) with NULL" in advice
     assert [(step["insn"], step["source_line"]) for step in path] == [
         (6, "errs.bpf.c:6: __u64 *v = bpf_map_lookup_elem(&counts, &key);")
     ]
