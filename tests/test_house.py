@@ -64,7 +64,10 @@ ROOMS: dict[str, set[str]] = {
     "live.typed": {"btf", "obj", "errors", "suggest"},
     "live.inspect": {"live.session", "agent.ops", "btf", "errors", "features", "kernels", "obj", "suggest", "uapi"},
     "live.bpffs": {"live.session", "live.inspect", "agent.ops", "errors"},
-    "live.run": {"live.session", "live.handles", "live.typed", "agent.ops", "btf", "errors", "obj", "suggest", "uapi"},
+    "live.run": {
+        *("live.session", "live.handles", "live.typed", "agent.ops", "btf", "errors", "obj", "packets", "suggest"),
+        "uapi",
+    },
     "live.maps": {
         *("live.session", "live.typed", "live.inspect", "live.bpffs", "live.run"),
         *("agent.ops", "btf", "errors", "events", "obj", "suggest", "uapi"),
@@ -152,6 +155,7 @@ DOORS: dict[str, dict[str, str]] = {
         "verifier.verifier_log": "the parsed log of a loaded program",
         "live.budget": "prog.within(), prog.figures, prog.costs",
     },
+    "live.run.test_run": {"packets.parse": "result.packet"},
     "live.maps.events": {"events.aya_log": "records of aya-log"},
     "live.maps.map": {"live.maps.stacks": "values of a stack trace map"},
     "fixtures.objects.collector": {"fixtures.objects.item": "only for object files that are BPF and have test tags"},

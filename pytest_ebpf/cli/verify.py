@@ -32,6 +32,10 @@ _HELD, _BROKEN, _USAGE, _NO_KERNEL = range(4)  # exit statuses
 @click.option(
     "-G", "--set-global", "settings", multiple=True, metavar="VAR=A,B", help="Every value; every combination."
 )
+@click.option("-M", "--set-map", "maps", multiple=True, metavar="MAP=N", help="How many entries a map has.")
+@click.option(
+    "-P", "--set-program", "programs", multiple=True, metavar="PROG=SECTION", help="Another section; off: leave it out."
+)
 @click.option(
     "--lines", is_flag=False, flag_value="10", metavar="[=N]", help="The N source lines that cost most (default 10)."
 )
@@ -97,9 +101,7 @@ def _gather(request: Request) -> Verdicts:
     if not request.objects:  # nothing to boot a kernel for
         return Verdicts((), kernels=tuple(request.kernels))
     with open_kernels(request) as kernels:
-        return gather(
-            request.objects, kernels, cache=LoadCache(), globals=request.globals, lines=request.most_lines > 0
-        )
+        return gather(request.objects, kernels, cache=LoadCache(), globals=request.globals, wanted=request.wanted)
 
 
 def _print(verdicts: Verdicts, request: Request) -> None:

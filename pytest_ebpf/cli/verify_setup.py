@@ -19,6 +19,7 @@ from pytest_ebpf.verifier.compare.veristat_filter import Filter, SortKey, parse_
 if TYPE_CHECKING:
     from pytest_ebpf.kernels.pool import KernelPool
     from pytest_ebpf.obj.object import ObjectFile
+    from pytest_ebpf.verify.verdict import Wanted
     from pytest_ebpf.verify.verdicts import Kernels, Verdicts
 
 __all__ = ["POLICIES", "Request", "open_kernels", "parse_settings", "read_kernels", "read_request"]
@@ -41,6 +42,7 @@ class Request:
     form: str
     globals: tuple[Mapping[str, Any], ...]
     most_lines: int
+    wanted: Wanted
     policy: Callable[[Verdicts], bool]
     accel: str
     cache: Path | None
@@ -50,11 +52,15 @@ class Request:
 
 def read_request(paths: Sequence[str], lines: int, *, kernels: str, options: Mapping[str, Any]) -> Request:
     """``BpfUsageError`` or ``ObjectError`` for invalid arguments: a missing file, an unknown kernel."""
-    from pytest_ebpf.verify.verdicts import check_globals, permutations
+    from pytest_ebpf.verify.verdict import Wanted
+    from pytest_ebpf.verify.verdicts import check_globals, check_names, permutations
 
     objects, problems = _read_objects(paths)
     settings = parse_settings(options["settings"])
     check_globals(settings, objects, what="-G")
+    maps, programs = _maps(options.get("maps", ())), _programs(options.get("programs", ()))
+    check_names(maps, objects, kind="map")
+    check_names(programs, objects, kind="program")
     return Request(
         objects=tuple(objects),
         kernels=read_kernels(kernels),
@@ -66,12 +72,33 @@ def read_request(paths: Sequence[str], lines: int, *, kernels: str, options: Map
         form="json" if options["as_json"] else options["form"],
         globals=tuple(permutations(settings)),
         most_lines=lines,
+        wanted=Wanted(lines=lines > 0, maps=maps, programs=programs),
         policy=POLICIES[options["policy"]],
         accel=options["accel"],
         cache=options["cache"],
         quiet=options["quiet"],
         portable=tuple(_elsewhere(objects)) if options.get("portable") else (),
     )
+
+
+def _maps(texts: Sequence[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for text in texts:
+        name, _, entries = text.partition("=")
+        if not name or not entries.isdecimal():
+            raise BpfUsageError(f"-M {text!r}", hint="Write -M map=1024.")
+        found[name] = int(entries)
+    return found
+
+
+def _programs(texts: Sequence[str]) -> dict[str, str | bool]:
+    found: dict[str, str | bool] = {}
+    for text in texts:
+        name, _, section = text.partition("=")
+        if not name or not section:
+            raise BpfUsageError(f"-P {text!r}", hint="Write -P program=fentry/do_exit, or -P program=off.")
+        found[name] = False if section == "off" else section
+    return found
 
 
 def _elsewhere(objects: Sequence[ObjectFile]) -> Iterator[str]:

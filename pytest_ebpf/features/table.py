@@ -3,7 +3,8 @@
 A name is one of ``names()``, a SEC() prefix (``tp_btf``, ``freplace``), or has a group in front: ``map:ringbuf``,
 ``prog:xdp``, ``flag:mmapable``, ``btf:enum64``, ``isa:v4``, ``attach:kprobe``, ``helper:bpf_loop`` (or just
 ``bpf_loop``; ``helper:bpf_loop@xdp`` asks for one program type), ``kfunc:bpf_task_acquire`` (``@xdp`` too),
-``config:BPF_LSM``. ``probe_ops`` gives a batch, ``read_probe`` reads its answers; ``batch_ops`` and ``read_batch`` do
+``config:BPF_LSM``, ``fentry:vfs_read``, ``tracepoint:sched:sched_switch``, ``field:task_struct.mm`` (see
+``features.places``). ``probe_ops`` gives a batch, ``read_probe`` reads its answers; ``batch_ops`` and ``read_batch`` do
 it for many at once.
 """
 
@@ -36,6 +37,7 @@ from pytest_ebpf.features.isa import ISA_FEATURES
 from pytest_ebpf.features.kfuncs import kfunc_feature
 from pytest_ebpf.features.links import LINK_FEATURES
 from pytest_ebpf.features.maps import FLAG_FEATURES, MAP_FEATURES
+from pytest_ebpf.features.places import PLACE_GROUPS, place_feature
 from pytest_ebpf.features.progs import HELPER_FEATURES, PROG_FEATURES, helper_feature
 from pytest_ebpf.features.sections import section_features
 from pytest_ebpf.plan.facts import Facts
@@ -97,6 +99,8 @@ def feature(name: str) -> Feature:
         found = kfunc_feature(rest)
     elif prefix == "config":
         found = _config(rest)
+    elif prefix in PLACE_GROUPS:
+        found = place_feature(prefix, rest)
     elif prefix == "helper":
         helper, _, prog = rest.partition("@")
         found = helper_feature(helper, prog)
@@ -169,7 +173,11 @@ def _nearest(name: str) -> str:
         ]
     if close:
         return f"did you mean {' or '.join(close)}?"
-    return "names: " + ", ".join(names()) + "; or helper:NAME, kfunc:NAME, config:NAME"
+    return (
+        "names: "
+        + ", ".join(names())
+        + "; or helper:NAME, kfunc:NAME, config:NAME, fentry:FUNCTION, tracepoint:CATEGORY:NAME, field:STRUCT.FIELD"
+    )
 
 
 def _config(name: str) -> Feature | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
-from pytest_ebpf.agent.ops import Handle, ObjById
+from pytest_ebpf.agent.ops import Close, Done, Handle, ObjById
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.value_type import TypeTable
 from pytest_ebpf.live.inspect import query as introspect
@@ -79,6 +82,31 @@ class KernelMap:
     def btf(self) -> Btf | None:
         """The types of its keys and values, None when it was made without."""
         return introspect.ask_btf(self._session, self.info.btf_id) if self.info.btf_id else None
+
+    def items(self) -> list[tuple[Any, Any]]:
+        """(key, value) of every entry, as of now. ``open()`` gives the map with everything else."""
+        with self._opened() as map:
+            return map.items()
+
+    def keys(self) -> list[Any]:
+        """The key of every entry."""
+        return [key for key, _ in self.items()]
+
+    def values(self) -> list[Any]:
+        """The value of every entry."""
+        return [value for _, value in self.items()]
+
+    def __getitem__(self, key: object) -> Any:
+        with self._opened() as map:
+            return map[key]
+
+    @contextmanager
+    def _opened(self) -> Iterator[Map]:
+        map = self.open()
+        try:
+            yield map
+        finally:
+            self._session.attempt(Close(map.handle), Done)
 
     def open(self) -> Map:
         """The map itself, to read and to change, until the end of the test: of another process's objects, too."""

@@ -148,7 +148,8 @@ class Bpf:
         return Rejects(patterns, errno=errno, reason=reason, absent=absent)
 
     def feature(self, name: str) -> Answer:
-        """What a probe of this kernel says about a feature: "ringbuf", "fentry", "helper:bpf_loop", ..."""
+        """What a probe of this kernel says about a feature: "ringbuf", "fentry", "helper:bpf_loop",
+        "fentry:vfs_read", "tracepoint:sched:sched_switch", ..."""
         return probe_feature(self.session.target, name=name)
 
     def has(self, name: str) -> bool:
@@ -157,6 +158,11 @@ class Bpf:
         if answer.supported is None:
             raise PlanError(f"feature {name!r}: {answer.message}", feature=name)
         return answer.supported
+
+    def has_field(self, path: str) -> bool:
+        """Whether a struct of this kernel has a field: ``has_field("task_struct.mm")``, ``"sock.sk_ack_backlog"``; a
+        pointer is followed. ``PlanError`` for a kernel without BTF."""
+        return self.has(f"field:{path}")
 
     def cgroup(self, name: str = "", *, controllers: Iterable[str] = ()) -> Cgroup:
         """A new control group (cgroup2), removed with the test: ``.run(argv)`` runs a command in it."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_ebpf.obj.object import ObjectFile
+from pytest_ebpf.plan.map_definitions import MapOverride
 from pytest_ebpf.plan.options import LoadOptions
 from pytest_ebpf.plan.struct_ops_options import tables_of
 from pytest_ebpf.uapi.enums import MapType
@@ -30,9 +31,13 @@ _SIZED_BY_KERNEL = frozenset(
 _DEEPEST_STACK = 127 * 8
 
 
-def options_for(obj: ObjectFile, *, globals: Mapping[str, Any], has_lines: bool, has_btf: bool) -> LoadOptions:
+def options_for(
+    obj: ObjectFile, *, globals: Mapping[str, Any], has_lines: bool, has_btf: bool, asked: LoadOptions | None = None
+) -> LoadOptions:
     """Everything is loaded, tables that are switched off too; nothing is pinned, and what the object's user space would
-    size gets the least. Programs that extend others are loaded by themselves. ``has_lines``: with a trace."""
+    size gets the least. Programs that extend others are loaded by themselves. ``has_lines``: with a trace. ``asked``:
+    maps and programs as a test wants them, which comes first."""
+    asked = asked or LoadOptions()
     maps: dict[str, Any] = {}
     for definition in obj.maps:
         fields: dict[str, Any] = {"pin": ""} if definition.pinning else {}
@@ -42,14 +47,23 @@ def options_for(obj: ObjectFile, *, globals: Mapping[str, Any], has_lines: bool,
             fields["value_size"] = _DEEPEST_STACK
         if fields:
             maps[definition.name] = fields
-    names = tuple(dict.fromkeys(program.name for program in obj.programs))
+    maps |= {name: _over(maps.get(name), wanted) for name, wanted in asked.maps.items()}
+    off = {name for name, wanted in asked.programs.items() if wanted.autoload is False}
+    names = tuple(dict.fromkeys(program.name for program in obj.programs if program.name not in off))
     level = LogFlag.STATS | (LogFlag.LEVEL2 if has_lines else 0)
     return LoadOptions(
         globals=dict(globals),
         maps=maps,
         only=names,
         log_level=level,
-        programs=stand_ins(obj),
+        programs={**stand_ins(obj), **asked.programs},
         btf=has_btf,
         struct_ops=dict.fromkeys((variable.name for _, variable, _ in tables_of(obj)), True),
     )
+
+
+def _over(least: Mapping[str, Any] | None, wanted: MapOverride) -> MapOverride:
+    """What a test asks of a map, and what is left of the least that it needs."""
+    if isinstance(wanted, int):
+        wanted = {"max_entries": wanted}
+    return {**(least or {}), **wanted} if isinstance(wanted, Mapping) else wanted

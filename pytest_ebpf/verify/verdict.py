@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_ebpf.agent.ops import Failed, ProgLoad, ProgLoaded, ProgRejected, Result, Try
-from pytest_ebpf.errors import EbpfError, GuestLost, KernelCallError, ObjectError, PlanError, errno_name
+from pytest_ebpf.errors import BpfUsageError, EbpfError, GuestLost, KernelCallError, ObjectError, PlanError, errno_name
 from pytest_ebpf.live.facts_cache import facts_for
 from pytest_ebpf.live.hints import advise
 from pytest_ebpf.live.load import is_btf_refusal
 from pytest_ebpf.live.load_cache import LoadCache
+from pytest_ebpf.live.load_request import Asked, options_of
 from pytest_ebpf.live.program import Program
 from pytest_ebpf.live.rejection import rejection
 from pytest_ebpf.live.reload import TRACE_ROOM
@@ -123,12 +124,14 @@ class ProgramVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How to load: values of ``globals``, whether to count what each source line costs (``lines``: by a trace), and
-    whether to load the types of the object (``btf``)."""
+    """How to load: values of ``globals``, whether to count what each source line costs (``lines``: by a trace), whether
+    to load the types of the object (``btf``), and ``maps`` and ``programs`` as for ``bpf.load``."""
 
     globals: Mapping[str, Any] = field(default_factory=dict)
     lines: bool = False
     btf: bool = True
+    maps: Mapping[str, Any] = field(default_factory=dict)
+    programs: Mapping[str, Any] = field(default_factory=dict)
 
 
 def verify_object(
@@ -138,7 +141,8 @@ def verify_object(
     verdicts call the kernel.
 
     What cannot be planned or needs what this kernel lacks is a verdict "error", and so is all of an object that makes
-    no sense. ``GuestLost`` is the one exception, and ``ObjectError`` for values of globals that do not fit.
+    no sense. Exceptions are ``GuestLost``, and ``ObjectError`` or ``BpfUsageError`` for what was asked and does not fit
+    the object.
     """
     wanted = wanted or Wanted()
     blank = _Blank(obj.name, kernel, target.described.release, config=tuple(wanted.globals.items()))
@@ -153,8 +157,11 @@ def verify_object(
     except GuestLost:
         raise
     except EbpfError as error:
-        if isinstance(error, ObjectError) and wanted.globals and _fits(obj, session, cache=cache):
-            raise  # the values of globals are at fault, not the object
+        changed = wanted.globals or wanted.maps or wanted.programs
+        if isinstance(error, BpfUsageError):
+            raise
+        if isinstance(error, ObjectError) and changed and _fits(obj, session, cache=cache):
+            raise  # what was asked is at fault, not the object
         return tuple(blank.error(program, error) for program in obj.programs) + _lost(obj, blank=blank)
     finally:
         _close(session)
@@ -221,9 +228,9 @@ def _close(session: Session) -> None:
 
 def _planned(obj: ObjectFile, session: Session, *, cache: LoadCache, wanted: Wanted) -> Plan:
     facts = facts_for(session, obj, knowledge=cache.knowledge, btf=None)
-    plan = cache.plan(
-        obj, facts, options=options_for(obj, globals=wanted.globals, has_lines=wanted.lines, has_btf=wanted.btf)
-    )
+    asked = options_of(Asked(maps=wanted.maps, programs=wanted.programs), obj=obj, session=session)
+    options = options_for(obj, globals=wanted.globals, has_lines=wanted.lines, has_btf=wanted.btf, asked=asked)
+    plan = cache.plan(obj, facts, options=options)
     if not wanted.lines:
         return plan
     return replace(plan, ops=tuple(_traced(op) for op in plan.ops))

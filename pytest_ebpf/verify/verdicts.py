@@ -14,13 +14,13 @@ from pytest_ebpf.live.session import Target
 from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.obj.static_names import meanings
 from pytest_ebpf.report.verdicts import render_table, render_why
-from pytest_ebpf.suggest import close_names
+from pytest_ebpf.suggest import close_names, did_you_mean
 from pytest_ebpf.verifier.compare.budget import parse_share
 from pytest_ebpf.verify.verdict import TARGET_MISSING, ProgramVerdict, Wanted, verify_object
 
 _NO_MEMORY = re.compile(r"Out of memory|oom-kill|invoked oom-killer|Kernel panic .*deadlocked on memory")
 
-__all__ = ["Kernels", "Verdicts", "check_globals", "gather", "permutations"]
+__all__ = ["Kernels", "Verdicts", "check_globals", "check_names", "gather", "permutations"]
 
 
 def permutations(values: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
@@ -39,6 +39,21 @@ def check_globals(values: Iterable[str], objects: Sequence[ObjectFile], *, what:
             near = f"Did you mean {close[0]!r}? " if close else ""
             there = f"There are: {', '.join(names)}." if names else "There is none."
             raise BpfUsageError(f"{what}: no object has a variable {name!r}", hint=near + there)
+
+
+def check_names(given: Iterable[str], objects: Sequence[ObjectFile], *, kind: str) -> None:
+    """``BpfUsageError`` for a "map" or "program" that none of the objects has."""
+    names = sorted({name for obj in objects for name in _names_of(obj, kind)})
+    for name in given:
+        if name not in names:
+            hint = did_you_mean(name, names, otherwise=f"There are: {', '.join(names) or 'none'}.")
+            raise BpfUsageError(f"{kind}s=: no object has a {kind} {name!r}", hint=hint)
+
+
+def _names_of(obj: ObjectFile, kind: str) -> set[str]:
+    if kind == "program":
+        return {program.name for program in obj.programs}
+    return {one.name for one in obj.maps} | {section.name for section in obj.data}
 
 
 class Verdicts:
@@ -180,9 +195,10 @@ def gather(
     *,
     cache: LoadCache,
     globals: Sequence[Mapping[str, Any]] = ({},),
-    lines: bool = False,
+    wanted: Wanted | None = None,
 ) -> Verdicts:
-    """Every program of ``objects`` on every kernel, with each of ``globals`` (an object gets the variables it has).
+    """Every program of ``objects`` on every kernel, with each of ``globals`` (an object gets the variables it has, and
+    of ``wanted`` the maps and programs).
 
     A guest that dies makes the programs of the object it died of errors, and the next object gets a fresh one.
     ``ImageError`` and ``BootFailed`` when a kernel cannot be had.
@@ -192,8 +208,8 @@ def gather(
         kernels.start(kernel)
         for number, obj in enumerate(objects, 1):
             kernels.say(f"{kernel}: {obj.name.rpartition('/')[2]} ({number} of {len(objects)})")
-            for wanted in _configs(obj, globals, lines=lines):
-                found += _verify(obj, kernel, kernels=kernels, cache=cache, wanted=wanted)
+            for config in _configs(obj, globals, wanted=wanted or Wanted()):
+                found += _verify(obj, kernel, kernels=kernels, cache=cache, wanted=config)
         kernels.done(kernel)
     return Verdicts(_settled(found), kernels=kernels.ids)
 
@@ -206,13 +222,19 @@ def _settled(found: Sequence[ProgramVerdict]) -> list[ProgramVerdict]:
     return [replace(v, kind=kinds[(v.object, v.program) in present]) if v.kind == TARGET_MISSING else v for v in found]
 
 
-def _configs(obj: ObjectFile, globals: Sequence[Mapping[str, Any]], *, lines: bool) -> list[Wanted]:
+def _configs(obj: ObjectFile, globals: Sequence[Mapping[str, Any]], *, wanted: Wanted) -> list[Wanted]:
     names = {variable.name for section in obj.data for variable in section.variables}
+    maps, programs = _names_of(obj, "map"), _names_of(obj, "program")
+    own = replace(
+        wanted,
+        maps={name: asked for name, asked in wanted.maps.items() if name in maps},
+        programs={name: asked for name, asked in wanted.programs.items() if name in programs},
+    )
     configs: list[Wanted] = []
     for values in globals:
-        wanted = Wanted({name: value for name, value in values.items() if name in names}, lines)
-        if wanted not in configs:
-            configs.append(wanted)
+        config = replace(own, globals={name: value for name, value in values.items() if name in names})
+        if config not in configs:
+            configs.append(config)
     return configs
 
 

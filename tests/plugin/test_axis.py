@@ -91,6 +91,24 @@ def test_markers_of_class_and_function_both_count(pytester: pytest.Pytester) -> 
     assert [line.partition("[")[2].rstrip("]") for line in found] == ["6.1"]
 
 
+def test_c13_a_marker_of_a_test_overrides_that_of_its_module(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        pytestmark = pytest.mark.bpf_kernel(">=6.1")
+        @pytest.mark.bpf_kernel("<6.1")
+        def test_a(bpf): pass
+        def test_b(bpf): pass
+        class TestC:
+            pytestmark = pytest.mark.bpf_kernel(">=6.12")
+            def test_c(self, bpf): pass
+        """
+    )
+    found = collected(pytester, "--bpf-kernels=5.10,6.1,6.12")
+    names = [line.rpartition("::")[2] for line in found]
+    assert set(names) == {"test_a[5.10]", "test_b[6.1]", "test_b[6.12]", "test_c[6.12]"}
+
+
 def test_a_test_that_fits_no_kernel_is_an_error(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """

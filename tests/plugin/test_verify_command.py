@@ -254,3 +254,43 @@ def test_guests(verify: Verify) -> None:
     assert "fentry_counter.bpf.o: count_entry (accepted on 6.1, 7.3)" in lines
     found = programs(verify("fentry_counter", "xdp_lb", "--kernels=6.1,7.3", "--json", "-q"))
     assert {(entry["kernel"], entry["verdict"]) for entry in found} == {("6.1", "accepted"), ("7.3", "accepted")}
+
+
+def test_c11_maps_and_programs_as_for_load(pytester: pytest.Pytester, objects: Objects) -> None:
+    objects("xdp_lb", "bpf_loop", "map_kinds")
+    pytester.makepyfile(
+        """
+        import pytest
+        from pytest_ebpf import BpfUsageError, ObjectError
+        def test_verify(bpf_matrix):
+            def verify(**asked):
+                return bpf_matrix.verify("map_kinds.bpf.o", "bpf_loop.bpf.o", **asked)
+            everything = verify().accepted_on()
+            name = everything.programs[0].program
+            assert len(verify(programs={name: False})) == len(everything) - 1
+            assert verify(programs={name: "tc"}).of(name).programs[0].type == "sched_cls"
+            huge = verify(maps={"last_seen": 1 << 31})  # the kernel refuses what it cannot have
+            assert not huge.on("host").of(name).programs[0].accepted
+            verify(maps={"last_seen": {"max_entries": 2}}, globals={"rounds": 3}).accepted_on()
+            for asked, message in (
+                ({"maps": {"lastseen": 2}}, "maps=: no object has a map 'lastseen'\\ndid you mean last_seen"),
+                ({"programs": {"nosuch": "tc"}}, "programs=: no object has a program 'nosuch'"),
+                ({"programs": {name: 7}}, "is no section name, True, False or dict"),
+            ):
+                with pytest.raises(BpfUsageError, match=message):
+                    verify(**asked)
+            with pytest.raises(ObjectError, match="has no 'max_entrie' to override"):
+                verify(maps={"last_seen": {"max_entrie": 2}})
+        """
+    )
+    pytester.runpytest("--bpf-kernels=host").assert_outcomes(passed=1)
+
+
+def test_c11_maps_and_programs_of_the_command(verify: Verify) -> None:
+    assert verify("bpf_loop", "-P", "sum_up=tc", "-q", "-e", "type", "-o", "csv").returncode == 0
+    assert "sched_cls" in verify("bpf_loop", "-P", "sum_up=tc", "-q", "-e", "prog,type", "-o", "csv").stdout
+    wrong = verify("map_kinds", "-M", "last_sen=4")
+    assert wrong.returncode == 2
+    assert "no object has a map 'last_sen'" in wrong.stderr
+    assert "Write -M map=1024" in verify("map_kinds", "-M", "last_seen=x").stderr
+    assert "Write -P program=" in verify("map_kinds", "-P", "nothing").stderr

@@ -13,6 +13,7 @@ from errno import EBUSY
 from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.syscalls import mount as do_mount, umount
 from pytest_ebpf.agent.base.sysfs import possible_cpus, read_bytes, read_text
+from pytest_ebpf.agent.host.switches import open_in
 from pytest_ebpf.agent.ops import (
     Data,
     Describe,
@@ -68,7 +69,10 @@ def _capabilities() -> int:
 
 def read_file(op: ReadFile, batch: Batch) -> Result:
     """A file's bytes."""
-    return Data(read_bytes(op.path, limit=op.limit))
+    if not op.filesystem:
+        return Data(read_bytes(op.path, limit=op.limit))
+    with os.fdopen(open_in(op.filesystem, op.path, flags=os.O_RDONLY), "rb") as file:
+        return Data(file.read(op.limit or -1))
 
 
 def list_dir(op: ListDir, batch: Batch) -> Result:

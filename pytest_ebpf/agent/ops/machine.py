@@ -38,10 +38,12 @@ class Describe:
 
 @dataclass(frozen=True, slots=True)
 class ReadFile:
-    """-> Data, or Failed. ``limit`` 0 reads to the end."""
+    """-> Data, or Failed. ``limit`` 0 reads to the end. ``filesystem``: "tracefs" or "debugfs", which need not be
+    mounted, when ``path`` is one in it."""
 
     path: str
     limit: int = 0
+    filesystem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from pytest_ebpf.agent.ops import Handle, ProgRun, ProgRunMany, Ran, RanMany
 from pytest_ebpf.errors import BpfUsageError, KernelCallError
@@ -15,6 +15,9 @@ from pytest_ebpf.live.run.rules import RUN_RULES, RunRule, runnable_types, type_
 from pytest_ebpf.live.typed.as_bytes import as_bytes
 from pytest_ebpf.live.typed.shape import Shape
 from pytest_ebpf.uapi.numbers import BPF_F_TEST_XDP_LIVE_FRAMES
+
+if TYPE_CHECKING:
+    from pytest_ebpf.packets.packet import Packet
 
 __all__ = ["PacketRuns", "RunInput", "RunResult", "plan_many", "plan_run", "read_many", "read_run", "rule_for"]
 
@@ -33,6 +36,13 @@ class RunResult:
     ctx: Any = field(default_factory=dict)
     duration: int = 0
     sent: bytes = field(default=b"", compare=False, repr=False)
+
+    @property
+    def packet(self) -> Packet:
+        """``data`` as headers, of a program that runs on Ethernet frames."""
+        from pytest_ebpf.packets.parse import parse_packet
+
+        return parse_packet(self.data)
 
     def __bytes__(self) -> bytes:
         return self.data
