@@ -35,20 +35,21 @@ def _packet(fault: Fault) -> str:
     highest = bounds_of(register)[1] if register is not None else None
     if held == 0 and highest is not None and highest > _FAR:
         return (
-            f"The offset in {fault.name} may be larger than {_FAR}, and then no comparison with data_end proves "
-            f"anything. Bound it first (if (off > MAX) return, or off &= MAX), add it, then compare the result with "
-            f"data_end just before the access. {_AGAIN}"
+            "Bound the offset first (if (off > MAX) return, or off &= MAX), add it, then compare the result with "
+            f"data_end just before the access: it may be larger than {_FAR}, and then no comparison with data_end "
+            f"proves anything. {_AGAIN}"
         )
     if held == 0:
         moved = ", after a value that is not constant was added to it" if proven["id"] != "0" else ""
         return (
-            f"No byte behind {fault.name} is proven{moved}. Compare this very pointer with data_end just before the "
-            f"access, also in every round of a loop: if (p + {number(fault, 'size')} > data_end) return. A check of "
-            f"another pointer, or one before the addition, does not count. {_AGAIN}"
+            "Compare with data_end just before the access, this very pointer, also in every round of a loop: "
+            f"if (p + {number(fault, 'size')} > data_end) return. No byte behind {fault.name} is proven{moved}; a "
+            f"check of another pointer, or one before an addition, does not count. {_AGAIN}"
         )
     text = (
-        f"The checks before prove {held} bytes, and this access needs {needed}: compare with the end of all that is "
-        f"read, as in if (p + size > data_end) return with the size of the structure that is really there. {_AGAIN}"
+        "Compare with data_end for all that is read, as in if (p + size > data_end) return with the size of the "
+        f"structure that is really there: the checks before prove {held} bytes, and this access needs {needed}. "
+        + _AGAIN
     )
     compared = _COMPARED.findall(fault.log)
     if needed == held + 1 and compared and compared[-1] in (">=", "<"):
@@ -63,23 +64,25 @@ def _memory(fault: Fault) -> str:
     room, off, size = (number(fault, name) for name in ("room", "off", "size"))
     if off < 0:
         return (
-            f"The offset can be {off}: make the index unsigned, or exclude negative values and 0 before 1 is taken "
-            "from it, right before the access."
+            "Make the index unsigned, or exclude negative values (and 0 before 1 is taken from it) right before the "
+            f"access: the offset can be {off}."
         )
     if fault.callee:
         return (
-            f"{fault.callee}() accesses {size} bytes at {fault.subject}, of which {max(room - off, 0)} are left: pass "
-            "the address of memory that large (a whole structure: the kernel's may be larger than the program's), "
-            "bound its index so that the last element fits, or pass a smaller size."
+            "Pass the address of memory that large (a whole structure: the kernel's may be larger than the program's), "
+            f"bound its index so that the last element fits, or pass a smaller size: {fault.callee}() accesses {size} "
+            f"bytes at {fault.subject}, of which {max(room - off, 0)} are left."
         )
     index = _INDEX.findall(fault.source)
     name = f" ({index[-1].strip()})" if index else ""
     if size > room:
-        return f"The access takes {size} bytes and the whole value has {room}: declare the value as large as its users."
+        return (
+            f"Declare the value as large as its users: the access takes {size} bytes, and the whole value has {room}."
+        )
     return (
-        f"The offset can be {off}, and {room - size} is the last at which {size} bytes fit into {room}: check the "
-        f"index{name} just before the access, as an unsigned number, with < and the number of elements (or mask it), "
-        "and use the checked variable itself; the compiler may keep a copy that the verifier knows nothing about."
+        f"Check the index{name} just before the access, as an unsigned number, with < and the number of elements (or "
+        f"mask it): the offset can be {off}, and {room - size} is the last at which {size} bytes fit into {room}. Use "
+        "the checked variable itself; the compiler may keep a copy that the verifier knows nothing about."
     )
 
 
@@ -87,9 +90,9 @@ def _index(fault: Fault) -> str:
     index = _INDEX.findall(fault.source)
     name = f" ({index[-1].strip()})" if index else ""
     return (
-        f"{fault.state}Check the index{name} just before the access, as an unsigned number, against the number of "
-        "elements (if (i >= N) return, or i &= N - 1), and use the checked variable itself; the compiler may keep a "
-        "copy that the verifier knows nothing about (barrier_var() or a volatile variable keeps them together)."
+        f"Check the index{name} just before the access, as an unsigned number, against the number of "
+        f"elements (if (i >= N) return, or i &= N - 1). {fault.state}Use the checked variable itself; the compiler may "
+        "keep a copy that the verifier knows nothing about (barrier_var() or a volatile variable keeps them together)."
     )
 
 
@@ -104,9 +107,10 @@ def _length(fault: Fault) -> str:
         " The source masks it, but the compiler dropped or moved the mask: an asm volatile barrier keeps it there."
     ) * ("&" in fault.expression)
     return (
-        f"{fault.state}Bound {which} from both sides just before the call: keep it in an unsigned variable, "
-        "if (len > MAX) return, or len &= MAX - 1. A check of another copy does not count: where the compiler keeps "
-        "two, barrier_var(len) before the check or the mask makes it one. What a helper returns may be negative."
+        f"Bound {which} from both sides just before the call: keep it in an unsigned variable, "
+        f"if (len > MAX) return, or len &= MAX - 1. {fault.state}A check of another copy does not count: where the "
+        "compiler keeps two, barrier_var(len) before the check or the mask makes it one. What a helper returns may be "
+        "negative."
         f"{spilled}{masked}"
     )
 
@@ -121,10 +125,9 @@ def _zero(fault: Fault) -> str:
 
 def _offset(fault: Fault) -> str:
     return (
-        f"{fault.state}The lower bound is missing: a signed or 64-bit value may be negative. Keep the offset in an "
-        "unsigned variable and mask or compare it (off &= MAX - 1; if (off > MAX) return) right before it is added to "
-        "the pointer. What a helper returns may be negative: check it first. Another compiler version may keep the "
-        "bound where this one loses it."
+        "Keep the offset in an unsigned variable and mask or compare it (off &= MAX - 1; if (off > MAX) return) right "
+        f"before it is added to the pointer: the lower bound is missing. {fault.state}What a helper returns may be "
+        "negative: check it first. Another compiler version may keep the bound where this one loses it."
     )
 
 
@@ -135,20 +138,21 @@ def _unset(fault: Fault) -> str:
     newer = "Linux 6.4 and later accept it from privileged loaders."
     if "indirect" not in fault.message and "call" not in fault.insn:
         return (
-            f"The variable at fp{at['off']} ({at['size']} bytes) is read, and on this path nothing was written there: "
-            "give it a value where it is declared (= {}), on every path and for every field, or clear it with "
-            f"__builtin_memset(). {newer}"
+            "Give the variable a value where it is declared (= {}), on every path and for every field, or clear it "
+            f"with __builtin_memset(): the variable at fp{at['off']} ({at['size']} bytes) is read, and on this path "
+            f"nothing was written there. {newer}"
         )
     if at["byte"] == "0":
         old = " Before 4.7 even a buffer that a helper only fills must have been written." if _is_old(fault) else ""
         return (
-            f"Nothing was written to the {at['size']} bytes at fp{at['off']} before their address was passed on: "
-            f"initialise the whole variable first (__builtin_memset(&v, 0, sizeof(v)) or = {{}}).{old} {newer}"
+            "Initialise the whole variable first (__builtin_memset(&v, 0, sizeof(v)) or = {}): nothing was written to "
+            f"the {at['size']} bytes at fp{at['off']} before their address was passed on.{old} {newer}"
         )
     return (
-        f"Byte {at['byte']} of the {at['size']} passed was never written. If all fields are set, it is padding "
-        "that the compiler added: clear the whole variable first (__builtin_memset(&v, 0, sizeof(v)), as = {} may "
-        "leave padding out; core::mem::zeroed() in Rust), or make the padding a field, or pack the structure. " + newer
+        "Clear the whole variable first (__builtin_memset(&v, 0, sizeof(v)), as = {} may leave padding out; "
+        f"core::mem::zeroed() in Rust). Byte {at['byte']} of the {at['size']} passed was never written: if all fields "
+        "are set, it is padding that the compiler added, which can also be a field of its own, or be packed away. "
+        + newer
     )
 
 
@@ -161,8 +165,8 @@ def _stack(fault: Fault) -> str:
     if number(fault, "off") >= -_FRAME:
         return ""
     return (
-        f"The variables of this function need more than {_FRAME} bytes of stack: move the large ones (buffers, "
-        "structures) into a per-CPU array map with one entry and use a pointer to its value, or make them smaller."
+        "Move the large variables (buffers, structures) into a per-CPU array map with one entry and use a pointer to "
+        f"its value, or make them smaller: those of this function need more than {_FRAME} bytes of stack."
     )
 
 

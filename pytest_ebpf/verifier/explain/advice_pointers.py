@@ -32,15 +32,15 @@ _NUMBERS = re.compile(r"call bpf_get_current_task#")
 def _not_a_pointer(fault: Fault) -> str:
     if _STORE.match(fault.insn):
         return (
-            "The store goes through a number. Keep the original pointer in a variable of its own: arithmetic, casts to "
-            "integers, partial copies and calls that release or move memory turn a pointer into a number. Memory of "
-            "the kernel cannot be written by plain stores."
+            "Keep the original pointer in a variable of its own. The store goes through a number: arithmetic, casts to "
+            "integers, partial copies and calls that release or move memory make one of a pointer. Memory of the "
+            "kernel cannot be written by plain stores."
         )
     register = fault.register
     lost = register.attribute("lost") if register is not None else ""
     if lost:
-        what = "load data and data_end again, and check again" if "packet" in lost else "do not use it afterwards"
-        return f"{fault.name} was {lost}, and a call or arithmetic made a number of it: {what}, or keep the original."
+        what = "Load data and data_end again, and check again" if "packet" in lost else "Do not use it afterwards"
+        return f"{what}, or keep the original: {fault.name} was {lost}, and a call or arithmetic made a number of it."
     return _kernel_memory(fault)
 
 
@@ -49,9 +49,9 @@ def _kernel_memory(fault: Fault) -> str:
     made = [cause for cause in fault.causes if cause.kind == "update"]
     if any(_is_context(cause.insn.text, fault.log) for cause in made):
         return (
-            f"{fault.name} was made from the pointer to the context by arithmetic, which older kernels turn into a "
-            "number: the compiler computed the address of a field first. Read the field once into a local variable, "
-            "before the branches or through a volatile pointer."
+            "Read the field once into a local variable, before the branches or through a volatile pointer: the "
+            f"compiler computed its address first, and {fault.name}, made from the pointer to the context by "
+            "arithmetic, is a number for older kernels."
         )
     read = _core_read(fault.source)
     current = any(_NUMBERS.match(cause.insn.text) for cause in made)
@@ -59,10 +59,10 @@ def _kernel_memory(fault: Fault) -> str:
     context = any("loaded from the context" in cause.what for cause in made)
     typed = " fentry, fexit and tp_btf programs (5.5) get arguments with types." if context else ""
     return (
-        f"{fault.name} holds an address that the verifier knows only as a number: a pointer that was read from kernel "
-        "or user memory, from a kprobe's context or a map, or one that arithmetic, a cast or a partial copy made a "
-        f"number. Read kernel memory with {read}bpf_probe_read_kernel() or BPF_CORE_READ(), user memory with "
-        f"bpf_probe_read_user(); keep a pointer of the program's own in a separate variable.{task}{typed}"
+        f"Read kernel memory with {read}, user memory with bpf_probe_read_user(): {fault.name} holds an address that "
+        "the verifier knows only as a number, read from kernel or user memory, from a kprobe's context or a map, or "
+        "made a number by arithmetic, a cast or a partial copy. Keep a pointer of the program's own in a separate "
+        f"variable.{task}{typed}"
     )
 
 
@@ -73,18 +73,19 @@ def _is_context(text: str, log: str) -> bool:
 
 
 def _core_read(source: str) -> str:
-    """``task->mm->owner`` -> ``BPF_CORE_READ(task, mm, owner), ``: of the line shown, where it has one such chain."""
+    """``task->mm->owner`` -> ``BPF_CORE_READ(task, mm, owner)``, where the line shown has one such chain."""
     chains = [found[0] for found in _FIELDS.finditer(source.partition(" = ")[2] or source) if "->" in found[0]]
-    return f"BPF_CORE_READ({', '.join(re.split(r'->', chains[0]))}), " if len(chains) == 1 else ""
+    known = f"BPF_CORE_READ({', '.join(chains[0].split('->'))}) or bpf_probe_read_kernel()" if len(chains) == 1 else ""
+    return known or "bpf_probe_read_kernel() or BPF_CORE_READ()"
 
 
 def _null(fault: Fault) -> str:
     kind = fault.rejection.field("what")
     if kind.startswith(("rcu_", "trusted_", "ptr_", "untrusted_")):
         return (
-            "This kernel knows that the pointer may be NULL, which older ones did not check. Load it once into a "
-            "local variable, compare that with NULL, and use that variable: each load of a field is a new value for "
-            "the verifier."
+            "Load the pointer once into a local variable, compare that with NULL, and use that variable: each load of "
+            "a field is a new value for the verifier. This kernel knows that it may be NULL, which older ones did not "
+            "check."
         )
     made = next((cause for cause in fault.causes if cause.insn.text.startswith("call bpf_")), None)
     name = re.match(r"call (\w+)", made.insn.text) if made is not None else None
@@ -108,8 +109,8 @@ def _of_the_map(fault: Fault) -> str:
     if not _MAP_STRUCT.search(fault.message) and "'map_ptr'" not in fault.message:
         return ""
     return (
-        "The instruction accesses the map itself (its structure in the kernel), not a value in it: get a pointer to "
-        "the value with bpf_map_lookup_elem() first. Where the source has a global variable, the loader did not "
+        "Get a pointer to the value with bpf_map_lookup_elem() first: the instruction accesses the map itself (its "
+        "structure in the kernel), not a value in it. Where the source has a global variable, the loader did not "
         "relocate it (.bss, .data and .rodata are maps whose value is addressed directly): use a newer loader. The "
         "inner map of a map of maps is what the lookup in the outer one returns."
     )
@@ -122,13 +123,13 @@ def _wrong_kind(fault: Fault) -> str:
 def _never_set(fault: Fault) -> str:
     if fault.insn == "exit":
         return (
-            "R0 is what the function returns, and on this path nothing was put there: end every path with return and a "
-            "value, also after the last if or loop. What a function without a result (void) returns is not set."
+            "End every path with return and a value, also after the last if or loop: R0 is what the function returns, "
+            "and on this path nothing was put there. What a function without a result (void) returns is not set."
         )
     if fault.callee and fault.name in ("R1", "R2", "R3", "R4", "R5"):
         return (
-            f"The call of {fault.callee}() takes an argument in {fault.name} that the program does not pass: compare "
-            "its prototype with the declaration in the source, and give all arguments."
+            f"Give {fault.callee}() all its arguments, and compare its prototype with the declaration in the source: "
+            f"it takes an argument in {fault.name}, which is not set here (calls destroy R1-R5)."
         )
     return ""
 
@@ -145,25 +146,23 @@ def _argument(fault: Fault) -> str:
     memory = re.match(r"(?:fp|map_value|pkt)\b", want) is not None
     if what in ("inv", "scalar", "imm") and memory:
         return (
-            f"{fault.state}{fault.subject} has to be the address of memory that the program owns: pass the address of "
-            "a variable on the stack or of a map's value (&x, not x). What is in kernel memory must be copied into a "
-            "local variable first, with bpf_probe_read_kernel() or BPF_CORE_READ(); a pointer that went through "
-            "arithmetic, a cast or a map is a number."
+            "Pass the address of a variable on the stack or of a map's value (&x, not x): "
+            f"{fault.subject} has to be the address of memory that the program owns. {fault.state}What is in kernel "
+            "memory must be copied into a local variable first, with bpf_probe_read_kernel() or BPF_CORE_READ(); a "
+            "pointer that went through arithmetic, a cast or a map is a number."
         )
     if what.startswith(("ptr_", "trusted_ptr_", "rcu_ptr_", "untrusted_ptr_")) and memory:
         return (
-            f"{fault.subject} points into a structure of the kernel, which this helper does not take: copy the value "
-            "into a local variable first and pass its address."
+            "Copy the value into a local variable first and pass its address: "
+            f"{fault.subject} points into a structure of the kernel, which this helper does not take."
         )
     if want.startswith("map_ptr"):
         return (
-            f"{fault.subject} has to be the map itself: pass &map of a map that the object declares (the loader puts "
-            "the map there), or what a lookup in a map of maps returned, checked for NULL."
+            "Pass &map of a map that the object declares (the loader puts the map there), or what a lookup in a map of "
+            f"maps returned, checked for NULL: {fault.subject} has to be the map itself."
         )
     if want.startswith("ctx"):
-        return (
-            f"{fault.subject} has to be the program's context, unchanged: pass ctx itself, of the program's own type."
-        )
+        return f"Pass ctx itself, unchanged and of the program's own type: {fault.subject} has to be the context."
     return ""
 
 
@@ -180,9 +179,10 @@ def _reference(fault: Fault) -> str:
         if "ringbuf" in text
         else " bpf_kptr_xchg() moves it into a map that has a field for it (5.19)."
     )
+    at = acquired.insn.index if acquired is not None else ""
     return (
-        f"{call[1]}() took it at instruction {acquired.insn.index if acquired is not None else ''}: call {release} on "
-        f"every path to the end, also on those that return early.{kept}"
+        f"Call {release} on every path to the end, also on those that return early: {call[1]}() took it at "
+        f"instruction {at}.{kept}"
     )
 
 
@@ -192,10 +192,10 @@ def _poisoned(fault: Fault) -> str:
     chains = [found[0] for found in _FIELDS.finditer(fault.source) if "->" in found[0]]
     what = f" ({chains[0]})" if len(chains) == 1 else ""
     return (
-        f"What this kernel does not have is read in this line{what}: {fault.source.strip()[:100]}. The field or type "
-        "was renamed, removed, or is newer than the kernel. Guard the line: bpf_core_field_exists(), "
-        "bpf_core_type_exists(), bpf_core_enum_value_exists(), with a fallback for kernels without it. The loader's "
-        "debug output names the relocation (relo #N)."
+        "Guard the line with bpf_core_field_exists(), bpf_core_type_exists() or bpf_core_enum_value_exists(), and a "
+        f"fallback for kernels without it. What this kernel does not have is read in this line{what}: "
+        f"{fault.source.strip()[:100]}. It was renamed, removed, or is newer than the kernel; the loader's debug "
+        "output names the relocation (relo #N)."
     )
 
 

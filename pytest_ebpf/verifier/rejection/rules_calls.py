@@ -190,9 +190,9 @@ CALL_RULES: tuple[Rule, ...] = (
         "special-field",
         r"tracing progs cannot use (?P<what>bpf_\w+)",
         "{what} may not be used by programs of this type",
-        advice="Programs of kprobes, tracepoints, raw tracepoints and perf events cannot use maps with {what} (at any "
-        "release so far, or not yet in this one): keep such a map for programs of other types (tc, XDP, cgroup, "
-        "struct_ops, fentry), and use atomic operations or per-CPU maps here.",
+        advice="Keep such a map for programs of other types (tc, XDP, cgroup, struct_ops, fentry), and use atomic "
+        "operations or per-CPU maps here: programs of kprobes, tracepoints, raw tracepoints and perf events cannot use "
+        "maps with {what}.",
     ),
     # -- return values, functions
     Rule(
@@ -240,8 +240,8 @@ CALL_RULES: tuple[Rule, ...] = (
         r"Arg#(?P<arg>\d+) type (?P<what>\S+) in (?P<func>\w+)\(\) is not supported yet",
         "argument {arg} of the global function {func} has a type ({what}) that this kernel does not accept there",
         kind="feature-missing",
-        advice="Global functions take pointers to memory since Linux 5.13, before only numbers and the context: make "
-        "the function static (static __noinline), which is checked with its caller, or pass numbers.",
+        advice="Make the function static (static __noinline), which is checked with its caller, or pass numbers: "
+        "global functions take pointers to memory since Linux 5.13, before only numbers and the context.",
         wordings="pointers to memory since 5.13",
     ),
     Rule(
@@ -303,9 +303,9 @@ CALL_RULES: tuple[Rule, ...] = (
         r"program of this type cannot use helper (?P<func>bpf_probe_read_kernel(?:_str)?)#",
         "this kernel lets no program of this loader read kernel memory with {func}",
         kind="environment",
-        advice="This kernel has {func}() for every type of program, so it is switched off here: kernel lockdown "
-        "(confidentiality; Secure Boot may switch it on, see /sys/kernel/security/lockdown) forbids reads of kernel "
-        "memory, or the loader lacks CAP_PERFMON. Read fields through typed pointers (fentry, tp_btf) instead.",
+        advice="Look at /sys/kernel/security/lockdown and give the loader CAP_PERFMON: this kernel has {func}() for "
+        "every type of program, so it is switched off here. Lockdown (confidentiality; Secure Boot may switch it on) "
+        "forbids reads of kernel memory; fields of typed pointers (fentry, tp_btf) can be read without it.",
         wordings="these words are of 6.8 and later",
     ),
     Rule(
@@ -352,9 +352,9 @@ CALL_RULES: tuple[Rule, ...] = (
         r"|metadata kfuncs|kfunc \S+ .*(?:not allowed|not supported)",
         "this type of program may not call the kernel function",
         kind="safety",
-        advice="The function exists, but it is not registered for programs of this type and attach point: call it "
-        "from a type that it is registered for (register_btf_kfunc_id_set() in the kernel or module names them; "
-        "newer kernels have more). A function of your own needs a set of ids with that type.",
+        advice="Call it from a type of program that it is registered for (register_btf_kfunc_id_set() in the kernel "
+        "or module names them; newer kernels have more): the function exists, but not for this type. A "
+        "function of your own needs a set of ids with that type.",
     ),
     Rule(
         "kfunc-limits",

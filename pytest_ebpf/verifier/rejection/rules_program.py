@@ -22,8 +22,8 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         "loop",
         r"back-edge from insn (?P<at>\d+) to (?P<to>\d+)",
         "instruction {at} jumps back to {to}: a loop or a recursion that is not allowed",
-        advice="Linux 5.3 and later accept loops that end (with privileges): on an older kernel unroll the loop "
-        "(#pragma unroll with a constant bound) or use tail calls. Turn recursion into a loop.",
+        advice="Unroll the loop (#pragma unroll with a constant bound) or use tail calls: Linux 5.3 and later accept "
+        "loops that end (with privileges), older ones none. Turn recursion into a loop.",
         wordings="of recursion up to 6.1, of loops in unprivileged programs",
     ),
     Rule(
@@ -88,8 +88,8 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         "too-complex",
         r"insn (?P<at>\d+) cannot be patched due to 16-bit",
         "a jump at instruction {at} is too far for 16 bits once the kernel has added its own instructions",
-        advice="The program is too long, not too complex: make it shorter (less inlining and unrolling), put parts of "
-        "it into functions that are not inlined (__noinline), or split it with tail calls; clang's -mcpu=v4 has "
+        advice="Make the program shorter (less inlining and unrolling), put parts of it into functions that are not "
+        "inlined (__noinline), or split it with tail calls: it is too long, not too complex. clang's -mcpu=v4 has "
         "longer jumps (Linux 6.6).",
     ),
     # -- instructions
