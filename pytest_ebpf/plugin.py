@@ -33,6 +33,7 @@ __all__ = [
     "bpf_dmesg",
     "bpf_features",
     "bpf_kernel",
+    "bpf_log",
     "bpf_netns",
     "bpf_datapath",
     "bpf_matrix",
@@ -75,6 +76,20 @@ class Hooks:
         The place to fill maps and set globals: ``loaded.maps["m"][0] = 28``. ``item.path`` is the object,
         ``item.name`` the program with its kernel.
         """
+
+
+class _Cases:
+    """Reports the tests of programs that ``bpf_vm.run_tests`` ran, in the process that writes the results."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """After the report of the test that ran them."""
+        if hasattr(report, "bpf_cases"):
+            from pytest_ebpf.fixtures.suite_reports import log_cases
+
+            log_cases(report, config=self._config)
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -154,6 +169,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the markers."""
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Cases(config), "ebpf-cases")
     if config.getoption("bpf_stats") or config.getoption("bpf_compare"):
         from pytest_ebpf.fixtures.veristat_output import check_options
 

@@ -52,6 +52,7 @@ ROOMS: dict[str, set[str]] = {
     "kernels.prefetch": {"kernels.running"},
     "kernels.boot": {"kernels.running", "kernels", "vm"},
     "kernels.pool": {"kernels.running", "kernels.prefetch", "kernels.boot", "kernels", "errors", "vm"},
+    "suites": set(),
     "tools": {"errors"},
     "live.session": {"agent.ops", "errors", "kernels", "plan"},
     "live.handles": {"live.session", "agent.ops", "errors"},
@@ -73,7 +74,9 @@ ROOMS: dict[str, set[str]] = {
         *("agent.ops", "btf", "errors", "events", "obj", "suggest", "uapi"),
     },
     "live.kernel_objects": {"live.session", "live.inspect", "live.maps", "agent.ops", "btf", "obj"},
-    "live.machine": {"live.session", "live.handles", "live.inspect", "agent.ops", "errors", "suggest", "uapi"},
+    "live.machine": {
+        *("live.session", "live.handles", "live.inspect", "agent.ops", "errors", "suggest", "suites", "uapi"),
+    },
     "live.net": {
         *("live.session", "live.handles", "live.typed", "live.inspect", "live.machine"),
         *("agent.ops", "errors", "packets", "suggest", "uapi"),
@@ -106,11 +109,11 @@ ROOMS: dict[str, set[str]] = {
     },
     "cli": {
         *("agent.ops", "btf", "errors", "features", "kernels", "live", "obj", "plan", "report", "suggest", "uapi"),
-        *("tools", "verifier", "verify", "vm"),
+        *("outcome", "suites", "tools", "verifier", "verify", "vm"),
     },
     "fixtures": {
         *("agent.ops", "btf", "errors", "events", "features", "files", "kernel_versions", "kernels", "live", "obj"),
-        *("outcome", "packets", "report", "suggest", "tools", "uapi", "verifier", "verify", "vm"),
+        *("outcome", "packets", "report", "suggest", "suites", "tools", "uapi", "verifier", "verify", "vm"),
     },
     "plugin": {"fixtures", "live"},
     "_names": set(),

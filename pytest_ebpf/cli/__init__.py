@@ -14,6 +14,7 @@ def main() -> None:
     import pytest_ebpf.cli.bindings  # noqa: F401  # a command of the group btf
     from pytest_ebpf.cli.btf import btf
     from pytest_ebpf.cli.doctor import doctor
+    from pytest_ebpf.cli.exec import exec_
     from pytest_ebpf.cli.features import features
     from pytest_ebpf.cli.inspect import inspect
     from pytest_ebpf.cli.kernels import kernels
@@ -26,6 +27,7 @@ def main() -> None:
         commands={
             "btf": btf,
             "doctor": doctor,
+            "exec": exec_,
             "features": features,
             "inspect": inspect,
             "kernels": kernels,

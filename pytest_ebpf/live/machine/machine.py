@@ -33,7 +33,9 @@ from pytest_ebpf.live.machine.commands import Commands, RunOptions, StartOptions
 from pytest_ebpf.live.machine.process import Background
 from pytest_ebpf.live.machine.remote_function import make_job, read_answer
 from pytest_ebpf.live.machine.results import Completed
+from pytest_ebpf.live.machine.suites import SuiteFormat, run_suite
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.suites.case import SuiteRun
 
 __all__ = ["Around", "AsUser", "BpfVm"]
 
@@ -60,8 +62,11 @@ class BpfVm:
     """The machine of a kernel: a guest, or for ``host`` this one. Everything that a test starts, makes or mounts with
     it is removed when the test ends."""
 
-    def __init__(self, kernel: Around, *, session: Session) -> None:
+    def __init__(
+        self, kernel: Around, *, session: Session, on_suite: Callable[[SuiteRun], None] = lambda run: None
+    ) -> None:
         self.kernel = kernel
+        self._on_suite = on_suite
         self._session = session
         self._mounts: Handle | None = None
         self._watching = kernel.shared
@@ -85,6 +90,20 @@ class BpfVm:
         is killed at the end of the test. Options and errors as of ``run``, without ``timeout`` and ``check``."""
         self._watch()
         return self._commands.start(argv, **options)
+
+    def run_tests(self, argv: Sequence[str], *, format: SuiteFormat = "", **options: Unpack[RunOptions]) -> SuiteRun:
+        """Run a test program of another language: a ``cargo test`` or ``go test`` binary, or one that prints TAP. Each
+        of its tests is in pytest's results and in the matrix.
+
+        ``format``: "libtest" (text or JSON), "go" (``-test.v`` or JSON) or "tap"; seen from the output where it is not
+        given. Options as of ``run``; ``timeout`` is 60 seconds, and what hangs or crashes costs the test that ran.
+        ``AssertionError`` names the tests that failed, unless ``check=False``; ``BpfUsageError``: an unknown format.
+        """
+        self._watch()
+        check = options.pop("check", True)
+        run = run_suite(self._commands, argv, format=format, options=options)
+        self._on_suite(run)
+        return run.check() if check else run
 
     def call(self, function: Callable[..., R], *args: object, **options: Unpack[RunOptions]) -> R:
         """Run a function of the test in the machine's Python and return its result.

@@ -1,0 +1,192 @@
+"""``pytest-ebpf exec``: a command or a test program in guests, with results per test and kernel."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+if TYPE_CHECKING:
+    from pytest_ebpf.live.machine.suites import SuiteFormat
+    from pytest_ebpf.report.record import KernelRecord, RunRecord
+    from pytest_ebpf.suites.case import SuiteRun
+
+__all__ = ["exec_"]
+
+_COMMAND = "pytest_ebpf.command"  # where the context has the words behind --
+_BUILD_FAILED = 101  # the status of cargo
+
+
+class _WithCommand(click.Command):
+    """Leaves what stands behind ``--`` alone: options there are those of the command to run."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        marker = args.index("--") if "--" in args else len(args)
+        ctx.meta[_COMMAND] = args[marker + 1 :]
+        return super().parse_args(ctx, args[:marker])
+
+
+@click.command("exec", cls=_WithCommand, options_metavar="[OPTIONS]")
+@click.argument("specs", nargs=-1, metavar="SPEC… -- COMMAND…")
+@click.option("--format", "format_", type=click.Choice(["libtest", "go", "tap"]), help="Default: seen from the output.")
+@click.option("--timeout", type=float, default=300.0, show_default=True, help="Seconds for each program and kernel.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Write the results as JUnit XML, a suite per kernel.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Where kernels are kept.")
+@click.pass_context
+def exec_(
+    ctx: click.Context,
+    specs: tuple[str, ...],
+    format_: str | None,
+    timeout: float,
+    junit: Path | None,
+    cache: Path | None,
+) -> None:
+    """Run COMMAND on each kernel SPEC (host, 6.1, newest, a path) and show the result of each of its tests.
+
+    COMMAND is a test binary of Rust or Go, a program that prints TAP, or any command (its status is the result). For
+    "cargo test …" and "go test …" the tests are built here and run on the kernels. Exit status 1 when a test failed.
+    """
+    argv: list[str] = ctx.meta[_COMMAND]
+    if not specs or not argv:
+        raise click.UsageError("name kernels and a command: pytest-ebpf exec 6.1 newest -- ./tests")
+    records: list[RunRecord] = []
+    with _programs(argv) as programs:
+        for spec in specs:
+            for run, machine in _run(
+                spec, programs, format_=cast("SuiteFormat", format_ or ""), timeout=timeout, cache=cache
+            ):
+                records += _records(run, machine=machine)
+    _show(records, specs)
+    if junit is not None:
+        _write_junit(records, specs, path=junit)
+    sys.exit(any(record["outcome"] == "failed" for record in records))
+
+
+@contextmanager
+def _programs(argv: list[str]) -> Iterator[list[list[str]]]:
+    """The commands to run on each kernel. What cargo and go would build there is built here."""
+    with tempfile.TemporaryDirectory(prefix="pytest-ebpf-exec-") as directory:
+        if argv[:2] == ["cargo", "test"]:
+            yield _cargo(argv)
+        elif argv[:2] == ["go", "test"]:
+            yield _go(argv, Path(directory))
+        else:
+            yield [argv]
+
+
+def _cargo(argv: list[str]) -> list[list[str]]:
+    """``cargo test [options] [-- options of libtest]``: a command for each binary that it builds."""
+    marker = argv.index("--") if "--" in argv else len(argv)
+    build = [*argv[:marker], "--no-run", "--message-format=json-render-diagnostics"]
+    done = subprocess.run(build, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(_BUILD_FAILED)
+    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    binaries = [each["executable"] for each in found if each.get("executable") and each["profile"]["test"]]
+    return [[str(binary), *argv[marker + 1 :]] for binary in binaries]
+
+
+def _go(argv: list[str], directory: Path) -> list[list[str]]:
+    """``go test PACKAGES``: a command for each package that has tests."""
+    done = subprocess.run(["go", "test", "-c", "-o", f"{directory}/", *argv[2:]], check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+    return [[str(binary), "-test.v"] for binary in sorted(directory.iterdir())]
+
+
+def _run(
+    spec: str, programs: list[list[str]], *, format_: SuiteFormat, timeout: float, cache: Path | None
+) -> Iterator[tuple[SuiteRun, KernelRecord]]:
+    """The programs on one kernel. A kernel that is lost on the way is one more failure, and the next program gets
+    another one."""
+    from pytest_ebpf.errors import GuestLost
+    from pytest_ebpf.live.open_kernel import open_kernel
+    from pytest_ebpf.report.record import KernelRecord
+    from pytest_ebpf.suites.case import FAILED, Case, SuiteRun
+
+    waiting = list(programs)
+    while waiting:
+        with open_kernel(spec, cache_dir=cache) as bpf:
+            vm = bpf.machine
+            boots = [vm.kernel.boot_seconds] if vm.kernel.boot_seconds else []
+            release = bpf.session.target.described.release
+            machine = KernelRecord(id=spec, release=release, accel=vm.kernel.accel, note="", boots=boots)
+            while waiting:
+                argv = waiting.pop(0)
+                try:
+                    run = vm.run_tests(argv, format=format_, timeout=timeout, cwd=str(Path.cwd()), check=False)
+                except GuestLost as error:
+                    lost = Case(Path(argv[0]).name, FAILED, str(error))
+                    yield SuiteRun(tuple(argv), (lost,), "guest lost"), machine
+                    break
+                yield run, machine
+
+
+def _records(run: SuiteRun, *, machine: KernelRecord) -> Iterator[RunRecord]:
+    from pytest_ebpf.outcome import Outcome
+    from pytest_ebpf.report.record import RunRecord
+
+    program = Path(run.argv[0]).name.partition("-")[0]
+    kinds = {"passed": str(Outcome.PASSED), "failed": str(Outcome.FAILED), "skipped": ""}
+    for number, case in enumerate(run.cases):
+        yield RunRecord(
+            test=f"{program}::{case.name}",
+            kernel=machine["id"],
+            outcome=case.outcome,
+            kind=kinds[case.outcome],
+            reason=case.message,
+            line=number,
+            programs=[],
+            seconds=case.seconds,
+            machine=machine,
+        )
+
+
+def _show(records: list[RunRecord], specs: Sequence[str]) -> None:
+    from pytest_ebpf.report.terminal import ASCII, UNICODE, render_matrix
+
+    width = shutil.get_terminal_size((100, 24)).columns
+    fancy = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    for record in records:
+        if record["outcome"] == "failed":
+            click.secho(f"✗ {record['test']} on {record['kernel']}" if fancy else record["test"], bold=True)
+            click.echo("".join(f"    {line}\n" for line in record["reason"].splitlines()), nl=False)
+    for line in render_matrix(records, kernels=specs, width=width, glyphs=UNICODE if fancy else ASCII):
+        for text, style in line:
+            click.secho(text, nl=False, **_styled(style))
+        click.echo()
+
+
+def _styled(style: str) -> dict[str, Any]:
+    if not style:
+        return {}
+    return {"dim": True} if style == "dim" else {"bold": True} if style == "bold" else {"fg": style}
+
+
+def _write_junit(records: list[RunRecord], specs: Sequence[str], *, path: Path) -> None:
+    from junit_xml import TestCase, TestSuite, to_xml_report_string
+
+    suites = []
+    for spec in specs:
+        suite = TestSuite(spec, [])
+        for record in records:
+            if record["kernel"] != spec:
+                continue
+            program, _, name = record["test"].partition("::")
+            case = TestCase(name, classname=program, elapsed_sec=record.get("seconds", 0.0))
+            if record["outcome"] == "failed":
+                why = record["reason"] or "it failed"
+                case.add_failure_info(message=why.partition("\n")[0], output=why)
+            elif record["outcome"] == "skipped":
+                case.add_skipped_info(message=record["reason"] or "by the program itself")
+            suite.test_cases.append(case)
+        suites.append(suite)
+    path.write_text(to_xml_report_string(suites))
