@@ -43,6 +43,7 @@ ROOMS: dict[str, set[str]] = {
     "agent.protocol": {"agent.ops", "agent.base", "agent.host", "agent.bpf", "uapi"},
     "agent": {"agent.protocol"},
     "plan": {"obj", "btf", "agent.ops", "errors", "suggest", "uapi"},
+    "rewrite": {"agent.ops", "btf", "obj", "plan", "uapi"},
     "vm.images": {"errors", "suggest", "files"},
     "vm.guest": {"vm.images", "errors", "files", "outcome"},
     "vm": set(),
@@ -81,6 +82,20 @@ ROOMS: dict[str, set[str]] = {
         *("live.session", "live.handles", "live.typed", "live.inspect", "live.machine"),
         *("agent.ops", "errors", "packets", "suggest", "uapi"),
     },
+    "live.instrument": {
+        *(
+            "live.session",
+            "live.inspect",
+            "agent.ops",
+            "errors",
+            "features",
+            "obj",
+            "plan",
+            "rewrite",
+            "suggest",
+            "uapi",
+        ),
+    },
     "live.attach": {
         *("live.session", "live.handles", "live.bpffs", "live.program_function", "live.inspect", "live.maps"),
         "live.switches",
@@ -97,6 +112,7 @@ ROOMS: dict[str, set[str]] = {
             "live.machine",
             "live.net",
             "live.attach",
+            "live.instrument",
             "agent.ops",
         ),
         *("btf", "errors", "events", "features", "kernels", "kernel_versions", "obj", "packets", "plan", "suggest"),
@@ -142,6 +158,7 @@ DOORS: dict[str, dict[str, str]] = {
     "features": {"features.probe": "probing; naming a feature needs the table alone"},
     "live.hints": {"live.hints.lookup": "hints, for an error of the kernel"},
     "live.inspect": {"live.inspect.query": "what the kernel reports about objects"},
+    "live.instrument": {"live.instrument.doubling": "doubles, calls, faults, coverage"},
     "live.load": {"live.rejection": "the parsed log, for a rejected program"},
     "live.loader": {
         "live.attach": "bpf.attached()",
@@ -166,7 +183,7 @@ DOORS: dict[str, dict[str, str]] = {
 MOST_DOORS = 30
 MAX_FILES = 30  # in one folder
 
-PURE = {"outcome", "obj", "btf", "plan", "verifier", "packets", "report", "events", "uapi", "suggest"}
+PURE = {"outcome", "obj", "btf", "plan", "rewrite", "verifier", "packets", "report", "events", "uapi", "suggest"}
 IMPURE_MODULES = {"subprocess", "socket", "ctypes", "mmap", "fcntl", "select", "signal"}
 ONLY_IN = {"ctypes": {"agent"}, "subprocess": {"vm", "agent", "cli", "tools", "kernels.child"}}
 

@@ -40,6 +40,8 @@ OTHER_NUMBERS = {
     "obj.elf._MACHINES": "ELF machines",
     "obj.dwarf_types._WORDS": "relocations",
     "obj.disasm._SIZES": "opcodes",
+    "rewrite.asm._LOADS": "opcodes",
+    "rewrite.asm._STORES": "opcodes",
     "obj.disasm._SIGNED_SIZES": "opcodes",
     "obj.disasm._ALU_OPS": "opcodes",
     "obj.disasm._JUMPS": "opcodes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar, Unpack, cast
 
@@ -10,17 +11,23 @@ from pytest_ebpf.agent.ops import Close, Handle, Try
 from pytest_ebpf.btf.value_type import TypeTable
 from pytest_ebpf.errors import BpfUsageError, GuestLost
 from pytest_ebpf.live.attach.link import Link
+from pytest_ebpf.live.instrument import instrumenting
 from pytest_ebpf.live.maps.globals import Globals
 from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.program import Program
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.struct_ops import StructOps
 from pytest_ebpf.live.typed.object_types import ObjectTypes
-from pytest_ebpf.obj.object import Problem
+from pytest_ebpf.obj.object import ObjectFile, Problem
 from pytest_ebpf.suggest import close_names
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.attach.arguments import AttachOptions
+    from pytest_ebpf.live.instrument.calls import Calls
+    from pytest_ebpf.live.instrument.doubles import Doubles
+    from pytest_ebpf.live.instrument.failing import ActiveFault
+    from pytest_ebpf.live.instrument.state import Instruments
+
 __all__ = ["Attachments", "BpfObject", "Named", "OnFirstUse"]
 
 T = TypeVar("T")
@@ -97,6 +104,7 @@ class BpfObject(Mapping[str, Program]):
         handles: tuple[Handle, ...],
         problems: tuple[Problem, ...] = (),
         types: ObjectTypes | None = None,
+        file: ObjectFile | None = None,
     ) -> None:
         self._session = session
         self.name = name
@@ -108,6 +116,63 @@ class BpfObject(Mapping[str, Program]):
         self.links: list[Link] = []
         self._handles = handles
         self._types = types if types is not None else ObjectTypes(None)
+        self._file = file
+        self._instruments: Instruments | None = None
+
+    @property
+    def doubles(self) -> Doubles:
+        """What stands in for calls, by name: ``obj.doubles["bpf_ktime_get_ns"].value += 1e9``."""
+        return self.instruments.doubles
+
+    def double(self, doubles: Doubles) -> None:
+        """Take over the doubles that its programs were loaded with."""
+        self._instruments = self._instrumented(doubles)
+        self._instruments.watch()
+
+    def calls(self, name: str | None = None) -> Calls:
+        """The calls of a helper, kfunc or function in the last run, None: of all. Recording begins with the first use,
+        in copies of the programs, so take it before the run: ``calls = obj.calls("bpf_redirect")``. In a test whose own
+        code has ``.calls(``, it begins with the load."""
+        return self.instruments.calls(name)
+
+    def record_calls(self) -> None:
+        """Begin to record, if some program calls something."""
+        self.instruments.recorder()
+
+    def faults(
+        self,
+        name: str,
+        *,
+        errno: str | int = "",
+        after: int = 0,
+        times: int | None = None,
+        key: object = None,
+        program: str = "",
+    ) -> AbstractContextManager[ActiveFault]:
+        """Inside the ``with`` block, calls of ``name`` fail: with NULL where it returns a pointer, else with ``errno``
+        ("E2BIG"; the usual one of the helper unless given). ``after`` calls pass first, and ``times`` fail (all that
+        come, unless given). ``key``: only calls about this element of a map. ``program``: only those of one program.
+        The value of the block counts them: ``fault.failed``.
+
+        ``BpfUsageError``: nothing calls it, or it cannot fail. ``PlanError``: the verifier knows that it cannot fail.
+        """
+        plan = instrumenting().FaultPlan(name, errno, after, times, key, program)
+        return self.instruments.failing(plan)
+
+    @property
+    def instruments(self) -> Instruments:
+        """The instrumented copies of its programs."""
+        if self._instruments is None:
+            self._instruments = self._instrumented(None)
+        return self._instruments
+
+    def _instrumented(self, doubles: Doubles | None) -> Instruments:
+        if self._file is None:
+            raise BpfUsageError(f"{self.name} was not loaded from an object file: its programs cannot be rewritten")
+        made: Instruments = instrumenting().Instruments(
+            self._session, obj=self._file, programs=self.programs, maps=lambda: self.maps, doubles=doubles
+        )
+        return made
 
     @property
     def types(self) -> TypeTable:

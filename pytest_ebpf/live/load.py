@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 from warnings import warn
 
 from pytest_ebpf.agent.ops import (
@@ -50,6 +51,9 @@ from pytest_ebpf.uapi.enums import MapType
 from pytest_ebpf.uapi.numbers import ENOTSUPP
 from pytest_ebpf.verifier.program_rejected import ProgramRejected
 
+if TYPE_CHECKING:
+    from pytest_ebpf.live.instrument.doubling import Doubling
+
 __all__ = ["btf_error", "btf_reason", "is_btf_refusal", "load_plan", "run_plan"]
 
 _LOG = logging.getLogger("pytest_ebpf")
@@ -66,17 +70,24 @@ class _BtfRefusedError(Exception):
         self.cause = cause
 
 
-def load_plan(session: Session, plan: Plan, *, types: AskedTypes, without_btf: Callable[[], Plan]) -> BpfObject:
+def load_plan(
+    session: Session,
+    plan: Plan,
+    *,
+    types: AskedTypes,
+    without_btf: Callable[[], Plan],
+    doubling: Doubling | None = None,
+) -> BpfObject:
     """``run_plan``; and when the kernel refuses the BTF of the object, the plan ``without_btf``, with a warning. What
     cannot do without its types fails, with the reason."""
     try:
-        return run_plan(session, plan, types=types)
+        return run_plan(session, plan, types=types, doubling=doubling)
     except _BtfRefusedError as error:
         need = why_btf_is_needed(plan)
         if need:
             is_btf = isinstance(error.cause, KernelCallError) and error.cause.op == "BtfLoad"
             raise (btf_error(error.cause, need=need) if is_btf else error.cause) from None
-        loaded = run_plan(session, without_btf(), types=types)
+        loaded = run_plan(session, without_btf(), types=types, doubling=doubling)
         fallback = f"{plan.obj.name}: loaded without its BTF, which this kernel refuses: {error}"
         _LOG.info("%s", fallback)
         warn(fallback, stacklevel=5)
@@ -100,16 +111,18 @@ def btf_reason(failed: Failed) -> str:
     return lines[-1] if lines else failed.text
 
 
-def run_plan(session: Session, plan: Plan, *, types: AskedTypes | None = None) -> BpfObject:
+def run_plan(
+    session: Session, plan: Plan, *, types: AskedTypes | None = None, doubling: Doubling | None = None
+) -> BpfObject:
     """Load. ``ProgramRejected`` for the first program the kernel refuses, ``PlanError`` for one it cannot have, and
-    ``KernelCallError`` for a map; then whatever was made is closed again."""
+    ``KernelCallError`` for a map; then whatever was made is closed again. ``doubling`` replaces calls."""
     for problem in plan.problems:
         if isinstance(problem.error, PlanError):
             raise problem.error
     for lost in plan.lost.values():
         raise lost
     began = time.monotonic()
-    results = session.run(plan.ops)
+    results = session.run(plan.ops if doubling is None else doubling.ops(plan))
     try:
         _check(session, plan, results=results)
         check_pins(session, plan, results=results)
@@ -118,7 +131,10 @@ def run_plan(session: Session, plan: Plan, *, types: AskedTypes | None = None) -
         raise
     _open_perf_buffers(session, plan, results=results)
     _log_load(session, plan, seconds=time.monotonic() - began)
-    return _Assembly(session, plan, results=results, types=types or AskedTypes()).loaded()
+    loaded = _Assembly(session, plan, results=results, types=types or AskedTypes()).loaded()
+    if doubling is not None:
+        loaded.double(doubling.doubles)
+    return loaded
 
 
 def _log_load(session: Session, plan: Plan, *, seconds: float) -> None:
@@ -252,6 +268,7 @@ class _Assembly:
             handles=_handles(self._results),
             problems=(*plan.obj.problems, *(Problem("struct_ops", *why) for why in plan.tables_off.items())),
             types=self._types,
+            file=plan.obj,
         )
 
     def _program(self, planned: PlannedProgram) -> Program:
@@ -263,7 +280,13 @@ class _Assembly:
             loaded=result,
             obj=self._plan.obj,
             maps=lambda: self._maps,
-            again=Reload(self._plan.ops[planned.op], self._results, line_info=planned.line_info),
+            again=Reload(
+                self._plan.ops[planned.op],
+                self._results,
+                line_info=planned.line_info,
+                starts=planned.starts,
+                tables=planned.tables,
+            ),
         )
 
     def _map(self, planned: PlannedMap) -> Map:

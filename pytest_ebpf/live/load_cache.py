@@ -43,7 +43,10 @@ class LoadCache:
 
     def linked(self, files: Sequence[tuple[bytes, str]]) -> ObjectFile:
         """The object that several files make together: (bytes, name) of each."""
-        objects = tuple(self.object(data, name=name) for data, name in files)
+        return self.joined(tuple(self.object(data, name=name) for data, name in files))
+
+    def joined(self, objects: tuple[ObjectFile, ...]) -> ObjectFile:
+        """The object that several make together, linked at most once."""
         if len(objects) == 1:
             return objects[0]
         key = tuple(id(obj) for obj in objects)

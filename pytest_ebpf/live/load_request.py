@@ -49,6 +49,7 @@ class LoadArguments(TypedDict, total=False):
     log_level: int | None
     license: str
     types: str | os.PathLike[str] | Btf | None
+    doubles: Mapping[str, object] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Asked:
     log_level: int | None = None
     license: str = ""
     types: str | os.PathLike[str] | Btf | None = None
+    doubles: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def map_types(self) -> dict[str, dict[str, str]]:

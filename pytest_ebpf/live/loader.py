@@ -19,6 +19,7 @@ from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.bpf_object import BpfObject
 from pytest_ebpf.live.facts_cache import facts_for
 from pytest_ebpf.live.hints import advise
+from pytest_ebpf.live.instrument import instrumenting
 from pytest_ebpf.live.load import load_plan
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.load_request import Asked, options_of
@@ -35,6 +36,8 @@ from pytest_ebpf.verifier.program_rejected import ProgramRejected
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.attach.query import Attached
+    from pytest_ebpf.live.instrument.doubling import Doubling
+    from pytest_ebpf.live.instrument.fakes import Fake
     from pytest_ebpf.live.kernel_objects import Inventory
     from pytest_ebpf.live.machine.cgroup import Cgroup
     from pytest_ebpf.live.machine.machine import BpfVm
@@ -71,7 +74,7 @@ class Bpf:
         self.session = Session(target, name=name, advise=advise)
         self._directories = tuple(directories)
         self._cache = cache or LoadCache()
-        self._on_load = on_load
+        self._on_load = [on_load]
         self._on_reject = on_reject
         self._machine = machine
 
@@ -97,31 +100,45 @@ class Bpf:
         log_level: int | None = None,
         license: str = "",
         types: str | os.PathLike[str] | Btf | None = None,
+        doubles: Mapping[str, object] | None = None,
     ) -> BpfObject:
-        """Load every program of an object file that is not switched off (``SEC("?...")``). Several files are linked
-        into one object first. By name: ``globals``: values of global variables, constants too; ``kconfig``: of
-        ``__kconfig`` variables; ``maps``: max_entries, a dict of fields (and ``contents``, ``pin``, ``freeze``,
-        ``exclusive``, ``inner``; ``key``, ``value``: names of their types), or a ``Map`` to use instead; ``programs``:
-        another section ("fentry/do_exit"), False to leave it out, or a dict of ``type``, ``attach_type``, ``target``,
-        ``autoload``, ``sleepable``, ``frags``, ``extends``, ``traces``; ``struct_ops``: False, True or members of a
-        table. ``only``: names of the programs to load. ``btf``: types for CO-RE, a file or its bytes. ``types``: a C
-        header or object with types that BTF lacks. ``pin_path``: directory of maps pinned by name. ``license``:
-        instead of the object's. ``log_level``: 4 statistics (default), 2 the trace, which a rejection always has.
-        """
+        """Load every program that is not switched off (``SEC("?...")``) of an object file, or of several that are
+        linked first. By name: ``globals``: values of variables, constants too; ``kconfig``; ``maps``: max_entries, a
+        dict of fields (and ``contents``, ``pin``, ``freeze``, ``exclusive``, ``inner``; ``key``, ``value``: names of
+        their types), or a ``Map`` to use; ``programs``: another section ("fentry/do_exit"), False to leave it out, or
+        a dict of ``type``, ``attach_type``, ``target``, ``autoload``, ``sleepable``, ``frags``, ``extends``,
+        ``traces``; ``struct_ops``: False, True or members; ``doubles``: docs/doubles.md. ``only``: programs to load.
+        ``btf``: types for CO-RE, a file or bytes. ``types``: a C header or object with more types. ``pin_path``:
+        where maps are pinned. ``license``: instead of the object's. ``log_level``: 4 statistics, 2 the trace."""
         asked = Asked(
-            globals=globals or {},
-            maps=maps or {},
-            programs=programs or {},
-            kconfig=kconfig or {},
-            struct_ops=struct_ops or {},
+            globals or {},
+            maps or {},
+            programs or {},
+            kconfig or {},
+            struct_ops or {},
             btf=btf,
             pin_path=os.fspath(pin_path),
             only=only,
             log_level=log_level,
             license=license,
             types=types,
+            doubles=doubles or {},
         )
         return self._load(self._object(path), asked)
+
+    def fake(self, retval: int = 0, *, values: Sequence[int] = (), end: str = "error") -> Fake:
+        """A double for ``load(doubles=...)`` that returns ``retval``, which ``obj.doubles[name].value`` changes between
+        runs; or ``values``, one for each call, after the last of which the run is an "error" or they "repeat"."""
+        return instrumenting().fake(retval, values=values, end=end)  # type: ignore[no-any-return]
+
+    def frozen_clock(self, now: int = 0) -> dict[str, Fake]:
+        """Doubles of all helpers that tell the time, which stands at ``now`` nanoseconds until a test moves it:
+        ``doubles={**bpf.frozen_clock(5)}``. Those that the object does not call are left out."""
+        return instrumenting().frozen_clock(now)  # type: ignore[no-any-return]
+
+    def seeded_random(self, seed: int = 0) -> dict[str, Fake]:
+        """A double of bpf_get_prandom_u32() whose numbers follow from ``seed``."""
+        return instrumenting().seeded_random(seed)  # type: ignore[no-any-return]
 
     def open(self, path: Source) -> ObjectSpec:
         """What an object file (or several, linked) would load, to be changed before ``.load()`` loads it. No kernel is
@@ -129,6 +146,10 @@ class Bpf:
         from pytest_ebpf.live.object_spec import ObjectSpec
 
         return ObjectSpec(self._object(path), load=self._load)
+
+    def after_load(self, hear: Callable[[BpfObject], None]) -> None:
+        """Call ``hear`` with every object that is loaded from now on."""
+        self._on_load.append(hear)
 
     def rejects(
         self,
@@ -307,11 +328,14 @@ class Bpf:
                 taken = error
         else:
             raise HarnessError(f"the pin {taken} came and went {_PIN_ATTEMPTS} times while the object was loaded")
-        self._on_load(loaded)
+        for hear in self._on_load:
+            hear(loaded)
         return loaded
 
     def _load_once(self, obj: ObjectFile, *, options: LoadOptions, asked: Asked) -> BpfObject:
         types = AskedTypes(given=self._types(asked.types), maps=asked.map_types)
+        doubling = self._doubling(obj, asked.doubles) if asked.doubles else None
+        obj = obj if doubling is None else doubling.obj
         facts = facts_for(self.session, obj, knowledge=self._cache.knowledge, btf=asked.btf)
         options = reuse_pinned(self.session, obj, options=options, facts=facts)
         plan = self._cache.plan(obj, facts, options=options)
@@ -321,11 +345,27 @@ class Bpf:
         try:
             without = replace(options, btf=False)
             return load_plan(
-                self.session, plan, types=types, without_btf=lambda: self._cache.plan(obj, facts, options=without)
+                self.session,
+                plan,
+                types=types,
+                without_btf=lambda: self._cache.plan(obj, facts, options=without),
+                doubling=doubling,
             )
         except ProgramRejected as error:
+            if doubling is not None:  # its log is about instructions that nobody wrote
+                raise doubling.refused(error.program, error.log.error or error.errno_name) from None
             self._on_reject(error, obj.name)
             raise
+
+    def _doubling(self, obj: ObjectFile, given: object) -> Doubling:
+        doubling: Doubling = instrumenting().double_object(
+            self.session,
+            obj,
+            given=given,
+            other=self._object,
+            join=lambda one, other: self._cache.joined((one, other)),
+        )
+        return doubling
 
     def __enter__(self) -> Bpf:
         return self

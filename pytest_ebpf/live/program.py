@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Unpack
+from typing import TYPE_CHECKING, Protocol, TypeVar, Unpack
 
-from pytest_ebpf.agent.ops import Close, Done, Handle, ProgLoaded, Ran, RanMany
+from pytest_ebpf.agent.ops import Close, Done, Handle, Op, ProgLoaded, Ran, RanMany
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Func, FuncProto, Ptr, Struct
 from pytest_ebpf.errors import BpfUsageError, GuestLost
@@ -39,7 +39,15 @@ if TYPE_CHECKING:
     from pytest_ebpf.live.inspect.query import RunStats
     from pytest_ebpf.verifier.compare.cost import LineCost
     from pytest_ebpf.verifier.verifier_log import VerifierLog
-__all__ = ["Program"]
+__all__ = ["Program", "Watch"]
+
+R = TypeVar("R")
+
+
+class Watch(Protocol):
+    """Runs the op of a test run, and does what an instrumented copy wants done around it."""
+
+    def __call__(self, op: Op, kind: type[R], /) -> R: ...
 
 
 class Program:
@@ -60,6 +68,8 @@ class Program:
         self._maps = maps
         self.definition = definition
         self._loaded = loaded
+        self._copy: ProgLoaded | None = None
+        self._watch: Watch | None = None
         self._obj = obj
         self._pins: list[str] = []
 
@@ -70,13 +80,26 @@ class Program:
 
     @property
     def handle(self) -> Handle:
-        """How ops name it."""
-        return self._loaded.handle
+        """How ops name it: the instrumented copy, while one is in use."""
+        return (self._copy or self._loaded).handle
 
     @property
     def id(self) -> int:
         """The kernel's id of it, as ``bpftool prog`` shows it."""
-        return self._loaded.id
+        return (self._copy or self._loaded).id
+
+    @property
+    def original(self) -> Reload | None:
+        """How it was loaded, None for one that was opened from its pin."""
+        return self._again
+
+    def use(self, copy: ProgLoaded | None, *, watch: Watch | None = None) -> None:
+        """Run and attach ``copy`` from now on, None for the program itself. ``watch`` runs the ops of test runs."""
+        self._copy, self._watch = copy, watch
+        self.__dict__.pop("_packets", None)
+
+    def _answer(self, op: Op, kind: type[R]) -> R:
+        return self._session.one(op, kind) if self._watch is None else self._watch(op, kind)
 
     @property
     def type_number(self) -> int:
@@ -169,12 +192,12 @@ class Program:
     @property
     def xlated(self) -> Xlated:
         """Its instructions as the verifier left them, with source lines: ``print(prog.xlated)``."""
-        return queries().ask_xlated(self._session, self.handle)
+        return queries().ask_xlated(self._session, self._loaded.handle)
 
     @property
     def jited(self) -> Jited:
         """Its machine code, by function."""
-        return queries().ask_jited(self._session, self.handle)
+        return queries().ask_jited(self._session, self._loaded.handle)
 
     @property
     def run_stats(self) -> RunStats:
@@ -216,11 +239,11 @@ class Program:
         if ctx is None and repeat == 1 and netns is None and not (flags or cpu or batch_size):
             quick = self._packets.plan(data)
             if quick is not None:
-                return self._packets.read(self._session.one(quick, Ran), quick.data)
+                return self._packets.read(self._answer(quick, Ran), quick.data)
         place = run_place(self._session, netns, ctx=ctx)
         given = RunInput(data, ctx, repeat, flags, cpu, batch_size, self._ctx_shape, netns=place)
         op = plan_run(given, self.handle, prog_type=self.type_number, program=self.name, byteorder=self._byteorder)
-        result = self._session.one(op, Ran)
+        result = self._answer(op, Ran)
         shape, boolean = self._ctx_shape, self._is_boolean
         kind, order = self.type_number, self._byteorder
         return read_run(result, prog_type=kind, byteorder=order, shape=shape, boolean=boolean, sent=op.data)
@@ -230,7 +253,7 @@ class Program:
         given = RunInput(ctx=ctx, shape=self._ctx_shape, netns=run_place(self._session, netns, ctx=ctx))
         kind, order = self.type_number, self._byteorder
         ops = plan_many(packets, given, prog=self.handle, prog_type=kind, program=self.name, byteorder=order)
-        answers = ((self._session.one(op, RanMany), op.data) for op in ops)
+        answers = ((self._answer(op, RanMany), op.data) for op in ops)
         boolean = self._is_boolean
         many = (read_many(ran, sent, prog_type=kind, byteorder=order, boolean=boolean) for ran, sent in answers)
         return [result for results in many for result in results]
@@ -285,7 +308,7 @@ class Program:
     def close(self) -> None:
         """Close it now instead of at the end of the test; what is attached or pinned keeps it loaded. Twice is
         harmless."""
-        self._session.attempt(Close(self.handle), Done)
+        self._session.attempt(Close(self._loaded.handle), Done)
 
     def __enter__(self) -> Program:
         return self

@@ -21,7 +21,7 @@ from pytest_ebpf.agent.ops import (
     Unprivileged,
 )
 from pytest_ebpf.live.session import Session
-from pytest_ebpf.obj.object import LineInfo
+from pytest_ebpf.obj.object import LineInfo, ProgramDef
 from pytest_ebpf.uapi.flags import LogFlag
 
 __all__ = ["TRACE_LEVEL", "TRACE_ROOM", "Reload", "load_trace", "resolved"]
@@ -55,14 +55,25 @@ def resolved(op: ProgLoad, results: Sequence[Result]) -> ProgLoad:
 
 class Reload:
     """How to load a program again: the op of the batch that loaded it, and what that batch made. ``line_info`` says
-    which source line an instruction is of."""
+    which source line an instruction is of, ``starts`` where its functions begin, ``tables`` where its jump tables are
+    used and lead to."""
 
-    def __init__(self, op: Op, results: Sequence[Result], *, line_info: Sequence[LineInfo]) -> None:
+    def __init__(
+        self,
+        op: Op,
+        results: Sequence[Result],
+        *,
+        line_info: Sequence[LineInfo],
+        starts: tuple[tuple[int, ProgramDef], ...] = (),
+        tables: tuple[tuple[int, tuple[int, ...]], ...] = (),
+    ) -> None:
         while isinstance(op, Try | Unprivileged):
             op = op.op
         self._op = op
         self._results = results
         self.line_info = tuple(line_info)
+        self.starts = starts
+        self.tables = tables
 
     @property
     def op(self) -> ProgLoad:

@@ -69,6 +69,13 @@ class Linked:
     line_info: tuple[LineInfo, ...]
     jump_tables: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
+    @property
+    def table_slots(self) -> tuple[tuple[int, tuple[int, ...]], ...]:
+        """(slot, targets) of each load of the address of a jump table."""
+        if not self.jump_tables:
+            return ()
+        return tuple((f.insn, self.jump_tables[f.map]) for f in self.fixups if f.map in self.jump_tables)
+
 
 FunctionIndex = Mapping[tuple[str, int], ProgramDef]
 

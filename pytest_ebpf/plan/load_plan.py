@@ -195,9 +195,7 @@ class _Builder:
                 )
             )
         )
-        self.programs.append(
-            PlannedProgram(program.name, program, ref.index, line_info=linked.line_info, notes=linked.notes)
-        )
+        self.programs.append(_planned(program, ref.index, linked=linked))
 
     def _attachment(self, program: ProgramDef) -> Attachment:
         assert program.spec is not None
@@ -235,6 +233,18 @@ class _Builder:
             )
             for table in self.struct_ops.tables
         )
+
+
+def _planned(program: ProgramDef, op: int, *, linked: Linked) -> PlannedProgram:
+    return PlannedProgram(
+        program.name,
+        program,
+        op,
+        line_info=linked.line_info,
+        notes=linked.notes,
+        starts=linked.starts,
+        tables=linked.table_slots,
+    )
 
 
 def _map_names(obj: ObjectFile, facts: Facts, *, kconfig: Kconfig | None) -> frozenset[str]:

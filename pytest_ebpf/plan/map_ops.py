@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from pytest_ebpf.plan.planned import OpBatch, PlannedMap
 from pytest_ebpf.uapi.enums import MapType
 from pytest_ebpf.uapi.flags import MapCreateFlag
 
-__all__ = ["MapPlanner", "create_jump_tables"]
+__all__ = ["MapPlanner", "create_jump_tables", "jump_table_ops"]
 
 _KEY = bytes(4)
 _JUMP_TABLE_VALUE = 16  # bytes of struct bpf_insn_array_value: orig_off, xlated_off, jitted_off, padding
@@ -157,19 +157,27 @@ def create_jump_tables(tables: Mapping[str, tuple[int, ...]], *, batch: OpBatch,
     As libbpf 1.7 (src/libbpf.c: create_jt_map): an entry names an instruction of the program as it is handed over; the
     kernel (Linux 6.19, b4ce5923e780) keeps it up to date while it rewrites the program, and wants the map frozen.
     """
-    code = "<" if byteorder == "little" else ">"
     made: dict[str, Obj] = {}
     for name, targets in tables.items():
-        op = MapCreate(
-            type=MapType.INSN_ARRAY,
-            key_size=4,
-            value_size=_JUMP_TABLE_VALUE,
-            max_entries=len(targets),
-            name="jump_table",
-            site=batch.site,
-        )
-        ref = made[name] = batch.add(op)
-        for index, target in enumerate(targets):
-            batch.add(MapSet(ref, struct.pack(code + "I", index), struct.pack(code + "I12x", target)))
-        batch.add(MapFreeze(ref))
+        create, fill = jump_table_ops(targets, byteorder=byteorder)
+        ref = made[name] = batch.add(replace(create, site=batch.site))
+        for op in fill:
+            batch.add(replace(op, map=ref))
     return made
+
+
+def jump_table_ops(targets: Sequence[int], *, byteorder: str) -> tuple[MapCreate, tuple[MapSet | MapFreeze, ...]]:
+    """What makes a map of the table, and what fills and freezes it, once their ``map`` is the one that was made."""
+    code = "<" if byteorder == "little" else ">"
+    create = MapCreate(
+        type=MapType.INSN_ARRAY,
+        key_size=4,
+        value_size=_JUMP_TABLE_VALUE,
+        max_entries=len(targets),
+        name="jump_table",
+    )
+    fill = tuple(
+        MapSet(Ref(0), struct.pack(code + "I", index), struct.pack(code + "I12x", target))
+        for index, target in enumerate(targets)
+    )
+    return create, (*fill, MapFreeze(Ref(0)))

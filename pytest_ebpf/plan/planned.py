@@ -33,13 +33,17 @@ class PlannedMap:
 
 @dataclass(frozen=True, slots=True)
 class PlannedProgram:
-    """``op`` is the index of its ProgLoad (wrapped in Try). ``notes``: poisoned instruction -> why."""
+    """``op`` is the index of its ProgLoad (wrapped in Try). ``notes``: poisoned instruction -> why. ``starts``: (slot,
+    function) of each of its functions. ``tables``: (slot of the load of its address, slots it leads to) of each jump
+    table."""
 
     name: str
     definition: ProgramDef
     op: int
     line_info: tuple[LineInfo, ...] = field(default=(), repr=False)
     notes: Mapping[int, str] = field(default_factory=dict)
+    starts: tuple[tuple[int, ProgramDef], ...] = field(default=(), repr=False)
+    tables: tuple[tuple[int, tuple[int, ...]], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

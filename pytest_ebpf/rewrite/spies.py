@@ -1,0 +1,111 @@
+"""Records of calls: before a call its arguments go to an array map, behind it what it returned.
+
+The map's value begins with the number of the next record; a record is ``RECORD`` bytes: a u64 each for the site's
+number + 1, the five arguments, the return value, whether it returned, and room for what two arguments point to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pytest_ebpf.agent.ops import Obj
+from pytest_ebpf.rewrite.asm import (
+    FRAME,
+    Item,
+    MapLoad,
+    add,
+    add_imm,
+    goto,
+    if_ge,
+    load,
+    mov_imm,
+    mul_imm,
+    size_of,
+    store,
+    store_imm,
+)
+from pytest_ebpf.rewrite.edit import Edit
+from pytest_ebpf.rewrite.flow import Flow
+from pytest_ebpf.rewrite.scratch import find_scratch, stack_slot
+from pytest_ebpf.rewrite.sites import CallSite
+
+__all__ = ["HEAD", "MEMORY", "RECORD", "RECORDS", "RecordedSite", "record_edit"]
+
+HEAD = 16  # bytes before the first record: the number of the next, the number of calls that found no room
+RECORDS = 1024
+SITE, ARGUMENTS, RETVAL, RETURNED, POINTED = 0, 8, 48, 56, 64
+MEMORY = 64  # bytes kept of what an argument points to
+RECORD = POINTED + 2 * MEMORY
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedSite:
+    """``number`` names the site in records. ``registers``: those of r1 to r5 that hold something. ``pointed``: register
+    -> bytes to keep of what it points to, at most two, each at most ``MEMORY``."""
+
+    site: CallSite
+    number: int
+    registers: tuple[int, ...]
+    pointed: Mapping[int, int]
+
+
+def record_edit(recorded: RecordedSite, *, target: Obj, flow: Flow) -> Edit:
+    """The place of the record is kept on the stack across the call, because calls of functions record in between."""
+    slot = recorded.site.slot
+    place = stack_slot(flow, slot, number=0)
+    scratch = find_scratch(flow, slot, count=1, avoid=(0, *recorded.registers), first_stack=1)
+    (other,) = scratch.registers
+    fill: tuple[Item, ...] = (
+        store(FRAME, other, off=place),
+        mul_imm(other, RECORD),
+        add(0, other),
+        store_imm(0, recorded.number + 1, off=HEAD + SITE),
+        store_imm(0, 0, off=HEAD + RETURNED),
+        *scratch.restore,
+        *(store(0, r, off=HEAD + ARGUMENTS + 8 * (r - 1)) for r in recorded.registers),
+        *_copies(recorded, other=other),
+        MapLoad(0, target),
+        load(other, 0),
+        add_imm(other, 1),
+        store(0, other),
+    )
+    full: tuple[Item, ...] = (load(other, 0, off=8), add_imm(other, 1), store(0, other, off=8), mov_imm(other, RECORDS))
+    full += (store(FRAME, other, off=place),)
+    head: tuple[Item, ...] = (
+        *scratch.save,
+        MapLoad(0, target),
+        load(other, 0),
+        if_ge(other, RECORDS, skip=size_of(fill, kept=1) + 1),
+        *fill,
+        goto(len(full)),
+        *full,
+        *scratch.restore,
+    )
+    return Edit(head=head, after=_returned(recorded.site, place=place, target=target))
+
+
+def _returned(site: CallSite, *, place: int, target: Obj) -> tuple[Item, ...]:
+    gives = site.signature.returns != "void"  # after a call of such a function r0 cannot be read
+    kept: tuple[Item, ...] = (store(1, 0, off=HEAD + RETVAL),) if gives else ()
+    return (
+        load(2, FRAME, off=place),
+        if_ge(2, RECORDS, skip=5 + len(kept)),
+        MapLoad(1, target),
+        mul_imm(2, RECORD),
+        add(1, 2),
+        *kept,
+        store_imm(1, 1, off=HEAD + RETURNED),
+    )
+
+
+def _copies(recorded: RecordedSite, *, other: int) -> tuple[Item, ...]:
+    """Byte by byte: the verifier wants whole accesses to the stack aligned."""
+    items: list[Item] = []
+    for number, (register, size) in enumerate(recorded.pointed.items()):
+        for index in range(min(size, MEMORY)):
+            items += (
+                load(other, register, off=index, size=1),
+                store(0, other, off=HEAD + POINTED + number * MEMORY + index, size=1),
+            )
+    return tuple(items)
