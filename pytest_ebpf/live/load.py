@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from warnings import warn
 
 from pytest_ebpf.agent.ops import (
+    PERF_PAGES,
     BtfLoad,
     Close,
     Done,
@@ -157,7 +158,7 @@ def _open_perf_buffers(session: Session, plan: Plan, *, results: Sequence[Result
     for planned in plan.maps:
         made = results[planned.op] if planned.op >= 0 else None
         if isinstance(made, Made) and kind_of(planned.definition.type).access == "perf":
-            ops.append(PerfOpen(made.handle))
+            ops.append(PerfOpen(made.handle, pages=planned.definition.perf_pages or PERF_PAGES))
     for op, result in zip(ops, session.run(ops) if ops else (), strict=True):
         session.checked(op, result, kind=Done)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
+from pytest_ebpf.agent.ops import Handle
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.events.levels import LEVEL_VARIABLE, LOG_LEVELS
@@ -17,6 +18,7 @@ from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.obj.sections import number_of_type
 from pytest_ebpf.plan.map_definitions import MapOverride, nearest, override_map
 from pytest_ebpf.plan.options import LoadOptions, ProgramOverride
+from pytest_ebpf.uapi.enums import MapType
 from pytest_ebpf.uapi.sections import ATTACH_TYPES, MAP_TYPES, PROG_TYPES
 
 __all__ = ["Asked", "LoadArguments", "options_of"]
@@ -48,6 +50,7 @@ class LoadArguments(TypedDict, total=False):
     only: Iterable[str] | str | None
     log_level: int | None
     license: str
+    perf_pages: int
     types: str | os.PathLike[str] | Btf | None
     doubles: Mapping[str, object] | None
 
@@ -66,6 +69,7 @@ class Asked:
     only: Iterable[str] | str | None = None
     log_level: int | None = None
     license: str = ""
+    perf_pages: int = 0
     types: str | os.PathLike[str] | Btf | None = None
     doubles: Mapping[str, Any] = field(default_factory=dict)
 
@@ -100,7 +104,7 @@ def options_of(asked: Asked, *, obj: ObjectFile, session: Session) -> LoadOption
     given: dict[str, Any] = {
         "globals": _with_level(asked.globals),
         "kconfig": dict(asked.kconfig),
-        "maps": {name: _map(name, value, obj=obj, session=session) for name, value in asked.maps.items()},
+        "maps": _maps(asked, obj=obj, session=session),
         "programs": {name: _program(name, value) for name, value in asked.programs.items()},
         "only": names,
         "struct_ops": dict(asked.struct_ops),
@@ -135,6 +139,25 @@ def _check_shapes(asked: Asked) -> None:
         return
     if not isinstance(names, Iterable) or not all(isinstance(name, str) for name in names):
         raise BpfUsageError(f"only={names!r} names no programs", hint='Write only="name" or only=["one", "two"].')
+
+
+def _maps(asked: Asked, *, obj: ObjectFile, session: Session) -> dict[str, MapOverride]:
+    """What is asked of each map, with ``perf_pages`` for those perf event arrays of which nothing else says it."""
+    found = {name: _map(name, value, obj=obj, session=session) for name, value in asked.maps.items()}
+    pages = {
+        name: fields["perf_pages"]
+        for name, fields in found.items()
+        if isinstance(fields, Mapping) and "perf_pages" in fields
+    }
+    for given in (asked.perf_pages, *pages.values()):
+        if given != 0 and (not isinstance(given, int) or given < 0 or given & (given - 1)):
+            raise BpfUsageError(f"perf_pages={given!r} is no power of two", hint="Write perf_pages=256.")
+    for definition in obj.maps if asked.perf_pages else ():
+        own = found.get(definition.name, {})
+        if definition.type == MapType.PERF_EVENT_ARRAY and definition.name not in pages and not isinstance(own, Handle):
+            fields = {"max_entries": own} if isinstance(own, int) else own
+            found[definition.name] = {**fields, "perf_pages": asked.perf_pages}
+    return found
 
 
 def _map(name: str, value: Any, *, obj: ObjectFile, session: Session) -> MapOverride:

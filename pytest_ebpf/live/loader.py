@@ -99,6 +99,7 @@ class Bpf:
         only: Iterable[str] | str | None = None,
         log_level: int | None = None,
         license: str = "",
+        perf_pages: int = 0,
         types: str | os.PathLike[str] | Btf | None = None,
         doubles: Mapping[str, object] | None = None,
     ) -> BpfObject:
@@ -109,18 +110,17 @@ class Bpf:
         a dict of ``type``, ``attach_type``, ``target``, ``autoload``, ``sleepable``, ``frags``, ``extends``,
         ``traces``; ``struct_ops``: False, True or members; ``doubles``: docs/doubles.md. ``only``: programs to load.
         ``btf``: types for CO-RE, a file or bytes. ``types``: a C header or object with more types. ``pin_path``:
-        where maps are pinned. ``license``: instead of the object's. ``log_level``: 4 statistics, 2 the trace."""
+        where maps are pinned. ``license``: instead of the object's. ``perf_pages``: of a perf buffer, a power of two.
+        ``log_level``: 4 statistics, 2 the trace."""
+        words = globals or {}, maps or {}, programs or {}, kconfig or {}, struct_ops or {}
         asked = Asked(
-            globals or {},
-            maps or {},
-            programs or {},
-            kconfig or {},
-            struct_ops or {},
+            *words,
             btf=btf,
             pin_path=os.fspath(pin_path),
             only=only,
             log_level=log_level,
             license=license,
+            perf_pages=perf_pages,
             types=types,
             doubles=doubles or {},
         )

@@ -22,7 +22,7 @@ from pytest_ebpf.suggest import did_you_mean
 
 __all__ = ["MapSpec", "ProgramSpec", "ObjectSpec", "ValuesMapping"]
 
-_OBJECT_FIELDS = ("btf", "globals", "kconfig", "license", "log_level", "pin_path", "struct_ops", "types")
+_OBJECT_FIELDS = ("btf", "globals", "kconfig", "license", "log_level", "perf_pages", "pin_path", "struct_ops", "types")
 
 
 class _Field:
@@ -83,6 +83,7 @@ class MapSpec:
     flags = _Field("BPF_F_* bits.")
     map_extra = _Field("What the type makes of it: hash functions of a bloom filter, the address of an arena.")
     numa_node = _Field("With BPF_F_NUMA_NODE.")
+    perf_pages = _Field("Pages of the buffer of each processor, of a perf event array; a power of two.")
     contents = _Field("What it starts with: a dict, or a list of values.")
     freeze = _Field("True: user space cannot change it after ``contents``.")
     exclusive = _Field("The name of the one program that may use it (Linux 6.18).")
@@ -207,6 +208,7 @@ class ObjectSpec:
     pin_path: str | os.PathLike[str] = ""
     log_level: int | None = None
     license: str = ""
+    perf_pages: int = 0
     types: str | os.PathLike[str] | Btf | None = None
     _load: Callable[[ObjectFile, Asked], BpfObject]
 
@@ -249,6 +251,7 @@ class ObjectSpec:
             pin_path=os.fspath(self.pin_path),
             log_level=self.log_level,
             license=self.license,
+            perf_pages=self.perf_pages,
             struct_ops=self.struct_ops,
             types=self.types,
         )

@@ -158,6 +158,7 @@ class MapDef:
     ``pinning``: 0 none, 1 by name. ``values``: initialised slots. ``inner``: what a map-in-map holds.
     ``legacy``: a struct bpf_map_def in section "maps" instead of BTF in ".maps". ``btf_id``: its VAR, or 0.
     ``is_weak``: gives way to another definition when objects are linked. ``is_static``: declared ``static``.
+    ``perf_pages``: of each perf buffer, which no object says; 0 for the default.
     """
 
     name: str
@@ -178,6 +179,7 @@ class MapDef:
     btf_id: int = 0
     is_weak: bool = False
     is_static: bool = False
+    perf_pages: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ _NAME_LENGTH = 15
 _U32 = 0xFFFFFFFF
 
 MapOverride: TypeAlias = Union[int, Handle, Mapping[str, Any]]
-_FIELDS = ("type", "max_entries", "flags", "map_extra", "numa_node", "value_size", "key_size")
+_FIELDS = ("type", "max_entries", "flags", "map_extra", "numa_node", "value_size", "key_size", "perf_pages")
 _EXTRAS = ("contents", "exclusive", "freeze", "handle", "inner", "pin")
 
 

@@ -276,6 +276,7 @@ PERF_EVENT_ATTR = Layout(
         "config": (8, "Q"),
         "sample_period": (16, "Q"),
         "sample_type": (24, "Q"),
+        "read_format": (32, "Q"),
         "bits": (40, "Q"),
         "wakeup_events": (48, "I"),
         "bp_type": (52, "I"),

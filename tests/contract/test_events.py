@@ -171,7 +171,8 @@ def test_perf_buffers(run: Run) -> None:
     records = check(results[8], Records)
     assert [record[:8] for record in records.records] == [u64(5), u64(6), u64(5)]
     assert records.lost == 0
-    assert results[9] == Records(())
+    again = check(results[9], Records)
+    assert (again.records, again.lost) == ((), 0)
 
 
 def test_lost_perf_records_are_counted(run: Run) -> None:
@@ -185,6 +186,8 @@ def test_lost_perf_records_are_counted(run: Run) -> None:
     events, prog = check(results[0], Made).handle, results[1].handle  # type: ignore[union-attr]
     first = check(results[4], Records)
     assert 0 < len(first.records) < 1000
+    if first.all_lost:  # Linux 6.0 counts a loss when it happens
+        assert len(first.records) + first.lost == 1000
     emitted, kept, lost = 1000, len(first.records), first.lost
     # The kernel tells of a processor's losses with the first record of that processor that fits again.
     for _ in range(200):

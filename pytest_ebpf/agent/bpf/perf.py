@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from errno import ENODEV
+from errno import EINVAL, ENODEV
 from struct import Struct
 
 from pytest_ebpf.agent.base.batch import Batch
@@ -23,6 +23,7 @@ from pytest_ebpf.uapi.numbers import (
     PERF_COUNT_SW_BPF_OUTPUT,
     PERF_EVENT_IOC_ENABLE,
     PERF_FLAG_FD_CLOEXEC,
+    PERF_FORMAT_LOST,
     PERF_RECORD_LOST,
     PERF_RECORD_SAMPLE,
     PERF_SAMPLE_RAW,
@@ -37,23 +38,18 @@ _HEAD, _TAIL, _DATA_OFFSET, _DATA_SIZE = 1024 // 8, 1032 // 8, 1040 // 8, 1048 /
 _RECORD = Struct("=IHH")
 _SAMPLE = Struct("=QI")
 _LOST = Struct("=QQ")
+_COUNTS = Struct("=QQ")  # of read(2): the value of the event, lost records
 _FDS = Struct("=I")
+_MOST_WAITING = 1_000_000  # records read ahead of anybody who asks
 
 
 class _CpuBuffer:
     """The buffer of one CPU."""
 
     def __init__(self, cpu: int, pages: int) -> None:
-        attr = PERF_EVENT_ATTR.pack(
-            type=PERF_TYPE_SOFTWARE,
-            size=_ATTR_SIZE,
-            config=PERF_COUNT_SW_BPF_OUTPUT,
-            sample_period=1,
-            sample_type=PERF_SAMPLE_TIME | PERF_SAMPLE_RAW,
-            wakeup_events=1,
-        ).ljust(_ATTR_SIZE, b"\0")
         self.cpu = cpu
-        self.fd = perf_event_open(attr, pid=-1, cpu=cpu, flags=PERF_FLAG_FD_CLOEXEC)
+        self.fd, self.counts_lost = _open_event(cpu)
+        self._told = 0  # lost records
         try:
             self._map = mmap.mmap(self.fd, (1 + pages) * mmap.PAGESIZE, mmap.MAP_SHARED)
         except OSError:
@@ -70,6 +66,15 @@ class _CpuBuffer:
         self._map.close()
         os.close(self.fd)
 
+    def lost(self) -> int:
+        """How many records the kernel lost since the last look; 0 where it does not count them."""
+        if not self.counts_lost:
+            return 0
+        _, count = _COUNTS.unpack(os.read(self.fd, _COUNTS.size))
+        fresh: int = count - self._told
+        self._told = count
+        return fresh
+
     def read(self) -> bytes:
         """Everything written since the last read, in one piece."""
         head, tail = self._words[_HEAD], self._words[_TAIL]
@@ -80,6 +85,29 @@ class _CpuBuffer:
         data = bytes(self._data[start:end]) if start < end else bytes(self._data[start:]) + bytes(self._data[:end])
         self._words[_TAIL] = head
         return data
+
+
+def _open_event(cpu: int) -> tuple[int, bool]:
+    """An event for the output of programs -> (fd, whether reading it tells of lost records: Linux 6.0)."""
+    try:
+        return _event(cpu, PERF_FORMAT_LOST), True
+    except OSError as error:
+        if error.errno != EINVAL:
+            raise
+    return _event(cpu, 0), False
+
+
+def _event(cpu: int, read_format: int) -> int:
+    attr = PERF_EVENT_ATTR.pack(
+        type=PERF_TYPE_SOFTWARE,
+        size=_ATTR_SIZE,
+        config=PERF_COUNT_SW_BPF_OUTPUT,
+        sample_period=1,
+        sample_type=PERF_SAMPLE_TIME | PERF_SAMPLE_RAW,
+        read_format=read_format,
+        wakeup_events=1,
+    ).ljust(_ATTR_SIZE, b"\0")
+    return perf_event_open(attr, pid=-1, cpu=cpu, flags=PERF_FLAG_FD_CLOEXEC)
 
 
 class _PerfBuffers:
@@ -98,6 +126,7 @@ class _PerfBuffers:
     def consume(self) -> None:
         for buffer in self.buffers:
             data = buffer.read()
+            self.lost += buffer.lost()
             offset = 0
             while offset + _RECORD.size <= len(data):
                 kind, _, size = _RECORD.unpack_from(data, offset)
@@ -106,13 +135,19 @@ class _PerfBuffers:
                     time, raw = _SAMPLE.unpack_from(data, body)
                     body += _SAMPLE.size
                     self.samples.append((time, len(self.samples), data[body : body + raw]))
-                elif kind == PERF_RECORD_LOST:
+                elif kind == PERF_RECORD_LOST and not buffer.counts_lost:
                     self.lost += _LOST.unpack_from(data, body)[1]
                 offset += max(size, _RECORD.size)
 
+    def keep_up(self) -> None:
+        """Make room for what comes while a command runs; what nobody takes does not fill the memory."""
+        if len(self.samples) < _MOST_WAITING:
+            self.consume()
+
     def take(self) -> Records:
         self.samples.sort()
-        records = Records(tuple(data for _, _, data in self.samples), self.lost)
+        all_lost = all(buffer.counts_lost for buffer in self.buffers)
+        records = Records(tuple(data for _, _, data in self.samples), self.lost, all_lost=all_lost)
         self.samples, self.lost = [], 0
         return records
 

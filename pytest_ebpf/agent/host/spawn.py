@@ -8,7 +8,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import IO
 
 from pytest_ebpf.agent.base.batch import Batch
@@ -22,6 +22,7 @@ from pytest_ebpf.agent.ops import Exited, Failed, Result, Spawn
 __all__ = ["Running", "launch", "spawn"]
 
 _CHUNK = 1 << 16
+_LOOK_EVERY, _READ_EVERY = 0.05, 0.005  # seconds between two looks at the command, and at the perf buffers
 _MAX_OUTPUT = 256 << 20  # bytes kept of each stream; the rest is read and dropped
 _AFTER_EXIT = 0.2  # seconds to read on after the command's end, when a child of it still holds the pipes
 
@@ -32,12 +33,18 @@ def spawn(op: Spawn, batch: Batch) -> Result:
     process = launch(op, batch, by="Spawn")
     if isinstance(process, Failed):
         return process
-    running = Running(process, stdin=op.stdin)
+    running = Running(process, stdin=op.stdin, meanwhile=_readers(batch))
     try:
         timed_out = not running.finish(op.timeout)
     finally:
         running.kill()
     return Exited(process.wait(), bytes(running.stdout), bytes(running.stderr), timed_out)
+
+
+def _readers(batch: Batch) -> list[Callable[[], None]]:
+    """What makes room in the perf buffers that are open: a command may cause more records than fit."""
+    found = (getattr(entry.state, "keep_up", None) for entry in batch.table)
+    return [keep_up for keep_up in found if keep_up is not None]
 
 
 def launch(op: Spawn, batch: Batch, *, by: str, pipe: bool = False) -> subprocess.Popen[bytes] | Failed:
@@ -96,13 +103,21 @@ def _joiner(path: str) -> tuple[int, Callable[[], int]]:
 
 
 class Running:
-    """A started command and its output so far. ``heard`` is called after new output."""
+    """A started command and its output so far. ``heard`` is called after new output, each of ``meanwhile`` every few
+    milliseconds until it is over."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], *, stdin: bytes, heard: Callable[[], None] = lambda: None
+        self,
+        process: subprocess.Popen[bytes],
+        *,
+        stdin: bytes,
+        heard: Callable[[], None] = lambda: None,
+        meanwhile: Sequence[Callable[[], None]] = (),
     ) -> None:
         self._process = process
         self._heard = heard
+        self._meanwhile = meanwhile
+        self._slice = _READ_EVERY if meanwhile else _LOOK_EVERY
         self._input = memoryview(stdin)
         self.stdout = bytearray()
         self.stderr = bytearray()
@@ -127,8 +142,10 @@ class Running:
             until = deadline if grace is None else grace
             if now >= until:
                 return grace is not None
-            for key, _ in self._selector.select(min(until - now, 0.05)):
+            for key, _ in self._selector.select(min(until - now, self._slice)):
                 self._serve(key)
+            for read in self._meanwhile:
+                read()
         return self._wait(deadline)
 
     def _serve(self, key: selectors.SelectorKey) -> None:
@@ -170,7 +187,9 @@ class Running:
             if time.monotonic() >= deadline:
                 return False
             time.sleep(pause)
-            pause = min(pause * 2, 0.05)
+            pause = min(pause * 2, self._slice)
+            for read in self._meanwhile:
+                read()
         return True
 
     def kill(self) -> None:

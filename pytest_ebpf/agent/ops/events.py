@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pytest_ebpf.agent.ops.base import Obj
 
 __all__ = [
+    "PERF_PAGES",
     "KmsgSince",
     "PerfDrain",
     "PerfOpen",
@@ -29,17 +30,21 @@ class RingDrain:
     limit: int = 0
 
 
+PERF_PAGES = 64  # unless asked for others
+
+
 @dataclass(frozen=True, slots=True)
 class PerfOpen:
     """Open and map one perf buffer of ``pages`` pages per online CPU for a perf event array -> Done. Idempotent."""
 
     map: Obj
-    pages: int = 64
+    pages: int = PERF_PAGES
 
 
 @dataclass(frozen=True, slots=True)
 class PerfDrain:
-    """Read the perf buffers of a map -> Records (``lost`` counts what the kernel dropped)."""
+    """Read the perf buffers of a map -> Records. ``lost`` counts what the kernel dropped since the last look: with
+    ``all_lost`` all of it (Linux 6.0), else what a later record told of."""
 
     map: Obj
     at_least: int = 0

@@ -138,11 +138,13 @@ class Info:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Event records in order, with what was lost by the kernel and what the program discarded."""
+    """Event records in order, with what was lost by the kernel and what the program discarded. ``all_lost``: what was
+    lost after the last record is counted, too."""
 
     records: tuple[bytes, ...]
     lost: int = 0
     discarded: int = 0
+    all_lost: bool = False
 
 
 _PLACE = Struct("<QI")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_ebpf.agent.ops import Handle, PerfDrain, Records, Region, RingDrain
+from pytest_ebpf.agent.ops import PERF_PAGES, Handle, PerfDrain, Records, Region, RingDrain
 from pytest_ebpf.btf.cut import decode_cut
 from pytest_ebpf.events.match import matches
+from pytest_ebpf.live.maps.lost import drain_with_losses
 from pytest_ebpf.live.maps.record_types import RecordType, named_type, record_type
 from pytest_ebpf.live.maps.wanted import Wanted, check_wanted, untyped
 from pytest_ebpf.live.session import Session
@@ -22,7 +23,7 @@ _AYA_LOGS = "AYA_LOGS"  # the map of aya-log-ebpf
 
 
 class EventStream:
-    """Drains one map. Records that nobody took yet wait here; ``lost`` and ``discarded`` add up what never came."""
+    """Drains one map. Records that nobody took yet wait here; ``discarded`` adds up what never came."""
 
     def __init__(self, session: Session, *, handle: Handle, definition: MapDef, types: ObjectTypes) -> None:
         self._session = session
@@ -31,7 +32,8 @@ class EventStream:
         self._types = types
         self._waiting: list[bytes] = []
         self._found: dict[tuple[int, str | None], RecordType | None] = {}
-        self.lost = 0
+        self._lost = 0
+        self._all_lost = False  # whether the kernel counts a loss at once
         self.discarded = 0
 
     def take(self, *, timeout: float, at_least: int | None, type: str | None) -> list[object]:
@@ -91,9 +93,25 @@ class EventStream:
             op = RingDrain(self._handle, at_least=at_least, timeout_ms=milliseconds)
         answer = self._session.run([op])[0]
         drained = answer if isinstance(answer, Region) else self._session.checked(op, answer, kind=Records)
-        self.lost += drained.lost
-        self.discarded += drained.discarded
+        self._add_up(drained)
         return drained
+
+    def _add_up(self, drained: Records | Region) -> None:
+        self._lost += drained.lost
+        self.discarded += drained.discarded
+        if isinstance(drained, Records):
+            self._all_lost = drained.all_lost
+
+    @property
+    def lost(self) -> int:
+        """What the kernel has dropped by now."""
+        if self._definition.type == MapType.PERF_EVENT_ARRAY:
+            self._drain(timeout=0, at_least=0)
+            if not self._all_lost:
+                drained = drain_with_losses(self._session, self._handle)
+                self._add_up(drained)
+                self._waiting += drained.records
+        return self._lost
 
     def give_back(self, records: Sequence[bytes]) -> None:
         """Put records that were taken, and not used, before all others."""
@@ -132,8 +150,11 @@ class EventStream:
         elif len(self._waiting) > len(shown):
             lines.append(f"  ... {len(self._waiting) - len(shown)} before, then")
         lines += shown
-        if self.lost:
-            lines.append(f"  the kernel dropped {self.lost} records: the buffer is too small")
+        if lost := self.lost:
+            lines.append(f"  the kernel dropped {lost} records: the buffer is too small")
+            if self._definition.type == MapType.PERF_EVENT_ARRAY:
+                pages = self._definition.perf_pages or PERF_PAGES
+                lines.append(f"  bpf.load(..., perf_pages={2 * pages}) makes it larger (now {pages} pages a processor)")
         return "\n".join(lines)
 
 
