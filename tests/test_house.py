@@ -124,8 +124,8 @@ ROOMS: dict[str, set[str]] = {
         *("agent.ops", "btf", "errors", "features", "live", "obj", "plan", "report", "suggest", "uapi", "verifier"),
     },
     "cli": {
-        *("agent.ops", "btf", "errors", "features", "kernels", "live", "obj", "plan", "report", "suggest", "uapi"),
-        *("outcome", "suites", "tools", "verifier", "verify", "vm"),
+        *("agent.ops", "btf", "errors", "events", "features", "kernels", "live", "obj", "outcome", "packets", "plan"),
+        *("report", "suggest", "suites", "tools", "uapi", "verifier", "verify", "vm"),
     },
     "fixtures": {
         *("agent.ops", "btf", "errors", "events", "features", "files", "kernel_versions", "kernels", "live", "obj"),

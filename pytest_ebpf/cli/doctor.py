@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -14,10 +16,11 @@ import click
 
 from pytest_ebpf.errors import EbpfError
 
-__all__ = ["Finding", "doctor", "examine"]
+__all__ = ["Finding", "commands_for", "doctor", "examine"]
 
 State = Literal["ok", "missing", "note"]
 _MARKS = {"ok": ("✓", "green"), "missing": ("✗", "red"), "note": ("·", "yellow")}
+_COMMAND = re.compile(r"(?:\S+ -m )?pip install |pytest-ebpf \w+")
 _ROOM_FOR_A_KERNEL = 1_000_000_000
 
 
@@ -34,15 +37,33 @@ class Finding:
 
 @click.command("doctor", help="Say what works on this machine, what is missing, and how to get it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def doctor(as_json: bool) -> None:
+@click.option("--fix", is_flag=True, help="Print only the commands that provide what is missing, to read and to run.")
+def doctor(as_json: bool, fix: bool) -> None:
     """Exit status 0 when tests can run somewhere: on the running kernel or in guests."""
     findings = examine()
     usable = {kind for kind in ("host", "guests") if _works(findings, kind)}
-    if as_json:
+    if fix:
+        click.echo("".join(f"{command}\n" for command in commands_for(findings, as_root=os.geteuid() == 0)), nl=False)
+    elif as_json:
         click.echo(json.dumps({"usable": sorted(usable), "findings": [asdict(one) for one in findings]}, indent=2))
     else:
         _print(findings, usable=usable)
     sys.exit(0 if usable else 1)
+
+
+def commands_for(findings: Sequence[Finding], *, as_root: bool) -> list[str]:
+    """The shell commands among the ways out: one for all packages, then the others, each once."""
+    packages: dict[str, None] = {}
+    others: dict[str, None] = {}
+    ways = [finding.way_out.removeprefix("run: ").partition(", ")[0] for finding in findings if finding.state != "ok"]
+    for command in (part.strip() for way in ways for part in way.split(" && ")):
+        if command.startswith("apt-get install "):
+            packages |= dict.fromkeys(word for word in command.split()[2:] if not word.startswith("-"))
+        elif _COMMAND.match(command):
+            others[command] = None
+    sudo = "" if as_root else "sudo "
+    install = [f"{sudo}apt-get update", f"{sudo}apt-get install -y {' '.join(packages)}"] if packages else []
+    return [*install, *others]
 
 
 def _works(findings: Sequence[Finding], kind: str) -> bool:

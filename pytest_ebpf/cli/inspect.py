@@ -27,6 +27,7 @@ _LONGEST_VALUE = 60
 def inspect(objects: tuple[str, ...], as_json: bool, insns: bool) -> None:
     """Exit status 1 when one of the files is not an eBPF object; the others are shown all the same."""
     from pytest_ebpf.cli.insns import add_insns
+    from pytest_ebpf.cli.outlook import add_outlook
     from pytest_ebpf.errors import ObjectError
     from pytest_ebpf.obj.read import read_object
     from pytest_ebpf.obj.summary import summarise
@@ -37,7 +38,8 @@ def inspect(objects: tuple[str, ...], as_json: bool, insns: bool) -> None:
     for path in objects:
         try:
             obj = read_object(path)
-            summaries.append(add_insns(obj, summarise(obj)) if insns else summarise(obj))
+            summary = add_outlook(obj, summarise(obj))
+            summaries.append(add_insns(obj, summary) if insns else summary)
             summaries[-1]["elsewhere"] = [_elsewhere(found) for found in elsewhere(obj)]
         except ObjectError as error:
             click.echo(f"pytest-ebpf: {error}", err=True)
@@ -63,6 +65,8 @@ def _show(summaries: list[Summary]) -> None:
         license_ = f"license {summary['license']!r}" if summary["license"] else "no license"
         console.print(f"{summary['file']}: {summary['byteorder']} endian, {license_}, {types}", markup=False)
         _table(console, "programs", rows=[_program_row(row) for row in summary["programs"]])
+        _table(console, "first kernel", rows=[_outlook_row(row) for row in summary["programs"] if row["first_kernel"]])
+        _table(console, "expectations", rows=[row for one in summary["programs"] for row in _expect_rows(one)])
         _table(console, "subprograms", rows=[_function_row(row) for row in summary["subprograms"]])
         _table(console, "maps", rows=[row for map_ in summary["maps"] for row in _map_rows(map_)])
         _table(console, "globals", rows=[_global_row(row) for row in summary["globals"]])
@@ -109,6 +113,14 @@ def _program_row(row: Summary) -> dict[str, Any]:
         "CO-RE": row["core_relocations"],
         "": ", ".join(words) if row["type"] else "",
     }
+
+
+def _outlook_row(row: Summary) -> dict[str, Any]:
+    return {"program": row["name"], "from Linux": row["first_kernel"], "for": ", ".join(row["needs"])}
+
+
+def _expect_rows(row: Summary) -> list[dict[str, Any]]:
+    return [{"program": row["name"], "expects": text} for text in row["expects"]]
 
 
 def _function_row(row: Summary) -> dict[str, Any]:

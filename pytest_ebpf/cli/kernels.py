@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from pytest_ebpf.vm.images.listing import Row
 
 __all__ = ["kernels"]
 
@@ -71,16 +80,49 @@ def _path(spec: str, cache: Path | None) -> None:
 
 
 @kernels.command("list")
+@click.argument("specs", nargs=-1, metavar="[SPEC]…")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "gha"]),
+    default="table",
+    show_default=True,
+    help="gha: lines for GITHUB_OUTPUT, a matrix of kernels and a key for the cache.",
+)
 @click.option("--refresh", is_flag=True, help="Ask the archive what is newest (otherwise: as last known).")
 @_mirror_option
 @_cache_option
-def _list(refresh: bool, mirror: str, cache: Path | None) -> None:
-    """Show each series: the release in the cache, and the newest in the archive."""
+def _list(specs: tuple[str, ...], form: str, refresh: bool, mirror: str, cache: Path | None) -> None:
+    """Show each series (or those of each SPEC): the release in the cache, and the newest in the archive."""
     from pytest_ebpf.vm.images.image import ImageConfig
     from pytest_ebpf.vm.images.listing import overview
 
     config = ImageConfig(mirror, cache, max_age=0 if refresh else float("inf"))
-    _print_table(overview(config, ask_archive=refresh))
+    rows = _chosen(overview(config, ask_archive=refresh), specs)
+    if form == "table":
+        _print_table([row for _, row in rows])
+    elif form == "json":
+        click.echo(json.dumps([asdict(row) for _, row in rows], indent=1))
+    else:
+        click.echo(_github_output(rows), nl=False)
+
+
+def _chosen(rows: Sequence[Row], specs: tuple[str, ...]) -> list[tuple[str, Row]]:
+    """The rows with the name that each was asked for by; ``BpfUsageError`` for a name that no series has."""
+    if not specs:
+        return [(row.series, row) for row in rows]
+    by_name = {name: row for row in rows for name in (row.series, *row.aliases)}
+    for spec in specs:
+        if spec not in by_name:
+            raise BpfUsageError(f"no series {spec!r} in the catalogue", hint=did_you_mean(spec, by_name))
+    return [(spec, by_name[spec]) for spec in specs]
+
+
+def _github_output(rows: Sequence[tuple[str, Row]]) -> str:
+    """``matrix=`` for ``strategy.matrix: ${{ fromJSON(…) }}``; ``key=`` changes when a newer kernel is known."""
+    known = "\n".join(f"{name} {row.newest or row.cached}" for name, row in rows)
+    names = json.dumps({"kernel": [name for name, _ in rows]}, separators=(",", ":"))
+    return f"matrix={names}\nkey=kernels-{hashlib.sha256(known.encode()).hexdigest()[:12]}\n"
 
 
 def _print_table(rows: list[Any]) -> None:

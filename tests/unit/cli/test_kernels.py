@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pytest_ebpf.cli.kernels import kernels
-from pytest_ebpf.errors import ImageError
+from pytest_ebpf.errors import BpfUsageError, ImageError
 from support.fake_mirror import Mirror, serve, single, split, write_ring
 from support.openpgp import make_key
 
@@ -28,6 +29,22 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(kernels, arguments, catch_exceptions=False)
+
+
+def test_a_matrix_for_github_actions(mirror: Mirror) -> None:
+    """Two lines for GITHUB_OUTPUT; the key of the cache changes with the newest release that the archive has."""
+    first = run("list", "6.1", "--refresh", "--format=gha").stdout
+    matrix, key = first.splitlines()
+    assert matrix == 'matrix={"kernel":["6.1"]}'
+    assert key.startswith("key=kernels-")
+    assert run("list", "6.1", "--format=gha").stdout == first
+    assert run("list", "oldest", "newest", "--format=gha").stdout.startswith('matrix={"kernel":["oldest","newest"]}')
+    mirror.add_suite("bookworm", [single("6.1.0-10-amd64", "6.1.10-1")], key=KEY)
+    assert run("list", "6.1", "--refresh", "--format=gha").stdout.splitlines()[1] != key
+    (row,) = json.loads(run("list", "6.1", "--format", "json").stdout)
+    assert row["newest"] == "6.1.0-10-amd64 (6.1.10-1)"
+    with pytest.raises(BpfUsageError, match=r"no series '6\.01'"):
+        run("list", "6.01")
 
 
 @pytest.mark.slow

@@ -47,6 +47,8 @@ def test_json_holds_the_same(path: Path) -> None:
     first, second = json.loads(result.output)
     assert first == second
     assert {row["loader"] for row in first.pop("elsewhere")} == {"Aya"}  # of plan/portable.py; the rest is the object's
+    outlook = [{name: row.pop(name) for name in ("first_kernel", "needs", "expects")} for row in first["programs"]]
+    assert outlook[1] == {"first_kernel": "5.2", "needs": ["global data"], "expects": []}
     assert first == summarise(parse_object(sample(), name=str(path)))
     assert [program["name"] for program in first["programs"]] == ["main_prog", "probe"]
     (zeroes,) = [row for row in first["globals"] if row["name"] == "zeroes"]
