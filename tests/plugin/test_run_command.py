@@ -106,6 +106,8 @@ def test_a_new_project_is_green_and_a_mistake_is_told(tmp_path: Path) -> None:
     right = source.read_text()
     source.write_text(right.replace("(void *)(udp + 1) > end", "(void *)(ip + 1) > end"))
     said = tests()
-    assert re.search(r"rejected: demo at demo.bpf.c:33: 2 bytes at offset 36 .* -> .*(prove|data_end)", " ".join(said.split()))
+    assert re.search(
+        r"rejected: demo at demo.bpf.c:33: 2 bytes at offset 36 .* -> .*(prove|data_end)", " ".join(said.split())
+    )
     source.write_text(right.replace("XDP_DROP", "XDP_PASSED"))
     assert "make failed" in tests()
