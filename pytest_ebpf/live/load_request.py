@@ -16,6 +16,7 @@ from pytest_ebpf.live.program_function import function_of_program, is_program
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.obj.sections import number_of_type
+from pytest_ebpf.plan.attach import Device
 from pytest_ebpf.plan.map_definitions import MapOverride, nearest, override_map
 from pytest_ebpf.plan.options import LoadOptions, ProgramOverride
 from pytest_ebpf.uapi.enums import MapType
@@ -34,6 +35,7 @@ _PROGRAM_FIELDS = (
     "frags",
     "extends",
     "traces",
+    "interface",
 )
 
 
@@ -231,7 +233,22 @@ def _program(name: str, value: Any) -> ProgramOverride:
         fields["program"] = function_of_program(name, extends if extends is not None else traces)
     if extends is not None:
         fields.setdefault("type", _number("program", "ext"))
+    interface = fields.pop("interface", None)
+    if interface is not None:
+        fields["device"] = _device(name, interface)
     return ProgramOverride(**fields)
+
+
+def _device(name: str, interface: object) -> Device:
+    """An interface by name, index, or an object that has an ``index`` and maybe a ``netns`` (``veth.b``)."""
+    index = interface if isinstance(interface, int | str) else getattr(interface, "index", None)
+    if isinstance(index, bool) or not isinstance(index, int | str) or not index:
+        raise BpfUsageError(
+            f"programs={{{name!r}: {{'interface': {interface!r}}}}} is no interface",
+            hint="Give its name, its index, or an interface of the test such as bpf_veth.b.",
+        )
+    netns = getattr(getattr(interface, "netns", None), "handle", None)
+    return Device(index, netns if isinstance(netns, Handle) else None)
 
 
 def _number(what: str, name: str) -> int:

@@ -132,6 +132,7 @@ class ProgramSpec:
     sleepable = _Field("Whether it may sleep.", of="_spec")
     frags = _Field("Whether it takes packets in several pieces (XDP).", of="_spec")
     section = _Field("The section that it counts as being in.")
+    interface = _Field("The network interface that an XDP program is loaded for (Linux 6.3).")
 
     definition: ProgramDef
     changes: dict[str, Any]

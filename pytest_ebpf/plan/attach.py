@@ -17,7 +17,7 @@ from pytest_ebpf.suggest import close_names
 from pytest_ebpf.uapi.enums import ProgType
 from pytest_ebpf.uapi.flags import ProgFlag
 
-__all__ = ["Attachment", "ExtTarget", "plan_attachment"]
+__all__ = ["Attachment", "Device", "ExtTarget", "plan_attachment"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,24 @@ class ExtTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class Device:
+    """A network interface by index or name, in ``netns`` or where the system calls are made; 0 for none."""
+
+    interface: int | str = 0
+    netns: Handle | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Attachment:
-    """Fields of ProgLoad. ``module``: the module whose BTF has ``btf_id``, "" for vmlinux (or ``prog``)."""
+    """Fields of ProgLoad. ``module``: the module whose BTF has ``btf_id``, "" for vmlinux (or ``prog``). ``device``:
+    what an XDP program is bound to."""
 
     attach_type: int = 0
     flags: int = 0
     btf_id: int = 0
     prog: Handle | None = None
     module: str = ""
+    device: Device = Device()
 
 
 def plan_attachment(program: ProgramDef, facts: Facts, *, targets: Mapping[str, ExtTarget]) -> Attachment:

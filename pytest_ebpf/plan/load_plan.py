@@ -191,6 +191,8 @@ class _Builder:
                     attach_prog=attachment.prog,
                     attach_btf_obj=module(attachment.module) if attachment.module else None,
                     fd_array=(modules[0], *modules) if modules else (),  # calls of vmlinux have index 0
+                    device=attachment.device.interface,
+                    netns=attachment.device.netns,
                     site=self.options.site,
                 )
             )
@@ -200,7 +202,11 @@ class _Builder:
     def _attachment(self, program: ProgramDef) -> Attachment:
         assert program.spec is not None
         if program.spec.prog_type != ProgType.STRUCT_OPS:
-            return plan_attachment(program, self.facts, targets=self.targets)
+            attachment = plan_attachment(program, self.facts, targets=self.targets)
+            override = self.options.programs.get(program.name)
+            if override is None or override.device is None:
+                return attachment
+            return replace(attachment, flags=attachment.flags | ProgFlag.XDP_DEV_BOUND_ONLY, device=override.device)
         slot = self.struct_ops.slots.get(program.name)
         if slot is not None:
             flags = ProgFlag.SLEEPABLE if program.spec.sleepable else 0

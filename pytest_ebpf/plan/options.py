@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_ebpf.plan.attach import ExtTarget
+from pytest_ebpf.plan.attach import Device, ExtTarget
 from pytest_ebpf.plan.map_definitions import MapOverride
 
 __all__ = ["LoadOptions", "ProgramOverride"]
@@ -20,7 +20,8 @@ class ProgramOverride:
 
     ``section``: the section to use instead of its own ("fentry/do_unlinkat"). ``type``, ``attach_type``: numbers of
     enum bpf_prog_type, bpf_attach_type. ``target``: what it is attached to ("do_unlinkat", "nf_conntrack:nf_ct_put").
-    ``program``: the loaded program that it extends (type EXT) or traces.
+    ``program``: the loaded program that it extends (type EXT) or traces. ``device``: the interface that an XDP program
+    is bound to.
     """
 
     section: str = ""
@@ -31,6 +32,7 @@ class ProgramOverride:
     sleepable: bool | None = None
     frags: bool | None = None
     program: ExtTarget | None = None
+    device: Device | None = None
 
 
 @dataclass(frozen=True, slots=True)

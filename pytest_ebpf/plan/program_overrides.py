@@ -39,6 +39,8 @@ def _override(program: ProgramDef, override: ProgramOverride, *, path: str) -> P
             hint = f"did you mean {near!r}?" if near else "a section names the program type: 'xdp', 'kprobe/do_exit'"
             raise ObjectError(f"{program.name}: no section {override.section!r} is known", path=path, hint=hint)
     spec = _typed(program, spec, override=override)
+    if override.device is not None and (spec is None or spec.prog_type != ProgType.XDP):
+        raise ObjectError(f"{program.name}: only XDP programs are loaded for one interface", path=path)
     if spec is None:
         return program
     for name in ("target", "autoload", "sleepable", "frags"):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ebpf import Bpf, KernelCallError, PlanError
+from pytest_ebpf import Bpf, EbpfError, Eth, KernelCallError, ObjectError, PlanError, ProgramRejected, Veth
 from pytest_ebpf.agent.bpf.rings import _Ring
 from pytest_ebpf.agent.ops import MapCreate
 from pytest_ebpf.btf.parse import Btf, parse_btf
@@ -234,3 +234,55 @@ def tagged_kfuncs(btf: Btf) -> set[str]:
     return {
         name for name in names if not name.startswith(("bpf_fentry_test", "bpf_modify_return_test", "bpf_kfunc_call_"))
     }
+
+
+BOUND = pytest.mark.bpf_kernel(">=6.3")
+
+
+@BOUND
+def test_an_xdp_program_for_one_interface_reads_its_metadata(bpf: Bpf, built: Path, bpf_veth: Veth) -> None:
+    """It calls a kfunc of the driver, which the verifier allows for such programs alone."""
+    obj = bpf.load(built / "device_bound.bpf.o", programs={"asks_device": {"interface": bpf_veth.b}})
+    obj["asks_device"].attach(bpf_veth.b, mode="native")
+    obj.globals["answer"] = -1
+    bpf_veth.send(Eth() / bytes(64))
+    assert bpf_veth.sniff(timeout=2, count=1)
+    assert obj.globals["answer"] == 0, "veth answers; the function for other drivers says EOPNOTSUPP"
+    with pytest.raises(KernelCallError, match=r"EINVAL[\s\S]*loaded for one interface has no test runs"):
+        obj["asks_device"].run(FRAME)
+
+
+@BOUND
+def test_it_is_attached_to_no_other_interface(bpf: Bpf, built: Path, bpf_veth: Veth) -> None:
+    spec = bpf.open(built / "device_bound.bpf.o")
+    spec.programs["asks_device"].interface = bpf_veth.b
+    obj = spec.load()
+    with pytest.raises(KernelCallError, match="EINVAL"):
+        obj["asks_device"].attach(bpf_veth.a, mode="native")
+
+
+@BOUND
+def test_without_an_interface_the_error_says_how_to_give_one(bpf: Bpf, built: Path) -> None:
+    with pytest.raises(ProgramRejected, match="device-bound") as rejected:
+        bpf.load(built / "device_bound.bpf.o")
+    assert 'programs={"name": {"interface": bpf_veth.b}}' in str(rejected.value)
+
+
+@BOUND
+@pytest.mark.parametrize(
+    ("interface", "message"),
+    [
+        ("nowhere", "there is no network interface 'nowhere'; there are "),
+        (True, "is no interface"),
+        (0, "is no interface"),
+        (1 << 20, "wants Linux 6.3 or newer, and an interface that exists"),
+    ],
+)
+def test_interfaces_that_are_none(bpf: Bpf, built: Path, interface: object, message: str) -> None:
+    with pytest.raises(EbpfError, match=message):
+        bpf.load(built / "device_bound.bpf.o", programs={"asks_device": {"interface": interface}})
+
+
+def test_only_xdp_programs_are_for_one_interface(bpf: Bpf, built: Path) -> None:
+    with pytest.raises(ObjectError, match=r"throws.*only XDP programs are loaded for one interface"):
+        bpf.load(built / "exception_cb.bpf.o", programs={"throws": {"interface": "lo"}})

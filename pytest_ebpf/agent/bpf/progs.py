@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import time
 from dataclasses import dataclass, replace
 from errno import ENOSPC
@@ -14,6 +15,7 @@ from pytest_ebpf.agent.base.handles import Entry, Refused
 from pytest_ebpf.agent.base.syscalls import Memory, address_of, bpf_errno, error_text, raise_memlock
 from pytest_ebpf.agent.base.sysfs import read_text
 from pytest_ebpf.agent.bpf.info import object_info, object_name
+from pytest_ebpf.agent.host.netns import inside
 from pytest_ebpf.agent.ops import BtfLoad, Failed, Made, ProgLoad, ProgLoaded, ProgRejected, Result
 from pytest_ebpf.uapi.enums import Cmd
 from pytest_ebpf.uapi.layout import Layout
@@ -97,6 +99,7 @@ class _Program:
 
     def __init__(self, op: ProgLoad, batch: Batch) -> None:
         self._op = op
+        self._batch = batch
         self._insns = Memory(len(op.insns))
         self._insns.view[: len(op.insns)] = op.insns
         self._license = op.license.encode() + b"\0"  # empty is a license too; a null pointer is EFAULT
@@ -128,6 +131,7 @@ class _Program:
             "attach_btf_id": op.attach_btf_id,
             "attach_prog_fd": batch.fd(op.attach_prog or op.attach_btf_obj),
             "fd_array": address_of(self._fds),
+            "prog_ifindex": inside(batch, op.netns, call=lambda: _index(op)),
         }
         for kind in ("func_info", "line_info"):
             data, size = getattr(op, kind), getattr(op, f"{kind}_rec_size")
@@ -138,7 +142,22 @@ class _Program:
     def load(self, level: int, *, room: int, limit: int = 0) -> _Attempt:
         limit = self._op.log_limit or limit
         room = min(room, limit) if limit else room
-        return _load(Cmd.PROG_LOAD, ATTR_PROG_LOAD, fields=self._fields, level=level, room=room, limit=limit)
+        fields = self._fields
+        return inside(
+            self._batch,
+            self._op.netns,  # where the kernel looks for the interface
+            call=lambda: _load(Cmd.PROG_LOAD, ATTR_PROG_LOAD, fields=fields, level=level, room=room, limit=limit),
+        )
+
+
+def _index(op: ProgLoad) -> int:
+    if isinstance(op.device, int):
+        return op.device
+    try:
+        return socket.if_nametoindex(op.device)
+    except OSError:
+        names = ", ".join(sorted(name for _, name in socket.if_nameindex()))
+        raise Refused(f"program {op.name!r}: there is no network interface {op.device!r}; there are {names}") from None
 
 
 def prog_load(op: ProgLoad, batch: Batch) -> Result:

@@ -38,6 +38,7 @@ class ProgLoad:
     is loaded once more at level 1|4, so that a rejection always carries its trace. ``log_limit``: at most that many
     bytes of log (0: all), before Linux 6.4 the first, since then the last; ``truncated`` then says that there is more.
     ``func_info``/``line_info`` are the kernel's records (instruction offsets in units of 8 bytes).
+    ``device``: the interface that an XDP program is bound to, by index or name, in ``netns`` when that is given.
     """
 
     type: int
@@ -60,6 +61,8 @@ class ProgLoad:
     kern_version: int = 0
     site: str = ""
     log_limit: int = 0
+    device: int | str = 0
+    netns: Obj | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,17 @@ def _sleepable(case: Case) -> str:
     return lacks(case, feature="isa:sleepable", what="Programs that may sleep (.s)", instead="leave the .s away")
 
 
+def _bound(case: Case) -> str:
+    if "require device-bound program" in case.log:
+        return (
+            'Load it for the interface whose metadata it reads: programs={"name": {"interface": bpf_veth.b}} '
+            "(Linux 6.3), and attach it there."
+        )
+    if not case.silent or not _op(case).flags & ProgFlag.XDP_DEV_BOUND_ONLY:
+        return ""
+    return "An XDP program for one interface wants Linux 6.3 or newer, and an interface that exists."
+
+
 def _attach_type(case: Case) -> str:
     return lacks_attach_type(case, _op(case).expected_attach_type) if case.silent else ""
 
@@ -184,6 +195,7 @@ LOAD_HINTS: tuple[Hint, ...] = (
     Hint("ProgLoad", (errno.EINVAL,), _loop),
     Hint("ProgLoad", (errno.E2BIG, errno.EINVAL), _long),
     Hint("ProgLoad", (errno.EINVAL,), _sleepable),
+    Hint("ProgLoad", (errno.EINVAL, errno.EOPNOTSUPP), _bound),
     Hint("ProgLoad", (errno.EINVAL,), _attach_type),
     Hint("ProgLoad", _NO, _silent),
     Hint("ProgLoad", (errno.ENOMEM,), "The kernel has no memory for the program: load fewer at once."),
