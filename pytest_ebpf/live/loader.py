@@ -108,8 +108,7 @@ class Bpf:
         dict of fields (and ``contents``, ``pin``, ``freeze``, ``exclusive``, ``inner``; ``key``, ``value``: names of
         their types), or a ``Map`` to use; ``programs``: another section ("fentry/do_exit"), False to leave it out, or
         a dict of ``type``, ``attach_type``, ``target``, ``autoload``, ``sleepable``, ``frags``, ``interface``,
-        ``extends``, ``traces``; ``struct_ops``: False, True or members; ``doubles``: docs/doubles.md. ``only``: what to
-        load.
+        ``extends``, ``traces``; ``struct_ops``: False, True or members; ``doubles``: docs/doubles.md. ``only``: names.
         ``btf``: types for CO-RE, a file or bytes. ``types``: a C header or object with more types. ``pin_path``:
         where maps are pinned. ``license``: instead of the object's. ``perf_pages``: of a perf buffer, a power of two.
         ``log_level``: 4 statistics, 2 the trace."""
