@@ -134,12 +134,14 @@ if TYPE_CHECKING:
         UDP as UDP,
         VLAN as VLAN,
         VXLAN as VXLAN,
+        CaptureError as CaptureError,
         CookedLinux as CookedLinux,
         CookedLinuxV2 as CookedLinuxV2,
         Dot1AD as Dot1AD,
         Dot1Q as Dot1Q,
         Eth as Eth,
         Ether as Ether,
+        Frame as Frame,
         GTP_U_Header as GTP_U_Header,
         ICMPv6 as ICMPv6,
         ICMPv6EchoReply as ICMPv6EchoReply,
@@ -165,6 +167,13 @@ if TYPE_CHECKING:
         assert_packet as assert_packet,
         diff_packets as diff_packets,
         parse_packet as parse_packet,
+        parse_pcap as parse_pcap,
+        render_pcap as render_pcap,
+        render_pcapng as render_pcapng,
+    )
+    from pytest_ebpf.pcap_files import (
+        read_pcap as read_pcap,
+        write_pcap as write_pcap,
     )
     from pytest_ebpf.uapi.flags import (
         MapFlag as MapFlag,

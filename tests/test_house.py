@@ -27,6 +27,7 @@ ROOMS: dict[str, set[str]] = {
     "btf": {"errors", "suggest", "uapi"},
     "obj": {"btf", "errors", "suggest", "uapi"},
     "packets": {"outcome"},
+    "pcap_files": {"packets", "errors"},
     "events": {"errors", "uapi"},
     "verifier.rejection": {"uapi"},
     "verifier.log": {"verifier.rejection", "errors"},
@@ -69,6 +70,7 @@ ROOMS: dict[str, set[str]] = {
     "live.run": {
         *("live.session", "live.handles", "live.typed", "agent.ops", "btf", "errors", "obj", "packets", "suggest"),
         "uapi",
+        "pcap_files",
     },
     "live.maps": {
         *("live.session", "live.typed", "live.inspect", "live.bpffs", "live.run"),
@@ -117,6 +119,7 @@ ROOMS: dict[str, set[str]] = {
         ),
         *("btf", "errors", "events", "features", "kernels", "kernel_versions", "obj", "packets", "plan", "suggest"),
         *("outcome", "tools", "uapi", "verifier"),
+        "pcap_files",
     },
     "live.open_kernel": {"live", "kernels"},
     "report": {"verifier", "errors", "outcome"},
@@ -134,7 +137,19 @@ ROOMS: dict[str, set[str]] = {
     "plugin": {"fixtures", "live"},
     "_names": set(),
     "__init__": {
-        *("_names", "agent.ops", "errors", "features", "fixtures", "kernels", "live", "outcome", "packets", "uapi"),
+        *(
+            "_names",
+            "agent.ops",
+            "errors",
+            "features",
+            "fixtures",
+            "kernels",
+            "live",
+            "outcome",
+            "packets",
+            "pcap_files",
+            "uapi",
+        ),
         *("verifier", "verify"),
     },
 }
@@ -174,6 +189,7 @@ DOORS: dict[str, dict[str, str]] = {
         "live.attach": "attaching a program",
         "verifier.verifier_log": "the parsed log of a loaded program",
         "live.budget": "prog.within(), prog.figures, prog.costs",
+        "live.run.captures": "prog.run_pcap()",
     },
     "live.run.test_run": {"packets.parse": "result.packet"},
     "live.maps.events": {"events.aya_log": "records of aya-log"},

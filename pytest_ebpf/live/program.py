@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -23,7 +24,7 @@ from pytest_ebpf.live.run.live_run import LiveRun, run_live
 from pytest_ebpf.live.run.place import run_place
 from pytest_ebpf.live.run.rules import RUN_RULES
 from pytest_ebpf.live.run.test_run import PacketRuns, RunInput, RunResult, plan_many, plan_run, read_many, read_run
-from pytest_ebpf.live.session import Session
+from pytest_ebpf.live.session import Session, calling_folder
 from pytest_ebpf.live.typed.shape import Shape
 from pytest_ebpf.obj.object import LineInfo, ObjectFile, ProgramDef
 from pytest_ebpf.obj.type_names import prog_type_text
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.live.inspect.dump import Jited, Xlated
     from pytest_ebpf.live.inspect.info import ProgInfo
     from pytest_ebpf.live.inspect.query import RunStats
+    from pytest_ebpf.packets.capture import Capture
     from pytest_ebpf.verifier.compare.cost import LineCost
     from pytest_ebpf.verifier.verifier_log import VerifierLog
 __all__ = ["Program", "Watch"]
@@ -258,6 +260,17 @@ class Program:
         many = (read_many(ran, sent, prog_type=kind, byteorder=order, boolean=boolean) for ran, sent in answers)
         return [result for results in many for result in results]
 
+    def run_pcap(
+        self, path: str | os.PathLike[str] | Capture, *, ctx: object = None, netns: object = None
+    ) -> list[RunResult]:
+        """Run it once per frame of a capture file (pcap, pcapng, also compressed with gzip): one result per frame. A
+        relative path is looked for next to the test, then in the working directory.
+
+        Programs that take Ethernet frames get a link header in front of frames captured without one (``-i any``, raw
+        IP); programs that take IP packets get the frames without theirs."""
+        captured = _captured()(path, (calling_folder(),), prog_type=self.type_number, program=self.name)
+        return self.run_many(captured, ctx=ctx, netns=netns)
+
     def run_live(
         self, packets: Iterable[object], *, repeat: int = 1, batch: int = 0, ctx: object = None, flags: int = 0
     ) -> LiveRun:
@@ -378,6 +391,12 @@ class _Costs(Protocol):
     def line_costs(self, log: str, line_info: Sequence[LineInfo], /) -> tuple[LineCost, ...]: ...
     def figures_of(self, stats: VerifierStats, *, size: int, jited: int) -> Mapping[str, int]: ...
     def check_within(self, program: Program, /, *, bounds: Mapping[str, object]) -> None: ...
+
+
+def _captured() -> Callable[..., list[bytes]]:
+    from pytest_ebpf.live.run.captures import captured
+
+    return captured
 
 
 def _budget() -> _Costs:

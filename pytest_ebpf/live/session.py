@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Protocol, TypeVar
 
 from pytest_ebpf.agent.ops import (
@@ -30,7 +31,7 @@ from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.kernels.base import Kernel, check, made
 from pytest_ebpf.plan.facts import Facts
 
-__all__ = ["Advise", "Session", "Target", "calling_line", "no_advice", "signed_by"]
+__all__ = ["Advise", "Session", "Target", "calling_folder", "calling_line", "no_advice", "signed_by"]
 
 R = TypeVar("R")
 _PACKAGE = str(Path(__file__).parent.parent)
@@ -132,10 +133,20 @@ class Session:
 
 def calling_line() -> str:
     """``file.py:41`` of the innermost frame outside this package: the line of test code that is running."""
+    frame = _calling_frame()
+    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+
+
+def calling_folder() -> Path:
+    """Where the file with that line is."""
+    return Path(_calling_frame().f_code.co_filename).parent
+
+
+def _calling_frame() -> FrameType:
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+    return frame
 
 
 def signed_by(ops: Sequence[Op], site: str) -> list[Op]:

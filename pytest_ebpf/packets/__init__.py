@@ -46,12 +46,18 @@ from pytest_ebpf.packets.build import (
     QinQ,
     Raw,
 )
+from pytest_ebpf.packets.capture import Block, Capture, CaptureError, Frame, Interface
 from pytest_ebpf.packets.diff import Difference, assert_packet, diff_packets, render_differences
 from pytest_ebpf.packets.packet import Packet
 from pytest_ebpf.packets.parse import parse_packet
-from pytest_ebpf.packets.pcap import Capture, Frame, parse_pcap, render_pcap
+from pytest_ebpf.packets.pcap import parse_pcap, render_pcap
+from pytest_ebpf.packets.pcapng import render_pcapng
 
 __all__ = [
+    "Block",
+    "CaptureError",
+    "Interface",
+    "render_pcapng",
     "ARP",
     "Capture",
     "CookedLinux",
