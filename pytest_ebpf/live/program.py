@@ -9,10 +9,10 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TypeVar, Unpack
 
-from pytest_ebpf.agent.ops import Close, Done, Handle, Op, ProgLoaded, Ran, RanMany
+from pytest_ebpf.agent.ops import Close, Done, Handle, Op, ProgLoaded, ProgRun, ProgRunMany, Ran, RanMany
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Func, FuncProto, Ptr, Struct
-from pytest_ebpf.errors import BpfUsageError, GuestLost
+from pytest_ebpf.errors import BpfUsageError, GuestLost, KernelCallError
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.bpf_streams import ProgStream
 from pytest_ebpf.live.bpffs import pin, unpin
@@ -22,6 +22,7 @@ from pytest_ebpf.live.reload import TRACE_LEVEL, Reload, load_trace
 from pytest_ebpf.live.run.flow_probe import dissects_as_boolean
 from pytest_ebpf.live.run.live_run import LiveRun, run_live
 from pytest_ebpf.live.run.place import run_place
+from pytest_ebpf.live.run.refusals import refusal
 from pytest_ebpf.live.run.rules import RUN_RULES
 from pytest_ebpf.live.run.test_run import PacketRuns, RunInput, RunResult, plan_many, plan_run, read_many, read_run
 from pytest_ebpf.live.session import Session, calling_folder
@@ -100,8 +101,13 @@ class Program:
         self._copy, self._watch = copy, watch
         self.__dict__.pop("_packets", None)
 
-    def _answer(self, op: Op, kind: type[R]) -> R:
-        return self._session.one(op, kind) if self._watch is None else self._watch(op, kind)
+    def _answer(self, op: ProgRun | ProgRunMany, kind: type[R]) -> R:
+        try:
+            return self._session.one(op, kind) if self._watch is None else self._watch(op, kind)
+        except KernelCallError as error:
+            where = self.definition.spec.attach_type if self.definition.spec is not None else 0
+            error.hint = refusal(op, error.errno, prog_type=self.type_number, attach_type=where) or error.hint
+            raise
 
     @property
     def type_number(self) -> int:
