@@ -188,8 +188,7 @@ DOORS: dict[str, dict[str, str]] = {
     "live.program": {
         "live.attach": "attaching a program",
         "verifier.verifier_log": "the parsed log of a loaded program",
-        "live.budget": "prog.within(), prog.figures, prog.costs",
-        "live.run.captures": "prog.run_pcap()",
+        "live.seldom": "prog.within(), prog.figures, prog.costs, prog.run_pcap()",
     },
     "live.run.test_run": {"packets.parse": "result.packet"},
     "live.maps.events": {"events.aya_log": "records of aya-log"},

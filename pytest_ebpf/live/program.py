@@ -400,12 +400,12 @@ class _Costs(Protocol):
 
 
 def _captured() -> Callable[..., list[bytes]]:
-    from pytest_ebpf.live.run.captures import captured
+    from pytest_ebpf.live.seldom import captured
 
     return captured
 
 
 def _budget() -> _Costs:
-    from pytest_ebpf.live import budget
+    from pytest_ebpf.live.seldom import budget
 
     return budget

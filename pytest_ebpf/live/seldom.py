@@ -1,0 +1,8 @@
+"""What most tests do not ask of a program: budgets and captures. One door for both, opened on first use."""
+
+from __future__ import annotations
+
+from pytest_ebpf.live import budget
+from pytest_ebpf.live.run.captures import captured
+
+__all__ = ["budget", "captured"]
