@@ -25,6 +25,7 @@ INCLUDES = (
     *("linux/bpf.h", "linux/btf.h", "linux/perf_event.h", "linux/hw_breakpoint.h", "linux/if_link.h"),
     *("linux/if_packet.h", "linux/if_ether.h", "linux/if_xdp.h", "linux/pkt_cls.h", "linux/netfilter.h"),
     *("linux/capability.h", "linux/securebits.h", "linux/netlink.h", "linux/sockios.h", "linux/if.h"),
+    "linux/random.h",
 )
 KERNEL_ONLY = {"ENOTSUPP", "BPF_LOG_LEVEL1", "BPF_LOG_LEVEL2", "BPF_LOG_STATS"}
 CODES = {"u32": "I", "u64": "Q", "16s": "16s"}
@@ -150,7 +151,10 @@ def render_names(table: dict[str, Any]) -> str:
 def render_numbers(table: dict[str, Any]) -> str:
     """The file of plain numbers."""
     lines = "".join(f"{name} = {number(value)}\n" for name, value in table["numbers"].items())
-    rows = "".join(f'    "{machine}": {row},\n' for machine, row in table["syscalls"].items()).replace("'", '"')
+    rows = "".join(
+        f'    "{machine}": {{\n' + "".join(f'        "{name}": {call},\n' for name, call in row.items()) + "    },\n"
+        for machine, row in table["syscalls"].items()
+    )
     syscalls = f"\n# By platform.machine(); generic: aarch64, riscv64, loongarch64.\nSYSCALLS = {{\n{rows}}}\n"
     return f"{render_head('numbers', table=table)}{public([*table['numbers'], 'SYSCALLS'])}\n{lines}{syscalls}"
 

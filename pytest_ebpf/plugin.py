@@ -106,21 +106,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="kernels to test on: host, a series (6.1), oldest, newest, rc, a bzImage or a built tree. "
         "Default: PYTEST_EBPF_KERNELS, ini bpf_kernels, then host if this process may call bpf()",
     )
-    group.addoption(
-        "--bpf-accel",
-        choices=("auto", "kvm", "tcg"),
-        default="auto",
-        help="how guests run: auto (default) uses KVM if a guest boots under it, else emulation (tcg)",
-    )
-    group.addoption("--bpf-require-kvm", action="store_true", help="fail rather than fall back to emulation")
-    group.addoption("--bpf-cache-dir", metavar="DIR", help="directory for kernels. Default: the user's cache")
-    group.addoption(
-        "--bpf-boot-timeout",
-        type=float,
-        default=20.0,
-        metavar="SECONDS",
-        help="seconds until a boot has failed, on real hardware; several times as long under emulation. Default: 20",
-    )
     group.addoption("--bpf-mirror", metavar="URL", help="package archive for kernels. Default: the one of this system")
     group.addoption("--bpf-offline", action="store_true", help="use only kernels that are in the cache")
     group.addoption("--bpf-no-matrix", action="store_true", help="do not print the matrix at the end")
@@ -136,7 +121,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "bpf_reduced_kernels", "kernels built without features that their release has", type="args", default=[]
     )
     parser.addini("bpf_mirror", "package archive for kernels, as for --bpf-mirror", default="")
+    _add_guest_options(parser)
     _add_verifier_options(parser)
+
+
+def _add_guest_options(parser: pytest.Parser) -> None:
+    """Options about guests: how they start and what they have."""
+    group = parser.getgroup("ebpf", "eBPF")
+    group.addoption(
+        "--bpf-accel",
+        choices=("auto", "kvm", "tcg"),
+        default="auto",
+        help="how guests run: auto (default) uses KVM if a guest boots under it, else emulation (tcg)",
+    )
+    group.addoption(
+        "--bpf-boot",
+        choices=("warm", "cold", "stock"),
+        default="warm",
+        help="how guests start: warm (default) from a state saved when the kernel was first booted, cold from nothing, "
+        "stock as virtme-ng starts one",
+    )
+    group.addoption("--bpf-require-kvm", action="store_true", help="fail rather than fall back to emulation")
+    group.addoption("--bpf-cache-dir", metavar="DIR", help="directory for kernels. Default: the user's cache")
+    group.addoption(
+        "--bpf-boot-timeout",
+        type=float,
+        default=20.0,
+        metavar="SECONDS",
+        help="seconds until a boot has failed, on real hardware; several times as long under emulation. Default: 20",
+    )
 
 
 def _add_verifier_options(parser: pytest.Parser) -> None:

@@ -1,4 +1,4 @@
-"""``pytest-ebpf kernels``: list, fetch, locate and remove kernel images."""
+"""``pytest-ebpf kernels``: list, fetch, prepare, locate and remove kernel images."""
 
 from __future__ import annotations
 
@@ -68,6 +68,32 @@ def _fetch(specs: tuple[str, ...], quiet: bool, mirror: str, cache: Path | None)
             click.echo(f"{image.spec}: {image.release} ({image.origin})")
 
 
+@kernels.command("prepare")
+@click.argument("specs", nargs=-1, required=True, metavar="SPEC…")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing unless something fails.")
+@click.option("--accel", type=click.Choice(("auto", "kvm", "tcg")), default="auto", help="As --bpf-accel of pytest.")
+@click.option("--memory", default="1G", metavar="SIZE", help="As --bpf-memory of pytest.")
+@click.option("--cpus", type=click.IntRange(0, 64), default=0, help="As --bpf-cpus of pytest.")
+@click.option("--cmdline", default="", metavar="WORDS", help="As --bpf-cmdline of pytest.")
+@_mirror_option
+@_cache_option
+def _prepare(specs: tuple[str, ...], quiet: bool, mirror: str, cache: Path | None, **guest: Any) -> None:
+    """Fetch each SPEC if it is missing, and save the state of a booted guest, from which test runs start.
+
+    It holds for guests with the same options. Exit status 1 if a guest cannot be saved: test runs boot it cold.
+    """
+    from pytest_ebpf.kernels.boot import prepare_guest
+    from pytest_ebpf.kernels.config import PoolConfig
+
+    words = tuple(guest.pop("cmdline").split())
+    config = PoolConfig(cache=cache, mirror=mirror, kernel_args=words, **guest)
+    ready = [prepare_guest(spec, config=config) for spec in specs if spec != "host"]
+    for one in ready:
+        if not quiet or one.problem:
+            click.echo(str(one), err=bool(one.problem))
+    sys.exit(1 if any(one.problem for one in ready) else 0)
+
+
 @kernels.command("path")
 @click.argument("spec")
 @_cache_option
@@ -93,7 +119,8 @@ def _path(spec: str, cache: Path | None) -> None:
 @_mirror_option
 @_cache_option
 def _list(specs: tuple[str, ...], form: str, refresh: bool, mirror: str, cache: Path | None) -> None:
-    """Show each series (or those of each SPEC): the release in the cache, and the newest in the archive."""
+    """Show each series (or those of each SPEC): the release in the cache, the size of its saved states, and the newest
+    in the archive."""
     from pytest_ebpf.vm.images.image import ImageConfig
     from pytest_ebpf.vm.images.listing import overview
 
@@ -129,11 +156,14 @@ def _print_table(rows: list[Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from pytest_ebpf.vm.images.progress import megabytes
+
     table = Table(box=None, pad_edge=False)
-    for heading in ("series", "also called", "in the cache", "newest in the archive"):
+    for heading in ("series", "also called", "in the cache", "newest in the archive", "saved states"):
         table.add_column(heading)
     for row in rows:
-        table.add_row(row.series, ", ".join(row.aliases), row.cached or "–", row.newest or "?")
+        saved = megabytes(row.saved) if row.saved else "–"
+        table.add_row(row.series, ", ".join(row.aliases), row.cached or "–", row.newest or "?", saved)
     # in a file or pipe there is no width to fit
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
@@ -142,7 +172,8 @@ def _print_table(rows: list[Any]) -> None:
 @click.option("--all", "everything", is_flag=True, help="Remove every image, not only superseded ones.")
 @_cache_option
 def _prune(everything: bool, cache: Path | None) -> None:
-    """Remove images that are not the newest of their series, and what interrupted runs left behind."""
+    """Remove images that are not the newest of their series, saved states of guests, which are made again when a guest
+    is started, and what interrupted runs left behind."""
     from pytest_ebpf.vm.images.image import ImageConfig
     from pytest_ebpf.vm.images.prune import prune, prune_all
 
@@ -152,4 +183,5 @@ def _prune(everything: bool, cache: Path | None) -> None:
 
     for name in result.kept_in_use:
         click.echo(f"kept {name}: it is in use", err=True)
-    click.echo(f"removed {len(result.removed)} images, freed {megabytes(result.freed)}")
+    saved = f" and {result.states} saved states" if result.states else ""
+    click.echo(f"removed {len(result.removed)} images{saved}, freed {megabytes(result.freed)}")

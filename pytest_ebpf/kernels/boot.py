@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_ebpf.kernels.config import PoolConfig, Waiting
+from pytest_ebpf.kernels.config import PoolConfig, Waiting, silent_wait
 from pytest_ebpf.kernels.loss import Loss
 from pytest_ebpf.kernels.remote import RemoteKernel
 from pytest_ebpf.kernels.running import GuestState, RunningKernel, machine_loss
@@ -16,7 +18,7 @@ from pytest_ebpf.vm.images.image import ImageConfig, KernelImage, in_use
 from pytest_ebpf.vm.images.resolve import cached_entry, resolve
 from pytest_ebpf.vm.images.spec import SeriesSpec, parse_spec
 
-__all__ = ["boot_guest", "find_image"]
+__all__ = ["Prepared", "boot_guest", "find_image", "prepare_guest"]
 
 
 def find_image(spec: str, *, config: PoolConfig, wait: Waiting) -> KernelImage:
@@ -34,22 +36,51 @@ def boot_guest(image: KernelImage, *, config: PoolConfig, wait: Waiting, until: 
     images = _images(config)
     until.enter_context(in_use(image, config=images))
     with wait(f"booting {image.spec}") as say:
-        boot_config = BootConfig(
-            accel=config.accel,
-            require_kvm=config.require_kvm,
-            cpus=config.cpus,
-            memory=config.memory,
-            boot_timeout=config.boot_timeout,
-            cache=images.store.root,
-            on_progress=say,
-            keep=config.keep,
-        )
-        machine = boot(image, config=boot_config)
+        machine = boot(image, config=_boot_config(config, cache=images.store.root, say=say))
         try:
             return _connect(machine, image=image, cache=images.store.root)
         except BaseException:
             machine.close()
             raise
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A guest that was started once, in ``seconds``; ``problem`` is why it does not start from a saved state."""
+
+    spec: str
+    release: str
+    seconds: float
+    problem: str
+
+    def __str__(self) -> str:
+        how = self.problem or f"ready, in {self.seconds:.1f} s"
+        return f"{self.spec}: {self.release}: {how}"
+
+
+def prepare_guest(spec: str, *, config: PoolConfig, wait: Waiting = silent_wait) -> Prepared:
+    """Have the state of a guest saved, and start it from there once."""
+    image = find_image(spec, config=config, wait=wait)
+    with in_use(image, config=_images(config)):
+        cache = _images(config).store.root
+        machine = boot(image, config=_boot_config(config, cache=cache, say=lambda text: None))
+        machine.close()
+    return Prepared(spec, image.release, machine.boot_seconds, machine.way.reason)
+
+
+def _boot_config(config: PoolConfig, *, cache: Path, say: Callable[[str], None]) -> BootConfig:
+    return BootConfig(
+        accel=config.accel,
+        boot=config.boot,
+        require_kvm=config.require_kvm,
+        cpus=config.cpus,
+        memory=config.memory,
+        boot_timeout=config.boot_timeout,
+        cache=cache,
+        kernel_args=config.kernel_args,
+        on_progress=say,
+        keep=config.keep,
+    )
 
 
 def _images(config: PoolConfig) -> ImageConfig:

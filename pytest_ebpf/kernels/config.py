@@ -27,12 +27,15 @@ def silent_wait(what: str) -> Iterator[Callable[[str], None]]:
 class PoolConfig:
     """How guests are found and booted.
 
+    ``boot``: from a saved state, from nothing, or as virtme-ng does;
     ``cache``: a directory, None for the user's cache; ``mirror``: an address, "" for the system's mirror;
     ``boot_timeout``: seconds on real hardware, longer under emulation; ``fetch``: get missing kernels from the mirror;
+    ``memory``, ``cpus`` (0: as many as is best), ``kernel_args``: what guests have, and words for their kernels;
     ``keep``: directories below /tmp that guests see, read-only; the rest of a guest's /tmp is its own.
     """
 
     accel: Literal["auto", "kvm", "tcg"] = "auto"
+    boot: Literal["warm", "cold", "stock"] = "warm"
     require_kvm: bool = False
     cache: Path | None = None
     mirror: str = ""
@@ -40,4 +43,5 @@ class PoolConfig:
     fetch: bool = True
     memory: str = "1G"
     cpus: int = 0
+    kernel_args: tuple[str, ...] = ()
     keep: tuple[Path, ...] = ()

@@ -34,6 +34,7 @@ class KernelPool:
         self._failed: dict[str, EbpfError] = {}
         self._ahead: dict[str, BackgroundBoot] = {}
         self._threads: list[BackgroundBoot] = []
+        self._told: set[str] = set()  # why not warm
         self._stack = ExitStack()
 
     def get(self, spec: str) -> RunningKernel:
@@ -125,7 +126,12 @@ class KernelPool:
         running = boot_guest(image, config=self._config, wait=wait, until=self._stack)
         seconds = time.monotonic() - began
         self._boots.setdefault(spec, []).append(seconds)
-        _LOG.info("booted %s (%s) in %.1f s under %s", spec, image.release, seconds, running.accel)
+        way = running.machine.way if running.machine is not None else None
+        how = f", {way.name}" if way is not None else ""
+        _LOG.info("booted %s (%s) in %.1f s under %s%s", spec, image.release, seconds, running.accel, how)
+        if way is not None and way.reason and spec not in self._told:
+            self._told.add(spec)
+            _LOG.info("%s boots %s: %s", spec, way.name, way.reason)
         if self._config.accel == "auto" and running.accel == "TCG":
             _LOG.info("%s is emulated: %s", spec, running.accel_reason)
         return running

@@ -45,14 +45,18 @@ __all__ = [
     "CLONE_FS",
     "CLONE_NEWNS",
     "CLONE_NEWNET",
+    "MS_RDONLY",
     "MS_NOSUID",
     "MS_NODEV",
     "MS_NOEXEC",
     "MS_REMOUNT",
     "MS_BIND",
+    "MS_MOVE",
     "MS_REC",
     "MS_PRIVATE",
     "MNT_DETACH",
+    "RNDADDENTROPY",
+    "RNDRESEEDCRNG",
     "FSCONFIG_CMD_CREATE",
     "MAP_FIXED_NOREPLACE",
     "CAP_SYS_ADMIN",
@@ -118,14 +122,18 @@ TP_STATUS_VLAN_TPID_VALID = 64
 CLONE_FS = 512
 CLONE_NEWNS = 0x20000
 CLONE_NEWNET = 0x40000000
+MS_RDONLY = 1
 MS_NOSUID = 2
 MS_NODEV = 4
 MS_NOEXEC = 8
 MS_REMOUNT = 32
 MS_BIND = 0x1000
+MS_MOVE = 0x2000
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
 MNT_DETACH = 2
+RNDADDENTROPY = 0x40085203
+RNDRESEEDCRNG = 0x5207
 FSCONFIG_CMD_CREATE = 6
 MAP_FIXED_NOREPLACE = 0x100000
 CAP_SYS_ADMIN = 21
@@ -150,8 +158,36 @@ BTF_MAGIC = 0xEB9F
 
 # By platform.machine(); generic: aarch64, riscv64, loongarch64.
 SYSCALLS = {
-    "x86_64": {"bpf": 321, "perf_event_open": 298, "fsopen": 430, "fsconfig": 431, "fsmount": 432},
-    "generic": {"bpf": 280, "perf_event_open": 241, "fsopen": 430, "fsconfig": 431, "fsmount": 432},
-    "s390x": {"bpf": 351, "perf_event_open": 331, "fsopen": 430, "fsconfig": 431, "fsmount": 432},
-    "ppc64le": {"bpf": 361, "perf_event_open": 319, "fsopen": 430, "fsconfig": 431, "fsmount": 432},
+    "x86_64": {
+        "bpf": 321,
+        "finit_module": 313,
+        "perf_event_open": 298,
+        "fsopen": 430,
+        "fsconfig": 431,
+        "fsmount": 432,
+    },
+    "generic": {
+        "bpf": 280,
+        "finit_module": 273,
+        "perf_event_open": 241,
+        "fsopen": 430,
+        "fsconfig": 431,
+        "fsmount": 432,
+    },
+    "s390x": {
+        "bpf": 351,
+        "finit_module": 344,
+        "perf_event_open": 331,
+        "fsopen": 430,
+        "fsconfig": 431,
+        "fsmount": 432,
+    },
+    "ppc64le": {
+        "bpf": 361,
+        "finit_module": 353,
+        "perf_event_open": 319,
+        "fsopen": 430,
+        "fsconfig": 431,
+        "fsmount": 432,
+    },
 }

@@ -39,7 +39,7 @@ def any_image() -> KernelImage:
 @pytest.fixture(scope="session")
 def config(tmp_path_factory: pytest.TempPathFactory) -> BootConfig:
     """Boots from a cache of our own: its path is in every command line, which tells our guests from others'."""
-    return BootConfig(cache=tmp_path_factory.mktemp("cache"))
+    return BootConfig(cache=tmp_path_factory.mktemp("cache"), boot="cold")
 
 
 @pytest.fixture

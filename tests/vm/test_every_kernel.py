@@ -11,6 +11,7 @@ import pytest
 from pytest_ebpf.agent.ops import Data, Describe, Described, Exited, ReadFile, Spawn
 from pytest_ebpf.kernels.base import check
 from pytest_ebpf.kernels.remote import RemoteKernel
+from pytest_ebpf.vm.guest.bundle import find_python, make_agent
 from pytest_ebpf.vm.guest.compose import compose
 from pytest_ebpf.vm.guest.config import BootConfig
 from pytest_ebpf.vm.guest.machine import Machine
@@ -114,5 +115,6 @@ def test_a_large_file_comes_over_the_wire(booted: Booted) -> None:
 def test_the_probe_for_kvm_knows_a_kernel_that_runs(booted: Booted, config: BootConfig) -> None:
     """Under emulation, which always runs kernels: what it looks for does appear."""
     tools = find_tools()
-    composition = compose(booted[0], tools=tools, cache=config.cache)
+    agent = make_agent(config.cache, python=find_python())
+    composition = compose(booted[0], tools=tools, agent=agent, cache=config.cache)
     assert probe(composition, tools, kind="tcg", cache=config.cache, patience=10) == ""

@@ -30,6 +30,7 @@ __all__ = [
     "capset",
     "detached_mount",
     "error_text",
+    "finit_module",
     "last_errno",
     "map_shared",
     "mount",
@@ -261,6 +262,12 @@ def mount(source: str, target: str, *, fstype: str, flags: int = 0, data: str = 
 def umount(target: str, *, flags: int = MNT_DETACH) -> None:
     """umount2(2)."""
     if _libc.umount2(_CharPointer(os.fsencode(target)), ctypes.c_int(flags)) != 0:
+        raise _fail()
+
+
+def finit_module(fd: int) -> None:
+    """finit_module(2), without parameters."""
+    if _syscall(_numbers["finit_module"], fd, address_of(b"\0"), 0, 0, 0, 0) < 0:
         raise _fail()
 
 

@@ -19,15 +19,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_ebpf.errors import BootFailed
+from pytest_ebpf.files import replace_file
+from pytest_ebpf.vm.guest.runtime import LISTING, Runtime, read_runtime
 from pytest_ebpf.vm.images.expiry import drop_stale, mark_used
 
-__all__ = ["Agent", "agent_sources", "find_python", "make_agent", "stdlib_imports"]
+__all__ = ["OPTIONS", "Agent", "agent_sources", "find_python", "make_agent", "stdlib_imports"]
 
+OPTIONS = ("-I", "-S", "-X", "utf8")  # of Python
 _PACKAGE = Path(__file__).parents[2]
 _OLDEST = (3, 11)
 _ROOMS = ("agent", "uapi")  # what travels to the guest
 _STARTER = "agent/protocol/bootstrap.py"
 _LEAN = "agent/protocol/fast_dataclasses.py"
+_CODECS = ("encodings.ascii", "encodings.latin_1")  # imported by name when a file is opened with them
 # Runs in the guest's Python on the host. Imports what the agent imports of the standard library, to learn what that
 # imports in turn; takes the pure modules among them that the interpreter does not bring along frozen.
 _MAKER = """\
@@ -58,14 +62,17 @@ with open(sys.argv[1], "wb") as file:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """What a guest runs: ``python`` (an absolute path, the same in the guest) and the ``bundle``."""
+    """What a guest runs: ``python`` (an absolute path, the same in the guest), the files that it consists of, and the
+    ``bundle``."""
 
     python: str
     bundle: Path
+    runtime: Runtime
 
     @property
     def argv(self) -> list[str]:
-        return [self.python, "-I", "-S", "-X", "utf8", str(self.bundle)]
+        """The command on the host."""
+        return [self.python, *OPTIONS, str(self.bundle)]
 
 
 def find_python(candidates: Sequence[str] = ("/usr/bin/python3", "/usr/local/bin/python3")) -> str:
@@ -96,19 +103,37 @@ def make_agent(cache: Path, *, python: str, package: Path = _PACKAGE) -> Agent:
     """The bundle of the package's agent for ``python``, from the cache if it was made before."""
     sources = agent_sources(package)
     status = Path(python).stat()
-    identity = json.dumps([sources, python, status.st_size, status.st_mtime_ns, _MAKER])
+    identity = json.dumps([sources, _CODECS, python, status.st_size, status.st_mtime_ns, _MAKER, LISTING])
     bundle = cache / "agents" / f"agent-{hashlib.sha256(identity.encode()).hexdigest()[:32]}.pyc"
-    if bundle.exists():
+    runtime = _kept_runtime(bundle)
+    if runtime is not None:
         mark_used(bundle)
-    else:
-        job = _job(sources)
-        bundle.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=bundle.parent) as scratch:
-            made = Path(scratch) / bundle.name
-            _make(made, python=python, job=job)
-            made.rename(bundle)
-        drop_stale(bundle.parent)
-    return Agent(python, bundle)
+        return Agent(python, bundle, runtime)
+    job = _job(sources)
+    bundle.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=bundle.parent) as scratch:
+        made = Path(scratch) / bundle.name
+        listing = _make(made, python=python, job=job)
+        digest = hashlib.sha256(made.read_bytes()).hexdigest()
+        replace_file(_record(bundle), json.dumps({"sha256": digest}) + "\n" + listing)
+        made.rename(bundle)
+    drop_stale(bundle.parent)
+    return Agent(python, bundle, read_runtime(listing))
+
+
+def _record(bundle: Path) -> Path:
+    return bundle.with_suffix(".json")
+
+
+def _kept_runtime(bundle: Path) -> Runtime | None:
+    """The files of a bundle that was made before; None when there is none, or it or they have changed."""
+    try:
+        mark, _, listing = _record(bundle).read_text().partition("\n")
+        runtime = read_runtime(listing)
+        whole = json.loads(mark) == {"sha256": hashlib.sha256(bundle.read_bytes()).hexdigest()}
+    except (OSError, ValueError):
+        return None
+    return runtime if whole and runtime.current() else None
 
 
 def agent_sources(package: Path = _PACKAGE) -> dict[str, str]:
@@ -148,13 +173,15 @@ def _job(sources: dict[str, str]) -> str:
         name = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         modules.append((f"{top}.{name}", is_package, source, path))
     start = sources[_STARTER]
-    imports = [name for name in stdlib_imports(sources) if name != "dataclasses"]
+    imports = [name for name in stdlib_imports(sources) if name != "dataclasses"] + list(_CODECS)
     return json.dumps({"imports": imports, "modules": modules, "start": start})
 
 
-def _make(target: Path, *, python: str, job: str) -> None:
-    command = [python, "-I", "-S", "-c", _MAKER, str(target)]
+def _make(target: Path, *, python: str, job: str) -> str:
+    """What LISTING printed."""
+    command = [python, *OPTIONS, "-c", _MAKER + LISTING, str(target)]
     result = subprocess.run(command, input=job, capture_output=True, text=True, check=False, timeout=120)
     if result.returncode != 0:
         last = " ".join(line.strip() for line in result.stderr.strip().splitlines()[-4:])
         raise BootFailed(f"{python} could not compile the agent for the guest: {last}")
+    return result.stdout

@@ -21,6 +21,7 @@ __all__ = [
     "AGENT_PORT",
     "AccelKind",
     "Guest",
+    "MemoryFile",
     "Recipe",
     "composed_command",
     "guest_cmdline",
@@ -69,14 +70,28 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryFile:
+    """A file of ``size`` bytes. ``shared``: the guest writes to it; else it is mapped copy-on-write."""
+
+    path: Path
+    size: int
+    shared: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Guest:
-    """What is of one boot. ``channel`` is the inherited descriptor of the agent's socket, None for no agent."""
+    """What is of one boot. ``channel`` is the inherited descriptor of the agent's socket, None for no agent;
+    ``monitor`` that of QMP. ``memory_file`` is what the guest's memory is mapped from; ``incoming`` for a machine that
+    waits for a saved state."""
 
     accel: AccelKind
     cmdline: str
     memory: str = "1G"
     cpus: int = 1
     channel: int | None = None
+    monitor: int | None = None
+    memory_file: MemoryFile | None = None
+    incoming: bool = False
     extra: tuple[str, ...] = ()
 
 
@@ -104,18 +119,24 @@ def qemu_argv(composed: Sequence[str], guest: Guest) -> list[str]:
     if guest.channel is not None:
         argv += ["-chardev", f"socket,id=pytest-ebpf,fd={guest.channel}"]
         argv += ["-device", f"virtserialport,chardev=pytest-ebpf,name={AGENT_PORT}"]
+    if guest.monitor is not None:
+        argv += ["-chardev", f"socket,id=monitor,fd={guest.monitor}", "-mon", "chardev=monitor,mode=control"]
+    if guest.memory_file is not None:
+        argv += ["-object", _memory(guest.memory_file), "-machine", "memory-backend=ram"]
+    if guest.incoming:
+        argv += ["-incoming", "defer"]
     return [*argv, *guest.extra]
 
 
-def guest_cmdline(kind: AccelKind, *, init: Sequence[str], extra: Sequence[str] = ()) -> str:
-    """The kernel command line of a guest whose process 1 is ``init``.
+def _memory(file: MemoryFile) -> str:
+    path = str(file.path).replace(",", ",,")  # QEMU's way to write a comma
+    return f"memory-backend-file,id=ram,mem-path={path},size={file.size},share={'on' if file.shared else 'off'}"
 
-    BootFailed for a program whose path has white space: virtme's initramfs splits the command line into words.
-    """
+
+def guest_cmdline(kind: AccelKind, *, init: Sequence[str], extra: Sequence[str] = ()) -> str:
+    """The kernel command line of a guest whose process 1 is ``init``, a program of its initramfs."""
     program, *arguments = init
-    if len(program.split()) != 1:
-        raise BootFailed(f"the guest cannot start a Python whose path has a space: {program!r}")
-    words = [*_ALWAYS, *_FOR_KIND[kind], *extra, f"init={program}", "--", *arguments]
+    words = [*_ALWAYS, *_FOR_KIND[kind], f"rdinit={program}", *extra, "--", *arguments]
     return " ".join(_quoted(word) for word in words)
 
 

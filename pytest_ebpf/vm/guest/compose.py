@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_ebpf.errors import BootFailed
+from pytest_ebpf.vm.guest.bundle import Agent
 from pytest_ebpf.vm.guest.command import Recipe, composed_command, virtme_argv
 from pytest_ebpf.vm.guest.config import Image
+from pytest_ebpf.vm.guest.initramfs import make_initramfs
 from pytest_ebpf.vm.guest.tools import Tools
 from pytest_ebpf.vm.images.expiry import drop_stale, mark_used
 
@@ -30,8 +32,8 @@ class Composition:
     argv: tuple[str, ...]
 
 
-def compose(image: Image, *, tools: Tools, cache: Path) -> Composition:
-    """The machine for ``image``, from the cache when kernel, modules and programs are those of the last time.
+def compose(image: Image, *, tools: Tools, agent: Agent, cache: Path) -> Composition:
+    """The machine for ``image``, from the cache when kernel, modules, programs and agent are those of the last time.
 
     BootFailed with the message of virtme-run when it fails.
     """
@@ -43,17 +45,17 @@ def compose(image: Image, *, tools: Tools, cache: Path) -> Composition:
         modules=image.modules_root is not None,
         initramfs=Path("initramfs"),
     )
-    home = cache / "machines" / _key(image, recipe)
+    home = cache / "machines" / _key(image, recipe, agent=agent)
     if (home / "command.json").exists():
         mark_used(home)
     else:
         home.parent.mkdir(parents=True, exist_ok=True)
-        _build(image, recipe, home=home)
+        _build(image, recipe, agent=agent, home=home)
         drop_stale(home.parent)
     return Composition(home, tuple(json.loads((home / "command.json").read_text())))
 
 
-def _key(image: Image, recipe: Recipe) -> str:
+def _key(image: Image, recipe: Recipe, *, agent: Agent) -> str:
     """Everything that the outcome depends on; files by size and date."""
     import importlib.metadata
 
@@ -62,6 +64,7 @@ def _key(image: Image, recipe: Recipe) -> str:
         files.append(image.modules_root / "lib/modules" / image.release / "modules.dep")
     version = importlib.metadata.version("virtme-ng")
     facts = [version, virtme_argv(recipe), image.release, [_stamp(file) for file in files]]
+    facts += [agent.python, agent.bundle.name, agent.runtime.files]
     return f"{image.release}-{hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]}"
 
 
@@ -73,13 +76,15 @@ def _stamp(file: Path) -> tuple[str, int, int]:
     return str(file), status.st_size, status.st_mtime_ns
 
 
-def _build(image: Image, recipe: Recipe, *, home: Path) -> None:
+def _build(image: Image, recipe: Recipe, *, agent: Agent, home: Path) -> None:
     """Compose in a scratch directory, then move it into place: another process may be doing the same."""
     with tempfile.TemporaryDirectory(dir=home.parent, prefix="new-") as name:
         scratch = Path(name) / "machine"
         _lay_out(image, scratch / "root")
-        here = replace(recipe, kernel=scratch / recipe.kernel, initramfs=scratch / recipe.initramfs)
+        theirs = Path(name) / "initramfs"
+        here = replace(recipe, kernel=scratch / recipe.kernel, initramfs=theirs)
         argv = composed_command(_run(virtme_argv(here), scratch=Path(name)), qemu=recipe.qemu)
+        (scratch / recipe.initramfs).write_bytes(make_initramfs(theirs.read_bytes(), agent=agent))
         argv = [word.replace(str(scratch), str(home)) for word in argv]
         argv += ["-initrd", str(home / recipe.initramfs)]
         (scratch / "command.json").write_text(json.dumps(argv))

@@ -9,9 +9,10 @@ from typing import Literal, Protocol
 
 from pytest_ebpf.vm.images.cache import default_cache
 
-__all__ = ["AccelMode", "BootConfig", "Image", "Progress", "silent"]
+__all__ = ["AccelMode", "BootConfig", "BootMode", "Image", "Progress", "silent"]
 
 AccelMode = Literal["auto", "kvm", "tcg"]
+BootMode = Literal["warm", "cold", "stock"]
 Progress = Callable[[str], None]
 
 
@@ -39,6 +40,9 @@ def silent(text: str) -> None:
 class BootConfig:
     """The user's choices; the defaults suit emulation and KVM alike.
 
+    ``boot``: from a saved state (warm), from nothing (cold), or as virtme-ng starts a guest, with the packaged kernel
+    and its command line (stock).
+
     ``cpus`` 0 means one under emulation, where it is the messages between CPUs that cost, and two under KVM.
     ``memory`` is in QEMU's notation. ``boot_timeout`` is in seconds on real hardware; emulation gets
     ``Accel.factor`` times as many. ``keep`` names directories that stay visible, read-only and at their own path,
@@ -46,6 +50,7 @@ class BootConfig:
     """
 
     accel: AccelMode = "auto"
+    boot: BootMode = "warm"
     require_kvm: bool = False
     cpus: int = 0
     memory: str = "1G"

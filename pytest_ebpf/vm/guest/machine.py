@@ -2,49 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import os
-import socket
 import time
 import weakref
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pytest_ebpf.errors import BootFailed
-from pytest_ebpf.vm.guest.accel import Accel, choose_accel
-from pytest_ebpf.vm.guest.bundle import find_python, make_agent
-from pytest_ebpf.vm.guest.command import AGENT_PORT, Guest, guest_cmdline, qemu_argv, supervised
-from pytest_ebpf.vm.guest.compose import Composition, compose
+from pytest_ebpf.vm.guest.accel import Accel
 from pytest_ebpf.vm.guest.config import BootConfig, Image
-from pytest_ebpf.vm.guest.console import console_size, console_tail, last_line
-from pytest_ebpf.vm.guest.probe import kvm_problem
-from pytest_ebpf.vm.guest.process import End, QemuProcess
-from pytest_ebpf.vm.guest.rundir import RunDir, close_rundir, open_rundir
+from pytest_ebpf.vm.guest.console import console_size, console_tail
+from pytest_ebpf.vm.guest.launch import Launch, Parts, greet, prepare, start
+from pytest_ebpf.vm.guest.process import End
+from pytest_ebpf.vm.guest.snapshot import Unusable, restore
 from pytest_ebpf.vm.guest.stream import Stream
-from pytest_ebpf.vm.guest.tools import Tools, find_tools
 
-__all__ = ["Machine", "boot"]
-
-_REPORT_EVERY = 1.0
+__all__ = ["Machine", "Way", "boot"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
-    """The parts of a machine, so that they can be closed when the machine is no longer referenced."""
+class Way:
+    """How a guest was started: ``warm`` or ``cold``, and why it was not as wished."""
 
-    qemu: QemuProcess
-    stream: Stream
-    rundir: RunDir
-    owner: int
-
-    def take_apart(self) -> None:
-        if os.getpid() != self.owner:
-            return  # a forked copy of this process ends: the guest is not its
-        self.qemu.kill()
-        self.stream.close()
-        close_rundir(self.rundir)
+    name: str
+    reason: str = ""
 
 
 class Machine:
@@ -53,11 +33,14 @@ class Machine:
     ``hello`` is what the guest reported: release, python, uptime (seconds by stage), problems (texts).
     """
 
-    def __init__(self, parts: _Parts, *, name: str, accel: Accel, hello: dict[str, Any], boot_seconds: float) -> None:
+    def __init__(
+        self, parts: Parts, *, name: str, accel: Accel, hello: dict[str, Any], boot_seconds: float, way: Way
+    ) -> None:
         self.name = name
         self.accel = accel
         self.hello = hello
         self.boot_seconds = boot_seconds
+        self.way = way
         self._parts = parts
         self._mark = 0
         # Also runs at exit, so an interrupted session leaves no directory. (QEMU would go anyway.)
@@ -106,87 +89,29 @@ class Machine:
 
 
 def boot(image: Image, *, config: BootConfig | None = None) -> Machine:
-    """Boot ``image`` up to an agent that listens.
+    """Start ``image`` up to an agent that listens: from its saved state (``config.boot`` warm), else from nothing.
 
     BootFailed when a program is missing, KVM is required and does not work, the guest dies on the way, or the
     deadline passes; it carries the console's tail.
     """
-    config = config or BootConfig()
-    cache = config.cache.resolve()
     began = time.monotonic()
-    tools = find_tools()
-    composition = compose(image, tools=tools, cache=cache)
-    known = partial(kvm_problem, composition, tools, cache=cache, on_progress=config.on_progress)
-    accel = choose_accel(config.accel, require_kvm=config.require_kvm, problem=known)
-    agent = make_agent(cache, python=find_python())
-    cmdline = guest_cmdline(accel.kind, init=[*agent.argv, AGENT_PORT], extra=config.kernel_args)
-    wishes = _wishes(image, keep=(agent.bundle.parent, *_here(), *config.keep))
-    config.on_progress(f"booting {image.spec} under {accel.label}")
-    parts = _start(composition, tools, accel=accel, cmdline=cmdline, config=config)
+    launch = prepare(image, config or BootConfig())
+    parts, hello, way = _start(launch)
+    seconds = time.monotonic() - began
+    return Machine(parts, name=image.spec, accel=launch.accel, hello=hello, boot_seconds=seconds, way=way)
+
+
+def _start(launch: Launch) -> tuple[Parts, dict[str, Any], Way]:
+    why = ""
+    if launch.config.boot == "warm":
+        try:
+            return *restore(launch), Way("warm")
+        except Unusable as reason:
+            why = str(reason)
+    launch.config.on_progress(f"booting {launch.image.spec} under {launch.accel.label}")
+    parts = start(launch)
     try:
-        hello = _greet(parts, wishes, name=image.spec, timeout=config.boot_timeout * accel.factor, config=config)
+        return parts, greet(parts, launch, timeout=launch.timeout), Way("cold", why)
     except BaseException:
         parts.take_apart()
         raise
-    return Machine(parts, name=image.spec, accel=accel, hello=hello, boot_seconds=time.monotonic() - began)
-
-
-def _start(composition: Composition, tools: Tools, *, accel: Accel, cmdline: str, config: BootConfig) -> _Parts:
-    ours, theirs = socket.socketpair()
-    stream = Stream(ours)
-    cpus = config.cpus or (1 if accel.kind == "tcg" else 2)
-    guest = Guest(accel.kind, cmdline, memory=config.memory, cpus=cpus, channel=theirs.fileno(), extra=config.qemu_args)
-    argv = supervised(qemu_argv(composition.argv, guest), setpriv=tools.setpriv)
-    rundir = open_rundir(config.cache.resolve() / "running", composition.path.name)
-    with theirs:
-        qemu = QemuProcess(argv, rundir=rundir, on_end=stream.fail, pass_fds=(theirs.fileno(),))
-    return _Parts(qemu, stream, rundir, os.getpid())
-
-
-def _here() -> tuple[Path, ...]:
-    try:
-        return (Path.cwd(),)
-    except OSError:  # it was removed
-        return ()
-
-
-def _wishes(image: Image, *, keep: tuple[Path, ...]) -> dict[str, Any]:
-    """The arguments of process 1; see ``pytest_ebpf.agent.protocol.init``."""
-    modules = ""
-    if image.modules_root is not None:
-        keep = (*keep, image.modules_root)
-        modules = str(image.modules_root.resolve() / "lib/modules" / image.release)
-    hostname = "".join(c if c.isalnum() else "-" for c in f"guest-{image.release}")
-    return {"hostname": hostname[:64], "modules": modules, "keep": [str(path.resolve()) for path in keep]}
-
-
-def _greet(parts: _Parts, wishes: dict[str, Any], *, name: str, timeout: float, config: BootConfig) -> dict[str, Any]:
-    """Tell the guest what is wanted and wait until its agent listens."""
-    began = time.monotonic()
-    report = began + _REPORT_EVERY
-    parts.stream.write(json.dumps(wishes).encode() + b"\n")
-    while not parts.stream.wait_readable(0.2):
-        now = time.monotonic()
-        if now - began > timeout:
-            raise _failed(parts, name, why=f"its agent did not answer within {timeout:.0f} s")
-        if now > report:
-            config.on_progress(f"booting {name}: {now - began:.0f} s: {last_line(parts.rundir.console)}")
-            report = now + _REPORT_EVERY
-    line = parts.stream.read_line(timeout)
-    if not line.endswith(b"\n"):
-        parts.qemu.wait(2.0)
-        end = parts.qemu.end()
-        raise _failed(parts, name, why=end.reason if end is not None else "its agent ended")
-    hello: dict[str, Any] = json.loads(line)
-    return hello
-
-
-def _failed(parts: _Parts, name: str, *, why: str) -> BootFailed:
-    console = console_tail(parts.rundir.console)
-    return BootFailed(f"kernel {name} did not come up: {why}", console=console, hint=_last_lines(console))
-
-
-def _last_lines(console: str) -> str:
-    if not console:
-        return "its console is empty"
-    return "its console ends:\n" + "\n".join(f"  {line}" for line in console.splitlines()[-8:])

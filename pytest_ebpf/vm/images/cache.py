@@ -5,6 +5,7 @@ resolved/<spec>.json          the lock: which versions and hashes a spec stood f
 indexes/<archive>.json        the kernel packages of one suite; the file's time is when it was checked
 downloads/<sha256>.part       packages on their way
 tmp/<digest>/                 images being unpacked; the process that holds locks/<digest> may empty it
+warm/<release>-<key>/         saved states of guests (vm/guest/snapshot.py)
 locks/                        flock(2) files: the kernel drops them when a process dies, however it dies
 """
 
@@ -83,6 +84,14 @@ class Store:
     @property
     def tmp(self) -> Path:
         return self.root / "tmp"
+
+    @property
+    def warm(self) -> Path:
+        return self.root / "warm"
+
+    def saved_states(self, release: str = "") -> list[Path]:
+        """The directories of saved states of guests, of all releases or one."""
+        return sorted(path for path in self.warm.glob(f"{release or '*'}-*") if (path / "memory").exists())
 
     def prepare(self) -> None:
         """Make the directories; ImageError when that is not possible."""

@@ -14,6 +14,7 @@ from pytest_ebpf.vm.images.fetch import load_indexes
 from pytest_ebpf.vm.images.image import ImageConfig
 from pytest_ebpf.vm.images.index import SuiteIndex, cached_index
 from pytest_ebpf.vm.images.mirror import find_mirror
+from pytest_ebpf.vm.images.prune import tree_size
 from pytest_ebpf.vm.images.resolve import cached_entry
 from pytest_ebpf.vm.images.spec import SeriesSpec
 
@@ -24,12 +25,14 @@ _ALIASES = ("oldest", "newest", "rc")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One series. ``cached``: release and version, or empty. ``newest``: the same, or why not; empty: never asked."""
+    """One series. ``cached``: release and version, or empty. ``newest``: the same, or why not; empty: never asked.
+    ``saved``: bytes on disk of the saved states of its guests."""
 
     series: str
     aliases: tuple[str, ...]
     cached: str
     newest: str
+    saved: int
 
 
 def overview(config: ImageConfig, *, ask_archive: bool) -> list[Row]:
@@ -64,7 +67,9 @@ def _row(series: Series, catalogue: Catalogue, *, indexes: Mapping[str, SuiteInd
     spec = SeriesSpec(series.name, series)
     aliases = tuple(name for name in _ALIASES if catalogue.alias(name) == series)
     entry = cached_entry(spec, store=config.store)
-    return Row(series.name, aliases, _entry_words(entry), _newest_words(spec, indexes=indexes))
+    states = config.store.saved_states(entry.release) if entry is not None else []
+    saved = sum(map(tree_size, states))
+    return Row(series.name, aliases, _entry_words(entry), _newest_words(spec, indexes=indexes), saved)
 
 
 def _entry_words(entry: Entry | None) -> str:

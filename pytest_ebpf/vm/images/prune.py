@@ -1,11 +1,12 @@
-"""Remove images from the cache: superseded ones, or all. What a process uses or fetches right now stays."""
+"""Remove images from the cache: superseded ones, or all; and saved states of guests. What a process uses or fetches
+right now stays (a guest that runs from a saved state has its files open)."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_ebpf.vm.images.cache import FETCHING, Entry, Store, use_lock
@@ -15,11 +16,12 @@ __all__ = ["Pruned", "prune", "prune_all", "tree_size"]
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What happened: names of images, bytes freed on disk."""
+    """What happened: names of images, bytes freed on disk, how many saved states went."""
 
     removed: tuple[str, ...]
     kept_in_use: tuple[str, ...]
     freed: int
+    states: int
 
 
 def prune(store: Store) -> Pruned:
@@ -39,7 +41,7 @@ def prune_all(store: Store) -> Pruned:
     """Keep nothing but what is in use; indexes go too."""
     result = _remove(store, [*sorted(store.images.glob("*")), *sorted((store.root / "local").glob("*"))])
     freed = _delete(store.root / "indexes", tmp=store.tmp)
-    return Pruned(result.removed, result.kept_in_use, result.freed + freed)
+    return replace(result, freed=result.freed + freed)
 
 
 def _remove(store: Store, images: Iterable[Path]) -> Pruned:
@@ -54,7 +56,10 @@ def _remove(store: Store, images: Iterable[Path]) -> Pruned:
     for spec, record in store.resolved_specs().items():
         if not (store.images / str(record.get("image"))).is_dir():
             store.forget(spec)
-    return Pruned(tuple(removed), tuple(busy), freed + (_remove_leftovers(store) if store.root.is_dir() else 0))
+    states = store.saved_states()
+    freed += sum(_delete(path, tmp=store.tmp) for path in [*states, *sorted(store.warm.glob("*"))])
+    freed += _remove_leftovers(store) if store.root.is_dir() else 0
+    return Pruned(tuple(removed), tuple(busy), freed, len(states))
 
 
 def _remove_leftovers(store: Store) -> int:

@@ -75,16 +75,16 @@ def test_list_is_offline_until_told_to_refresh(mirror: Mirror) -> None:
     before = run("list")
     assert before.exit_code == 0
     assert mirror.requests == []
-    assert rows(before.stdout)["6.1"] == ["6.1", "–", "?"]
+    assert rows(before.stdout)["6.1"] == ["6.1", "–", "?", "–"]
     mirror.add_suite("trixie-backports", split("7.1.2+deb13-amd64", "7.1.2-1")[:1], key=KEY)
     run("fetch", "6.1")
     partly = rows(run("list").stdout)
     assert partly["6.1"][2] == "6.1.0-9-amd64 (6.1.9-1)"
-    assert partly["6.12"] == ["6.12", "–", "?"]  # one of its suites is known by now, the others are not
+    assert partly["6.12"] == ["6.12", "–", "?", "–"]  # one of its suites is known by now, the others are not
     after = rows(run("list", "--refresh").stdout)
-    assert after["6.1"] == ["6.1", "6.1.0-9-amd64 (6.1.9-1)", "6.1.0-9-amd64 (6.1.9-1)"]
-    assert after["7.1"] == ["7.1", "–", "in parts only"]
-    assert after["6.12"] == ["6.12", "–", "none"]
+    assert after["6.1"] == ["6.1", "6.1.0-9-amd64 (6.1.9-1)", "6.1.0-9-amd64 (6.1.9-1)", "–"]
+    assert after["7.1"] == ["7.1", "–", "in parts only", "–"]
+    assert after["6.12"] == ["6.12", "–", "none", "–"]
     assert "oldest" in after["5.10"]
     asked = len(mirror.requests)
     assert rows(run("list").stdout)["6.1"] == after["6.1"]
@@ -111,6 +111,18 @@ def test_prune(mirror: Mirror, tmp_path: Path) -> None:
     assert "removed 1 images" in run("prune", "--all").stdout
     with pytest.raises(ImageError, match="not in the cache"):
         run("path", "6.1")
+
+
+@pytest.mark.slow
+def test_saved_states_are_listed_with_their_size_and_pruned(mirror: Mirror, tmp_path: Path) -> None:
+    run("fetch", "6.1")
+    state = tmp_path / "cache/warm/6.1.0-9-amd64-0123456789abcdef"
+    state.mkdir(parents=True)
+    (state / "memory").write_bytes(b"x" * 3_000_000)
+    assert rows(run("list").stdout)["6.1"][-1] == "3 MB"
+    assert "removed 0 images and 1 saved states, freed 3 MB" in run("prune").stdout
+    assert not state.exists()
+    assert rows(run("list").stdout)["6.1"][-1] == "–"
 
 
 def test_a_terminal_gets_bars(mirror: Mirror) -> None:

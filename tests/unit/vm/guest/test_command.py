@@ -10,6 +10,7 @@ from pytest_ebpf.errors import BootFailed
 from pytest_ebpf.vm.guest.command import (
     AGENT_PORT,
     Guest,
+    MemoryFile,
     Recipe,
     composed_command,
     guest_cmdline,
@@ -82,14 +83,18 @@ def test_a_panic_ends_the_guest_and_bpf_is_among_the_security_modules() -> None:
 
 
 def test_init_comes_last_and_its_arguments_behind_it() -> None:
-    line = guest_cmdline("tcg", init=["/usr/bin/python3", "-I", "/a b/agent.pyc", "port"], extra=("debug", "x=1"))
-    assert line.endswith('init=/usr/bin/python3 -- -I "/a b/agent.pyc" port')
-    assert " debug x=1 init=" in line
+    line = guest_cmdline("tcg", init=["/my tools/python3", "-I", "/a b/agent.pyc", "port"], extra=("debug", "x=1"))
+    assert line.endswith('"rdinit=/my tools/python3" debug x=1 -- -I "/a b/agent.pyc" port')
 
 
-def test_a_python_that_the_initramfs_cannot_start_is_refused() -> None:
-    with pytest.raises(BootFailed, match="path has a space"):
-        guest_cmdline("tcg", init=["/my tools/python3"])
+def test_a_saved_machine_has_its_memory_in_a_file_and_a_monitor() -> None:
+    memory = MemoryFile(Path("/a,b/memory"), 1 << 30, shared=False)
+    argv = qemu_argv(COMPOSED, Guest("tcg", "x", monitor=9, memory_file=memory, incoming=True))
+    assert after(argv, "-object") == ["memory-backend-file,id=ram,mem-path=/a,,b/memory,size=1073741824,share=off"]
+    assert after(argv, "-machine")[-1] == "memory-backend=ram"
+    assert any("fd=9" in word for word in after(argv, "-chardev"))
+    assert after(argv, "-mon") == ["chardev=monitor,mode=control"]
+    assert after(argv, "-incoming") == ["defer"]
 
 
 def test_lock_ups_are_given_time_under_emulation_only() -> None:

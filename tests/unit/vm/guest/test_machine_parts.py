@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import lzma
 import os
 import socket
 import struct
@@ -18,10 +19,13 @@ import pytest
 from pytest_ebpf.errors import BootFailed
 from pytest_ebpf.outcome import Outcome
 from pytest_ebpf.vm.guest import tools as tools_module
+from pytest_ebpf.vm.guest.bundle import Agent
 from pytest_ebpf.vm.guest.command import supervised
 from pytest_ebpf.vm.guest.compose import compose
+from pytest_ebpf.vm.guest.cpio import Member, read_cpio, write_cpio
 from pytest_ebpf.vm.guest.process import End, QemuProcess
 from pytest_ebpf.vm.guest.rundir import close_rundir, open_rundir, sweep
+from pytest_ebpf.vm.guest.runtime import Runtime
 from pytest_ebpf.vm.guest.stream import Stream
 from pytest_ebpf.vm.guest.tools import Tools, find_tools, is_static, missing_tools
 from pytest_ebpf.vm.images.expiry import drop_stale, mark_used
@@ -253,10 +257,17 @@ class FakeImage:
     modules_root: Path | None
 
 
+def agent(folder: Path) -> Agent:
+    """One whose Python has no files."""
+    bundle = folder / "agent-x.pyc"
+    bundle.write_bytes(b"agent")
+    return Agent("/usr/bin/python3", bundle, Runtime((), {}, {}))
+
+
 FAKE_VIRTME_RUN = """#!/bin/sh
 echo called >> "{log}"
 while [ $# -gt 0 ]; do
-    case $1 in --save-initramfs) echo initramfs > "$2" ;; --kimg) kernel=$2 ;; --qemu-bin) qemu=$2 ;; esac
+    case $1 in --save-initramfs) cp "{initramfs}" "$2" ;; --kimg) kernel=$2 ;; --qemu-bin) qemu=$2 ;; esac
     shift
 done
 [ -e "$kernel" ] || {{ echo "no kernel" >&2; exit 1; }}
@@ -268,7 +279,10 @@ echo "$qemu -kernel $kernel -append 'a b'"
 def workshop(tmp_path: Path) -> tuple[FakeImage, Tools, Path]:
     """A kernel, a virtme-run that writes down how often it was called, and that file."""
     log, program = tmp_path / "calls", tmp_path / "virtme-run"
-    program.write_text(FAKE_VIRTME_RUN.format(log=log))
+    program.write_text(FAKE_VIRTME_RUN.format(log=log, initramfs=tmp_path / "theirs"))
+    load = Member("modules/load_all.sh", 0o100644, b"log 'loading one'; insmod modules/one.ko.xz")
+    module = Member("modules/one.ko.xz", 0o100644, lzma.compress(b"module one"))
+    (tmp_path / "theirs").write_bytes(write_cpio([load, module]))
     program.chmod(0o755)
     root = tmp_path / "image"
     (root / "lib/modules/6.1-x").mkdir(parents=True)
@@ -280,21 +294,23 @@ def workshop(tmp_path: Path) -> tuple[FakeImage, Tools, Path]:
 
 def test_a_machine_is_composed_once(workshop: tuple[FakeImage, Tools, Path], tmp_path: Path) -> None:
     image, tools, log = workshop
-    first = compose(image, tools=tools, cache=tmp_path / "cache")
+    first = compose(image, tools=tools, agent=agent(tmp_path), cache=tmp_path / "cache")
     assert first.argv[0] == "/bin/true"
     assert "a b" in first.argv
-    assert Path(first.argv[-1]).read_text() == "initramfs\n"
+    made = {member.name: member.data for member in read_cpio(Path(first.argv[-1]).read_bytes())}
+    assert made["pytest-ebpf/agent.pyc"] == b"agent"
+    assert made["pytest-ebpf/modules/00-one.ko"] == b"module one"
     assert (first.path / "root/vmlinux").read_text() == "kernel"
     assert (first.path / "root/lib/modules/6.1-x/modules.dep").exists()
-    assert compose(image, tools=tools, cache=tmp_path / "cache") == first
+    assert compose(image, tools=tools, agent=agent(tmp_path), cache=tmp_path / "cache") == first
     assert log.read_text() == "called\n"
 
 
 def test_another_kernel_is_another_machine(workshop: tuple[FakeImage, Tools, Path], tmp_path: Path) -> None:
     image, tools, log = workshop
-    first = compose(image, tools=tools, cache=tmp_path / "cache")
+    first = compose(image, tools=tools, agent=agent(tmp_path), cache=tmp_path / "cache")
     image.vmlinux.write_text("another kernel")
-    assert compose(image, tools=tools, cache=tmp_path / "cache").path != first.path
+    assert compose(image, tools=tools, agent=agent(tmp_path), cache=tmp_path / "cache").path != first.path
     assert log.read_text() == "called\n" * 2
 
 
@@ -302,12 +318,12 @@ def test_a_kernel_that_is_gone_is_named(workshop: tuple[FakeImage, Tools, Path],
     image, tools, _ = workshop
     image.vmlinux.unlink()
     with pytest.raises(BootFailed, match="vmlinux: No such file"):
-        compose(image, tools=tools, cache=tmp_path / "cache")
+        compose(image, tools=tools, agent=agent(tmp_path), cache=tmp_path / "cache")
 
 
 def test_virtme_runs_own_words_when_it_fails(workshop: tuple[FakeImage, Tools, Path], tmp_path: Path) -> None:
     image, tools, _ = workshop
     Path(tools.virtme_run).write_text("#!/bin/sh\necho 'no suitable kernel' >&2\nexit 3\n")
     with pytest.raises(BootFailed, match="no suitable kernel"):
-        compose(image, tools=tools, cache=tmp_path / "cache")
+        compose(image, tools=tools, agent=agent(tmp_path), cache=tmp_path / "cache")
     assert list((tmp_path / "cache" / "machines").iterdir()) == []

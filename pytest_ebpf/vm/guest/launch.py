@@ -1,0 +1,205 @@
+"""What every start of a guest has in common: what is needed for it, QEMU started, the agent greeted."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pytest_ebpf.errors import BootFailed
+from pytest_ebpf.vm.guest.accel import Accel, choose_accel
+from pytest_ebpf.vm.guest.bundle import OPTIONS, Agent, find_python, make_agent
+from pytest_ebpf.vm.guest.command import AGENT_PORT, Guest, MemoryFile, guest_cmdline, qemu_argv, supervised
+from pytest_ebpf.vm.guest.compose import Composition, compose
+from pytest_ebpf.vm.guest.config import BootConfig, Image
+from pytest_ebpf.vm.guest.console import console_tail, last_line
+from pytest_ebpf.vm.guest.initramfs import AGENT_PATH
+from pytest_ebpf.vm.guest.probe import kvm_problem
+from pytest_ebpf.vm.guest.process import QemuProcess
+from pytest_ebpf.vm.guest.rundir import RunDir, close_rundir, open_rundir
+from pytest_ebpf.vm.guest.stream import Stream
+from pytest_ebpf.vm.guest.tools import Tools, find_tools
+
+__all__ = ["Launch", "Parts", "Saved", "end_reason", "failed", "greet", "prepare", "read_line", "start"]
+
+_REPORT_EVERY = 1.0
+_PARK = "park"  # agent.protocol.init knows it
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """All that is known before QEMU is started."""
+
+    image: Image
+    config: BootConfig
+    tools: Tools
+    agent: Agent
+    composition: Composition
+    accel: Accel
+
+    @property
+    def timeout(self) -> float:
+        """Seconds until a boot has failed."""
+        return self.config.boot_timeout * self.accel.factor
+
+    def guest(self, *, park: bool) -> Guest:
+        """The guest, without descriptors and files. ``park``: one whose state is saved, or comes from there."""
+        init = [self.agent.python, *OPTIONS, AGENT_PATH, AGENT_PORT, *([_PARK] if park else [])]
+        cmdline = guest_cmdline(self.accel.kind, init=init, extra=self.config.kernel_args)
+        cpus = self.config.cpus or (1 if self.accel.kind == "tcg" else 2)
+        return Guest(self.accel.kind, cmdline, memory=self.config.memory, cpus=cpus, extra=self.config.qemu_args)
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A machine whose memory is a file; ``state`` is the descriptor of what else was saved, None while it is made."""
+
+    memory: MemoryFile
+    state: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of a running machine. ``monitor`` is QEMU's, for a machine with a ``Saved``. ``started`` is a time of
+    the monotonic clock."""
+
+    qemu: QemuProcess
+    stream: Stream
+    monitor: Stream | None
+    rundir: RunDir
+    owner: int
+    started: float
+
+    def take_apart(self) -> None:
+        """End it and leave nothing."""
+        if os.getpid() != self.owner:
+            return  # a forked copy of this process ends: the guest is not its
+        self.qemu.kill()
+        self.stream.close()
+        if self.monitor is not None:
+            self.monitor.close()
+        close_rundir(self.rundir)
+
+
+def prepare(image: Image, config: BootConfig) -> Launch:
+    """BootFailed when a program is missing, or KVM is required and does not work."""
+    cache = config.cache.resolve()
+    tools = find_tools()
+    agent = make_agent(cache, python=find_python())
+    composition = compose(image, tools=tools, agent=agent, cache=cache)
+    known = partial(kvm_problem, composition, tools, cache=cache, on_progress=config.on_progress)
+    accel = choose_accel(config.accel, require_kvm=config.require_kvm, problem=known)
+    return Launch(image, config, tools, agent, composition, accel)
+
+
+def start(launch: Launch, *, saved: Saved | None = None) -> Parts:
+    """Start QEMU."""
+    began = time.monotonic()
+    guest = launch.guest(park=saved is not None)
+    with ExitStack() as stack:
+        stream, channel = _pair(stack)
+        monitor, control = _pair(stack) if saved is not None else (None, None)
+        guest = _connected(guest, channel=channel, control=control, saved=saved)
+        argv = supervised(qemu_argv(launch.composition.argv, guest), setpriv=launch.tools.setpriv)
+        rundir = open_rundir(launch.config.cache.resolve() / "running", launch.composition.path.name)
+
+        def ended() -> None:
+            stream.fail()
+            if monitor is not None:
+                monitor.fail()
+
+        given = (channel, control, saved.state if saved is not None else None)
+        fds = tuple(fd for fd in given if fd is not None)
+        qemu = QemuProcess(argv, rundir=rundir, on_end=ended, pass_fds=fds)
+    return Parts(qemu, stream, monitor, rundir, os.getpid(), began)
+
+
+def _pair(stack: ExitStack) -> tuple[Stream, int]:
+    """A stream, and the descriptor of its other end, which is closed with the stack."""
+    ours, theirs = socket.socketpair()
+    stack.enter_context(theirs)
+    return Stream(ours), theirs.fileno()
+
+
+def _connected(guest: Guest, *, channel: int, control: int | None, saved: Saved | None) -> Guest:
+    guest = replace(guest, channel=channel, monitor=control)
+    if saved is None:
+        return guest
+    return replace(guest, memory_file=saved.memory, incoming=saved.state is not None)
+
+
+def greet(parts: Parts, launch: Launch, *, timeout: float) -> dict[str, Any]:
+    """Tell the guest what is wanted and wait until its agent listens: what it says."""
+    wishes = _wishes(launch.image, keep=(*_here(), *launch.config.keep))
+    parts.stream.write(json.dumps(wishes).encode() + b"\n")
+    return read_line(parts, launch, timeout=timeout)
+
+
+def read_line(parts: Parts, launch: Launch, *, timeout: float) -> dict[str, Any]:
+    """A line of JSON from the guest's process 1. BootFailed when it does not come."""
+    name, console = launch.image.spec, parts.rundir.console
+    began = time.monotonic()
+    report = began + _REPORT_EVERY
+    while not parts.stream.wait_readable(0.2):
+        now = time.monotonic()
+        if now - began > timeout:
+            raise failed(parts, name, why=f"its agent did not answer within {timeout:.0f} s")
+        if now > report:
+            launch.config.on_progress(f"booting {name}: {now - began:.0f} s: {last_line(console)}")
+            report = now + _REPORT_EVERY
+    try:
+        line = parts.stream.read_line(timeout)
+        if line.endswith(b"\n"):
+            answer: dict[str, Any] = json.loads(line)
+            return answer
+    except (TimeoutError, ValueError) as error:
+        raise failed(parts, name, why=f"its agent began with garbage ({error})") from error
+    parts.qemu.wait(2.0)
+    raise failed(parts, name, why=end_reason(parts, otherwise="its agent ended"))
+
+
+def end_reason(parts: Parts, *, otherwise: str) -> str:
+    """Why QEMU ended; ``otherwise`` if it runs."""
+    end = parts.qemu.end()
+    return end.reason if end is not None else otherwise
+
+
+def failed(parts: Parts, name: str, *, why: str) -> BootFailed:
+    """The error of a boot, with the console."""
+    console = console_tail(parts.rundir.console)
+    return BootFailed(f"kernel {name} did not come up: {why}", console=console, hint=_last_lines(console))
+
+
+def _last_lines(console: str) -> str:
+    if not console:
+        return "its console is empty"
+    return "its console ends:\n" + "\n".join(f"  {line}" for line in console.splitlines()[-8:])
+
+
+def _here() -> tuple[Path, ...]:
+    try:
+        return (Path.cwd(),)
+    except OSError:  # it was removed
+        return ()
+
+
+def _wishes(image: Image, *, keep: tuple[Path, ...]) -> dict[str, Any]:
+    """The arguments of process 1; see ``pytest_ebpf.agent.protocol.setup.Wishes``."""
+    modules = ""
+    if image.modules_root is not None:
+        keep = (*keep, image.modules_root)
+        modules = str(image.modules_root.resolve() / "lib/modules" / image.release)
+    hostname = "".join(c if c.isalnum() else "-" for c in f"guest-{image.release}")
+    return {
+        "hostname": hostname[:64],
+        "modules": modules,
+        "keep": [str(path.resolve()) for path in keep],
+        "seed": os.urandom(32).hex(),
+        "now": time.time(),
+    }
