@@ -57,6 +57,9 @@ __all__ = [
 ]
 
 _MARKERS = (
+    'bpf_guest(memory=, cpus=, cmdline=): the guest of the test, such as bpf_guest(memory="2G", cpus=4, '
+    'cmdline="nosmt"); it has no effect on host',
+    "bpf_fresh_guest: a guest for this test alone, restored before it and ended after it",
     'bpf_kernel(spec): run on the kernels of the matrix that fit, such as bpf_kernel(">=5.15,<6.12")',
     "bpf_feature(name, ...): skip if a probe finds that the kernel lacks it, fail if it should have it: "
     'bpf_feature("ringbuf", "kfunc:bpf_dynptr_from_skb")',
@@ -150,6 +153,13 @@ def _add_guest_options(parser: pytest.Parser) -> None:
         metavar="SECONDS",
         help="seconds until a boot has failed, on real hardware; several times as long under emulation. Default: 20",
     )
+    group.addoption("--bpf-memory", default="1G", metavar="SIZE", help="memory of a guest, such as 2G. Default: 1G")
+    group.addoption(
+        "--bpf-cpus", type=int, default=0, metavar="N", help="CPUs of a guest. Default: 1 if emulated, 2 under KVM"
+    )
+    group.addoption(
+        "--bpf-cmdline", default="", metavar="WORDS", help="more words for the command line of guest kernels"
+    )
 
 
 def _add_verifier_options(parser: pytest.Parser) -> None:
@@ -216,8 +226,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Kernel by kernel, so that each boots once."""
     if any("bpf_kernel" in getattr(item, "fixturenames", ()) for item in items):
-        from pytest_ebpf.fixtures.kernel_matrix import group_by_kernel
+        from pytest_ebpf.fixtures.kernel_matrix import give_fresh_guests, group_by_kernel
 
+        give_fresh_guests(items)
         group_by_kernel(items, config=config)
 
 

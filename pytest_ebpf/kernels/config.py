@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-__all__ = ["PoolConfig", "Waiting", "silent_wait"]
+__all__ = ["PLAIN", "GuestWish", "PoolConfig", "Slot", "Waiting", "silent_wait"]
 
 
 class Waiting(Protocol):
@@ -21,6 +21,21 @@ class Waiting(Protocol):
 def silent_wait(what: str) -> Iterator[Callable[[str], None]]:
     """A ``Waiting`` that shows nothing."""
     yield lambda text: None
+
+
+@dataclass(frozen=True, slots=True)
+class GuestWish:
+    """What a test wants of its guest instead of what ``PoolConfig`` says; "" and 0: nothing. ``fresh`` names the one
+    test that a guest is for."""
+
+    memory: str = ""
+    cpus: int = 0
+    cmdline: str = ""
+    fresh: str = ""
+
+
+PLAIN = GuestWish()
+Slot = tuple[str, GuestWish]  # what a pool has one running kernel for: a spec, and what is wished
 
 
 @dataclass(frozen=True, slots=True)

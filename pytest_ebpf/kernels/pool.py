@@ -9,9 +9,10 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from pytest_ebpf.errors import EbpfError
-from pytest_ebpf.kernels.config import PoolConfig, Waiting, silent_wait
+from pytest_ebpf.kernels.config import PLAIN, GuestWish, PoolConfig, Slot, Waiting, silent_wait
 from pytest_ebpf.kernels.host import open_host_kernel
 from pytest_ebpf.kernels.prefetch import BackgroundBoot
 from pytest_ebpf.kernels.running import GuestState, RunningKernel
@@ -29,53 +30,55 @@ class KernelPool:
     def __init__(self, config: PoolConfig, *, wait: Waiting = silent_wait) -> None:
         self._config = config
         self._wait = wait
-        self._running: dict[str, RunningKernel] = {}
+        self._running: dict[Slot, RunningKernel] = {}
         self._boots: dict[str, list[float]] = {}  # seconds of each boot
-        self._failed: dict[str, EbpfError] = {}
-        self._ahead: dict[str, BackgroundBoot] = {}
+        self._failed: dict[Slot, EbpfError] = {}
+        self._ahead: dict[Slot, BackgroundBoot] = {}
         self._threads: list[BackgroundBoot] = []
         self._told: set[str] = set()  # why not warm
         self._stack = ExitStack()
 
-    def get(self, spec: str) -> RunningKernel:
+    def get(self, spec: str, *, guest: GuestWish = PLAIN) -> RunningKernel:
         """The running kernel of a spec, booted on first use; after a loss, a new guest.
 
         An error (no image, a failed boot) is kept: the next test that needs this kernel gets it at once instead of
         waiting for the same failure.
         """
-        running = self._running.get(spec)
+        slot = _slot(spec, guest)
+        running = self._running.get(slot)
         if running is not None and not running.lost:
             return running
-        if spec in self._failed:
-            raise self._failed[spec]
+        if slot in self._failed:
+            raise self._failed[slot]
         if running is not None:
             running.close()
-            del self._running[spec]
+            del self._running[slot]
         try:
-            started = self._started_ahead(spec) or self._start(spec, wait=self._wait)
+            started = self._started_ahead(slot) or self._start(slot, wait=self._wait)
         except EbpfError as error:
-            self._failed[spec] = error
+            self._failed[slot] = error
             raise
-        self._running[spec] = started
+        self._running[slot] = started
         return started
 
-    def prefetch(self, spec: str) -> None:
+    def prefetch(self, spec: str, *, guest: GuestWish = PLAIN) -> None:
         """Start to boot a guest in the background. ``get`` raises the error if the boot fails."""
-        if spec == HOST or spec in self._ahead or spec in self._running or spec in self._failed:
+        slot = _slot(spec, guest)
+        if spec == HOST or slot in self._ahead or slot in self._running or slot in self._failed:
             return
-        ahead = self._ahead[spec] = BackgroundBoot(lambda: self._start(spec, wait=silent_wait), name=f"boot {spec}")
+        ahead = self._ahead[slot] = BackgroundBoot(lambda: self._start(slot, wait=silent_wait), name=f"boot {spec}")
         self._threads.append(ahead)
 
-    def retire(self, spec: str) -> None:
+    def retire(self, spec: str, *, guest: GuestWish = PLAIN) -> None:
         """End the guest of a spec that is no longer needed; ``get`` would boot another."""
-        running = self._running.get(spec)
+        running = self._running.get((spec, guest))
         if running is not None and running.machine is not None:
-            del self._running[spec]
+            del self._running[spec, guest]
             running.close()
 
-    def peek(self, spec: str) -> RunningKernel | None:
+    def peek(self, spec: str, *, guest: GuestWish = PLAIN) -> RunningKernel | None:
         """The running kernel of a spec if there is one; boots nothing."""
-        return self._running.get(spec)
+        return self._running.get(_slot(spec, guest))
 
     def boots(self, spec: str) -> Sequence[float]:
         """Seconds of each boot of a spec so far."""
@@ -83,9 +86,9 @@ class KernelPool:
 
     def interrupt(self) -> None:
         """End every guest at once: a busy agent could not answer. The host stays."""
-        for spec, running in list(self._running.items()):
+        for slot, running in list(self._running.items()):
             if not running.local:
-                del self._running[spec]
+                del self._running[slot]
                 running.close()
 
     def close(self) -> None:
@@ -98,19 +101,19 @@ class KernelPool:
         self._ahead.clear()
         self._stack.close()
 
-    def _started_ahead(self, spec: str) -> RunningKernel | None:
+    def _started_ahead(self, slot: Slot) -> RunningKernel | None:
         """The guest of a boot in the background, after waiting for it."""
-        ahead = self._ahead.pop(spec, None)
+        ahead = self._ahead.pop(slot, None)
         if ahead is None:
             return None
         if not ahead.ready:
-            with self._wait(f"booting {spec}"):
+            with self._wait(f"booting {slot[0]}"):
                 ahead.wait()
         running = ahead.result()
         return None if running.lost else running
 
-    def _start(self, spec: str, *, wait: Waiting) -> RunningKernel:
-        return self._open_host() if spec == HOST else self._boot(spec, wait=wait)
+    def _start(self, slot: Slot, *, wait: Waiting) -> RunningKernel:
+        return self._open_host() if slot[0] == HOST else self._boot(slot, wait=wait)
 
     def _open_host(self) -> RunningKernel:
         cache = self._config.cache or default_cache()
@@ -118,12 +121,13 @@ class KernelPool:
         running.accel += "" if running.local else ", through sudo"
         return running
 
-    def _boot(self, spec: str, *, wait: Waiting) -> RunningKernel:
+    def _boot(self, slot: Slot, *, wait: Waiting) -> RunningKernel:
         from pytest_ebpf.kernels.boot import boot_guest, find_image
 
+        spec, guest = slot
         image = find_image(spec, config=self._config, wait=wait)
         began = time.monotonic()
-        running = boot_guest(image, config=self._config, wait=wait, until=self._stack)
+        running = boot_guest(image, config=_wished(self._config, guest), wait=wait, until=self._stack)
         seconds = time.monotonic() - began
         self._boots.setdefault(spec, []).append(seconds)
         way = running.machine.way if running.machine is not None else None
@@ -135,3 +139,17 @@ class KernelPool:
         if self._config.accel == "auto" and running.accel == "TCG":
             _LOG.info("%s is emulated: %s", spec, running.accel_reason)
         return running
+
+
+def _slot(spec: str, guest: GuestWish) -> Slot:
+    """Nothing can be wished of the host."""
+    return spec, PLAIN if spec == HOST else guest
+
+
+def _wished(config: PoolConfig, guest: GuestWish) -> PoolConfig:
+    return replace(
+        config,
+        memory=guest.memory or config.memory,
+        cpus=guest.cpus or config.cpus,
+        kernel_args=(*config.kernel_args, *guest.cmdline.split()),
+    )
