@@ -56,17 +56,6 @@ __all__ = [
     "pytest_terminal_summary",
 ]
 
-_MARKERS = (
-    'bpf_guest(memory=, cpus=, cmdline=): the guest of the test, such as bpf_guest(memory="2G", cpus=4, '
-    'cmdline="nosmt"); it has no effect on host',
-    "bpf_fresh_guest: a guest for this test alone, restored before it and ended after it",
-    'bpf_kernel(spec): run on the kernels of the matrix that fit, such as bpf_kernel(">=5.15,<6.12")',
-    "bpf_feature(name, ...): skip if a probe finds that the kernel lacks it, fail if it should have it: "
-    'bpf_feature("ringbuf", "kfunc:bpf_dynptr_from_skb")',
-    "bpf_budget(insns=, states=, stack=, limit=, growth=, prog=, ...): what verifying the programs of the test may "
-    'cost, such as bpf_budget(insns={"6.1": 4000, "*": 3000}, growth="5%")',
-)
-
 
 class Hooks:
     """Hooks for a project's conftest.py. They are declared here because pytest needs them at start-up."""
@@ -102,95 +91,16 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--bpf-...`` options and ``bpf_...`` ini keys."""
-    group = parser.getgroup("ebpf", "eBPF")
-    group.addoption(
-        "--bpf-kernels",
-        metavar="SPEC,...",
-        help="kernels to test on: host, a series (6.1), oldest, newest, rc, a bzImage or a built tree. "
-        "Default: PYTEST_EBPF_KERNELS, ini bpf_kernels, then host if this process may call bpf()",
-    )
-    group.addoption("--bpf-mirror", metavar="URL", help="package archive for kernels. Default: the one of this system")
-    group.addoption("--bpf-offline", action="store_true", help="use only kernels that are in the cache")
-    group.addoption("--bpf-no-matrix", action="store_true", help="do not print the matrix at the end")
-    group.addoption(
-        "--bpf-smoke",
-        metavar="GLOB,...",
-        help="objects whose programs must all load, with or without tags: names or paths, such as 'build/*.bpf.o'",
-    )
-    parser.addini("bpf_smoke", "objects whose programs must all load, as for --bpf-smoke", type="args", default=[])
-    parser.addini("bpf_kernels", "kernels to test on, as for --bpf-kernels", type="args", default=[])
-    parser.addini("bpf_object_dirs", "directories searched for objects after that of the test", type="paths")
-    parser.addini(
-        "bpf_reduced_kernels", "kernels built without features that their release has", type="args", default=[]
-    )
-    parser.addini("bpf_mirror", "package archive for kernels, as for --bpf-mirror", default="")
-    _add_guest_options(parser)
-    _add_verifier_options(parser)
+    from pytest_ebpf.fixtures.options import add_options
 
-
-def _add_guest_options(parser: pytest.Parser) -> None:
-    """Options about guests: how they start and what they have."""
-    group = parser.getgroup("ebpf", "eBPF")
-    group.addoption(
-        "--bpf-accel",
-        choices=("auto", "kvm", "tcg"),
-        default="auto",
-        help="how guests run: auto (default) uses KVM if a guest boots under it, else emulation (tcg)",
-    )
-    group.addoption(
-        "--bpf-boot",
-        choices=("warm", "cold", "stock"),
-        default="warm",
-        help="how guests start: warm (default) from a state saved when the kernel was first booted, cold from nothing, "
-        "stock as virtme-ng starts one",
-    )
-    group.addoption("--bpf-require-kvm", action="store_true", help="fail rather than fall back to emulation")
-    group.addoption("--bpf-cache-dir", metavar="DIR", help="directory for kernels. Default: the user's cache")
-    group.addoption(
-        "--bpf-boot-timeout",
-        type=float,
-        default=20.0,
-        metavar="SECONDS",
-        help="seconds until a boot has failed, on real hardware; several times as long under emulation. Default: 20",
-    )
-    group.addoption("--bpf-memory", default="1G", metavar="SIZE", help="memory of a guest, such as 2G. Default: 1G")
-    group.addoption(
-        "--bpf-cpus", type=int, default=0, metavar="N", help="CPUs of a guest. Default: 1 if emulated, 2 under KVM"
-    )
-    group.addoption(
-        "--bpf-cmdline", default="", metavar="WORDS", help="more words for the command line of guest kernels"
-    )
-
-
-def _add_verifier_options(parser: pytest.Parser) -> None:
-    """Options about the results and costs of verification."""
-    group = parser.getgroup("ebpf", "eBPF")
-    group.addoption(
-        "--bpf-stats", metavar="FILE", help="write the figures of all programs loaded, as the CSV of veristat"
-    )
-    group.addoption("--bpf-compare", metavar="FILE", help="compare them with a CSV file of veristat or of --bpf-stats")
-    group.addoption(
-        "--bpf-update",
-        choices=("new", "changed", "all"),
-        help="store baselines: missing ones (new), different ones (changed), or both (all)",
-    )
-    parser.addini("bpf_baseline_dir", "the directory of baselines, beside each test file", default="")
-    _add_report_options(parser)
-
-
-def _add_report_options(parser: pytest.Parser) -> None:
-    """Options for reports besides the terminal's."""
-    group = parser.getgroup("ebpf", "eBPF")
-    group.addoption("--bpf-json", metavar="FILE", help="write the record of the run as JSON (docs/reports.md)")
-    group.addoption("--bpf-markdown", metavar="FILE", help="write the matrix and the failures as Markdown")
-    group.addoption("--bpf-report", metavar="DIR", help="write the run as one HTML page, DIR/index.html")
-    group.addoption("--bpf-history", metavar="FILE", help="add this run's figures to FILE; the HTML page draws them")
-    parser.addini("bpf_history", "the file of --bpf-history", default="")
+    add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers."""
-    for line in _MARKERS:
+    from pytest_ebpf.fixtures.options import MARKERS
+
+    for line in MARKERS:
         config.addinivalue_line("markers", line)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Cases(config), "ebpf-cases")
