@@ -253,7 +253,7 @@ def _compound(btf: Btf, type_id: int, *, depth: int) -> _Piece:
             converts.append((field.name, piece.convert))
     tail = None if depth else flexible(btf, listed)
     if tail:
-        views.append((tail.name, _flexible(btf, tail)))
+        views.append((tail.name, _padded(_flexible(btf, tail), size=btf.size(type_id))))
     size = btf.size(type_id)
     row = _Row(Format("".join(formats)), tuple(names), tuple(converts))
     if not views and not depth:  # an open end is only read at the end of the outermost type
@@ -303,6 +303,16 @@ def _bitfield(btf: Btf, field: Field) -> Decoder:
         names = enum_values(number.names)
         return lambda data: names.get(value := read(data), value)
     return (lambda data: bool(read(data))) if number and number.kind == "bool" else read
+
+
+def _padded(read: Decoder, *, size: int) -> Decoder:
+    """A reader for a ``T x[]`` that begins in the padding of its struct: zeros up to its end are no elements."""
+
+    def read_tail(data: bytes) -> Any:
+        found = read(data)
+        return found if len(data) != size or any(found) else found[:0]
+
+    return read_tail
 
 
 def _flexible(btf: Btf, field: Field) -> Decoder:

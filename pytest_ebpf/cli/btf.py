@@ -16,6 +16,7 @@ __all__ = ["btf", "open_btf", "select_types"]
 
 _HOST = Path("/sys/kernel/btf")
 _ELF = b"\x7fELF"
+_BPF = (0, 247)  # ELF machines: none, EM_BPF
 
 
 @click.group("btf", help="Types of kernels and object files.")
@@ -77,6 +78,7 @@ def _guard(source: str, is_kernel: bool) -> str:
 def open_btf(source: str, *, base: Path | None) -> tuple[Btf, bool]:
     """The BTF, and whether it is a kernel's."""
     from pytest_ebpf.btf.parse import parse_btf
+    from pytest_ebpf.btf.source import find_btf
     from pytest_ebpf.errors import ObjectError
     from pytest_ebpf.obj.read import read_bytes, read_object
 
@@ -87,8 +89,12 @@ def open_btf(source: str, *, base: Path | None) -> tuple[Btf, bool]:
     if not path.exists() and re.fullmatch(r"\w+", source) and (_HOST / source).exists():
         path, below = _HOST / source, below or parse_btf(read_bytes(_HOST / "vmlinux"))
     if not path.exists():
+        if re.fullmatch(r"\.[A-Za-z]\w*", path.suffix):  # a kernel ends with a number
+            raise ObjectError("no such file", path=source, hint="or a kernel: host, 6.1, newest")
         return parse_btf(read_bytes(_image_btf(source))), True
     data = read_bytes(path)
+    if data.startswith(_ELF) and int.from_bytes(data[18:20], "little" if data[5:6] == b"\1" else "big") not in _BPF:
+        return parse_btf(find_btf(data, name=str(path)), base=below), True  # a vmlinux or a module, of any machine
     if data.startswith(_ELF):
         found = read_object(path).btf
         if found is None:

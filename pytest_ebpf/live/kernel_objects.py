@@ -20,6 +20,9 @@ from pytest_ebpf.obj.object import MapDef
 __all__ = ["Inventory", "KernelBtf", "KernelLink", "KernelMap", "KernelProgram", "opened_map"]
 
 
+_KEPT = 15  # characters of a name: BPF_OBJ_NAME_LEN less the NUL
+
+
 @dataclass(frozen=True, slots=True)
 class KernelProgram:
     """A program in the kernel. ``info`` is what the kernel said when it was listed; the rest is asked for when used."""
@@ -33,8 +36,11 @@ class KernelProgram:
 
     @property
     def name(self) -> str:
-        """Up to 15 characters of it."""
-        return self.info.name
+        """Its whole name where it was loaded with BTF, else up to 15 characters of it."""
+        if len(self.info.name) < _KEPT or not self.info.func_infos:
+            return self.info.name
+        name = introspect.ask_function_name(self._session, self.id)
+        return name if name.startswith(self.info.name) else self.info.name
 
     @property
     def xlated(self) -> Xlated:

@@ -20,6 +20,7 @@ from pytest_ebpf.agent.ops import (
     Handle,
     Made,
     MapCreate,
+    MapSet,
     NotRun,
     Obj,
     Op,
@@ -32,7 +33,7 @@ from pytest_ebpf.agent.ops import (
 )
 from pytest_ebpf.errors import EbpfError, KernelCallError, PlanError
 from pytest_ebpf.live.bpf_object import BpfObject, Named, OnFirstUse
-from pytest_ebpf.live.map_refusal import map_refusal
+from pytest_ebpf.live.map_refusal import inner_refusal, map_refusal
 from pytest_ebpf.live.maps.globals import Globals, GlobalSection
 from pytest_ebpf.live.maps.kinds import kind_of
 from pytest_ebpf.live.maps.map import Map
@@ -185,6 +186,8 @@ def _check_op(session: Session, plan: Plan, *, op: Op, failed: Failed) -> None:
     try:
         if isinstance(op, MapCreate):
             _refused_map(session, plan, op=op, failed=failed)
+        if isinstance(op, MapSet) and (refusal := inner_refusal(plan, op=op, failed=failed)):
+            raise refusal
         session.checked(op, failed, kind=Made)
     except KernelCallError as error:
         if isinstance(op, BtfLoad) and is_btf_refusal(failed):

@@ -12,7 +12,7 @@ from operator import itemgetter
 from pytest_ebpf.agent.ops import FdPatch, Obj
 from pytest_ebpf.errors import PlanError
 from pytest_ebpf.obj.insn import Code
-from pytest_ebpf.obj.object import Extern, LineInfo, ObjectFile, ProgramDef, Reloc
+from pytest_ebpf.obj.object import DataSection, Extern, LineInfo, ObjectFile, ProgramDef, Reloc
 from pytest_ebpf.plan.core_reloc import Relocator
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.kconfig import KCONFIG, Kconfig
@@ -49,6 +49,7 @@ class Preparer:
         "_kconfig",
         "_ksyms",
         "_linked",
+        "_pointers",
         "_prepared",
         "_relocator",
         "_starts",
@@ -76,6 +77,9 @@ class Preparer:
         self._externs = {extern.name: (extern, number) for number, extern in enumerate(obj.externs)}
         self._relocator = _relocator(obj, facts)
         self._starts = starts or {}  # of sections that are a part of their map
+        self._pointers = {
+            section.name: section for section in obj.data if section.relocs and section.kind != "struct_ops"
+        }
         self._linked: dict[tuple[str, int], Linked] = {}
         self.modules: list[str] = []  # modules whose kfuncs are called, in the order of fd_array from 1 on
         self._prepared: dict[tuple[str, int], Prepared] = {}
@@ -136,6 +140,8 @@ class Preparer:
                 f"map {name!r}, which cannot be read: {why}" if why else f"{name!r}, which is not a map of the object"
             )
             raise PlanError(f"{function.name} uses {what}")
+        if reloc.kind == "data" and (pointer := self._pointers.get(name)):
+            _check_pointers(function, reloc, section=pointer)
         offset = None if reloc.kind == "map" else reloc.offset + self._starts.get(name, 0)
         return _load(insns, reloc.insn, name=name, offset=offset)
 
@@ -204,6 +210,22 @@ def digest(linked: Linked, *, byteorder: str) -> bytes:
             insns[fixup.insn] = insns[fixup.insn]._replace(imm=0)
             insns[fixup.insn + 1] = insns[fixup.insn + 1]._replace(imm=0)
     return hashlib.sha256(insns.data).digest()
+
+
+def _check_pointers(function: ProgramDef, reloc: Reloc, *, section: DataSection) -> None:
+    """PlanError for a program that uses a variable with an address in it: its map holds bytes, and addresses of maps
+    and functions are only in instructions. Without this the verifier calls what it reads a scalar, or nobody does."""
+    used = next((v for v in section.variables if v.offset <= reloc.offset < v.offset + max(v.size, 1)), None)
+    if used is None:
+        return
+    for pointer in section.relocs:
+        if used.offset <= pointer.offset < used.offset + used.size:
+            target = pointer.target or f"{pointer.section}+{pointer.addend:#x}"
+            raise PlanError(
+                f"{function.name} uses {used.name!r} in {section.name}, which holds the address of {target}: no loader "
+                "can put one into a global variable",
+                hint="keep an index there, and choose with a switch or from an array of arrays",
+            )
 
 
 def _load(insns: Code, index: int, *, name: str, offset: int | None) -> Fixup:

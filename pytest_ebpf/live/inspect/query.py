@@ -66,6 +66,7 @@ __all__ = [
     "RunStats",
     "ask_btf",
     "ask_btf_info",
+    "ask_function_name",
     "ask_info",
     "ask_infos",
     "ask_jited",
@@ -83,6 +84,7 @@ AnyInfo = ProgInfo | MapInfo | LinkInfo | BtfInfo
 _JITED, _XLATED = InfoArray(24, 16), InfoArray(32, 20)
 _MAP_IDS = InfoArray(56, 52, stride=4)
 _KSYMS, _FUNC_LENS = InfoArray(112, 104, stride=8), InfoArray(120, 108, stride=4)
+_FUNCS = InfoArray(136, 144, record_size=132)
 _LINES, _JITED_LINES = InfoArray(152, 148, record_size=172), InfoArray(160, 168, record_size=176)
 _BTF_ID, _LINE_SIZE = 128, 172
 # struct bpf_btf_info
@@ -252,6 +254,17 @@ def _map_names(session: Session, ids: tuple[int, ...]) -> dict[int, str]:
 
 def _symbols(session: Session) -> Symbols:
     return Symbols(read_kallsyms(session))
+
+
+def ask_function_name(session: Session, asked: Asked) -> str:
+    """The name of a program's function in its BTF, "" when it has none: the kernel keeps 15 characters of a name."""
+    info = _arrays(session, asked, arrays=(_FUNCS,))
+    (records,) = info.arrays
+    (btf_id,) = unpack_from("=I", info.data, _BTF_ID) if len(info.data) >= _BTF_ID + 4 else (0,)
+    if len(records) < 8 or not btf_id:
+        return ""
+    _, type_id = unpack_from("=II", records)  # the program itself comes first
+    return ask_btf(session, btf_id).name(type_id)
 
 
 def program_name(session: Session, number: int) -> str:
