@@ -182,9 +182,13 @@ def _check_log(text: str, wanted: Sequence[Wanted]) -> Checked:
 
 
 def match(text: str, pattern: str) -> Match | Miss:
-    """Search a log for a pattern. The last place wins: the error is at the end, after the trace."""
+    """Search a log for a pattern. The last place wins: the error is at the end, after the trace. String literals of
+    quoted source do not count, as in ``check_log``."""
     wanted = compile_pattern(pattern)
-    found = _last_anywhere(text, wanted) if "\n" in pattern else _last_in_one_line(text, wanted)
+    last = _last_anywhere if "\n" in pattern else _last_in_one_line
+    found = last(text, wanted)
+    if found is not None and not pattern.lstrip().startswith(";"):
+        found = last(without_literals(text), wanted)
     if found is None:
         return Miss(pattern, _messages(text, pattern))
     number, line = _line_at(text, found.start(), until=found.end())

@@ -4,6 +4,7 @@ import pytest
 
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.verifier.log.expect import Match, Miss, absent, check_log, compile_pattern, expected, match, require
+from pytest_ebpf.verifier.verifier_log import parse_log
 
 LOG = "0: (95) exit\nR0 !read_ok\ninvalid access to packet, off=12 size=2, R1(id=0,off=12,r=0)\nprocessed 1 insns\n"
 
@@ -84,3 +85,13 @@ def test_13_a_quoted_expectation_does_not_meet_itself() -> None:
     assert check_log(QUOTING, expected([absent("!read_ok")])).ok
     assert not check_log(QUOTING, expected(["{{.*}}!read_ok"])).ok
     assert require(QUOTING, ["exit"], not_="!read_ok").ok
+
+
+def test_13_nor_does_a_text_that_is_looked_for() -> None:
+    assert isinstance(match(QUOTING, "R0 !read_ok"), Miss)
+    assert isinstance(match(QUOTING, "R0 !read_ok\n"), Miss)
+    assert isinstance(match(QUOTING, '; int f(void *ctx) __failure __msg("R0'), Match)
+    found = match(QUOTING + "R0 !read_ok\n", "R0 !read_ok")
+    assert isinstance(found, Match)
+    assert found.line == "R0 !read_ok"
+    assert not parse_log(QUOTING).has("R0 !read_ok")
