@@ -124,6 +124,10 @@ def plan_run(given: RunInput, prog: Handle, *, prog_type: int, program: str, byt
         _refuse(
             f"{program}: a {type_name(prog_type)} program runs once per call; repeat={given.repeat} is not possible"
         )
+    if given.cpu and rule.context != "args":  # the kernel refuses it for some types, and ignores it for XDP
+        _refuse(
+            f"{program}: cpu= is for raw tracepoints alone: a {type_name(prog_type)} program runs where the agent is"
+        )
     return ProgRun(
         prog,
         data=data,

@@ -233,3 +233,12 @@ def test_data_can_be_whatever_has_bytes() -> None:
 def test_a_repeat_that_is_no_number_of_runs(repeat: object) -> None:
     with pytest.raises(KernelCallError, match=r"p: repeat is a number of runs below 2\*\*31, not"):
         plan(XDP_TYPE, FRAME, repeat=repeat)
+
+
+@pytest.mark.parametrize("prog_type", [XDP_TYPE, TC_CLS, SYSCALL])
+def test_a_cpu_is_for_raw_tracepoints(prog_type: int) -> None:
+    """An XDP program would run somewhere, and nobody would know."""
+    data = FRAME if RUN_RULES[prog_type].takes_data else b""
+    with pytest.raises(KernelCallError, match="cpu= is for raw tracepoints alone"):
+        plan(prog_type, data, cpu=1)
+    assert plan(RAW_TP, cpu=1).cpu == 1
