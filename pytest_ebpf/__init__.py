@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pytest_ebpf.agent import (
         ops as ops,
     )
+    from pytest_ebpf.charts.flame import flame_graph as flame_graph, fold_stacks as fold_stacks
+    from pytest_ebpf.charts.histogram import Histogram as Histogram
     from pytest_ebpf.errors import (
         BootFailed as BootFailed,
         BpfUsageError as BpfUsageError,

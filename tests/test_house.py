@@ -54,6 +54,7 @@ ROOMS: dict[str, set[str]] = {
     "kernels.prefetch": {"kernels.running"},
     "kernels.boot": {"kernels.running", "kernels", "vm"},
     "kernels.pool": {"kernels.running", "kernels.prefetch", "kernels.boot", "kernels", "errors", "vm"},
+    "charts": {"errors"},
     "suites": set(),
     "tools": {"errors"},
     "live.session": {"agent.ops", "errors", "kernels", "plan"},
@@ -74,7 +75,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "live.maps": {
         *("live.session", "live.typed", "live.inspect", "live.bpffs", "live.run"),
-        *("agent.ops", "btf", "errors", "events", "obj", "suggest", "uapi"),
+        *("agent.ops", "btf", "charts", "errors", "events", "obj", "suggest", "uapi"),
     },
     "live.kernel_objects": {"live.session", "live.inspect", "live.maps", "agent.ops", "btf", "obj"},
     "live.machine": {
@@ -140,6 +141,7 @@ ROOMS: dict[str, set[str]] = {
         *(
             "_names",
             "agent.ops",
+            "charts",
             "errors",
             "features",
             "fixtures",
@@ -199,6 +201,7 @@ MOST_DOORS = 30
 MAX_FILES = 30  # in one folder
 
 PURE = {"outcome", "obj", "btf", "plan", "rewrite", "verifier", "packets", "report", "events", "uapi", "suggest"}
+PURE = {"outcome", "charts", "obj", "btf", "plan", "verifier", "packets", "report", "events", "uapi", "suggest"}
 IMPURE_MODULES = {"subprocess", "socket", "ctypes", "mmap", "fcntl", "select", "signal"}
 ONLY_IN = {"ctypes": {"agent"}, "subprocess": {"vm", "agent", "cli", "tools", "kernels.child"}}
 

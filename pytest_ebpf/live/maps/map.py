@@ -23,6 +23,7 @@ from pytest_ebpf.agent.ops import (
     Value,
 )
 from pytest_ebpf.btf.parse import Btf
+from pytest_ebpf.charts.histogram import Histogram, histogram
 from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.live.bpffs import pin, unpin
 from pytest_ebpf.live.inspect import queries
@@ -230,8 +231,7 @@ class Map(MutableMapping[Any, Any]):
             return self.codec.values_of(self.dump())
 
     def dump(self) -> Entries:
-        """Every entry as it came from the kernel: all keys in one piece of bytes, all values in another, each
-        ``key_stride`` and ``value_stride`` bytes long."""
+        """Every entry as bytes: all keys in one piece, all values in another, by their strides."""
         if self.kind.access == "storage":
             self._cannot("which objects have an entry cannot be listed; look an object up")
         if self.kind.access != "keyed":
@@ -253,10 +253,9 @@ class Map(MutableMapping[Any, Any]):
 
     def update_many(self, entries: Mapping[Any, Any], *, flags: int = MapFlag.ANY) -> None:
         """As ``update``, for maps whose keys and values are data."""
-        keys = [self._elements.raw_key(key) for key in entries]
-        values = [self.codec.bytes_of(value) for value in entries.values()]
-        op = MapUpdate(self.handle, b"".join(keys), b"".join(values), len(keys), flags=flags)
-        self._session.one(op, Done)
+        keys = b"".join(self._elements.raw_key(key) for key in entries)
+        values = b"".join(self.codec.bytes_of(value) for value in entries.values())
+        self._session.one(MapUpdate(self.handle, keys, values, len(entries), flags=flags), Done)
 
     def delete_many(self, keys: Iterable[object]) -> None:
         """Delete these keys, in one round trip. ``KernelCallError`` at the first that is absent."""
@@ -326,14 +325,17 @@ class Map(MutableMapping[Any, Any]):
 
         return read_stack(self._session, self.handle, codec=self.codec, id=id, pid=pid)
 
+    def histogram(self, key: object = None, *, step: int = 0, first: int = 0) -> Histogram:
+        """The counts by slot in it, or in the value at ``key``, drawn as by bpftrace: powers of two, or ``step`` values
+        per slot from ``first`` on. ``BpfUsageError``: it holds no counts."""
+        return histogram(dict(self) if key is None else self[key], name=self.name, step=step, first=first)
+
     # -- events
 
     def events(self, *, timeout: float = 0.0, at_least: int | None = None, type: str | None = None) -> list[Any]:
         """The records of a ring buffer or perf event array since the last look.
-
         Waits up to ``timeout`` seconds (longer under emulation) for ``at_least`` records: 1 when a timeout is given.
-        ``type`` names the struct of a record ("struct event"); without it the record's type is found in the object's
-        BTF where that is unambiguous, and records stay bytes otherwise.
+        ``type`` names the struct of a record; without it the object's types decide, and records may stay bytes.
         """
         return self._stream.take(timeout=timeout, at_least=at_least, type=type)
 
