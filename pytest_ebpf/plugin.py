@@ -150,6 +150,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         from pytest_ebpf.fixtures.setup import begin_test
 
         begin_test(item)
+        if uses_kernel and item.get_closest_marker("bpf_budget"):
+            from pytest_ebpf.fixtures.budget import begin_budget
+
+            begin_budget(item)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -168,10 +168,7 @@ DOORS: dict[str, dict[str, str]] = {
     "kernels.pool": {"kernels.boot": "booting a guest: tests on the host do not"},
     "fixtures.marks": {"features": "the table of features, for tests with a bpf_feature marker"},
     "fixtures.runtime": {"features": "probes and their cache, for tests that ask for features"},
-    "fixtures.setup": {
-        "fixtures.features": "for tests with a bpf_feature marker",
-        "fixtures.budget": "for tests with a bpf_budget marker",
-    },
+    "fixtures.setup": {"fixtures.features": "for tests with a bpf_feature marker"},
     "features": {"features.probe": "probing; naming a feature needs the table alone"},
     "live.hints": {"live.hints.lookup": "hints, for an error of the kernel"},
     "live.inspect": {"live.inspect.query": "what the kernel reports about objects"},
@@ -200,8 +197,10 @@ DOORS: dict[str, dict[str, str]] = {
 MOST_DOORS = 30
 MAX_FILES = 30  # in one folder
 
-PURE = {"outcome", "obj", "btf", "plan", "rewrite", "verifier", "packets", "report", "events", "uapi", "suggest"}
-PURE = {"outcome", "charts", "obj", "btf", "plan", "verifier", "packets", "report", "events", "uapi", "suggest"}
+PURE = {
+    *("outcome", "charts", "obj", "btf", "plan", "rewrite", "verifier", "packets", "report", "events", "uapi"),
+    "suggest",
+}
 IMPURE_MODULES = {"subprocess", "socket", "ctypes", "mmap", "fcntl", "select", "signal"}
 ONLY_IN = {"ctypes": {"agent"}, "subprocess": {"vm", "agent", "cli", "tools", "kernels.child"}}
 
