@@ -43,7 +43,7 @@ _ADVICE: Mapping[str, str] = MappingProxyType(
         Outcome.SPLAT: "read the kernel's warning below; bpf_allow_splat allows one that is known",
         Outcome.LEAK: "close or detach what the test opened",
         Outcome.BUDGET: "make the program cheaper, or raise the budget on purpose",
-        Outcome.BASELINE: "read the difference; if it is wanted, run again with --bpf-update=changed",
+        Outcome.BASELINE: "read the difference; if it is wanted, store it with --bpf-update=all",
         Outcome.MISSING_FEATURE: "mark the test with bpf_feature, or run it on a kernel that has the feature",
         Outcome.INFRASTRUCTURE: "mend the machine, not the program: run pytest-ebpf doctor",
         Outcome.FLAKY: "the retry passed; if it comes again, run pytest-ebpf doctor",
@@ -58,8 +58,9 @@ def advice_of(kind: str) -> str:
 
 
 def render_headline(kind: str, *, message: str, advice: str = "") -> str:
-    """``kind: the first line of the message -> what to do``, in one line."""
-    first = next((line.strip() for line in message.splitlines() if line.strip()), "")
+    """``kind: the first line of the message -> what to do``, in one line. Behind a ":" comes the next line too."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    first = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])
     what = " ".join((advice or advice_of(kind)).split())
     return f"{kind or Outcome.FAILED}: {first}" + (f" -> {what}" if what else "")
 

@@ -6,12 +6,14 @@ so the output is complete without colours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from types import MappingProxyType
 from typing import TypeAlias
 
+from pytest_ebpf.report.fold import differing, fold
 from pytest_ebpf.report.record import EVERY_KERNEL, KernelRecord, RunRecord, merge_kernels, merge_records, most_insns
 
 __all__ = ["ASCII", "Glyphs", "Line", "Piece", "UNICODE", "render_matrix"]
@@ -59,11 +61,17 @@ class _Cell:
 
 
 def render_matrix(
-    records: Sequence[RunRecord], *, kernels: Sequence[str], width: int = 80, glyphs: Glyphs = UNICODE
+    records: Sequence[RunRecord],
+    *,
+    kernels: Sequence[str],
+    width: int = 80,
+    glyphs: Glyphs = UNICODE,
+    most_rows: int = sys.maxsize,
 ) -> list[Line]:
     """The matrix, the legend of its signs, skip reasons and one line per kernel.
 
-    ``kernels`` gives the columns in order (ids that no record names still get one); ``width`` in characters.
+    ``kernels`` gives the columns in order (ids that no record names still get one); ``width`` in characters. With more
+    tests than ``most_rows``, those with the same result on all kernels are one row per file (``report.fold``).
     """
     merged = merge_records(records)
     if not merged:
@@ -71,11 +79,15 @@ def render_matrix(
     named = (record["kernel"] for record in merged if record["kernel"] != EVERY_KERNEL)
     columns = list(dict.fromkeys((*kernels, *named))) or ["no kernel"]
     letters = _skip_letters(merged)
-    cells = {(r["test"], r["kernel"]): _cell(r, glyphs=glyphs, letters=letters) for r in merged}
+    shown = fold(merged, kernels=columns, most_rows=most_rows)
+    cells = {(r["test"], r["kernel"]): _cell(r, glyphs=glyphs, letters=letters) for r in shown}
+    marked = differing(merged, kernels=columns)
     lines: list[Line] = []
     for band in _bands(columns, cells=cells, width=width):
-        lines += _table(merged, cells=cells, band=band, width=width, glyphs=glyphs)
+        lines += _table(shown, cells=cells, band=band, width=width, glyphs=glyphs, marked=marked)
         lines.append(())
+    if len(shown) < len(merged):
+        lines.append((("-v shows every test", "dim"),))
     lines += _legend(merged, glyphs=glyphs)
     lines += _skips(letters)
     lines.append(())
@@ -88,7 +100,7 @@ def _cell(record: RunRecord, *, glyphs: Glyphs, letters: Mapping[str, str]) -> _
     sign: str = getattr(glyphs, outcome)
     insns = most_insns(record)
     if outcome == "skipped":
-        sign += f" {letters[record['reason']]}"
+        sign += f" {letters[record['reason']]}" if record["reason"] in letters else ""
     elif insns is not None:
         sign += f" {insns}"
     return _Cell(sign, _STYLES[outcome])
@@ -132,7 +144,9 @@ def _table(
     band: Sequence[tuple[str, int]],
     width: int,
     glyphs: Glyphs,
+    marked: Collection[str],
 ) -> list[Line]:
+    """``marked``: tests whose names stand out."""
     files = _rows_by_file(records)
     longest = max(len(_INDENT + name) for rows in files.values() for name, _ in rows)
     room = width - sum(size + 2 for _, size in band)
@@ -143,7 +157,8 @@ def _table(
     for file, rows in files.items():
         lines.append(((_cut(file, width=width, mark=glyphs.cut), "dim"),))
         for name, test in rows:
-            pieces: list[Piece] = [(f"{_cut(_INDENT + name, width=name_width, mark=glyphs.cut):<{name_width}}", "")]
+            shown = f"{_cut(_INDENT + name, width=name_width, mark=glyphs.cut):<{name_width}}"
+            pieces: list[Piece] = [(shown, "bold" if test in marked else "")]
             for column, size in band:
                 cell = cells.get((test, column)) or cells.get((test, EVERY_KERNEL), absent)
                 pieces.append((f"  {cell.text:<{size}}", cell.style))

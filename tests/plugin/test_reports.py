@@ -131,6 +131,14 @@ def test_html_markdown_and_history(pytester: pytest.Pytester, objects: Objects) 
     assert len((pytester.path / "runs.jsonl").read_text().splitlines()) == 2
 
 
+def test_a_large_matrix_unfolds_with_v(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("import pytest\n@pytest.mark.parametrize('n', range(41))\ndef test_a(bpf_kernel, n): pass")
+    folded = pytester.runpytest("--bpf-kernels=host").stdout
+    folded.re_match_lines([r"  41 passed on all kernels +✓", "-v shows every test"])
+    folded.no_re_match_line(r"  test_a\[7\]")
+    pytester.runpytest("--bpf-kernels=host", "-v").stdout.re_match_lines([r"  test_a\[7\] +✓"])
+
+
 @pytest.mark.parametrize("option", ["--bpf-json=no/x.json", "--bpf-json=.", "--bpf-report=file", "--bpf-history=no/x"])
 def test_places_that_cannot_be_written_are_told_at_the_start(pytester: pytest.Pytester, option: str) -> None:
     pytester.makepyfile("def test_a(): pass")

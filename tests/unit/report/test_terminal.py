@@ -48,6 +48,46 @@ def test_rows_columns_and_counts() -> None:
     ]
 
 
+def large() -> list[RunRecord]:
+    records = [record(f"t.py::test_{n}", kernel, insns=n, line=n) for n in range(50) for kernel in ("5.10", "6.1")]
+    records[7 * 2]["outcome"] = "failed"
+    for test in (8, 9):
+        for kernel in (0, 1):
+            records[test * 2 + kernel].update(outcome="skipped", reason="no ringbuf")
+    for kernel in (0, 1):
+        records[10 * 2 + kernel]["outcome"] = "failed"
+    return records
+
+
+def test_a_large_matrix_is_folded() -> None:
+    """What failed or differs stays; the rest is a row per file and outcome; counts and reasons are of all tests."""
+    lines = render_matrix(large(), kernels=["5.10", "6.1"], width=60, most_rows=40)
+    assert text(lines)[:7] == [
+        "                            5.10  6.1",
+        "t.py",
+        "  test_7                    ✗ 7   ✓ 7",
+        "  test_10                   ✗ 10  ✗ 10",
+        "  46 passed on all kernels  ✓     ✓",
+        "  2 skipped on all kernels  s     s",
+        "",
+    ]
+    assert text(lines)[7:10] == [
+        "-v shows every test",
+        "✗ failed, numbers: instructions the verifier walked, of the test's largest program",
+        "s a  no ringbuf",
+    ]
+    assert text(lines)[-2].endswith("✓ 46  ✗ 2  s 2")
+    assert lines[2][0] == ("  test_7                  ", "bold") or lines[2][0][1] == "bold", (
+        "it differs: it stands out"
+    )
+    assert lines[3][0][1] == ""
+
+
+def test_a_small_matrix_is_not_folded() -> None:
+    assert len(render_matrix(large(), kernels=["5.10", "6.1"], most_rows=50)) > 50
+    assert "-v shows every test" not in text(render_matrix(large(), kernels=["5.10", "6.1"]))
+
+
 def test_five_kernels_fit_eighty_columns() -> None:
     name = "t.py::" + "test_" + "very_" * 20 + "long_name[end]"
     kernels = ["host", "5.10", "6.1", "6.12", "7.2"]
