@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pytest_ebpf.verifier.explain.advice import advice_for
+from pytest_ebpf.verifier.explain.caret import Span, span_of
 from pytest_ebpf.verifier.explain.error_path import Path, failing_path
 from pytest_ebpf.verifier.explain.fault import Fault
 from pytest_ebpf.verifier.explain.register_text import describe
@@ -59,7 +60,8 @@ class Happened:
 class Explanation:
     """A rejection explained. ``source`` and ``insn`` are None where the log does not show them (level 4). ``context``
     are the source lines around, ``around`` the instructions around; ``registers`` those that matter, as they were
-    just before; ``path`` how that came about, oldest first. ``report`` is 7.3's own diagnosis."""
+    just before; ``path`` how that came about, oldest first. ``report`` is 7.3's own diagnosis. ``span``: the part of
+    ``source.text`` that the instruction came from (all of it where its column is not known)."""
 
     rejection: Rejection
     source: SourceLine | None = None
@@ -70,6 +72,7 @@ class Explanation:
     path: tuple[Happened, ...] = ()
     path_complete: bool = True
     report: Diagnosis | None = None
+    span: Span | None = None
 
 
 def explain(
@@ -109,6 +112,7 @@ def explain(
         tuple(Happened(sources.of(cause.insn), cause.insn, cause.kind, cause.what) for cause in causes),
         path.complete,
         log.diagnosis,
+        span_of(source, insn=at.index, line_info=rows) if (source := source or sources.of(at)) is not None else None,
     )
 
 

@@ -41,16 +41,28 @@ def wrap_text(text: str, *, width: int, indent: str = "") -> list[str]:
 def _where(explanation: Explanation, width: int) -> Iterator[str]:
     source = explanation.source
     if source is not None:
-        yield f"  at {_place(source)}" if source.file else "  at"
+        if source.file:
+            yield f"   --> {_place(source)}"
         for line in explanation.context:
-            mark = ">>>" if line == source else "   "
-            number = f"{line.line:5} | " if line.line is not None else " "
-            yield _cut(f"  {mark}{number}{line.text}", width)
+            margin = f"{line.line or '':6} | "
+            yield _cut(margin + line.text, width)
+            if line == source:
+                yield from _underline(explanation, width)
     if explanation.insn is not None:
         yield "  instruction"
         for insn in explanation.around:
             yield _cut(f"       {insn}", width)
         yield _cut(f"  >>>  {explanation.insn}", width)
+
+
+def _underline(explanation: Explanation, width: int) -> Iterator[str]:
+    """Carets below the part of the line at fault, with what the first register held beside them where it fits."""
+    span, margin = explanation.span, " " * 7 + "| "
+    if span is None or len(margin) + span.start >= width:
+        return
+    carets = margin + " " * span.start + "^" * max(1, min(span.end, width - len(margin)) - span.start)
+    label = f" {explanation.registers[0].name}: {describe(explanation.registers[0])}" if explanation.registers else ""
+    yield carets + (label if len(carets) + len(label) <= width else "")
 
 
 def _place(source: SourceLine) -> str:
