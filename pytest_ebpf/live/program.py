@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, Unpack
 
 from pytest_ebpf.agent.ops import Close, Done, Handle, Op, ProgLoaded, ProgRun, ProgRunMany, Ran, RanMany
 from pytest_ebpf.btf.parse import Btf
-from pytest_ebpf.btf.types import Func, FuncProto, Ptr, Struct
 from pytest_ebpf.errors import BpfUsageError, GuestLost, KernelCallError
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.bpf_streams import ProgStream
@@ -23,7 +22,7 @@ from pytest_ebpf.live.run.flow_probe import dissects_as_boolean
 from pytest_ebpf.live.run.live_run import LiveRun, run_live
 from pytest_ebpf.live.run.place import run_place
 from pytest_ebpf.live.run.refusals import refusal
-from pytest_ebpf.live.run.rules import RUN_RULES
+from pytest_ebpf.live.run.syscall_context import shape_of_context
 from pytest_ebpf.live.run.test_run import PacketRuns, RunInput, RunResult, plan_many, plan_run, read_many, read_run
 from pytest_ebpf.live.session import Session, calling_folder
 from pytest_ebpf.live.typed.shape import Shape
@@ -362,27 +361,10 @@ class Program:
     @cached_property
     def _ctx_shape(self) -> Shape | None:
         """The struct a SYSCALL program takes, from the prototype of its function."""
-        rule = RUN_RULES.get(self.type_number)
-        if rule is None or rule.context != "bytes" or self._obj.btf is None or not self.definition.btf_id:
-            return None
-        return _first_parameter(self._obj, self.definition)
+        return shape_of_context(self._obj, self.definition, prog_type=self.type_number)
 
     def __repr__(self) -> str:
         return f"<Program {self.name} ({self.type})>"
-
-
-def _first_parameter(obj: ObjectFile, definition: ProgramDef) -> Shape | None:
-    btf = obj.btf
-    assert btf is not None
-    func = btf.type(definition.btf_id)
-    proto = btf.type(func.type) if isinstance(func, Func) else None
-    if not isinstance(proto, FuncProto) or not proto.params:
-        return None
-    pointer = btf.type(btf.resolve(proto.params[0].type))
-    target = btf.resolve(pointer.type) if isinstance(pointer, Ptr) else 0
-    if not isinstance(btf.type(target), Struct):
-        return None
-    return Shape(f"context of {definition.name}", btf.size(target), btf.byteorder, btf, target)
 
 
 def _read_log(text: str, *, log_level: int) -> VerifierLog:
