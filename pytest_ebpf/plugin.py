@@ -53,6 +53,7 @@ __all__ = [
     "pytest_runtest_call",
     "pytest_runtest_makereport",
     "pytest_runtest_setup",
+    "pytest_sessionfinish",
     "pytest_terminal_summary",
 ]
 
@@ -140,6 +141,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
         give_fresh_guests(items)
         group_by_kernel(items, config=config)
+    if config.getoption("bpf_shard"):
+        from pytest_ebpf.fixtures.shard import pick_shard
+
+        pick_shard(items, config=config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """What pytest's JUnit file says of the whole run, before pytest writes it."""
+    config = session.config
+    if config.getoption("xmlpath", None) and not hasattr(config, "workerinput"):
+        from pytest_ebpf.fixtures.junit import add_suite_properties
+
+        add_suite_properties(config)
+    if config.getoption("bpf_shard"):
+        from pytest_ebpf.fixtures.shard import excuse_empty
+
+        excuse_empty(session)
 
 
 @pytest.hookimpl(tryfirst=True)

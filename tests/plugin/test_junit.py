@@ -1,0 +1,186 @@
+"""pytest's JUnit file with properties of kernels; shards; ``pytest-ebpf merge``: one file and one matrix of all."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pytest_ebpf.cli.merge import merge
+from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.fixtures.shard import stretch
+
+TESTS = """
+    import pytest
+    def test_plain(): pass
+    def test_passes(bpf): bpf.load("config.bpf.o")
+    def test_fails(bpf_kernel): assert 0, "what & <why>"
+    def test_is_skipped(bpf_kernel): pytest.skip("because")
+    @pytest.mark.xfail(reason="known")
+    def test_is_expected(bpf_kernel): assert 0
+    @pytest.fixture
+    def broken(bpf_kernel): yield; 1 / 0
+    def test_errs(broken): pass
+"""
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, objects: object) -> pytest.Pytester:
+    objects("config")  # type: ignore[operator]
+    pytester.makepyfile(test_suite=TESTS)
+    return pytester
+
+
+def junit(pytester: pytest.Pytester, *options: str, name: str = "one.xml") -> Path:
+    pytester.runpytest("--bpf-kernels=host", f"--junitxml={name}", *options)
+    return Path(pytester.path, name)
+
+
+def properties(element: ElementTree.Element) -> dict[str, str]:
+    found = element.findall("properties/property")
+    assert len({one.get("name") for one in found}) == len(found)
+    return {one.get("name", ""): one.get("value", "") for one in found}
+
+
+def cases(path: Path) -> dict[str, dict[str, str]]:
+    return {one.get("name", ""): properties(one) for one in ElementTree.parse(path).iter("testcase")}
+
+
+def test_each_case_says_its_kernel_outcome_and_instructions(suite: pytest.Pytester) -> None:
+    path = junit(suite)
+    found = cases(path)
+    assert found["test_plain"] == {}
+    passed = found["test_passes[host]"]
+    assert passed["bpf.kernel"] == "host"
+    assert passed["bpf.release"]
+    assert passed["bpf.accelerator"].startswith("this machine")
+    assert passed["bpf.outcome"] == passed["bpf.result"] == "passed"
+    assert int(passed["bpf.insns.police"]) > 0
+    assert passed["bpf.verdict.police"] == "success"
+    failed = found["test_fails[host]"]
+    assert (failed["bpf.outcome"], failed["bpf.fault"], failed["bpf.error"]) == ("failed", "test", "AssertionError")
+    assert found["test_is_skipped[host]"]["bpf.reason"] == "because"
+    assert "bpf.outcome" not in found["test_is_skipped[host]"]
+    assert found["test_is_expected[host]"]["bpf.result"] == "xfailed"
+    assert found["test_errs[host]"]["bpf.result"] == "error"
+    assert found["test_errs[host]"]["bpf.error"] == "ZeroDivisionError"
+    (one,) = ElementTree.parse(path).iter("testsuite")
+    assert properties(one)["bpf.kernels"] == "host"
+
+
+def test_they_are_the_same_under_xdist(suite: pytest.Pytester) -> None:
+    alone, spread = cases(junit(suite)), cases(junit(suite, "-n1", name="two.xml"))
+    assert spread == alone
+
+
+def run_merge(*files: Path, to: Path) -> Result:
+    return CliRunner().invoke(merge, [*map(str, files), "-o", str(to)], catch_exceptions=False)
+
+
+def shards(pytester: pytest.Pytester, of: int) -> list[Path]:
+    return [junit(pytester, f"--bpf-shard={i}/{of}", name=f"shard-{i}.xml") for i in range(1, of + 1)]
+
+
+def test_five_shards_give_the_file_and_the_matrix_of_one_run(suite: pytest.Pytester) -> None:
+    whole = junit(suite)
+    joined, again = suite.path / "joined.xml", suite.path / "again.xml"
+    five = run_merge(*shards(suite, 5), to=joined)
+    one = run_merge(whole, to=again)
+    assert (five.exit_code, five.stderr) == (0, "")
+    assert five.stdout == one.stdout
+    assert "test_suite.py" in five.stdout
+    found = {suite.get("name"): suite for suite in ElementTree.parse(joined).iter("testsuite")}
+    assert set(found) == {"host", "without a kernel"}
+    assert properties(found["host"])["bpf.kernel"] == "host"
+    outputs = {case.get("name"): case.findtext("system-out") or "" for case in found["host"].iter("testcase")}
+    assert len(outputs) == 5
+    assert "bpf.outcome: passed" in outputs["test_passes[host]"]
+    failure = found["host"].find("testcase[@name='test_fails[host]']/failure")
+    assert failure is not None
+    assert "what & <why>" in failure.get("message", "")
+    counts = {name: (suite.get("tests"), suite.get("failures"), suite.get("errors"), suite.get("skipped"))
+              for name, suite in found.items()}  # fmt: skip
+    assert counts == {"host": ("5", "1", "1", "2"), "without a kernel": ("1", "0", "0", "0")}
+
+
+def test_a_joined_file_has_the_shape_that_jenkins_and_gitlab_read(suite: pytest.Pytester) -> None:
+    """The order of elements and the attributes of Jenkins' xunit schema, which is the narrower of the two."""
+    joined = suite.path / "joined.xml"
+    run_merge(junit(suite), to=joined)
+    root = ElementTree.parse(joined).getroot()
+    assert root.tag == "testsuites"
+    for one in root:
+        assert one.tag == "testsuite"
+        assert {"name", "tests", "failures", "errors", "skipped", "time"} <= set(one.attrib)
+        assert [child.tag for child in one] == sorted(
+            (child.tag for child in one), key=["properties", "testcase"].index
+        )
+        for case in one.iter("testcase"):
+            assert {"name", "classname"} <= set(case.attrib)
+            assert set(case.attrib) <= {"name", "classname", "time", "status", "assertions", "file", "line"}
+            assert {child.tag for child in case} <= {"skipped", "error", "failure", "system-out", "system-err"}
+            assert len([child for child in case if child.tag in ("skipped", "error", "failure")]) <= 1
+
+
+@pytest.mark.parametrize("content", ["", "<testsuite", "<html/>", "<testsuites><testsuite/></testsuites>"])
+def test_a_damaged_or_foreign_file_is_one_clear_error(suite: pytest.Pytester, content: str) -> None:
+    bad = suite.path / "bad.xml"
+    bad.write_text(content)
+    with pytest.raises(BpfUsageError, match=r"bad\.xml: (no XML|no JUnit file|a JUnit file without kernels)"):
+        run_merge(bad, to=suite.path / "joined.xml")
+    assert not (suite.path / "joined.xml").exists()
+
+
+def test_missing_mixed_and_repeated_shards_are_one_clear_error_each(suite: pytest.Pytester) -> None:
+    first, second, third = shards(suite, 3)
+    to = suite.path / "joined.xml"
+    with pytest.raises(BpfUsageError, match="missing shards: 2/3"):
+        run_merge(first, third, to=to)
+    with pytest.raises(BpfUsageError, match="shard 1/3 is there more than once"):
+        run_merge(first, second, third, first, to=to)
+    with pytest.raises(BpfUsageError, match="whole run"):
+        run_merge(first, junit(suite), second, third, to=to)
+    other = junit(suite, "--bpf-shard=2/3", "--deselect=test_suite.py::test_errs", name="other.xml")
+    with pytest.raises(BpfUsageError, match="shards of different runs"):
+        run_merge(first, other, third, to=to)
+
+
+def test_tests_that_two_runs_have_are_told_and_the_last_counts(suite: pytest.Pytester) -> None:
+    first = junit(suite)
+    suite.makepyfile(test_suite=TESTS.replace('assert 0, "what', 'assert 1, "what'))
+    result = run_merge(first, junit(suite, name="two.xml"), to=suite.path / "joined.xml")
+    assert "note: 6 tests are in several files" in result.stderr
+    assert 'name="host" skipped="2"' in (suite.path / "joined.xml").read_text()
+    assert "✗ 1" not in result.stdout
+
+
+@pytest.mark.parametrize("of", [1, 2, 5, 9])
+def test_each_test_is_in_one_shard_and_shards_are_alike(of: int) -> None:
+    names = [str(number) for number in range(40)]
+    known = {name: 1.0 + int(name) % 3 for name in names[:30]}
+    parts = [stretch(names, known=known, number=number, of=of) for number in range(1, of + 1)]
+    assert parts[0][0] == 0
+    assert parts[-1][1] == 40
+    assert all(first[1] == second[0] for first, second in pairwise(parts))
+    took = [sum(known.get(name, 2.0) for name in names[first:last]) for first, last in parts]
+    assert max(took) - min(took) <= 6
+
+
+def test_more_shards_than_tests() -> None:
+    parts = [stretch(["a", "b"], known={}, number=number, of=5) for number in range(1, 6)]
+    assert sorted(place for first, last in parts for place in range(first, last)) == [0, 1]
+
+
+def test_a_shard_without_tests_is_no_failure(suite: pytest.Pytester) -> None:
+    codes = [suite.runpytest("--bpf-kernels=host", f"--bpf-shard={i}/9", "-k", "passes").ret for i in range(1, 10)]
+    assert codes == [0] * 9
+
+
+def test_a_shard_that_is_none_is_a_usage_error(suite: pytest.Pytester) -> None:
+    for text in ("6/5", "0/5", "x", "1/0"):
+        result = suite.runpytest("--bpf-kernels=host", f"--bpf-shard={text}")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([f"*--bpf-shard={text}: expected a number and how many there are, such as 2/5*"])
