@@ -186,6 +186,16 @@ def _reference(fault: Fault) -> str:
     )
 
 
+def _section_open(fault: Fault) -> str:
+    if fault.insn != "exit" or not re.search(r"\bframe[1-9]:", fault.log[-2000:]) or "rcu" not in fault.message:
+        return ""
+    return (
+        "Close the section on every path, in reverse order. If the function is called within a section that its caller "
+        "closes afterwards, it is all right for newer kernels: before 6.9 the state of RCU sections was not carried "
+        "into functions. There make the function __always_inline."
+    )
+
+
 def _poisoned(fault: Fault) -> str:
     if not fault.source:
         return ""
@@ -213,4 +223,5 @@ POINTER_ADVICE = {
     "register-unset": _never_set,
     "ctx-field": _field,
     "core-unresolved": _poisoned,
+    "lock-open": _section_open,
 }

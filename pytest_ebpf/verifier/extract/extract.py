@@ -224,10 +224,18 @@ def _fragments(lines: Iterable[str]) -> Iterator[str]:
     """Messages of the verifier within prose: a line of their own, a quotation, or what stands behind a colon."""
     for line in lines:
         for part in (line, *(one for found in _FRAGMENTS.finditer(line) for one in found.groups() if one)):
-            part = _CLOSED.sub("", part.strip().strip(_CLOSERS))
+            part = _bare(part.strip())
             if part and len(part) < _LONGEST and _is_strict(part):
                 yield part
                 break
+
+
+def _bare(part: str) -> str:
+    """Without the marks around it. A quote at its end that belongs to one within (``... access 'inv'``) stays."""
+    bare = part.strip(_CLOSERS)
+    if bare.count("'") % 2 and f"{bare}'" in part:
+        return f"{bare}'"
+    return _CLOSED.sub("", bare) if bare.count("'") % 2 or bare.endswith(('"', "`", ".", "!", "?")) else bare
 
 
 def _is_strict(text: str) -> bool:

@@ -37,6 +37,11 @@ class Frame:
 
 
 _NAME = r"(?P<program>[\w.\-/+:]+)"
+_ERRNO = (
+    r"Invalid argument|Permission denied|Operation not (?:permitted|supported)|Argument list too long|Bad address"
+    r"|No such (?:file or directory|process|device)|No space left on device|Bad file descriptor|File exists"
+    r"|Cannot allocate memory|Device or resource busy|Unknown error \d+|Value too large[a-z ]*|Invalid \w+"
+)
 _QUOTED = r"b?['\"`](?P<program>[^'\"`]+)['\"`]"
 
 FRAMES: tuple[Frame, ...] = (
@@ -191,7 +196,7 @@ FRAMES: tuple[Frame, ...] = (
         "bare-errno",
         Role.TAIL,
         r"(?i:fail\w*|unable|could ?n[o']t|can't|cannot|error)\b[^\n:]{0,40}\bload\w*\b[^\n:]*: "
-        r"(?P<refused>-\d{1,3}\b|-E[A-Z]+|[A-Z][a-z]+ [a-z ]+)",
+        rf"(?P<refused>-\d{{1,3}}\b|-E[A-Z]+|{_ERRNO})",
         "loaders of their own",
         failed=True,
     ),

@@ -19,6 +19,7 @@ __all__ = ["plain_lines"]
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\n]*\x07|(?:\^\[|\\x1b|\\033|\\e)\[[0-9;]*m")
 _ENTITY = re.compile(r"&(?:#x?[0-9a-fA-F]+|amp|lt|gt|quot|apos|nbsp);")
+_STRAIGHT = {0x201C: '"', 0x201D: '"', 0x2018: "'", 0x2019: "'"}  # what editors make of quotes
 _TAG = re.compile(
     r"</?(?:pre|code|p|span|div|li|ul|td|tr|table|blockquote|details|summary|b|i|strong|em)(?: [^<>\n]*)?/?>"
 )
@@ -66,6 +67,8 @@ def _with_newlines(text: str) -> str:
 
 
 def _without_html(text: str) -> str:
+    if "\u201c" in text or "\u201d" in text or "\u2018" in text or "\u2019" in text:
+        text = text.translate(_STRAIGHT)
     if "&" in text:
         text = _ENTITY.sub(lambda found: html.unescape(found[0]).replace("\xa0", " "), text)
     if "<" in text:

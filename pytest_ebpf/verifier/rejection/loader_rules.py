@@ -126,6 +126,17 @@ _FIRST_RULES: tuple[LoaderRule, ...] = (
         "kernel log, sysctl",
     ),
     LoaderRule(
+        "lsm-off",
+        "unknown",
+        "attach-target",
+        "environment",
+        r"BPF LSM (?:is )?(?:not|isn't) (?:enabled|supported|available)|lsm=[\w,]*bpf|support (?:the )?(?:bpf|BPF) LSM",
+        "this kernel runs no LSM programs: the bpf LSM is not built in or not switched on",
+        "The kernel needs CONFIG_BPF_LSM=y (Linux 5.7), and bpf in its list of security modules: see "
+        "/sys/kernel/security/lsm, and add it on the command line (lsm=...,bpf) or in CONFIG_LSM.",
+        "tetragon, KubeArmor, security-profiles-operator",
+    ),
+    LoaderRule(
         "no-btf-target",
         "rejected",
         "attach-target",
@@ -270,6 +281,7 @@ _LAST_RULES: tuple[LoaderRule, ...] = (
         *("", ""),
         r"prog '(?P<what>[^']+)': failed to (?:auto-)?attach[^\n]*|[Ff]ailed to (?:auto-)?attach[^\n]*"
         r"|prog '(?P<what2>[^']+)': failed to create BPF link[^\n]*|PERF_EVENT_IOC_SET_BPF[^\n]*"
+        r"|creating (?:perf_[ku]probe|trace event) [^\n]*"
         r"|[Ee]rror attaching[^\n]*"
         r"|attach(?:ing)?[^\n]*: (?:[Dd]evice or resource busy|[Ff]ile exists|[Nn]o such file"
         r"|[Oo]peration not supported)[^\n]*"

@@ -16,6 +16,9 @@ PROGRAM_RULES: tuple[Rule, ...] = (
         "loop",
         r"infinite loop detected at insn (?P<at>\d+)",
         "the loop at instruction {at} repeats with an unchanged state",
+        advice="Give the loop a constant bound and a counter that changes in each round, in a local variable: what is "
+        "kept in a map or other memory is a number of any value each time it is read. Else use bpf_loop() (5.17), "
+        "bpf_for() (6.4) or may_goto (6.9). Old kernels and compilers also take some loops that end for endless ones.",
     ),
     Rule(
         "back-edge",

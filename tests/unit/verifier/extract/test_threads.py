@@ -99,6 +99,8 @@ def test_06_a_warning_of_the_verifier_refuses_nothing() -> None:
     ("text", "message"),
     [
         ("it says 'R2 invalid mem access rcu_ptr_or_null_'.", "R2 invalid mem access rcu_ptr_or_null_"),
+        ("It says \u201cR1 invalid mem access \u2018inv\u2019\u201d. Why?", "R1 invalid mem access 'inv'"),
+        ("the error \"R1 invalid mem access 'inv'\" comes", "R1 invalid mem access 'inv'"),
         ("# combined stack size of 3 calls is 544. Too large", "combined stack size of 3 calls is 544. Too large"),
         ("error : ' calling kernel function bpf_x is not allowed'.", "calling kernel function bpf_x is not allowed"),
     ],
@@ -120,6 +122,9 @@ def test_07_a_message_in_prose(text: str, message: str) -> None:
             "unknown",
             "reads",
         ),
+        ("err: BPF LSM is not enabled for this kernel\n", "unknown", "CONFIG_BPF_LSM"),
+        ("> Error: the BPF_PROG_LOAD syscall returned Argument list too long (os error 7).\n", "rejected", "causes"),
+        ("kprobe x: creating perf_kprobe PMU: token x: not found: no such file or directory\n", "unknown", "attach"),
         ("ioctl(PERF_EVENT_IOC_SET_BPF): Invalid argument\n", "unknown", "before 5.0"),
         ("BPF verifier log for p_1:\n\nERROR: Loading BPF object(s) failed\n", "rejected", "log level"),
     ],
