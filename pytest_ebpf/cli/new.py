@@ -37,7 +37,8 @@ def new(directory: str, lang: str) -> None:
         "c": "clang and libbpf-dev (Debian, Ubuntu: apt-get install clang libbpf-dev make)",
         "rust": "a nightly Rust with rust-src, and bpf-linker (cargo install bpf-linker)",
     }
-    click.echo(f"\nIt is built with {needs[lang]}. Then:\n\n  cd {directory}\n  pytest")
+    click.echo(f"\nIt is built with {needs[lang]}. Then:\n")
+    click.echo("  pytest" if place.samefile(".") else f"  cd {directory}\n  pytest")
 
 
 def write_project(place: Path, *, lang: str) -> list[str]:

@@ -95,6 +95,28 @@ def test_the_order_of_a_failure_on_the_terminal(pytester: pytest.Pytester, objec
     result.stdout.no_fnmatch_line("*::group::*")
 
 
+def test_an_explanation_is_printed_once(pytester: pytest.Pytester, objects: Objects) -> None:
+    """Where a fixture loads a program that is rejected, all tests fail for one reason; the files have it for each."""
+    objects("reject_packet_bounds")
+    pytester.makepyfile(
+        """
+        import pytest
+        @pytest.fixture
+        def obj(bpf): return bpf.load("reject_packet_bounds.bpf.o")
+        def test_a(obj): pass
+        def test_b(obj): pass
+        """
+    )
+    result = pytester.runpytest("--bpf-kernels=host", "--bpf-json=run.json")
+    result.assert_outcomes(errors=2)
+    assert result.stdout.str().count("  how it happened\n") == 1
+    result.stdout.fnmatch_lines(
+        ["*--- why unchecked_packet was rejected ---*", "the same as of test_a[[]host[]], above"]
+    )
+    for failure in (one["failure"] for one in by_name(pytester).values()):
+        assert "how it happened" in failure["sections"][0]["text"]
+
+
 def test_github_actions_without_a_flag(
     pytester: pytest.Pytester, objects: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
