@@ -51,7 +51,6 @@ __all__ = [
     "pytest_report_header",
     "pytest_report_teststatus",
     "pytest_runtest_call",
-    "pytest_runtest_makereport",
     "pytest_runtest_setup",
     "pytest_sessionfinish",
     "pytest_terminal_summary",
@@ -136,9 +135,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Kernel by kernel, so that each boots once."""
-    if any("bpf_kernel" in getattr(item, "fixturenames", ()) for item in items):
+    if any(map(_uses_kernel, items)):
+        from pytest_ebpf.fixtures.hooks import register
         from pytest_ebpf.fixtures.kernel_matrix import give_fresh_guests, group_by_kernel
 
+        register(config)
         give_fresh_guests(items)
         group_by_kernel(items, config=config)
     if config.getoption("bpf_shard"):
@@ -147,9 +148,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         pick_shard(items, config=config)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """What pytest's JUnit file says of the whole run, before pytest writes it."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    """What pytest's JUnit file says of the whole run, before pytest writes it; then the exit status."""
     config = session.config
     if config.getoption("xmlpath", None) and not hasattr(config, "workerinput"):
         from pytest_ebpf.fixtures.junit import add_suite_properties
@@ -159,17 +160,26 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         from pytest_ebpf.fixtures.shard import excuse_empty
 
         excuse_empty(session)
+    yield
+    if session.testsfailed:
+        from pytest_ebpf.fixtures.losses.exit_status import correct_status
+
+        correct_status(session)
+
+
+def _uses_kernel(item: pytest.Item) -> bool:
+    names = getattr(item, "fixturenames", ())
+    return "bpf_kernel" in names or "bpf_matrix" in names
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Unknown ``bpf_`` markers are errors; a feature that the kernel lacks skips the test."""
-    uses_kernel = "bpf_kernel" in getattr(item, "fixturenames", ())
-    if uses_kernel or any(mark.name.startswith("bpf_") for mark in item.iter_markers()):
+    if _uses_kernel(item) or any(mark.name.startswith("bpf_") for mark in item.iter_markers()):
         from pytest_ebpf.fixtures.setup import begin_test
 
         begin_test(item)
-        if uses_kernel and item.get_closest_marker("bpf_budget"):
+        if "bpf_kernel" in getattr(item, "fixturenames", ()) and item.get_closest_marker("bpf_budget"):
             from pytest_ebpf.fixtures.budget import begin_budget
 
             begin_budget(item)
@@ -189,27 +199,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         fail_if_over(item)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Put verifier logs, consoles and the matrix record on the report."""
-    if "bpf_kernel" not in getattr(item, "fixturenames", ()):
-        return (yield)
-    from pytest_ebpf.fixtures.reporting import annotate, shorten_traceback
-
-    shorten_traceback(call, config=item.config)
-    report = yield
-    annotate(report, item=item, call=call)
-    return report
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -> tuple[str, str, str] | None:
-    """A lost guest is an error, not a failed assertion."""
-    if getattr(report, "bpf_harness_error", "") and report.failed:
-        return "error", "E", f"ERROR ({getattr(report, 'bpf_harness_error', '')})"
-    return None
+    """Words of this plugin: a lost guest is an error and no failed assertion, a second try is flaky."""
+    return getattr(report, "bpf_status", None)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

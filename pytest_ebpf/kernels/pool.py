@@ -11,16 +11,17 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from pytest_ebpf.errors import EbpfError
+from pytest_ebpf.errors import EbpfError, HarnessError
 from pytest_ebpf.kernels.config import PLAIN, GuestWish, PoolConfig, Slot, Waiting, silent_wait
 from pytest_ebpf.kernels.host import open_host_kernel
 from pytest_ebpf.kernels.prefetch import BackgroundBoot
 from pytest_ebpf.kernels.running import GuestState, RunningKernel
 from pytest_ebpf.vm.images.cache import default_cache
 
-__all__ = ["HOST", "KernelPool"]
+__all__ = ["HOST", "KernelPool", "slot_of"]
 
 HOST = "host"
+_TRIES = 2  # to start a kernel
 _LOG = logging.getLogger("pytest_ebpf")
 
 
@@ -32,7 +33,7 @@ class KernelPool:
         self._wait = wait
         self._running: dict[Slot, RunningKernel] = {}
         self._boots: dict[str, list[float]] = {}  # seconds of each boot
-        self._failed: dict[Slot, EbpfError] = {}
+        self._failed: dict[Slot, list[EbpfError]] = {}
         self._ahead: dict[Slot, BackgroundBoot] = {}
         self._threads: list[BackgroundBoot] = []
         self._told: set[str] = set()  # why not warm
@@ -41,29 +42,34 @@ class KernelPool:
     def get(self, spec: str, *, guest: GuestWish = PLAIN) -> RunningKernel:
         """The running kernel of a spec, booted on first use; after a loss, a new guest.
 
-        An error (no image, a failed boot) is kept: the next test that needs this kernel gets it at once instead of
-        waiting for the same failure.
+        An error (no image, a failed boot) may pass, so a second try is made. The second error is kept: the next test
+        that needs this kernel gets it at once instead of waiting for the same failure.
         """
-        slot = _slot(spec, guest)
+        slot = slot_of(spec, guest)
         running = self._running.get(slot)
         if running is not None and not running.lost:
             return running
-        if slot in self._failed:
-            raise self._failed[slot]
+        if self.gave_up(slot):
+            raise self._failed[slot][-1]
         if running is not None:
             running.close()
             del self._running[slot]
         try:
             started = self._started_ahead(slot) or self._start(slot, wait=self._wait)
         except EbpfError as error:
-            self._failed[slot] = error
+            self._failed.setdefault(slot, []).append(error)
             raise
         self._running[slot] = started
         return started
 
+    def gave_up(self, slot: Slot) -> bool:
+        """Whether the errors of the past are all that ``get`` will answer."""
+        failed = self._failed.get(slot, ())
+        return len(failed) >= _TRIES or any(not isinstance(error, HarnessError) for error in failed)
+
     def prefetch(self, spec: str, *, guest: GuestWish = PLAIN) -> None:
         """Start to boot a guest in the background. ``get`` raises the error if the boot fails."""
-        slot = _slot(spec, guest)
+        slot = slot_of(spec, guest)
         if spec == HOST or slot in self._ahead or slot in self._running or slot in self._failed:
             return
         ahead = self._ahead[slot] = BackgroundBoot(lambda: self._start(slot, wait=silent_wait), name=f"boot {spec}")
@@ -76,9 +82,15 @@ class KernelPool:
             del self._running[spec, guest]
             running.close()
 
+    def discard(self, slot: Slot) -> None:
+        """End a kernel that is of no use any more; ``get`` starts another."""
+        running = self._running.pop(slot, None)
+        if running is not None:
+            running.close()
+
     def peek(self, spec: str, *, guest: GuestWish = PLAIN) -> RunningKernel | None:
         """The running kernel of a spec if there is one; boots nothing."""
-        return self._running.get(_slot(spec, guest))
+        return self._running.get(slot_of(spec, guest))
 
     def boots(self, spec: str) -> Sequence[float]:
         """Seconds of each boot of a spec so far."""
@@ -141,8 +153,8 @@ class KernelPool:
         return running
 
 
-def _slot(spec: str, guest: GuestWish) -> Slot:
-    """Nothing can be wished of the host."""
+def slot_of(spec: str, guest: GuestWish) -> Slot:
+    """What a pool has one running kernel for. Nothing can be wished of the host."""
     return spec, PLAIN if spec == HOST else guest
 
 

@@ -77,6 +77,7 @@ class RemoteKernel:
         self._lost: GuestLost | None = None
         self._owner = os.getpid()
         self._closed = False
+        self._answered = 0
         self.hello = self._greet()
 
     def run(self, ops: Sequence[Op], *, scope: Handle | None = None, timeout: float | None = None) -> list[Result]:
@@ -99,6 +100,11 @@ class RemoteKernel:
         if len(reply.results) != len(ops):
             raise HarnessError(f"kernel {self.name}: {len(reply.results)} results for {len(ops)} operations")
         return list(reply.results)
+
+    @property
+    def busy(self) -> bool:
+        """Whether the agent owes the answer to a batch that was interrupted here."""
+        return self._lost is None and self._answered != self._id
 
     def close(self) -> None:
         """Hang up; the agent closes what is left. In a child of this process: nothing, the agent is the parent's."""
@@ -142,6 +148,7 @@ class RemoteKernel:
             message = self._receive(ops, deadline=deadline, what=f"within {allowed:.0f} s")
             if not isinstance(message, Reply) or message.id > self._id:
                 raise self._lose(f"the agent sent {type(message).__name__} out of turn", ops)
+            self._answered = message.id
             if message.id == self._id:
                 return message  # an older one answers a batch that was interrupted
 

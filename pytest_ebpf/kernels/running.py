@@ -13,6 +13,7 @@ from pytest_ebpf.kernels.base import Kernel, check
 from pytest_ebpf.kernels.btf_cache import indexed_btf
 from pytest_ebpf.kernels.local import LocalKernel
 from pytest_ebpf.kernels.loss import Loss
+from pytest_ebpf.kernels.remote import RemoteKernel
 from pytest_ebpf.outcome import Outcome
 from pytest_ebpf.plan.facts import Facts, facts_ops, read_facts
 from pytest_ebpf.vm.guest.console import find_death
@@ -94,6 +95,11 @@ class RunningKernel:
         if self._state.loss is None and self.machine is not None and not self.machine.alive():
             self._state.loss = machine_loss(self.machine, Loss("", Outcome.FAILED))
         return self._state.loss.error(self.spec) if self._state.loss is not None else None
+
+    @property
+    def busy(self) -> bool:
+        """Whether it still works for a call that was cut off."""
+        return isinstance(self.kernel, RemoteKernel) and self.kernel.busy
 
     def mark_console(self) -> None:
         """A test begins: the console before it is not that test's."""

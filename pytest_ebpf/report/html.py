@@ -23,6 +23,8 @@ _WORDS = {
     "skipped": ("–", "skipped"),
     "xfailed": ("x", "expected failure"),
     "xpassed": ("X", "unexpected pass"),
+    "flaky": ("f", "passed when it was tried again"),
+    "quarantined": ("q", "failed in quarantine"),
 }
 
 

@@ -14,6 +14,7 @@ __all__ = ["render_markdown"]
 
 _SIGNS: Mapping[str, str] = MappingProxyType(
     {"passed": "✅", "failed": "❌", "error": "💥", "skipped": "⏭️", "xfailed": "🟡", "xpassed": "🟠"}
+    | {"flaky": "🔁", "quarantined": "🚧"}
 )
 _SHOWN = 20  # failures with their text; the others are rows of the table only
 _LONGEST = 4000  # characters of a section

@@ -83,7 +83,8 @@ class FailureRecord(TypedDict):
 
 
 class RunRecord(TypedDict):
-    """``test`` is the node id without the kernel; ``outcome`` passed, failed, error, skipped, xfailed or xpassed.
+    """``test`` is the node id without the kernel; ``outcome`` passed, failed, error, skipped, xfailed, xpassed,
+    flaky (it passed when it was tried again in a fresh guest) or quarantined (it failed, and that fails nobody).
 
     ``kind`` is the value of its ``Outcome``; "" for a skip that no feature of the kernel is the reason of.
     ``reason`` says why it was skipped, or in a word why it failed ("guest lost"). ``line`` is the 0-based line of the
@@ -104,7 +105,10 @@ class RunRecord(TypedDict):
 
 
 _RANK: Mapping[str, int] = MappingProxyType(
-    {"passed": 0, "xfailed": 1, "skipped": 1, "xpassed": 2, "failed": 3, "error": 4}
+    {
+        **{"passed": 0, "flaky": 1, "xfailed": 2, "skipped": 2, "quarantined": 3, "xpassed": 3},
+        **{"failed": 4, "error": 5},
+    }
 )
 
 

@@ -32,12 +32,14 @@ class Glyphs:
     skipped: str
     xfailed: str
     xpassed: str
+    flaky: str
+    quarantined: str
     absent: str
     cut: str
 
 
-UNICODE = Glyphs("✓", "✗", "E", "s", "x", "X", "-", "…")
-ASCII = Glyphs(".", "F", "E", "s", "x", "X", "-", "~")
+UNICODE = Glyphs("✓", "✗", "E", "s", "x", "X", "f", "q", "-", "…")
+ASCII = Glyphs(".", "F", "E", "s", "x", "X", "f", "q", "-", "~")
 
 _STYLES: Mapping[str, str] = MappingProxyType(
     {
@@ -47,10 +49,13 @@ _STYLES: Mapping[str, str] = MappingProxyType(
         "skipped": "yellow",
         "xfailed": "yellow",
         "xpassed": "yellow",
+        "flaky": "yellow",
+        "quarantined": "yellow",
         "absent": "dim",
     }
 )
 _MIN_NAME = 24
+_EXPLAINED = ("failed", "error", "xfailed", "xpassed", "flaky", "quarantined")
 _INDENT = "  "
 
 
@@ -90,6 +95,7 @@ def render_matrix(
         lines.append((("-v shows every test", "dim"),))
     lines += _legend(merged, glyphs=glyphs)
     lines += _skips(letters)
+    lines += _excused(merged, glyphs=glyphs)
     lines.append(())
     lines += _kernel_lines(merged, columns=columns, machines=merge_kernels(records), glyphs=glyphs)
     return lines
@@ -194,7 +200,7 @@ def _rstrip(pieces: list[Piece]) -> Line:
 def _legend(records: Sequence[RunRecord], *, glyphs: Glyphs) -> list[Line]:
     """The meaning of the signs and numbers."""
     seen = {record["outcome"] for record in records}
-    words = [f"{getattr(glyphs, name)} {name}" for name in ("failed", "error", "xfailed", "xpassed") if name in seen]
+    words = [f"{getattr(glyphs, name)} {name}" for name in _EXPLAINED if name in seen]
     if any(most_insns(record) is not None for record in records):
         words.append("numbers: instructions the verifier walked, of the test's largest program")
     return [((", ".join(words), "dim"),)] if words else []
@@ -202,6 +208,23 @@ def _legend(records: Sequence[RunRecord], *, glyphs: Glyphs) -> list[Line]:
 
 def _skips(letters: Mapping[str, str]) -> list[Line]:
     return [((f"s {letter}  ", "yellow"), (reason, "")) for reason, letter in letters.items()]
+
+
+def _excused(records: Sequence[RunRecord], *, glyphs: Glyphs) -> list[Line]:
+    """Why a test needed a second try, and until when a failure fails nobody."""
+    return [
+        ((f"{getattr(glyphs, r['outcome'])} {r['kernel']}  ", "yellow"), (f"{_name(r)}: {_first_line(r)}", ""))
+        for r in records
+        if r["outcome"] in ("flaky", "quarantined")
+    ]
+
+
+def _name(record: RunRecord) -> str:
+    return record["test"].rpartition("::")[2]
+
+
+def _first_line(record: RunRecord) -> str:
+    return record["reason"].partition("\n")[0]
 
 
 def _kernel_lines(

@@ -68,9 +68,9 @@ class _KernelLog:
         os.lseek(self._fd, 0, os.SEEK_SET)
         self.next = 0
 
-    def read(self, since: int) -> list[tuple[int, str]]:
-        """(sequence number, line) of every record from ``since`` on. Position: the end."""
-        found: list[tuple[int, str]] = []
+    def read(self, since: int) -> list[tuple[int, str, int]]:
+        """(sequence number, line, facility) of every record from ``since`` on. Position: the end."""
+        found: list[tuple[int, str, int]] = []
         while True:
             try:
                 record = os.read(self._fd, _RECORD)
@@ -83,10 +83,11 @@ class _KernelLog:
             if not record:
                 return found
             prefix, _, text = record.partition(b";")
-            sequence = int(prefix.split(b",")[1])
+            priority, number, _ = prefix.split(b",", 2)
+            sequence = int(number)
             self.next = sequence + 1
             if sequence >= since:
-                found.append((sequence, _line(prefix, text)))
+                found.append((sequence, _line(prefix, text), int(priority) >> 3))
 
 
 def _line(prefix: bytes, text: bytes) -> str:
@@ -119,4 +120,4 @@ def kmsg_since(op: KmsgSince, batch: Batch) -> Result:
         log.rewind()
     found = log.read(op.mark)
     dropped = found[-1][0] + 1 - op.mark - len(found) if found else 0
-    return Kmsg(max(log.next, op.mark), tuple(line for _, line in found), dropped)
+    return Kmsg(max(log.next, op.mark), tuple(line for _, line, _ in found), dropped, tuple(who for *_, who in found))

@@ -193,11 +193,13 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Kmsg:
-    """Kernel log lines and the mark to read on from. ``dropped``: records overwritten before they could be read."""
+    """Kernel log lines and the mark to read on from. ``dropped``: records overwritten before they could be read.
+    ``facilities``: who said each line, 0 for the kernel itself; others come from processes that write to /dev/kmsg."""
 
     mark: int
     lines: tuple[str, ...] = ()
     dropped: int = 0
+    facilities: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
