@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
 
-from pytest_ebpf.agent.ops import Describe, Described, Failed, Made, MapCreate
+from pytest_ebpf.agent.ops import Describe, Described, Done, Failed, Made, MapCreate, MapSet
 from pytest_ebpf.errors import BpfUsageError, KernelCallError, PlanError
 from pytest_ebpf.kernels.base import check
 from pytest_ebpf.kernels.config import PoolConfig
@@ -67,6 +68,12 @@ def test_a_map_type_of_another_age(session: Session) -> None:
         f"INSN_ARRAY maps came with Linux 6.19; this kernel is {release}. "
         'Mark the test @pytest.mark.bpf_feature("insn_array").'
     )
+
+
+def test_11_an_interface_that_is_not_there(session: Session) -> None:
+    devmap = session.make(MapCreate(MAP_TYPES.index("DEVMAP"), 4, 4, 1))
+    with pytest.raises(KernelCallError, match="no interface with the index 99999 "):
+        session.one(MapSet(devmap, bytes(4), (99_999).to_bytes(4, sys.byteorder)), Done)
 
 
 def test_who_holds_an_interface(bpf: Bpf) -> None:

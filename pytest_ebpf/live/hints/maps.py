@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from pytest_ebpf.agent.ops import MapCreate
 from pytest_ebpf.features.maps import FLAG_FEATURES, MAP_FEATURES
-from pytest_ebpf.live.hints.base import Case, Hint, lacks
+from pytest_ebpf.live.hints.base import Case, Hint, lacks, this_kernel
 from pytest_ebpf.uapi.flags import MapCreateFlag
 from pytest_ebpf.uapi.numbers import ENOTSUPP
 from pytest_ebpf.uapi.sections import MAP_FLAGS, MAP_TYPES
@@ -204,6 +204,16 @@ def _too_large(case: Case) -> str:
     )
 
 
+def _exclusive(case: Case) -> str:
+    """kernel/bpf/syscall.c: what a kernel does not know behind its own fields has to be zero."""
+    if not _op(case).exclusive:
+        return ""
+    return (
+        f"Maps for one program alone (exclusive=) came with Linux 6.18, and {this_kernel(case)}: leave the option out "
+        "where a kernel does not have it."
+    )
+
+
 def _shape(case: Case) -> str:
     op = _op(case)
     return (
@@ -225,6 +235,7 @@ MAP_HINTS: tuple[Hint, ...] = (
     Hint("MapCreate", (errno.EINVAL,), _ring),
     Hint("MapCreate", (errno.EINVAL, errno.E2BIG, errno.ENOMEM), _per_cpu),
     Hint("MapCreate", (errno.EINVAL, errno.EBADF), _inner),
+    Hint("MapCreate", (errno.EINVAL, errno.E2BIG), _exclusive),
     Hint("MapCreate", (errno.EINVAL,), _flags),
     Hint("MapCreate", (errno.E2BIG, errno.ENOMEM), _too_large),
     Hint("MapCreate", (errno.EINVAL,), _shape),

@@ -167,6 +167,13 @@ def test_eperm_has_many_reasons(advise: Callable[..., str], op: Op, changes: dic
     assert words in advise(op, errno.EPERM, **changes)
 
 
+def test_11_an_exclusive_map_of_an_older_kernel(advise: Callable[..., str]) -> None:
+    op = MapCreate(MAP_TYPES.index("HASH"), 4, 4, 1, exclusive=bytes(32))
+    for number in (errno.EINVAL, errno.E2BIG):
+        assert "exclusive=) came with Linux 6.18, and this kernel is" in advise(op, number)
+    assert "exclusive" not in advise(replace(op, exclusive=b""), errno.EINVAL)
+
+
 LOADS: list[tuple[Op, int, str, str, str]] = [
     (load("NETFILTER"), E, "prog:netfilter", "", "NETFILTER programs came with Linux 6.4; this kernel is 6.1.0."),
     (load("LIRC_MODE2"), E, "prog:lirc_mode2", "", "does not have it (EINVAL). It needs CONFIG_BPF_LIRC_MODE2."),
