@@ -16,6 +16,8 @@ from test_house import ROOMS  # noqa: E402  # from the path just added
 # What a room is for. A room without a line here is in the table alone.
 PURPOSES = {
     "__init__": "the public names",
+    "coverage_plugin": "coverage.py's plugin, which claims the sources of programs",
+    "plugin_instruments": "the part of the plugin about instrumented programs: faults, coverage, benchmarks",
     "plugin": "pytest's hooks, options, markers and fixtures: a table of contents that imports on use",
     "cli": "the command pytest-ebpf: thin commands over the rooms below",
     "fixtures": "what the hooks and fixtures do",

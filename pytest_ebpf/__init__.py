@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from pytest_ebpf.fixtures.features import (
         BpfFeatures as BpfFeatures,
     )
+    from pytest_ebpf.fixtures.instruments.benchmark import BpfBenchmark as BpfBenchmark
+    from pytest_ebpf.fixtures.instruments.faults import BpfFault as BpfFault
     from pytest_ebpf.fixtures.matrix_fixture import (
         BpfMatrix as BpfMatrix,
     )
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.live.datapath import (
         BpfDatapath as BpfDatapath,
     )
+    from pytest_ebpf.live.instrument.calls import Call as Call, Calls as Calls
     from pytest_ebpf.live.loader import (
         Bpf as Bpf,
     )

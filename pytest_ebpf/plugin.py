@@ -56,6 +56,8 @@ __all__ = [
     "pytest_terminal_summary",
 ]
 
+pytest_plugins = ("pytest_ebpf.plugin_instruments",)
+
 
 class Hooks:
     """Hooks for a project's conftest.py. They are declared here because pytest needs them at start-up."""

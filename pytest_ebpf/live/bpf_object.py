@@ -120,6 +120,11 @@ class BpfObject(Mapping[str, Program]):
         self._instruments: Instruments | None = None
 
     @property
+    def path(self) -> str:
+        """The object file, "" when it came from none."""
+        return self._file.name if self._file is not None else ""
+
+    @property
     def doubles(self) -> Doubles:
         """What stands in for calls, by name: ``obj.doubles["bpf_ktime_get_ns"].value += 1e9``."""
         return self.instruments.doubles

@@ -305,7 +305,11 @@ class _Assembly:
         )
 
     def _struct_ops(self, planned: PlannedStructOps) -> StructOps:
-        programs = tuple(FdAt(at.offset, self._made(at.target)) for at in planned.programs)
+        by_op: dict[Obj, Program] = {Ref(program.op): self._programs[program.name] for program in self._plan.programs}
+
+        def programs() -> tuple[FdAt, ...]:  # when it is registered: instrumented copies may be in use by then
+            return tuple(FdAt(at.offset, by_op[at.target].handle) for at in planned.programs)
+
         return StructOps(self._session, planned=planned, handle=self._made(planned.map), programs=programs)
 
     def _handle(self, planned: PlannedMap) -> Handle:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 
 from pytest_ebpf.agent.ops import Done, Failed, FdAt, Handle, LinkCreate, MapDelete, MapSet
 from pytest_ebpf.live.attach.link import Link, Mechanism
@@ -19,7 +20,7 @@ class StructOps:
     """A struct_ops map with its programs loaded; ``attach`` registers it with the kernel."""
 
     def __init__(
-        self, session: Session, *, planned: PlannedStructOps, handle: Handle, programs: tuple[FdAt, ...]
+        self, session: Session, *, planned: PlannedStructOps, handle: Handle, programs: Callable[[], tuple[FdAt, ...]]
     ) -> None:
         self._session = session
         self._planned = planned
@@ -56,7 +57,7 @@ class StructOps:
     def fill(self) -> None:
         """Write the table into its map. This registers a table without a link, and prepares one with a link (for which
         it may be repeated)."""
-        register = MapSet(self.handle, _KEY, self._planned.value, fds=self._programs)
+        register = MapSet(self.handle, _KEY, self._planned.value, fds=self._programs())
         answer = self._session.attempt(register, Done)
         filled_before = isinstance(answer, Failed) and answer.errno == errno.EBUSY and self._planned.by_link
         if not filled_before:

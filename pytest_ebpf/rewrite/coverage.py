@@ -56,13 +56,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What ran. ``branches``: (file, line, ways) with the hits of each way in turn: jumped or not. ``run``, ``insns``:
-    instructions that ran, and that could (those that the verifier removed are not among them)."""
+    """What ran. ``branches``: (file, line, ways) with the hits of each way in turn: jumped or not. ``blocks``: (first
+    slot, instructions, hits) of each block. Hits None: the verifier proved that it cannot run here."""
 
     lines: tuple[Line, ...]
     branches: tuple[tuple[str, int, tuple[int | None, int | None]], ...]
-    run: int
-    insns: int
+    blocks: tuple[tuple[int, int, int | None], ...]
 
 
 def block_ends(insns: Sequence[Insn]) -> tuple[int, ...]:
@@ -129,20 +128,18 @@ def count_lines(
     """``counts``: by counter. ``alive``: the counters that the verifier left in the program. A line counts as often as
     the block of it that ran most."""
     hits: dict[tuple[str, int], int | None] = {}
-    run = total = 0
+    blocks: list[tuple[int, int, int | None]] = []
     for start, end, counter in counters.blocks:
         if counter < 0:
             continue
         count = counts[counter] if counter in alive else None
         size = sum(1 for slot in range(start, end) if insns[slot].code)
-        if count is not None:
-            total += size
-            run += size if count else 0
+        blocks.append((start, size, count))
         for row in _lines_of(lines, start=start, end=end):
             key = (row.file, row.line)
             hits[key] = _most(hits.get(key), count) if key in hits else count
     found = tuple(Line(file, line, count) for (file, line), count in sorted(hits.items()))
-    return Counted(found, tuple(_ways(counters, counts, lines=lines, alive=alive)), run, total)
+    return Counted(found, tuple(_ways(counters, counts, lines=lines, alive=alive)), tuple(blocks))
 
 
 def _most(one: int | None, other: int | None) -> int | None:

@@ -108,8 +108,9 @@ def test_examples_that_are_tests_pass(code: str, pytester: pytest.Pytester) -> N
     pytester.makeini(f"[pytest]\nbpf_object_dirs = {ROOT / 'sample_programs/built'}")
     pytester.makepyfile(code if "import pytest\n" in code else f"import pytest\n{code}")
     outcomes = pytester.runpytest("--bpf-kernels=host", "--bpf-update=new").parseoutcomes()
-    # A test with bpf_datapath runs twice.
+    # A test with bpf_datapath runs twice, one with bpf_fault once for each of the four calls that can fail.
     expected = code.count("def test_") + len(re.findall(r"def test_.*\bbpf_datapath\b", code))
+    expected += 3 * len(re.findall(r"def test_.*\bbpf_fault\b", code))
     assert outcomes.get("passed", 0) + outcomes.get("skipped", 0) == expected, outcomes
     assert outcomes.get("passed", 0) > 0, "an example that is skipped shows nothing"
 

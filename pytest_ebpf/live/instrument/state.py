@@ -88,20 +88,20 @@ class Instruments:
     def failing(self, plan: FaultPlan) -> Iterator[ActiveFault]:
         """Calls fail as planned, until the end of the block. PlanError when the verifier does not take a program whose
         call fails."""
-        fault = ActiveFault(self._session, plan, parts=self._parts, maps=self._maps())
         before = self._faults
-        self._faults = (*before, fault)
         try:
-            self._rebuild()
-            fault.check()
-            yield fault
+            yield self.fail(plan)
         finally:
             self._faults = before
             self._rebuild()
 
-    def sites(self) -> list[tuple[str, int]]:
-        """Program and slot of every call that can fail."""
-        return [(name, site.slot) for name, parts in self._parts.items() for site in parts.sites if site.can_fail]
+    def fail(self, plan: FaultPlan) -> ActiveFault:
+        """Calls fail as planned, from now on."""
+        fault = ActiveFault(self._session, plan, parts=self._parts, maps=self._maps())
+        self._faults = (*self._faults, fault)
+        self._rebuild()
+        fault.check()
+        return fault
 
     def _sites(self) -> Iterator[CallSite]:
         return (site for parts in self._parts.values() for site in parts.sites)

@@ -1,0 +1,100 @@
+"""The part of the pytest plugin about instrumented programs: faults, coverage, benchmarks. A table of contents too."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_ebpf.fixtures.instruments.benchmark import BpfBenchmark
+    from pytest_ebpf.fixtures.instruments.faults import BpfFault
+    from pytest_ebpf.fixtures.values import BpfKernel
+    from pytest_ebpf.live.loader import Bpf
+
+__all__ = [
+    "bpf_benchmark",
+    "bpf_fault",
+    "pytest_addoption",
+    "pytest_configure",
+    "pytest_generate_tests",
+    "pytest_runtest_call",
+    "pytest_terminal_summary",
+]
+
+_FAULTS = (
+    "bpf_faults(object, program=, function=, errno=): run the test once for each call of the program that can fail, "
+    "with this call failing: take the fixture bpf_fault"
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--bpf-cov…`` and ``--bpf-benchmark…``."""
+    group = parser.getgroup("ebpf", "eBPF")
+    group.addoption("--bpf-cov", action="store_true", help="which lines, branches and instructions of programs ran")
+    group.addoption("--bpf-cov-lcov", metavar="FILE", help="write that in lcov's format")
+    group.addoption("--bpf-cov-cobertura", metavar="FILE", help="write that in Cobertura's format")
+    group.addoption(
+        "--bpf-cov-fail-under", type=float, metavar="PERCENT", help="fail if fewer lines of those that can run did"
+    )
+    group.addoption("--bpf-benchmark-save", metavar="FILE", help="store what bpf_benchmark measured")
+    group.addoption("--bpf-benchmark-compare", metavar="FILE", help="compare with what was stored")
+    group.addoption(
+        "--bpf-benchmark-fail",
+        metavar="EXPR",
+        help="fail a benchmark that is slower than the stored one, such as median:10%% or min:50ns",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The markers; and what collects coverage, where it is asked for."""
+    config.addinivalue_line("markers", _FAULTS)
+    asked = ("bpf_cov", "bpf_cov_lcov", "bpf_cov_cobertura", "bpf_cov_fail_under")
+    if any(config.getoption(name) is not None and config.getoption(name) is not False for name in asked):
+        from pytest_ebpf.fixtures.instruments.coverage import begin_coverage
+
+        begin_coverage(config)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test with ``bpf_fault`` runs once for each call that can fail."""
+    if "bpf_fault" in metafunc.fixturenames:
+        from pytest_ebpf.fixtures.instruments.faults import parametrize_faults
+
+        parametrize_faults(metafunc)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """A test that does not come to the call that should fail is skipped, since it says nothing."""
+    yield
+    if "bpf_fault" in getattr(item, "fixturenames", ()):
+        from pytest_ebpf.fixtures.instruments.faults import skip_unreached
+
+        skip_unreached(item)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """What benchmarks measured."""
+    from sys import modules
+
+    measuring = modules.get("pytest_ebpf.fixtures.instruments.benchmark")
+    if measuring is not None:
+        measuring.write_benchmarks(terminalreporter, config=config)
+
+
+@pytest.fixture
+def bpf_fault(bpf: Bpf, request: pytest.FixtureRequest) -> Iterator[BpfFault]:
+    """The call that fails in this test (marker ``bpf_faults``): ``.function``, ``.source_line``, ``.failed``."""
+    from pytest_ebpf.fixtures.instruments.faults import open_fault
+
+    yield from open_fault(bpf, request=request)
+
+
+@pytest.fixture
+def bpf_benchmark(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> BpfBenchmark:
+    """Measures a program: ``bpf_benchmark(prog, packet)`` gives ``.stats.median`` and others, in ns of the kernel."""
+    from pytest_ebpf.fixtures.instruments.benchmark import BpfBenchmark
+
+    return BpfBenchmark(bpf_kernel, request=request)
