@@ -180,6 +180,7 @@ if TYPE_CHECKING:
         read_pcap as read_pcap,
         write_pcap as write_pcap,
     )
+    from pytest_ebpf.properties.decorator import bpf_property as bpf_property
     from pytest_ebpf.uapi.flags import (
         MapFlag as MapFlag,
         RunFlag as RunFlag,

@@ -121,6 +121,7 @@ HOMES: dict[str, str] = {
     "absent": "pytest_ebpf.verifier.log.expect",
     "addr": "pytest_ebpf.live.typed.address",
     "assert_packet": "pytest_ebpf.packets",
+    "bpf_property": "pytest_ebpf.properties.decorator",
     "diff_packets": "pytest_ebpf.packets",
     "flame_graph": "pytest_ebpf.charts.flame",
     "fold_stacks": "pytest_ebpf.charts.flame",

@@ -123,6 +123,13 @@ ROOMS: dict[str, set[str]] = {
         "pcap_files",
     },
     "live.open_kernel": {"live", "kernels"},
+    "oracles": {"packets"},
+    "strategies": {
+        *("packets", "live", "live.run", "live.maps", "live.typed", "btf", "errors", "suggest"),
+    },
+    "properties": {
+        *("packets", "strategies", "live", "live.maps", "errors", "suggest"),
+    },
     "report": {"verifier", "errors", "outcome"},
     "verify": {
         *("agent.ops", "btf", "errors", "features", "live", "obj", "plan", "report", "suggest", "uapi", "verifier"),
@@ -152,6 +159,7 @@ ROOMS: dict[str, set[str]] = {
             "live",
             "outcome",
             "packets",
+            "properties",
             "pcap_files",
             "uapi",
         ),

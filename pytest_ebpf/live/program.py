@@ -18,6 +18,7 @@ from pytest_ebpf.live.bpffs import pin, unpin
 from pytest_ebpf.live.inspect import queries
 from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.reload import TRACE_LEVEL, Reload, load_trace
+from pytest_ebpf.live.run.context_shape import first_parameter
 from pytest_ebpf.live.run.flow_probe import dissects_as_boolean
 from pytest_ebpf.live.run.live_run import LiveRun, run_live
 from pytest_ebpf.live.run.place import run_place
@@ -248,16 +249,16 @@ class Program:
             if quick is not None:
                 return self._packets.read(self._answer(quick, Ran), quick.data)
         place = run_place(self._session, netns, ctx=ctx)
-        given = RunInput(data, ctx, repeat, flags, cpu, batch_size, self._ctx_shape, netns=place)
+        given = RunInput(data, ctx, repeat, flags, cpu, batch_size, self.context_shape, netns=place)
         op = plan_run(given, self.handle, prog_type=self.type_number, program=self.name, byteorder=self._byteorder)
         result = self._answer(op, Ran)
-        shape, boolean = self._ctx_shape, self._is_boolean
+        shape, boolean = self.context_shape, self._is_boolean
         kind, order = self.type_number, self._byteorder
         return read_run(result, prog_type=kind, byteorder=order, shape=shape, boolean=boolean, sent=op.data)
 
     def run_many(self, packets: Iterable[object], *, ctx: object = None, netns: object = None) -> list[RunResult]:
         """Run it once per packet, a thousand packets per round trip. ``ctx`` is the same for all; none comes back."""
-        given = RunInput(ctx=ctx, shape=self._ctx_shape, netns=run_place(self._session, netns, ctx=ctx))
+        given = RunInput(ctx=ctx, shape=self.context_shape, netns=run_place(self._session, netns, ctx=ctx))
         kind, order = self.type_number, self._byteorder
         ops = plan_many(packets, given, prog=self.handle, prog_type=kind, program=self.name, byteorder=order)
         answers = ((self._answer(op, RanMany), op.data) for op in ops)
@@ -273,8 +274,10 @@ class Program:
 
         Programs that take Ethernet frames get a link header in front of frames captured without one (``-i any``, raw
         IP); programs that take IP packets get the frames without theirs."""
-        captured = _captured()(path, (calling_folder(),), prog_type=self.type_number, program=self.name)
-        return self.run_many(captured, ctx=ctx, netns=netns)
+        from pytest_ebpf.live.seldom import captured
+
+        frames = captured(path, (calling_folder(),), prog_type=self.type_number, program=self.name)
+        return self.run_many(frames, ctx=ctx, netns=netns)
 
     def run_live(
         self, packets: Iterable[object], *, repeat: int = 1, batch: int = 0, ctx: object = None, flags: int = 0
@@ -346,6 +349,11 @@ class Program:
         return self._maps()
 
     @property
+    def session(self) -> Session:
+        """Where it is loaded."""
+        return self._session
+
+    @property
     def _byteorder(self) -> str:
         return self._session.target.described.byteorder
 
@@ -359,9 +367,16 @@ class Program:
         return PacketRuns(self.handle, prog_type=self.type_number)
 
     @cached_property
-    def _ctx_shape(self) -> Shape | None:
+    def context_shape(self) -> Shape | None:
         """The struct a SYSCALL program takes, from the prototype of its function."""
+<<<<<<< HEAD
         return shape_of_context(self._obj, self.definition, prog_type=self.type_number)
+=======
+        rule = RUN_RULES.get(self.type_number)
+        if rule is None or rule.context != "bytes":
+            return None
+        return first_parameter(self._obj, self.definition)
+>>>>>>> dee6142 (Properties: strategies for packets, contexts, keys, values and C types; bpf_property runs them in batches, and Hypothesis shrinks the packet that fails)
 
     def __repr__(self) -> str:
         return f"<Program {self.name} ({self.type})>"
@@ -379,12 +394,6 @@ class _Costs(Protocol):
     def line_costs(self, log: str, line_info: Sequence[LineInfo], /) -> tuple[LineCost, ...]: ...
     def figures_of(self, stats: VerifierStats, *, size: int, jited: int) -> Mapping[str, int]: ...
     def check_within(self, program: Program, /, *, bounds: Mapping[str, object]) -> None: ...
-
-
-def _captured() -> Callable[..., list[bytes]]:
-    from pytest_ebpf.live.seldom import captured
-
-    return captured
 
 
 def _budget() -> _Costs:

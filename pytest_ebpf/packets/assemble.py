@@ -55,10 +55,16 @@ def _complete(layers: Sequence[Layer], index: int, *, payload: bytes, follower: 
     if rule is not None:
         rule(_Header(spec, numbers, spec.size + len(tail), len(payload), follower))
     at = spec.chksum_at
-    if at >= 0 and numbers[at] is None and spec.sum and spec.present(at, numbers):
-        numbers[at] = 0
-        head = pack_numbers(spec, numbers) + tail
-        numbers[at] = checksum_of(spec, head, payload=payload, before=layers[:index])
+    if at < 0 or numbers[at] is not None or not spec.sum or not spec.present(at, numbers):
+        return pack_numbers(spec, numbers) + tail + payload
+    numbers[at] = 0
+    head = pack_numbers(spec, numbers)
+    checksum = checksum_of(spec, head + tail if tail else head, payload=payload, before=layers[:index])
+    if not spec.optional:  # its bytes are in their place
+        place = spec.chksum_byte
+        size = spec.fields[at].bits // 8
+        return b"".join((head[:place], checksum.to_bytes(size, "big"), head[place + size :], tail, payload))
+    numbers[at] = checksum
     return pack_numbers(spec, numbers) + tail + payload
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import SupportsBytes
+from typing import Any, SupportsBytes
 
 from pytest_ebpf.packets.assemble import assemble
 from pytest_ebpf.packets.layer import FieldValue, Layer, label_layers
@@ -51,6 +51,9 @@ class Packet:
 
     def __repr__(self) -> str:
         return " / ".join(map(repr, self.layers)) or "Packet()"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))  # Hypothesis and IPython would print the fields of the dataclass
 
     @property
     def payload(self) -> Packet:

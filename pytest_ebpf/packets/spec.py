@@ -41,6 +41,7 @@ class HeaderSpec:
     cuts: tuple[tuple[int, int], ...] = field(init=False)  # (shift, mask) of each field that is always there
     optional: int = field(init=False)  # how many fields at the end depend on a flag
     chksum_at: int = field(init=False)  # places in ``fields``; -1: none
+    chksum_byte: int = field(init=False)  # where it begins in a header without optional fields
     next_at: int = field(init=False)
     next_header: Mapping[int, str] = field(init=False)
     next_number: Mapping[str, int] = field(init=False)
@@ -62,6 +63,7 @@ class HeaderSpec:
             "cuts": tuple(cuts),
             "optional": len(self.fields) - len(always),
             "chksum_at": index.get("chksum", -1),
+            "chksum_byte": sum_bits(self.fields[: index.get("chksum", 0)]) // 8,
             "next_at": index.get(self.next_field, -1),
             "next_header": MappingProxyType(dict(self.following)),
             "next_number": MappingProxyType({key: number for number, key in reversed(self.following)}),

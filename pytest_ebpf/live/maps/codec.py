@@ -87,6 +87,11 @@ class MapCodec:
         self._stride = (definition.value_size + _SLOT - 1) // _SLOT * _SLOT
 
     @property
+    def key_shape(self) -> Shape:
+        """What a key is. ``plain`` is what a value is."""
+        return self._key
+
+    @property
     def name(self) -> str:
         """The name of the map."""
         return self.definition.name

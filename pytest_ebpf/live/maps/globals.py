@@ -95,6 +95,12 @@ class Globals:
     def __len__(self) -> int:
         return len(self._found)
 
+    def settable(self) -> dict[str, Shape]:
+        """What each variable is that can be set while the object is loaded."""
+        return {
+            name: self._shape(one) for name, (section, one) in self._found.items() if section.section.kind != "rodata"
+        }
+
     def keys(self) -> list[str]:
         """The names."""
         return list(self._found)

@@ -1,0 +1,82 @@
+"""Packets."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from hypothesis import strategies as hypothesis_strategies
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.packets.generate import KINDS, Mix, make_packet
+from pytest_ebpf.packets.packet import Packet
+from pytest_ebpf.suggest import did_you_mean
+
+__all__ = ["mix_of", "packets"]
+
+_MIX = "pytest_ebpf_mix"
+
+
+def packets(
+    layers: Mapping[str, int] | Iterable[str] = (),
+    *,
+    broken: int = 4,
+    first: str = "eth",
+    addresses: Iterable[str] = (),
+    ports: Iterable[int] = (),
+    payload: int = 64,
+) -> SearchStrategy[Packet]:
+    """Packets with headers by weight: valid ones, and one in ``broken`` that is cut off, too long, or has a wrong
+    length, checksum or byte (0: valid ones only). They shrink to ``Eth() / IP() / UDP()``.
+
+    ``layers``: other weights (``{"vlan": 20, "tcp": 0}``; 12 is even odds for what may be besides), or the only kinds
+    there are (``["ip", "tcp", "options"]``), of ip, ipv6, arp, unknown; udp, tcp, icmp, sctp, esp, nothing; ipip,
+    vxlan, gre, geneve, gtpu, mpls; vlan, options, fragment, extension. ``first``: "eth", or "ip" for programs that see
+    no link header. ``addresses`` (IPv4 and IPv6) and ``ports``: what most packets have. ``payload``: bytes at most."""
+    if first not in ("eth", "ip"):
+        raise BpfUsageError(f"packets(first={first!r}): packets start with 'eth' or 'ip'")
+    known = [ipaddress.ip_address(one) for one in addresses]
+    chosen = {
+        "v4": tuple(int(one) for one in known if one.version == 4),
+        "v6": tuple(int(one) for one in known if one.version == 6),
+        "ports": tuple(ports),
+    }
+    mix = Mix(
+        weights=_weights(layers),
+        broken=broken,
+        first=first,
+        payload=payload,
+        least=14 if first == "eth" else 20,
+        **{name: values for name, values in chosen.items() if values},
+    )
+    made = _drawn(mix)
+    setattr(made, _MIX, mix)  # a property makes the same packets without Hypothesis
+    return made
+
+
+def mix_of(strategy: object) -> Mix | None:
+    """What a strategy of ``packets()`` makes; None for another one, also for one with a filter."""
+    mix = getattr(strategy, _MIX, None)
+    return mix if isinstance(mix, Mix) else None
+
+
+def _weights(layers: Mapping[str, int] | Iterable[str]) -> Mapping[str, int]:
+    given = dict(layers) if isinstance(layers, Mapping) else dict.fromkeys(layers, 0)
+    for name in given:
+        if name not in KINDS:
+            raise BpfUsageError(f"packets(): there is no kind of header {name!r}", hint=did_you_mean(name, KINDS))
+    if isinstance(layers, Mapping):
+        return {**KINDS, **given}
+    return {name: KINDS[name] for name in given} if given else KINDS
+
+
+@hypothesis_strategies.composite
+def _drawn(draw: DrawFn, mix: Mix) -> Packet:
+    return make_packet(lambda count: draw(_below(count)) if count > 1 else 0, mix)
+
+
+@lru_cache(maxsize=512)
+def _below(count: int) -> SearchStrategy[int]:
+    return hypothesis_strategies.integers(0, count - 1)
