@@ -18,7 +18,6 @@ from pytest_ebpf.live.bpffs import pin, unpin
 from pytest_ebpf.live.inspect import queries
 from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.reload import TRACE_LEVEL, Reload, load_trace
-from pytest_ebpf.live.run.context_shape import first_parameter
 from pytest_ebpf.live.run.flow_probe import dissects_as_boolean
 from pytest_ebpf.live.run.live_run import LiveRun, run_live
 from pytest_ebpf.live.run.place import run_place
@@ -369,14 +368,7 @@ class Program:
     @cached_property
     def context_shape(self) -> Shape | None:
         """The struct a SYSCALL program takes, from the prototype of its function."""
-<<<<<<< HEAD
         return shape_of_context(self._obj, self.definition, prog_type=self.type_number)
-=======
-        rule = RUN_RULES.get(self.type_number)
-        if rule is None or rule.context != "bytes":
-            return None
-        return first_parameter(self._obj, self.definition)
->>>>>>> dee6142 (Properties: strategies for packets, contexts, keys, values and C types; bpf_property runs them in batches, and Hypothesis shrinks the packet that fails)
 
     def __repr__(self) -> str:
         return f"<Program {self.name} ({self.type})>"
