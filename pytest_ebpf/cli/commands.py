@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "doctor": ("doctor", "Say what works on this machine, what is missing, and how to get it."),
         "exec": ("exec:exec_", "Run test programs of Rust, Go and TAP in guests."),
         "features": ("features", "Probe what kernels can do."),
+        "hooks": ("hooks", "Show the arguments of functions, LSM hooks and tracepoints."),
         "inspect": ("inspect", "Show the programs, maps and globals of object files."),
         "kernels": ("kernels", "Kernel images: list, fetch, prepare, remove."),
         "log": ("log", "Explain and parse verifier logs."),
