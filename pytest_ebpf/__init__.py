@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         Answer as Answer,
     )
     from pytest_ebpf.fixtures.aya_log import BpfLog as BpfLog
-    from pytest_ebpf.fixtures.baseline import (
+    from pytest_ebpf.fixtures.comparisons.baseline import (
         BpfBaseline as BpfBaseline,
     )
     from pytest_ebpf.fixtures.features import (

@@ -12,7 +12,7 @@ HOMES: dict[str, str] = {
     "Background": "pytest_ebpf.live.machine.process",
     "BootFailed": "pytest_ebpf.errors",
     "Bpf": "pytest_ebpf.live.loader",
-    "BpfBaseline": "pytest_ebpf.fixtures.baseline",
+    "BpfBaseline": "pytest_ebpf.fixtures.comparisons.baseline",
     "BpfBenchmark": "pytest_ebpf.fixtures.instruments.benchmark",
     "BpfDatapath": "pytest_ebpf.live.datapath",
     "BpfDmesg": "pytest_ebpf.fixtures.values",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_ebpf.fixtures.aya_log import BpfLog
-    from pytest_ebpf.fixtures.baseline import BpfBaseline
+    from pytest_ebpf.fixtures.comparisons.baseline import BpfBaseline
     from pytest_ebpf.fixtures.features import BpfFeatures
     from pytest_ebpf.fixtures.matrix_fixture import BpfMatrix
     from pytest_ebpf.fixtures.shared import SharedBpf
@@ -107,7 +107,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Cases(config), "ebpf-cases")
     if config.getoption("bpf_stats") or config.getoption("bpf_compare"):
-        from pytest_ebpf.fixtures.veristat_output import check_options
+        from pytest_ebpf.fixtures.comparisons.veristat_output import check_options
 
         check_options(config)
     if any(config.getoption(name) for name in ("bpf_json", "bpf_markdown", "bpf_report", "bpf_history")):
@@ -182,7 +182,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         begin_test(item)
         if "bpf_kernel" in getattr(item, "fixturenames", ()) and item.get_closest_marker("bpf_budget"):
-            from pytest_ebpf.fixtures.budget import begin_budget
+            from pytest_ebpf.fixtures.comparisons.budget import begin_budget
 
             begin_budget(item)
 
@@ -196,7 +196,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         fail_if_lost(item)
     yield
     if item.get_closest_marker("bpf_budget"):
-        from pytest_ebpf.fixtures.budget import fail_if_over
+        from pytest_ebpf.fixtures.comparisons.budget import fail_if_over
 
         fail_if_over(item)
 
@@ -307,7 +307,7 @@ def bpf_dmesg(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> Iterator
 @pytest.fixture
 def bpf_baseline(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> BpfBaseline:
     """Compares with the verifier results stored beside the test: ``.check(obj)``, ``prog.log == bpf_baseline``."""
-    from pytest_ebpf.fixtures.baseline import BpfBaseline
+    from pytest_ebpf.fixtures.comparisons.baseline import BpfBaseline
 
     return BpfBaseline(bpf_kernel, request=request)
 
