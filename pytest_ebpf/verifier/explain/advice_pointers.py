@@ -36,12 +36,39 @@ def _not_a_pointer(fault: Fault) -> str:
             "integers, partial copies and calls that release or move memory make one of a pointer. Memory of the "
             "kernel cannot be written by plain stores."
         )
+    if _is_null(fault):
+        return (
+            f"Compare the pointer with NULL before this line: on this path {fault.name} is 0, from an initialisation or "
+            "a lookup that found nothing, and it is used all the same. Where the source has the check, the compiler "
+            "merged two paths: return early, or keep the uses in the branch that has the pointer."
+        )
     register = fault.register
     lost = register.attribute("lost") if register is not None else ""
     if lost:
         what = "Load data and data_end again, and check again" if "packet" in lost else "Do not use it afterwards"
         return f"{what}, or keep the original: {fault.name} was {lost}, and a call or arithmetic made a number of it."
     return _kernel_memory(fault)
+
+
+def _is_null(fault: Fault) -> bool:
+    """Whether what is used as a pointer is the constant 0, also one that was kept on the stack."""
+    register = fault.register
+    if register is not None and register.constant is not None:
+        return register.constant == 0
+    last = next((cause.insn.text for cause in reversed(fault.causes) if cause.kind == "update"), "")
+    slot = re.search(r" = \*\(u64 \*\)\(r10 (-\d+)\)$", last)
+    states = re.findall(rf"\bfp{slot[1]}(?:_\w+)?=(\S+)", fault.log) if slot is not None else []
+    return bool(states) and states[-1] in ("00000000", "0", "P0", "inv0", "invP0")
+
+
+def _kept_record(fault: Fault) -> str:
+    if fault.rejection.field("what") not in ("scalar", "inv", "map_value"):
+        return ""
+    return (
+        "Submit or discard the record in the same run of the program that reserved it: a pointer to a record that was "
+        "stored in a map comes back as a number. To collect over several events, keep the data in the map itself and "
+        "reserve and fill a record at the end."
+    )
 
 
 def _kernel_memory(fault: Fault) -> str:
@@ -220,6 +247,7 @@ POINTER_ADVICE = {
     "arg-type": _argument,
     "leaked-ref": _reference,
     "mem-access": _wrong_kind,
+    "release-type": _kept_record,
     "register-unset": _never_set,
     "ctx-field": _field,
     "core-unresolved": _poisoned,

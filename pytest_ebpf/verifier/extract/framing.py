@@ -73,7 +73,13 @@ FRAMES: tuple[Frame, ...] = (
     Frame("bpftool", Role.TAIL, r"^Error: failed to (?:load|open)", "bpftool/prog.c", failed=True),
     Frame("redbpf", Role.TAIL, r"LoadError\(\"(?P<program>\w+)\", BPF\)", "redbpf/src/error.rs", failed=True),
     # Aya
-    Frame("aya", Role.BEGIN, r"[Vv]erifier output:(?: |$)", "aya/src/programs/mod.rs", failed=True),
+    Frame(
+        "aya",
+        Role.BEGIN,
+        r"(?:(?P<program>\w+)\.load: the BPF_PROG_LOAD syscall failed\. )?[Vv]erifier output:(?: |$)",
+        "aya/src/programs/mod.rs",
+        failed=True,
+    ),
     Frame(
         "aya-obj",
         Role.LEAD,

@@ -24,6 +24,8 @@ _TAG = re.compile(
     r"</?(?:pre|code|p|span|div|li|ul|td|tr|table|blockquote|details|summary|b|i|strong|em)(?: [^<>\n]*)?/?>"
 )
 _BOLD = re.compile(r"^((?:[>\s*-]*\s)?)(\*\*|__)(?=\S)(.+?\S)\2\s*$", re.MULTILINE)
+# A bold part of a line that may be a message: it has a line of its own.
+_BOLD_PART = re.compile(r"^([^\n*]*)\*\*((?:R\d|invalid |[a-z]+ )[^\n*]{8,})\*\*([^\n*]*)$", re.MULTILINE)
 _BREAK = re.compile(r"<br ?/?>\n?")
 # A newline that is escaped, before something that the verifier prints at the start of a line.
 _LOG_NEXT = (
@@ -75,6 +77,7 @@ def _without_html(text: str) -> str:
         text = _TAG.sub("", _BREAK.sub("\n", text))
     if "**" in text or "__" in text:
         text = _BOLD.sub(r"\1\3", text)  # Markdown: a whole line that is bold
+        text = _BOLD_PART.sub(r"\1\n\2\n\3", text)
     return text.replace("\xa0", " ")
 
 

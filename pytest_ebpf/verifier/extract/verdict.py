@@ -29,6 +29,7 @@ _HARMLESS = (
     "unless the loader sets BPF_F_TEST_REG_INVARIANTS. If the load failed, look for another message. Newer stable "
     "releases have corrections; report it with the object.",
 )
+_WENT_ON = re.compile(r"prog '[^']+': attached|successfully (?:loaded|attached)|(?:loaded|attached) successfully")
 _PANIC = re.compile(r"(?:callee is `|call\w* |`)(?P<symbol>[\w$.]*panick?ing[\w$.]*)")
 _WITH_PLUS = "Lines were omitted: print the error with %+v for the whole log. "
 
@@ -61,7 +62,7 @@ def judge(found: Found) -> Verdict:
     if explanation is None:
         if refused:
             return _accepted_log(found, log)
-        if found.verdict != "success" and not _is_finished(log):
+        if found.verdict != "success" and not _WENT_ON.search(found.words) and not _is_finished(log):
             return _unfinished(found, log)
         return Verdict("accepted", found.program, log)
     rejection = _with_words(explanation.rejection, found)

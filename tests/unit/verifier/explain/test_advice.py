@@ -145,3 +145,15 @@ def test_12_a_copy_that_kernels_before_4_10_do_not_know() -> None:
     lines = ("7: (15) if r0 == 0x0 goto pc+40", state, "8: (79) r9 = *(u64 *)(r7 +0)")
     assert "4.10" in advice(*lines, "R7 invalid mem access 'map_value_or_null'")
     assert "4.10" not in advice(lines[2], "R7 invalid mem access 'map_value_or_null'")
+
+
+def test_09_a_record_that_was_kept_in_a_map() -> None:
+    assert "same run" in advice("9: (85) call bpf_ringbuf_submit#132", "R1 type=scalar expected=ringbuf_mem")
+
+
+def test_12_a_pointer_that_is_null_on_this_path() -> None:
+    state = " R0=inv(id=0) R7=inv0 R10=fp0 fp-232=00000000"
+    lines = ("6: (56) if w1 != 0x0 goto pc+1", state, "7: (79) r9 = *(u64 *)(r10 -232)", "8: (71) r1 = *(u8 *)(r9 +31)")
+    assert "on this path R9 is 0" in advice(*lines, "R9 invalid mem access 'inv'")
+    other = (lines[0], state.replace("00000000", "mmmmmmmm"), *lines[2:])
+    assert "is 0" not in advice(*other, "R9 invalid mem access 'inv'")

@@ -39,6 +39,18 @@ def test_02_a_bold_message() -> None:
     assert verdict.log.error == SCALAR
 
 
+def test_02_prose_behind_a_bold_message() -> None:
+    verdict = the_one(f"I get: **{SCALAR}** -- and the code is `v->x`.\n\n9: (79) r1 = *(u64 *)(r1 +8)\n")
+    assert verdict.log.error == SCALAR
+
+
+def test_03_the_loader_went_on() -> None:
+    """Kernels before 5.8 keep the trace of an accepted program at level 1."""
+    log = f"0: (b7) r0 = 0\n1: (95) exit\n{FIGURES}"
+    assert the_one(log).verdict == "unknown"
+    assert the_one(f"{log}libbpf: prog 'p': attached\n").verdict == "accepted"
+
+
 def test_02_a_title_and_its_log_are_one() -> None:
     title = "# Verifier output: last insn is not an exit or jmp\n\n"
     text = (
