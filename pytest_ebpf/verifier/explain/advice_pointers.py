@@ -38,8 +38,8 @@ def _not_a_pointer(fault: Fault) -> str:
         )
     if _is_null(fault):
         return (
-            f"Compare the pointer with NULL before this line: on this path {fault.name} is 0, from an initialisation or "
-            "a lookup that found nothing, and it is used all the same. Where the source has the check, the compiler "
+            f"Compare the pointer with NULL before this line: on this path {fault.name} is 0, from an initialisation "
+            "or a lookup that found nothing, and it is used all the same. Where the source has the check, the compiler "
             "merged two paths: return early, or keep the uses in the branch that has the pointer."
         )
     register = fault.register

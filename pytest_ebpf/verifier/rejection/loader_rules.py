@@ -130,7 +130,8 @@ _FIRST_RULES: tuple[LoaderRule, ...] = (
         "unknown",
         "attach-target",
         "environment",
-        r"BPF LSM (?:is )?(?:not|isn't) (?:enabled|supported|available)|lsm=[\w,]*bpf|support (?:the )?(?:bpf|BPF) LSM",
+        r"(?<!assuming )BPF LSM (?:is )?(?:not|isn't) (?:enabled|supported|available)"
+        r"|lsm=[\w,]*bpf|support (?:the )?(?:bpf|BPF) LSM",
         "this kernel runs no LSM programs: the bpf LSM is not built in or not switched on",
         "The kernel needs CONFIG_BPF_LSM=y (Linux 5.7), and bpf in its list of security modules: see "
         "/sys/kernel/security/lsm, and add it on the command line (lsm=...,bpf) or in CONFIG_LSM.",

@@ -135,6 +135,11 @@ def test_07_a_message_in_prose(text: str, message: str) -> None:
             "reads",
         ),
         ("err: BPF LSM is not enabled for this kernel\n", "unknown", "CONFIG_BPF_LSM"),
+        (
+            "prog 'p': failed to attach: -EBUSY\nassuming BPF LSM is not available\n",
+            "unknown",
+            "attached there already",
+        ),
         ("> Error: the BPF_PROG_LOAD syscall returned Argument list too long (os error 7).\n", "rejected", "causes"),
         ("kprobe x: creating perf_kprobe PMU: token x: not found: no such file or directory\n", "unknown", "attach"),
         ("ioctl(PERF_EVENT_IOC_SET_BPF): Invalid argument\n", "unknown", "before 5.0"),
