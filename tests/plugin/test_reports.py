@@ -161,6 +161,20 @@ def test_a_large_matrix_unfolds_with_v(pytester: pytest.Pytester) -> None:
     pytester.runpytest("--bpf-kernels=host", "-v").stdout.re_match_lines([r"  test_a\[7\] +✓"])
 
 
+def test_the_page_has_the_hits_of_each_line(pytester: pytest.Pytester, objects: Objects) -> None:
+    objects("config")
+    pytester.makepyfile("def test_a(bpf): bpf.load('config.bpf.o')['police'].run(bytes(100))")
+    pytester.runpytest("--bpf-kernels=host", "--bpf-cov", "--bpf-report=out", "--bpf-json=run.json").assert_outcomes(
+        passed=1
+    )
+    (program,) = by_name(pytester)["test_a"]["programs"]
+    hits = {line["text"]: line.get("hits") for line in program["lines"]}
+    assert hits["u32 size = ctx->data_end - ctx->data;"] == 1
+    assert hits["refused++;"] == 0
+    page = (pytester.path / "out/index.html").read_text()
+    assert " unhit" in page
+
+
 @pytest.mark.parametrize("option", ["--bpf-json=no/x.json", "--bpf-json=.", "--bpf-report=file", "--bpf-history=no/x"])
 def test_places_that_cannot_be_written_are_told_at_the_start(pytester: pytest.Pytester, option: str) -> None:
     pytester.makepyfile("def test_a(): pass")
