@@ -64,6 +64,8 @@ ROOMS: dict[str, set[str]] = {
     "features": {
         *("live.session", "agent.ops", "btf", "errors", "files", "kernels", "obj", "plan", "suggest", "uapi", "vm"),
     },
+    "asm_insns": {"obj", "uapi"},
+    "asm": {"asm_insns", "features", "obj"},
     "live.hints": {"live.session", "features", "agent.ops", "errors", "plan", "suggest", "uapi"},
     "live.typed": {"btf", "obj", "errors", "suggest"},
     "live.inspect": {"live.session", "agent.ops", "btf", "errors", "features", "kernels", "obj", "suggest", "uapi"},
@@ -128,7 +130,7 @@ ROOMS: dict[str, set[str]] = {
         *("packets", "live", "live.run", "live.maps", "live.typed", "btf", "errors", "suggest"),
     },
     "properties": {
-        *("packets", "strategies", "live", "live.maps", "errors", "suggest"),
+        *("packets", "strategies", "live", "live.maps", "errors", "suggest", "agent.ops", "asm", "uapi"),
     },
     "report": {"verifier", "errors", "outcome"},
     "verify": {
