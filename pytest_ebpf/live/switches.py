@@ -7,10 +7,13 @@ import warnings
 from pytest_ebpf.agent.ops import SWITCH_WAS_OFF, Made, SwitchOn, Try
 from pytest_ebpf.live.session import Session
 
-__all__ = ["KPROBES", "TRACING", "have_on"]
+__all__ = ["FTRACE", "KPROBES", "TRACING", "have_on"]
 
 TRACING = SwitchOn("tracefs", "tracing_on")
 KPROBES = SwitchOn("debugfs", "kprobes/enabled")
+# Off, kprobes at the start of a function and trampolines attach and are never called (seen on 6.1); Linux 5.10 answers
+# EBUSY for a trampoline.
+FTRACE = SwitchOn("proc", "sys/kernel/ftrace_enabled")
 
 
 def have_on(session: Session, switch: SwitchOn, *, effect: str) -> None:
@@ -21,6 +24,7 @@ def have_on(session: Session, switch: SwitchOn, *, effect: str) -> None:
     if isinstance(result, Made) and result.handle.name.endswith(SWITCH_WAS_OFF):
         warnings.warn(
             f"{session.target.name}: {switch.name} was 0, so {effect}. It is 1 while this test runs. "
-            "The kernel sets tracing_on to 0 after an oops; otherwise another tool set it.",
+            + ("The kernel sets it to 0 after an oops" if switch is TRACING else "Another tool set it")
+            + ("; otherwise another tool set it." if switch is TRACING else "."),
             stacklevel=3,
         )

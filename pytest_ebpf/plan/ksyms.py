@@ -75,6 +75,11 @@ def _missing(extern: Extern, *, typed: bool, facts: Facts) -> PlanError:
     what = "kernel function" if extern.kind == "kfunc" else "kernel variable"
     if typed and facts.btf is None:
         return PlanError(f"{what} {extern.name} needs the kernel's BTF, and this kernel has none", feature="btf")
+    if not typed and facts.kallsyms and not re.search(r"^0*[1-9a-f]", facts.kallsyms, re.MULTILINE):
+        return PlanError(
+            f"{what} {extern.name}: /proc/kallsyms has no addresses, as with kernel.kptr_restrict=2",
+            hint="sysctl kernel.kptr_restrict=1 shows them to root, or declare the variable with its type",
+        )
     where = "its BTF or that of a loaded module" if typed else "/proc/kallsyms"
     return PlanError(
         f"this kernel has no {what} {extern.name} in {where}",

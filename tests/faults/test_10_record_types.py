@@ -138,3 +138,23 @@ def test_damaged_dwarf_is_an_error_of_the_object(built: Path, cut: int) -> None:
     data[cut : cut + 4] = b"\xff\xff\xff\xff"
     with contextlib.suppress(ObjectError):
         read_dwarf_types(bytes(data), name="x.o")
+
+
+@WRITES
+@pytest.mark.parametrize("cut", [0x309, 0x317, 0x33A])
+def test_damaged_dwarf_never_fails_a_load(bpf: Bpf, built: Path, tmp_path: Path, cut: int) -> None:
+    """Records are bytes then, and the types of BTF stay."""
+    data = bytearray((built / "record_types_dwarf.bpf.o").read_bytes())
+    data[cut : cut + 4] = b"\xff\xff\xff\xff"
+    path = tmp_path / "damaged.bpf.o"
+    path.write_bytes(data)
+    with pytest.warns(UserWarning, match="its DWARF cannot be read, so its types are those of its BTF alone"):
+        record = first_record(bpf, path)
+    assert isinstance(record, bytes)
+
+
+def first_record(bpf: Bpf, path: Path) -> object:
+    obj = bpf.load(path)
+    obj["write"].run(FRAME)
+    assert obj.types["kept"].size == 4
+    return obj.maps["events"].events()[0]

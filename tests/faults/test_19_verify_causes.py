@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
 from click.testing import CliRunner
@@ -18,6 +19,7 @@ from pytest_ebpf.cli.verify import verify
 from pytest_ebpf.cli.verify_setup import POLICIES
 from pytest_ebpf.features.base import Answer
 from pytest_ebpf.live import map_refusal as refusals
+from pytest_ebpf.live.attach import tracing
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.plan.load_plan import plan_load
@@ -67,6 +69,22 @@ def test_a_hook_that_is_switched_off_has_words_of_its_own() -> None:
     assert found is not None
     assert (found.class_id, found.kind) == ("attach-target", "feature-missing")
     assert found.headline == "this kernel has the LSM hook getprocattr but does not let eBPF programs use it"
+
+
+@pytest.mark.bpf_feature("prog:lsm")
+@pytest.mark.parametrize("cause", ["off", ""])
+def test_bpf_lsm_that_is_built_in_and_not_active(
+    bpf: Bpf, built: Path, monkeypatch: pytest.MonkeyPatch, cause: Literal["off", ""]
+) -> None:
+    """The kernel attaches the program and never runs it: that is said, and only then."""
+    answer = Answer(cause != "off", "lsm: active are yama, and not bpf (boot with lsm=...,bpf)", "5.7", cause)
+    monkeypatch.setattr(tracing, "probe_feature", lambda target, name: answer)
+    obj = bpf.load(built / "missing_targets.bpf.o", only="disabled_hook", programs={"disabled_hook": "lsm/file_open"})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        obj["disabled_hook"].attach().detach()
+    words = "disabled_hook is attached to file_open and never runs: lsm: active are yama, and not bpf"
+    assert [words in str(warning.message) for warning in caught] == ([True] if cause else [])
 
 
 @pytest.mark.parametrize("supported", [False, True])

@@ -1,4 +1,5 @@
-"""Switches of the whole kernel that tests rely on: tracing_on (0 after any oops), kprobes/enabled.
+"""Switches of the whole kernel that tests rely on: tracing_on (0 after any oops), kprobes/enabled,
+kernel.ftrace_enabled.
 
 Who relies on one holds a shared lock on its file. The one that switched it on switches it off again when nobody else
 does: parallel workers on one kernel do not take each other's traces away.
@@ -22,6 +23,7 @@ PLACES = MappingProxyType(
     {
         "tracefs": ("/sys/kernel/tracing", "/sys/kernel/debug/tracing"),
         "debugfs": ("/sys/kernel/debug",),
+        "proc": ("/proc",),
     }
 )
 

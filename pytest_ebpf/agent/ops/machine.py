@@ -68,7 +68,8 @@ class SwitchOn:
     """Have a switch of the whole kernel on until the handle or its scope is closed -> Made. The name of the handle ends
     in ``SWITCH_WAS_OFF`` when it was off; it is off again afterwards, unless others rely on it then.
 
-    ``filesystem``: "tracefs" or "debugfs", which need not be mounted; ``name``: the file in it, which reads 0 or 1.
+    ``filesystem``: "tracefs", "debugfs" or "proc", which need not be mounted; ``name``: the file in it, which reads 0
+    or 1.
     """
 
     filesystem: str

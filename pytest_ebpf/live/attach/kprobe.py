@@ -15,7 +15,7 @@ from pytest_ebpf.live.attach.options import U64, int_option
 from pytest_ebpf.live.attach.perf_event import on_perf_event, probe_source
 from pytest_ebpf.live.inspect.suggest import nearest_functions
 from pytest_ebpf.live.session import Session
-from pytest_ebpf.live.switches import KPROBES, have_on
+from pytest_ebpf.live.switches import FTRACE, KPROBES, have_on
 
 __all__ = ["attach_kprobe", "read_kprobe_target"]
 
@@ -54,6 +54,7 @@ def attach_kprobe(
         op = PerfEventOpen(kind, config=config, config1=symbol, config2=offset)
         where = f"{function}+{offset:#x}" if offset else function
     have_on(session, KPROBES, effect="no kprobe fires")
+    have_on(session, FTRACE, effect="no kprobe at the start of a function fires")
     try:
         event = session.make(op)
     except KernelCallError as error:

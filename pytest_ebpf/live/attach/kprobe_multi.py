@@ -16,6 +16,7 @@ from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.link import Link, Mechanism
 from pytest_ebpf.live.attach.tracepoint import tracefs_root
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.live.switches import FTRACE, have_on
 from pytest_ebpf.suggest import did_you_mean
 from pytest_ebpf.uapi.links import KprobeMultiFlag
 
@@ -50,6 +51,7 @@ def attach_kprobe_multi(
         extra=_MULTI.pack(flags, len(places), 0, 0, 0),
         pointers=tuple(pointers),
     )
+    have_on(session, FTRACE, effect="no kprobe.multi program is called")
     handle = _make(session, op, places=places)
     shown = ", ".join(f"{each:#x}" if isinstance(each, int) else each for each in wanted)
     where = shown if len(places) == 1 else f"{len(places)} functions ({shown})"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from errno import EINVAL, ENOENT
+from warnings import warn
 
 from pytest_ebpf.agent.ops import LinkCreate, RawTracepointOpen
 from pytest_ebpf.errors import BpfUsageError, KernelCallError
+from pytest_ebpf.features import probe_feature
 from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.link import Link, Mechanism
 from pytest_ebpf.live.attach.options import U64, int_option
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.live.switches import FTRACE, have_on
 
 __all__ = ["attach_lsm", "attach_tp_btf", "attach_trampoline"]
 
@@ -19,6 +22,7 @@ def attach_trampoline(
 ) -> Link:
     """On the function that it was loaded for; ``function`` may repeat its name. ``cookie``: what
     ``bpf_get_attach_cookie`` returns (Linux 5.19)."""
+    have_on(session, FTRACE, effect="no fentry or fexit program is called")
     return _attach(session, program, asked=function, cookie=cookie)
 
 
@@ -28,8 +32,14 @@ def attach_tp_btf(session: Session, program: AttachableProgram, *, event: str | 
 
 
 def attach_lsm(session: Session, program: AttachableProgram, *, cookie: int = 0) -> Link:
-    """On the LSM hook that it was loaded for. ``cookie``: Linux 5.19."""
-    return _attach(session, program, asked=None, cookie=cookie)
+    """On the LSM hook that it was loaded for. ``cookie``: Linux 5.19. A warning where BPF LSM is built in but not
+    active: then the kernel attaches it and never runs it."""
+    have_on(session, FTRACE, effect="no LSM program is called")
+    link = _attach(session, program, asked=None, cookie=cookie)
+    answer = probe_feature(session.target, name="lsm")
+    if answer.supported is False and answer.cause == "off":
+        warn(f"{program.name} is attached to {link.target} and never runs: {answer.message}", stacklevel=4)
+    return link
 
 
 def _attach(session: Session, program: AttachableProgram, *, asked: str | None, cookie: int) -> Link:

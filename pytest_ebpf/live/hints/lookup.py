@@ -80,7 +80,7 @@ ELEMENT_HINTS: tuple[Hint, ...] = (
         (errno.EINVAL,),
         "The kernel refused the input: too short (an Ethernet header is 14 bytes, and Linux 5.18 to 6.1 want a byte "
         "more), longer than a page (unless the section is xdp.frags), or a context that it does not take (such as "
-        "xdp_md before Linux 5.14). An XDP program that is loaded for one interface has no test runs: attach it there.",
+        "xdp_md before Linux 5.14).",
     ),
     Hint("ProgRun", (ENOTSUPP,), "This kernel cannot test_run programs of this type: attach it instead."),
     Hint("ProgRun", (errno.ENOSPC,), "The program grew the packet beyond the output buffer."),

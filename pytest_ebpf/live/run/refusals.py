@@ -93,4 +93,5 @@ def _input(op: ProgRun | ProgRunMany, *, prog_type: int) -> str:
     data = (
         _FRAME if rule.data_is == "an Ethernet frame" else f"shorter than {rule.min_data} bytes or not {rule.data_is}"
     )
-    return f"The kernel refused the input: {data}{context}."
+    bound = " A program that is loaded for one interface has no test runs: attach it there."
+    return f"The kernel refused the input: {data}{context}.{bound if prog_type == ProgType.XDP else ''}"

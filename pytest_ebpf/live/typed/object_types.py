@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from warnings import warn
 
 from pytest_ebpf.btf.merge import append_btf
 from pytest_ebpf.btf.parse import Btf, parse_btf
+from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.dwarf_types import read_dwarf_types
 from pytest_ebpf.obj.elf import read_elf
 from pytest_ebpf.obj.object import ObjectFile
@@ -27,7 +29,7 @@ class ObjectTypes:
 
     @property
     def wide(self) -> Btf | None:
-        """All types; None when there are none. ObjectError when the DWARF is damaged."""
+        """All types; None when there are none. A warning when the DWARF is damaged."""
         if not self._is_read:
             self._wide = self.btf
             for found in self._more():
@@ -44,11 +46,22 @@ def object_types(obj: ObjectFile, *, given: Btf | None = None) -> ObjectTypes:
             yield given
         for name in obj.files or (obj.name,):
             if Path(name).is_file():
-                found = read_dwarf_types(read_bytes(name), name=name)
-                if found is not None:
-                    yield found
+                yield from _dwarf_types(name)
 
     return ObjectTypes(obj.btf, more=more)
+
+
+def _dwarf_types(name: str) -> Iterable[Btf]:
+    """Damaged DWARF costs the types that only it has: nothing that a load needs is there."""
+    try:
+        found = read_dwarf_types(read_bytes(name), name=name)
+    except ObjectError as error:
+        warn(
+            f"{name}: its DWARF cannot be read, so its types are those of its BTF alone: {error.message}", stacklevel=2
+        )
+        return
+    if found is not None:
+        yield found
 
 
 def read_types(data: bytes, *, name: str) -> Btf | None:
