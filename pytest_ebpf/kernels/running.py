@@ -43,8 +43,11 @@ def machine_loss(machine: Machine, found: Loss) -> Loss:
     if end is not None:
         found = Loss(end.reason, end.outcome)
     console = machine.console_tail()
-    if found.outcome is Outcome.HANG and (death := find_death(console)):  # it panicked, and did not get to its end
-        found = Loss(death, Outcome.PANIC)
+    if found.outcome is Outcome.HANG:
+        if death := find_death(console):  # it panicked, and did not get to its end
+            return Loss(death, Outcome.PANIC, console)
+        machine.show_stack()
+        console = machine.console_tail()
     return replace(found, console=console)
 
 

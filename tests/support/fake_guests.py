@@ -56,6 +56,9 @@ class FakeMachine:
     def console_tail(self, lines: int = 40) -> str:
         return "\n".join(self.lines[self.mark :])
 
+    def show_stack(self) -> None:
+        self.lines.append("Call Trace: a stack")
+
     def close(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGCONT)

@@ -40,6 +40,7 @@ _ALWAYS = (
     "panic=-1",  # with QEMU's -no-reboot: a panic ends QEMU at once
     "oops=panic",  # an oops leaves locks held and wrong state: end the guest, with the oops on the console
     "softlockup_panic=1",
+    "unknown_nmi_panic",  # a guest that hangs is sent an NMI before it is ended: the panic shows its stack
     "tsc=reliable",  # QEMU's is the host's; no watchdog, hence no "marking unstable" in a test's log
     "no_timer_check",
     "psmouse.proto=exps",  # PS/2 probing is slow

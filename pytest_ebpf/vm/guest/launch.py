@@ -66,12 +66,11 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of a running machine. ``monitor`` is QEMU's, for a machine with a ``Saved``. ``started`` is a time of
-    the monotonic clock."""
+    """The parts of a running machine. ``monitor`` is QEMU's. ``started`` is a time of the monotonic clock."""
 
     qemu: QemuProcess
     stream: Stream
-    monitor: Stream | None
+    monitor: Stream
     rundir: RunDir
     owner: int
     started: float
@@ -82,8 +81,7 @@ class Parts:
             return  # a forked copy of this process ends: the guest is not its
         self.qemu.kill()
         self.stream.close()
-        if self.monitor is not None:
-            self.monitor.close()
+        self.monitor.close()
         close_rundir(self.rundir)
 
 
@@ -104,15 +102,14 @@ def start(launch: Launch, *, saved: Saved | None = None) -> Parts:
     guest = launch.guest(park=saved is not None)
     with ExitStack() as stack:
         stream, channel = _pair(stack)
-        monitor, control = _pair(stack) if saved is not None else (None, None)
+        monitor, control = _pair(stack)
         guest = _connected(guest, channel=channel, control=control, saved=saved)
         argv = supervised(qemu_argv(launch.composition.argv, guest), setpriv=launch.tools.setpriv)
         rundir = open_rundir(launch.config.cache.resolve() / "running", launch.composition.path.name)
 
         def ended() -> None:
             stream.fail()
-            if monitor is not None:
-                monitor.fail()
+            monitor.fail()
 
         given = (channel, control, saved.state if saved is not None else None)
         fds = tuple(fd for fd in given if fd is not None)
@@ -127,7 +124,7 @@ def _pair(stack: ExitStack) -> tuple[Stream, int]:
     return Stream(ours), theirs.fileno()
 
 
-def _connected(guest: Guest, *, channel: int, control: int | None, saved: Saved | None) -> Guest:
+def _connected(guest: Guest, *, channel: int, control: int, saved: Saved | None) -> Guest:
     guest = replace(guest, channel=channel, monitor=control)
     if saved is None:
         return guest

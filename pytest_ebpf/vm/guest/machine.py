@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import weakref
 from dataclasses import dataclass
@@ -13,10 +14,13 @@ from pytest_ebpf.vm.guest.config import BootConfig, Image
 from pytest_ebpf.vm.guest.console import console_size, console_tail
 from pytest_ebpf.vm.guest.launch import Launch, Parts, greet, prepare, start
 from pytest_ebpf.vm.guest.process import End
+from pytest_ebpf.vm.guest.qmp import interrupt
 from pytest_ebpf.vm.guest.snapshot import Unusable, restore
 from pytest_ebpf.vm.guest.stream import Stream
 
 __all__ = ["Machine", "Way", "boot"]
+
+_STACK = 3.0  # seconds for a panic to print the stack under emulation
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,13 @@ class Machine:
         end of file comes a moment before QEMU's exit status."""
         self._parts.qemu.wait(patience)
         return self._parts.qemu.end()
+
+    def show_stack(self) -> None:
+        """Ask a guest that hangs for its stack, which ends it: it panics at an NMI, and its console tells. Of a guest
+        that cannot even do that, nothing comes."""
+        with contextlib.suppress(OSError):
+            interrupt(self._parts.monitor)
+            self._parts.qemu.wait(_STACK)
 
     def kill(self) -> None:
         """End the guest now; console and exit reason remain. Idempotent."""

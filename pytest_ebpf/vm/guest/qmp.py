@@ -12,9 +12,16 @@ from typing import Any
 from pytest_ebpf.errors import BootFailed
 from pytest_ebpf.vm.guest.stream import Stream
 
-__all__ = ["Monitor"]
+__all__ = ["Monitor", "interrupt"]
 
 _PAUSE = 0.02
+_QUICK = 1.0
+
+
+def interrupt(stream: Stream) -> None:
+    """Send the guest an interrupt that no kernel can mask. No answer is read: the guest's console has it."""
+    for command in ("qmp_capabilities", "inject-nmi"):  # the first is refused where it was given before
+        stream.write(json.dumps({"execute": command}).encode() + b"\n", _QUICK)
 
 
 class Monitor:

@@ -118,7 +118,6 @@ def _restore(launch: Launch, home: Path, *, entry: Entry) -> tuple[Parts, dict[s
     finally:
         os.close(state)
     try:
-        assert parts.monitor is not None
         monitor = Monitor(parts.monitor, deadline=parts.started + seconds)
         monitor.share_memory()
         monitor.ask("migrate-incoming", uri=f"fd:{state}")
@@ -172,7 +171,6 @@ def _save(launch: Launch, folder: Path) -> float:
     memory = _memory(folder / "memory", launch, shared=True)
     parts = start(launch, saved=Saved(memory))
     try:
-        assert parts.monitor is not None
         read_line(parts, launch, timeout=launch.timeout)
         seconds = time.monotonic() - parts.started
         monitor = Monitor(parts.monitor, deadline=time.monotonic() + _SAVING)
