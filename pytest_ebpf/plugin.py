@@ -54,6 +54,7 @@ __all__ = [
     "pytest_runtest_setup",
     "pytest_sessionfinish",
     "pytest_terminal_summary",
+    "pytest_xdist_make_scheduler",
 ]
 
 pytest_plugins = ("pytest_ebpf.plugin_instruments",)
@@ -134,20 +135,35 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         parametrize(metafunc)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Kernel by kernel, so that each boots once."""
-    if any(map(_uses_kernel, items)):
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Kernel by kernel, so that each boots once: the groups before other plugins look at them, the order after they
+    changed it."""
+    if not any(map(_uses_kernel, items)):
+        yield
+    else:
         from pytest_ebpf.fixtures.hooks import register
-        from pytest_ebpf.fixtures.kernel_matrix import give_fresh_guests, group_by_kernel
+        from pytest_ebpf.fixtures.kernel_matrix import give_fresh_guests, group_by_kernel, mark_groups
 
         register(config)
         give_fresh_guests(items)
+        mark_groups(items, config=config)
+        yield
         group_by_kernel(items, config=config)
     if config.getoption("bpf_shard"):
         from pytest_ebpf.fixtures.shard import pick_shard
 
         pick_shard(items, config=config)
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``--dist loadgroup`` the tests of a kernel stay in one worker, so that it boots once."""
+    if config.getoption("dist") != "loadgroup":
+        return None
+    from pytest_ebpf.fixtures.neighbours.xdist_groups import make_scheduler
+
+    return make_scheduler(config, log)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -190,6 +206,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """A feature that the kernel should have and lacks fails the test, and so does a program beyond its budget."""
+    __tracebackhide__ = True
     if item.get_closest_marker("bpf_feature"):
         from pytest_ebpf.fixtures.features import fail_if_lost
 
@@ -212,15 +229,18 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if not config.getoption("bpf_kernels") and not config.getini("bpf_kernels"):
         return []
     from pytest_ebpf.fixtures.kernel_matrix import header
+    from pytest_ebpf.fixtures.neighbours.xdist_groups import workers_note
 
-    return [header(config)]
+    return [header(config) + workers_note(config)]
 
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
     """The matrix, figures, baselines."""
-    reports = [
-        report for category in terminalreporter.stats.values() for report in category if hasattr(report, "bpf_record")
-    ]
+    reports = [one for found in terminalreporter.stats.values() for one in found if hasattr(one, "bpf_record")]
+    if reports:
+        from pytest_ebpf.fixtures.neighbours.told import reports_as_told
+
+        reports = reports_as_told(terminalreporter.stats)
     if reports and not config.getoption("bpf_no_matrix"):
         from pytest_ebpf.fixtures.summary import write_matrix
 

@@ -88,8 +88,8 @@ class RunRecord(TypedDict):
 
     ``kind`` is the value of its ``Outcome``; "" for a skip that no feature of the kernel is the reason of.
     ``reason`` says why it was skipped, or in a word why it failed ("guest lost"). ``line`` is the 0-based line of the
-    test in its file, for ordering. ``baselines``: the files of baselines that it looked at, and what happened to them
-    ("used", "new", "changed")."""
+    test in its file, for ordering, ``place`` its place in the collection. ``baselines``: the files of baselines that it
+    looked at, and what happened to them ("used", "new", "changed")."""
 
     test: str
     kernel: str
@@ -101,6 +101,7 @@ class RunRecord(TypedDict):
     machine: NotRequired[KernelRecord]
     baselines: NotRequired[dict[str, str]]
     seconds: NotRequired[float]
+    place: NotRequired[int]
     failure: NotRequired[FailureRecord]
 
 

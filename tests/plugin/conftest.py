@@ -24,6 +24,7 @@ import pytest_ebpf.packets
 import pytest_ebpf.plan.load_plan
 import pytest_ebpf.vm.images.spec  # noqa: F401
 from pytest_ebpf.vm.images.cache import CACHE_VARIABLE, default_cache
+from support.neighbours import Neighbours
 from support.paths import ROOT
 
 OBJECTS = ROOT / "sample_programs" / "built"
@@ -47,3 +48,9 @@ def objects(pytester: pytest.Pytester) -> Callable[..., None]:
             shutil.copy(OBJECTS / f"{name}.bpf.o", pytester.path)
 
     return put
+
+
+@pytest.fixture
+def neighbours(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Neighbours:
+    """``neighbours.run("--reruns=1", plugins=("rerunfailures",))``: pytest with the plugins that users have."""
+    return Neighbours(pytester, monkeypatch)

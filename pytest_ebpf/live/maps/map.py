@@ -285,8 +285,9 @@ class Map(MutableMapping[Any, Any]):
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Map):
             return self is other
-        if not isinstance(other, Mapping):
-            return NotImplemented
+        if not isinstance(other, Mapping):  # a snapshot compares with what is in the map
+            foreign = type(other).__module__ != "builtins" and self.kind.access == "keyed"
+            return dict(self.items()) == other if foreign else NotImplemented
         return not map_differences(self, other)
 
     __hash__ = None  # type: ignore[assignment]  # equal to dicts, and changing

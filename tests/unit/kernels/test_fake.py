@@ -77,7 +77,10 @@ def test_predicates_and_types_are_tried_in_order() -> None:
 
 def test_what_has_no_script_fails_loudly() -> None:
     results = FakeKernel().run([ReadFile("/x"), ReadFile("/y")])
-    assert results == [Failed("ReadFile", 0, "FakeKernel has no answer for ReadFile(path='/x', limit=0)"), NotRun()]
+    assert results == [
+        Failed("ReadFile", 0, "FakeKernel has no answer for ReadFile(path='/x', limit=0, filesystem='')"),
+        NotRun(),
+    ]
 
 
 def test_objects_are_made_without_a_script() -> None:
