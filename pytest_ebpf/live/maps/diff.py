@@ -11,7 +11,7 @@ from pytest_ebpf.live.maps.codec import MapCodec
 from pytest_ebpf.live.run.retvals import render_retval
 from pytest_ebpf.live.run.test_run import RunResult
 
-__all__ = ["DumpedMap", "explain_map", "explain_result", "map_differences", "value_differences"]
+__all__ = ["DumpedMap", "explain_map", "explain_result", "is_snapshot", "map_differences", "value_differences"]
 
 _MOST_SHOWN = 20
 
@@ -43,6 +43,11 @@ def map_differences(map: DumpedMap, expected: Mapping[object, object]) -> list[s
         lines += (f"  {shown}{line}" for line in value_differences(codec.read(value), codec.by_name(expected_value)))
     lines += (f"  {key!r}: is missing, expected {value!r}" for key, value in wanted.values())
     return lines
+
+
+def is_snapshot(other: object, access: str) -> bool:
+    """Whether something that is no dict knows how to compare itself with what is in a map that can be listed."""
+    return type(other).__module__ != "builtins" and access == "keyed"
 
 
 def value_differences(got: object, expected: object) -> Iterator[str]:

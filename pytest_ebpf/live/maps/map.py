@@ -30,7 +30,7 @@ from pytest_ebpf.live.inspect import queries
 from pytest_ebpf.live.maps.absent_key import describe_absent
 from pytest_ebpf.live.maps.clear import clear_entries, clear_fifo
 from pytest_ebpf.live.maps.codec import MapCodec
-from pytest_ebpf.live.maps.diff import map_differences
+from pytest_ebpf.live.maps.diff import is_snapshot, map_differences
 from pytest_ebpf.live.maps.elements import MapElements, Pairs, pairs_of
 from pytest_ebpf.live.maps.events import EventStream
 from pytest_ebpf.live.maps.follow import Following
@@ -286,8 +286,7 @@ class Map(MutableMapping[Any, Any]):
         if isinstance(other, Map):
             return self is other
         if not isinstance(other, Mapping):  # a snapshot compares with what is in the map
-            foreign = type(other).__module__ != "builtins" and self.kind.access == "keyed"
-            return dict(self.items()) == other if foreign else NotImplemented
+            return dict(self.items()) == other if is_snapshot(other, self.kind.access) else NotImplemented
         return not map_differences(self, other)
 
     __hash__ = None  # type: ignore[assignment]  # equal to dicts, and changing
