@@ -185,7 +185,7 @@ GIVEN = """
 def test_b4_a_load_is_outside_the_deadline_of_hypothesis(pytester: pytest.Pytester, objects: Objects) -> None:
     objects("config")
     pytester.makepyfile(GIVEN)
-    pytester.runpytest("--bpf-kernels=host").assert_outcomes(passed=2)
+    pytester.runpytest_subprocess("--bpf-kernels=host").assert_outcomes(passed=2)
 
 
 def test_b2_frames_of_the_product_are_not_in_health_checks(pytester: pytest.Pytester) -> None:
