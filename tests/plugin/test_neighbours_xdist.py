@@ -20,9 +20,9 @@ TWO_COLUMNS = """
         (matrix.Kernel("6.1", "6.1", "6.1"), matrix.Kernel("6.12", "6.12", "6.12"), matrix.Kernel("host", "host", ""))
     )
     matrix._read = lambda config: matrix._AXIS_OF_THIS_TEST
-    def boot(self, spec, **options):
+    def boot(self, slot, **options):
         with open("boots", "a") as file:
-            file.write(f"{spec} {os.environ.get('PYTEST_XDIST_WORKER', 'main')}\\n")
+            file.write(f"{slot[0]} {os.environ.get('PYTEST_XDIST_WORKER', 'main')}\\n")
         return self._open_host()
     pool.KernelPool._boot = boot
 """
