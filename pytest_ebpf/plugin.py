@@ -72,6 +72,22 @@ class Hooks:
         ``item.name`` the program with its kernel.
         """
 
+    @staticmethod
+    @pytest.hookspec(firstresult=True)
+    def pytest_bpf_kernel_source(config: pytest.Config, spec: str) -> str | Path | None:
+        """Where the kernel ``spec`` of ``--bpf-kernels`` is: a bzImage, a built tree or another spec; None for specs
+        that are not yours. ``spec`` names the column: a project's own names for its kernels."""
+
+    @staticmethod
+    @pytest.hookspec
+    def pytest_bpf_splat_rules(config: pytest.Config) -> list[str] | None:
+        """Regular expressions of warnings that the kernel may print during any test, as ``bpf_allow_splat`` for one."""
+
+    @staticmethod
+    @pytest.hookspec
+    def pytest_bpf_report_columns(item: pytest.Item, report: pytest.TestReport) -> dict[str, str] | None:
+        """More about a test on its kernel, by name: it is part of ``--bpf-json`` and of the HTML page."""
+
 
 class _Cases:
     """Reports the tests of programs that ``bpf_vm.run_tests`` ran, in the process that writes the results."""

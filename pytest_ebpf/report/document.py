@@ -71,7 +71,7 @@ def _result(record: RunRecord) -> dict[str, Any]:
         "line": record["line"],
         "programs": record["programs"],
     }
-    for name in ("seconds", "baselines", "failure"):
+    for name in ("seconds", "baselines", "failure", "columns"):
         if name in record:
             result[name] = record[name]
     return result

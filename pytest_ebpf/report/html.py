@@ -113,6 +113,7 @@ def _page_data(document: Document) -> dict[str, Any]:
 def _result(result: Any, texts: _Texts) -> dict[str, Any]:
     kept = {name: result[name] for name in ("test", "kernel", "outcome", "kind", "fault", "reason", "line")}
     kept["seconds"] = result.get("seconds")
+    kept["columns"] = result.get("columns", {})
     kept["programs"] = [{name: one[name] for name in ("name", "insns", "states", "stack")} | {"file": _file(one)}
                         for one in result["programs"]]  # fmt: skip
     if "failure" in result:

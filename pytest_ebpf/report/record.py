@@ -103,6 +103,7 @@ class RunRecord(TypedDict):
     seconds: NotRequired[float]
     place: NotRequired[int]
     failure: NotRequired[FailureRecord]
+    columns: NotRequired[dict[str, str]]
 
 
 _RANK: Mapping[str, int] = MappingProxyType(

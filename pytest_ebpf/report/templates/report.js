@@ -92,6 +92,7 @@ function show(number) {
   const fault = result.fault ? `, fault: ${result.fault}` : "";
   byId("d-state").textContent = `${result.kind || result.outcome}${fault}${time}`;
   body.replaceChildren();
+  for (const [name, value] of Object.entries(result.columns)) body.append(element("p", {}, `${name}: ${value}`));
   const failure = result.failure;
   if (failure) {
     body.append(element("p", { class: "headline" }, failure.headline));
