@@ -167,7 +167,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         yield
         group_by_kernel(items, config=config)
     if config.getoption("bpf_shard"):
-        from pytest_ebpf.fixtures.shard import pick_shard
+        from pytest_ebpf.fixtures.runs.shard import pick_shard
 
         pick_shard(items, config=config)
 
@@ -187,11 +187,11 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
     """What pytest's JUnit file says of the whole run, before pytest writes it; then the exit status."""
     config = session.config
     if config.getoption("xmlpath", None) and not hasattr(config, "workerinput"):
-        from pytest_ebpf.fixtures.junit import add_suite_properties
+        from pytest_ebpf.fixtures.runs.junit import add_suite_properties
 
         add_suite_properties(config)
     if config.getoption("bpf_shard"):
-        from pytest_ebpf.fixtures.shard import excuse_empty
+        from pytest_ebpf.fixtures.runs.shard import excuse_empty
 
         excuse_empty(session)
     yield

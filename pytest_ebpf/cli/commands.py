@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "new": ("new", "Write a small working project, in C or Rust."),
         "run": ("run", "Run a program on packets and show what it did."),
         "schema": ("schema", "Print the JSON Schema of --bpf-json."),
+        "shell": ("shell", "A shell in a guest, with this directory shared."),
         "verify": ("verify", "Load every program of objects on every kernel."),
     }
 )

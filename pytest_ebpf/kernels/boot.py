@@ -18,7 +18,7 @@ from pytest_ebpf.vm.images.image import ImageConfig, KernelImage, in_use
 from pytest_ebpf.vm.images.resolve import cached_entry, resolve
 from pytest_ebpf.vm.images.spec import SeriesSpec, parse_spec
 
-__all__ = ["Prepared", "boot_guest", "find_image", "prepare_guest"]
+__all__ = ["Prepared", "boot_guest", "find_image", "open_guest", "prepare_guest"]
 
 
 def find_image(spec: str, *, config: PoolConfig, wait: Waiting) -> KernelImage:
@@ -68,6 +68,16 @@ def prepare_guest(spec: str, *, config: PoolConfig, wait: Waiting = silent_wait)
     return Prepared(spec, image.release, machine.boot_seconds, machine.way.reason)
 
 
+def open_guest(spec: str, *, config: PoolConfig, wait: Waiting, until: ExitStack) -> Machine:
+    """A guest without a kernel for operations: its machine, which is closed with ``until``."""
+    image = find_image(spec, config=config, wait=wait)
+    until.enter_context(in_use(image, config=_images(config)))
+    with wait(f"booting {image.spec}") as say:
+        machine = boot(image, config=_boot_config(config, cache=_images(config).store.root, say=say))
+    until.callback(machine.close)
+    return machine
+
+
 def _boot_config(config: PoolConfig, *, cache: Path, say: Callable[[str], None]) -> BootConfig:
     return BootConfig(
         accel=config.accel,
@@ -80,6 +90,8 @@ def _boot_config(config: PoolConfig, *, cache: Path, say: Callable[[str], None])
         kernel_args=config.kernel_args,
         on_progress=say,
         keep=config.keep,
+        enter=config.enter,
+        gdb=config.gdb,
     )
 
 

@@ -46,6 +46,7 @@ class PoolConfig:
     ``cache``: a directory, None for the user's cache; ``mirror``: an address, "" for the system's mirror;
     ``boot_timeout``: seconds on real hardware, longer under emulation; ``fetch``: get missing kernels from the mirror;
     ``memory``, ``cpus`` (0: as many as is best), ``kernel_args``: what guests have, and words for their kernels;
+    ``enter``: people can enter guests, ``gdb``: and debug their kernels (see ``vm.guest.config``);
     ``keep``: directories below /tmp that guests see, read-only; the rest of a guest's /tmp is its own.
     """
 
@@ -60,3 +61,5 @@ class PoolConfig:
     cpus: int = 0
     kernel_args: tuple[str, ...] = ()
     keep: tuple[Path, ...] = ()
+    enter: bool = False
+    gdb: bool = False

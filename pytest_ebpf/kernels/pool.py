@@ -88,6 +88,15 @@ class KernelPool:
         if running is not None:
             running.close()
 
+    def let_stay(self, spec: str, *, guest: GuestWish = PLAIN) -> str:
+        """Leave the running guest of a spec to people, as it is: how to enter it; "" for the host. ``get`` boots
+        another."""
+        running = self._running.get((spec, guest))
+        if running is None or running.machine is None:
+            return ""
+        del self._running[spec, guest]
+        return running.let_stay()
+
     def peek(self, spec: str, *, guest: GuestWish = PLAIN) -> RunningKernel | None:
         """The running kernel of a spec if there is one; boots nothing."""
         return self._running.get(slot_of(spec, guest))

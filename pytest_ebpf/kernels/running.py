@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -143,6 +144,17 @@ class RunningKernel:
             return self.image.btf.read_bytes()
         read = self.kernel.run([Try(ReadFile(_BTF))], timeout=_BTF_TIMEOUT)[0]
         return read.data if isinstance(read, Data) else b""
+
+    def let_stay(self) -> str:
+        """Hang up and leave the guest as it is, also when this process ends: the command to enter it, "" for the
+        host."""
+        if self.machine is None:
+            return ""
+        self.machine.let_stay()
+        self.kernel.close()
+        return (
+            f"pytest-ebpf shell --enter {shlex.quote(str(self.machine.shell_path))} (kill {self.machine.pid} ends it)"
+        )
 
     def close(self) -> None:
         """Let go of the kernel and end its guest. Idempotent."""

@@ -1,7 +1,8 @@
 """JUnit files of several runs, shards and machines -> one, with a suite per kernel (``pytest-ebpf merge``).
 
-pytest's own files have one suite and put what is known of a kernel on each case (``fixtures.junit``). The library that
-writes the joined file knows properties of suites only: those of a kernel go there, those of a case into its output.
+pytest's own files have one suite and put what is known of a kernel on each case (``fixtures.runs.junit``). The library
+that writes the joined file knows properties of suites only: those of a kernel go there, those of a case
+into its output.
 """
 
 from __future__ import annotations

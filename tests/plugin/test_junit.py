@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from pytest_ebpf.cli.merge import merge
 from pytest_ebpf.errors import BpfUsageError
-from pytest_ebpf.fixtures.shard import stretch
+from pytest_ebpf.fixtures.runs.shard import stretch
 
 TESTS = """
     import pytest

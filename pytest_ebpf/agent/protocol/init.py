@@ -20,6 +20,7 @@ from contextlib import suppress
 
 from pytest_ebpf.agent.protocol.parked import freshen, park
 from pytest_ebpf.agent.protocol.setup import Wishes, bring_up, enter_host, first_mounts, load_modules, settle, write
+from pytest_ebpf.agent.protocol.shell import Patient, start_shells
 
 __all__ = ["find_port", "main", "read_wishes"]
 
@@ -47,9 +48,13 @@ def main(argv: list[str]) -> int:
         stages["machine"] = _uptime()
         child = os.fork()
         if child == 0:
-            return _agent(port, stages=stages, problems=problems)
+            return _agent(port, stages=stages, problems=problems, stay=bool(wishes.shell))
         os.close(port)
+        if wishes.shell:
+            start_shells(wishes.shell)
         _reap(child)
+        while wishes.shell:  # it stays for those who are in it
+            os.wait()
     except BaseException as error:
         print(f"pytest-ebpf: process 1: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
     _power_off()
@@ -93,7 +98,7 @@ def read_wishes(port: int) -> Wishes:
     return Wishes(**known | {"keep": tuple(known["keep"])})
 
 
-def _agent(port: int, *, stages: dict[str, float], problems: list[str]) -> int:
+def _agent(port: int, *, stages: dict[str, float], problems: list[str], stay: bool) -> int:
     """The agent's process: say that it is there, then serve until the host closes the port."""
     from pytest_ebpf.agent.protocol.serve import serve
 
@@ -103,7 +108,7 @@ def _agent(port: int, *, stages: dict[str, float], problems: list[str]) -> int:
     hello = {"release": os.uname().release, "python": version, "uptime": stages, "problems": problems}
     with open(port, "rb", buffering=0) as stream_in, open(os.dup(port), "wb", buffering=0) as stream_out:
         stream_out.write(json.dumps(hello).encode() + b"\n")
-        serve(stream_in, stream_out)
+        serve(Patient(stream_in) if stay else stream_in, stream_out)
     return 0
 
 

@@ -56,13 +56,14 @@ _LINKS = (("/proc/self/fd", "/dev/fd"), ("fd/0", "/dev/stdin"), ("fd/1", "/dev/s
 class Wishes(NamedTuple):
     """What the host wants. ``modules`` is the directory lib/modules/<release> or empty; ``keep`` names directories
     that must stay visible below ``/run``, ``/var/tmp`` and ``/tmp``; ``now`` is the host's time in seconds, ``seed``
-    random bytes in hexadecimal."""
+    random bytes in hexadecimal; ``shell`` a directory for people's shells, "" for a guest that nobody enters."""
 
     hostname: str = "guest"
     modules: str = ""
     keep: tuple[str, ...] = ()
     now: float = 0.0
     seed: str = ""
+    shell: str = ""
 
 
 def first_mounts() -> None:

@@ -60,7 +60,8 @@ _CPU = {"tcg": "max,la57=off", "kvm": "host"}
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The arguments for virtme-run. ``kernel`` lies in a directory with ``lib/modules`` if ``modules``."""
+    """The arguments for virtme-run. ``kernel`` lies in a directory with ``lib/modules`` if ``modules``. ``script`` is
+    run by virtme-ng's own process 1; "" for a machine that has another."""
 
     virtme_run: str
     qemu: str
@@ -68,6 +69,7 @@ class Recipe:
     kernel: Path
     modules: bool
     initramfs: Path
+    script: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +84,9 @@ class MemoryFile:
 @dataclass(frozen=True, slots=True)
 class Guest:
     """What is of one boot. ``channel`` is the inherited descriptor of the agent's socket, None for no agent;
-    ``monitor`` that of QMP. ``memory_file`` is what the guest's memory is mapped from; ``incoming`` for a machine that
-    waits for a saved state."""
+    ``monitor`` that of QMP. Without a ``cmdline``, that of virtme-ng and its processor are kept. ``memory_file`` is
+    what the guest's memory is mapped from; ``incoming`` for a machine that waits for a saved state.
+    ``shell`` and ``gdb`` are listening sockets."""
 
     accel: AccelKind
     cmdline: str
@@ -93,6 +96,8 @@ class Guest:
     monitor: int | None = None
     memory_file: MemoryFile | None = None
     incoming: bool = False
+    shell: int | None = None
+    gdb: int | None = None
     extra: tuple[str, ...] = ()
 
 
@@ -102,6 +107,8 @@ def virtme_argv(recipe: Recipe) -> list[str]:
     argv += ["--force-9p"]  # otherwise it waits 3 s for a virtiofsd that Debian 12 does not have
     argv += ["--kimg", str(recipe.kernel), "--mods", "auto" if recipe.modules else "none"]
     argv += ["--qemu-bin", recipe.qemu, "--busybox", recipe.busybox]
+    if recipe.script:
+        argv += ["--show-boot-console", "--script-sh", recipe.script]
     return [*argv, "--force-initramfs", "--save-initramfs", str(recipe.initramfs)]
 
 
@@ -116,7 +123,9 @@ def composed_command(output: str, *, qemu: str) -> list[str]:
 def qemu_argv(composed: Sequence[str], guest: Guest) -> list[str]:
     """The whole QEMU command. Of ``-append``, ``-cpu`` and ``-machine`` properties QEMU takes the last."""
     argv = [*composed, "-nodefaults", "-no-user-config", "-no-reboot", "-m", guest.memory, "-smp", str(guest.cpus)]
-    argv += ["-machine", f"accel={guest.accel}", "-cpu", _CPU[guest.accel], "-append", guest.cmdline]
+    argv += ["-machine", f"accel={guest.accel}"]
+    if guest.cmdline:
+        argv += ["-cpu", _CPU[guest.accel], "-append", guest.cmdline]
     if guest.channel is not None:
         argv += ["-chardev", f"socket,id=pytest-ebpf,fd={guest.channel}"]
         argv += ["-device", f"virtserialport,chardev=pytest-ebpf,name={AGENT_PORT}"]
@@ -124,6 +133,11 @@ def qemu_argv(composed: Sequence[str], guest: Guest) -> list[str]:
         argv += ["-chardev", f"socket,id=monitor,fd={guest.monitor}", "-mon", "chardev=monitor,mode=control"]
     if guest.memory_file is not None:
         argv += ["-object", _memory(guest.memory_file), "-machine", "memory-backend=ram"]
+    if guest.shell is not None:
+        argv += ["-chardev", f"socket,id=shell,fd={guest.shell},server=on,wait=off"]
+        argv += ["-device", "virtconsole,chardev=shell"]
+    if guest.gdb is not None:
+        argv += ["-chardev", f"socket,id=gdb,fd={guest.gdb},server=on,wait=off", "-gdb", "chardev:gdb"]
     if guest.incoming:
         argv += ["-incoming", "defer"]
     return [*argv, *guest.extra]

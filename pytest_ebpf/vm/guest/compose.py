@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 import tempfile
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from pytest_ebpf.errors import BootFailed
 from pytest_ebpf.vm.guest.bundle import Agent
-from pytest_ebpf.vm.guest.command import Recipe, composed_command, virtme_argv
+from pytest_ebpf.vm.guest.command import AGENT_PORT, Recipe, composed_command, virtme_argv
 from pytest_ebpf.vm.guest.config import Image
 from pytest_ebpf.vm.guest.initramfs import make_initramfs
 from pytest_ebpf.vm.guest.tools import Tools
@@ -21,6 +22,7 @@ from pytest_ebpf.vm.images.expiry import drop_stale, mark_used
 __all__ = ["Composition", "compose"]
 
 _TIMEOUT = 120.0
+_NOWHERE = "file,id=ret,path=/dev/null"  # in place of a file for the exit status of a script
 _SBIN = "/usr/sbin:/sbin"
 
 
@@ -32,8 +34,10 @@ class Composition:
     argv: tuple[str, ...]
 
 
-def compose(image: Image, *, tools: Tools, agent: Agent, cache: Path) -> Composition:
+def compose(image: Image, *, tools: Tools, agent: Agent, cache: Path, stock: bool = False) -> Composition:
     """The machine for ``image``, from the cache when kernel, modules, programs and agent are those of the last time.
+
+    ``stock``: as virtme-ng would run it, with the kernel as packaged and its own process 1, which starts the agent.
 
     BootFailed with the message of virtme-run when it fails.
     """
@@ -44,6 +48,7 @@ def compose(image: Image, *, tools: Tools, agent: Agent, cache: Path) -> Composi
         kernel=Path("root/vmlinux"),
         modules=image.modules_root is not None,
         initramfs=Path("initramfs"),
+        script=f"exec {shlex.join(agent.argv)} --port {AGENT_PORT}" if stock else "",
     )
     home = cache / "machines" / _key(image, recipe, agent=agent)
     if (home / "command.json").exists():
@@ -80,12 +85,14 @@ def _build(image: Image, recipe: Recipe, *, agent: Agent, home: Path) -> None:
     """Compose in a scratch directory, then move it into place: another process may be doing the same."""
     with tempfile.TemporaryDirectory(dir=home.parent, prefix="new-") as name:
         scratch = Path(name) / "machine"
-        _lay_out(image, scratch / "root")
-        theirs = Path(name) / "initramfs"
+        _lay_out(image, scratch / "root", kernel=image.bzimage if recipe.script else None)
+        theirs = scratch / recipe.initramfs
         here = replace(recipe, kernel=scratch / recipe.kernel, initramfs=theirs)
         argv = composed_command(_run(virtme_argv(here), scratch=Path(name)), qemu=recipe.qemu)
-        (scratch / recipe.initramfs).write_bytes(make_initramfs(theirs.read_bytes(), agent=agent))
+        if not recipe.script:
+            theirs.write_bytes(make_initramfs(theirs.read_bytes(), agent=agent))
         argv = [word.replace(str(scratch), str(home)) for word in argv]
+        argv = [_NOWHERE if word.startswith("file,id=ret,") else word for word in argv]
         argv += ["-initrd", str(home / recipe.initramfs)]
         (scratch / "command.json").write_text(json.dumps(argv))
         try:
@@ -95,10 +102,10 @@ def _build(image: Image, recipe: Recipe, *, agent: Agent, home: Path) -> None:
                 raise
 
 
-def _lay_out(image: Image, root: Path) -> None:
+def _lay_out(image: Image, root: Path, *, kernel: Path | None) -> None:
     """virtme-run looks for modules in ``lib/modules`` of a directory above the kernel: make that true by links."""
     root.mkdir(parents=True)
-    (root / "vmlinux").symlink_to(image.vmlinux.absolute())
+    (root / "vmlinux").symlink_to((kernel or image.vmlinux).absolute())
     if image.modules_root is not None:
         (root / "lib").symlink_to((image.modules_root / "lib").absolute())
 

@@ -29,6 +29,9 @@ class Image(Protocol):
     def vmlinux(self) -> Path: ...
 
     @property
+    def bzimage(self) -> Path | None: ...
+
+    @property
     def modules_root(self) -> Path | None: ...
 
 
@@ -44,7 +47,8 @@ class BootConfig:
     and its command line (stock).
 
     ``cpus`` 0 means one under emulation, where it is the messages between CPUs that cost, and two under KVM.
-    ``memory`` is in QEMU's notation. ``boot_timeout`` is in seconds on real hardware; emulation gets
+    ``enter``: with a shell for people, and the guest stays when this process ends; ``gdb``: QEMU's stub for debuggers.
+    Both boot cold. ``memory`` is in QEMU's notation. ``boot_timeout`` is in seconds on real hardware; emulation gets
     ``Accel.factor`` times as many. ``keep`` names directories that stay visible, read-only and at their own path,
     where the guest has a file system of its own (``/tmp``, ``/var/tmp``, ``/run``); the current one always does.
     """
@@ -59,4 +63,6 @@ class BootConfig:
     kernel_args: tuple[str, ...] = ()
     qemu_args: tuple[str, ...] = ()
     keep: tuple[Path, ...] = ()
+    enter: bool = False
+    gdb: bool = False
     on_progress: Progress = silent

@@ -26,9 +26,25 @@ from pytest_ebpf.vm.guest.rundir import RunDir, close_rundir, open_rundir
 from pytest_ebpf.vm.guest.stream import Stream
 from pytest_ebpf.vm.guest.tools import Tools, find_tools
 
-__all__ = ["Launch", "Parts", "Saved", "end_reason", "failed", "greet", "prepare", "read_line", "start"]
+__all__ = [
+    "CLOCK_ATTEMPTS",
+    "Launch",
+    "Parts",
+    "Saved",
+    "clock_agrees",
+    "end_reason",
+    "failed",
+    "greet",
+    "prepare",
+    "read_line",
+    "start",
+    "wrong_clock",
+]
 
 _REPORT_EVERY = 1.0
+CLOCK_ATTEMPTS = 3
+_CLOCK_SLACK = 1.2  # seen: 2.5 to 17 times too fast
+_CLOCK_GRACE = 0.5
 _PARK = "park"  # agent.protocol.init knows it
 
 
@@ -48,10 +64,15 @@ class Launch:
         """Seconds until a boot has failed."""
         return self.config.boot_timeout * self.accel.factor
 
+    @property
+    def stock(self) -> bool:
+        """Whether virtme-ng's process 1 starts the agent."""
+        return self.config.boot == "stock"
+
     def guest(self, *, park: bool) -> Guest:
         """The guest, without descriptors and files. ``park``: one whose state is saved, or comes from there."""
         init = [self.agent.python, *OPTIONS, AGENT_PATH, AGENT_PORT, *([_PARK] if park else [])]
-        cmdline = guest_cmdline(self.accel.kind, init=init, extra=self.config.kernel_args)
+        cmdline = "" if self.stock else guest_cmdline(self.accel.kind, init=init, extra=self.config.kernel_args)
         cpus = self.config.cpus or (1 if self.accel.kind == "tcg" else 2)
         return Guest(self.accel.kind, cmdline, memory=self.config.memory, cpus=cpus, extra=self.config.qemu_args)
 
@@ -90,7 +111,7 @@ def prepare(image: Image, config: BootConfig) -> Launch:
     cache = config.cache.resolve()
     tools = find_tools()
     agent = make_agent(cache, python=find_python())
-    composition = compose(image, tools=tools, agent=agent, cache=cache)
+    composition = compose(image, tools=tools, agent=agent, cache=cache, stock=config.boot == "stock")
     known = partial(kvm_problem, composition, tools, cache=cache, on_progress=config.on_progress)
     accel = choose_accel(config.accel, require_kvm=config.require_kvm, problem=known)
     return Launch(image, config, tools, agent, composition, accel)
@@ -99,19 +120,27 @@ def prepare(image: Image, config: BootConfig) -> Launch:
 def start(launch: Launch, *, saved: Saved | None = None) -> Parts:
     """Start QEMU."""
     began = time.monotonic()
-    guest = launch.guest(park=saved is not None)
+    config = launch.config
+    rundir = open_rundir(config.cache.resolve() / "running", launch.composition.path.name)
     with ExitStack() as stack:
         stream, channel = _pair(stack)
         monitor, control = _pair(stack)
-        guest = _connected(guest, channel=channel, control=control, saved=saved)
-        argv = supervised(qemu_argv(launch.composition.argv, guest), setpriv=launch.tools.setpriv)
-        rundir = open_rundir(launch.config.cache.resolve() / "running", launch.composition.path.name)
+        shell = _listen(rundir.shell, stack) if config.enter else None
+        gdb = _listen(rundir.gdb, stack) if config.gdb else None
+        guest = replace(launch.guest(park=saved is not None), channel=channel, monitor=control, shell=shell, gdb=gdb)
+        if saved is not None:
+            guest = replace(guest, memory_file=saved.memory, incoming=saved.state is not None)
+        argv = qemu_argv(launch.composition.argv, guest)
+        if not config.enter:
+            argv = supervised(argv, setpriv=launch.tools.setpriv)
 
         def ended() -> None:
             stream.fail()
             monitor.fail()
 
-        given = (channel, control, saved.state if saved is not None else None)
+        # A guest that stays holds the lock of its directory.
+        state = saved.state if saved is not None else None
+        given = (channel, control, state, shell, gdb, rundir.lock if config.enter else None)
         fds = tuple(fd for fd in given if fd is not None)
         qemu = QemuProcess(argv, rundir=rundir, on_end=ended, pass_fds=fds)
     return Parts(qemu, stream, monitor, rundir, os.getpid(), began)
@@ -124,32 +153,36 @@ def _pair(stack: ExitStack) -> tuple[Stream, int]:
     return Stream(ours), theirs.fileno()
 
 
-def _connected(guest: Guest, *, channel: int, control: int, saved: Saved | None) -> Guest:
-    guest = replace(guest, channel=channel, monitor=control)
-    if saved is None:
-        return guest
-    return replace(guest, memory_file=saved.memory, incoming=saved.state is not None)
+def _listen(path: Path, stack: ExitStack) -> int:
+    """The descriptor of a listening socket, which is closed with the stack. ``path`` may be longer than the address of
+    a socket."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        listening = stack.enter_context(socket.socket(socket.AF_UNIX))
+        listening.bind(f"/proc/self/fd/{folder}/{path.name}")
+        listening.listen(1)
+        return listening.fileno()
+    finally:
+        os.close(folder)
 
 
 def greet(parts: Parts, launch: Launch, *, timeout: float) -> dict[str, Any]:
     """Tell the guest what is wanted and wait until its agent listens: what it says."""
-    wishes = _wishes(launch.image, keep=(*_here(), *launch.config.keep))
+    if launch.stock:
+        _wait_readable(parts, launch, timeout=timeout)
+        return {"release": launch.image.release, "python": "", "uptime": {}, "problems": []}
+    here = _here()
+    wishes = _wishes(launch.image, keep=(*here, *launch.config.keep))
+    if launch.config.enter:
+        wishes["shell"] = str(here[0]) if here else "/"
     parts.stream.write(json.dumps(wishes).encode() + b"\n")
     return read_line(parts, launch, timeout=timeout)
 
 
 def read_line(parts: Parts, launch: Launch, *, timeout: float) -> dict[str, Any]:
     """A line of JSON from the guest's process 1. BootFailed when it does not come."""
-    name, console = launch.image.spec, parts.rundir.console
-    began = time.monotonic()
-    report = began + _REPORT_EVERY
-    while not parts.stream.wait_readable(0.2):
-        now = time.monotonic()
-        if now - began > timeout:
-            raise failed(parts, name, why=f"its agent did not answer within {timeout:.0f} s")
-        if now > report:
-            launch.config.on_progress(f"booting {name}: {now - began:.0f} s: {last_line(console)}")
-            report = now + _REPORT_EVERY
+    _wait_readable(parts, launch, timeout=timeout)
+    name = launch.image.spec
     try:
         line = parts.stream.read_line(timeout)
         if line.endswith(b"\n"):
@@ -161,10 +194,35 @@ def read_line(parts: Parts, launch: Launch, *, timeout: float) -> dict[str, Any]
     raise failed(parts, name, why=end_reason(parts, otherwise="its agent ended"))
 
 
+def _wait_readable(parts: Parts, launch: Launch, *, timeout: float) -> None:
+    name, console = launch.image.spec, parts.rundir.console
+    began = time.monotonic()
+    report = began + _REPORT_EVERY
+    while not parts.stream.wait_readable(0.2):
+        now = time.monotonic()
+        if now - began > timeout:
+            raise failed(parts, name, why=f"its agent did not answer within {timeout:.0f} s")
+        if now > report:
+            launch.config.on_progress(f"booting {name}: {now - began:.0f} s: {last_line(console)}")
+            report = now + _REPORT_EVERY
+
+
 def end_reason(parts: Parts, *, otherwise: str) -> str:
     """Why QEMU ended; ``otherwise`` if it runs."""
     end = parts.qemu.end()
     return end.reason if end is not None else otherwise
+
+
+def clock_agrees(parts: Parts, *, uptime: float) -> bool:
+    """Whether the guest has run no longer than its QEMU: on a busy machine an emulated kernel may measure its time
+    stamp counter wrongly, and then trusts it for ever."""
+    return uptime <= (time.monotonic() - parts.started) * _CLOCK_SLACK + _CLOCK_GRACE
+
+
+def wrong_clock(launch: Launch) -> BootFailed:
+    """The error of a guest whose clock is wrong in each attempt."""
+    why = f"its clock ran faster than this machine's in each of {CLOCK_ATTEMPTS} boots"
+    return BootFailed(f"kernel {launch.image.spec} did not come up: {why}", hint="is this machine overloaded?")
 
 
 def failed(parts: Parts, name: str, *, why: str) -> BootFailed:

@@ -12,7 +12,7 @@ from typing import Any
 from pytest_ebpf.vm.guest.accel import Accel
 from pytest_ebpf.vm.guest.config import BootConfig, Image
 from pytest_ebpf.vm.guest.console import console_size, console_tail
-from pytest_ebpf.vm.guest.launch import Launch, Parts, greet, prepare, start
+from pytest_ebpf.vm.guest.launch import CLOCK_ATTEMPTS, Launch, Parts, clock_agrees, greet, prepare, start, wrong_clock
 from pytest_ebpf.vm.guest.process import End
 from pytest_ebpf.vm.guest.qmp import interrupt
 from pytest_ebpf.vm.guest.snapshot import Unusable, restore
@@ -90,6 +90,20 @@ class Machine:
             interrupt(self._parts.monitor)
             self._parts.qemu.wait(_STACK)
 
+    @property
+    def shell_path(self) -> Path:
+        """The socket of a shell, of a guest that can be entered."""
+        return self._parts.rundir.shell
+
+    @property
+    def gdb_path(self) -> Path:
+        """The socket of QEMU's stub for debuggers, of a guest that has one."""
+        return self._parts.rundir.gdb
+
+    def let_stay(self) -> None:
+        """Do not end the guest with this process, nor by ``close``."""
+        self._close.detach()
+
     def kill(self) -> None:
         """End the guest now; console and exit reason remain. Idempotent."""
         self._parts.qemu.kill()
@@ -114,15 +128,20 @@ def boot(image: Image, *, config: BootConfig | None = None) -> Machine:
 
 def _start(launch: Launch) -> tuple[Parts, dict[str, Any], Way]:
     why = ""
-    if launch.config.boot == "warm":
+    if launch.config.boot == "warm" and not launch.config.enter and not launch.config.gdb:
         try:
             return *restore(launch), Way("warm")
         except Unusable as reason:
             why = str(reason)
     launch.config.on_progress(f"booting {launch.image.spec} under {launch.accel.label}")
-    parts = start(launch)
-    try:
-        return parts, greet(parts, launch, timeout=launch.timeout), Way("cold", why)
-    except BaseException:
+    for _ in range(CLOCK_ATTEMPTS):
+        parts = start(launch)
+        try:
+            hello = greet(parts, launch, timeout=launch.timeout)
+        except BaseException:
+            parts.take_apart()
+            raise
+        if clock_agrees(parts, uptime=hello["uptime"].get("agent", 0.0)):
+            return parts, hello, Way("stock" if launch.stock else "cold", why)
         parts.take_apart()
-        raise
+    raise wrong_clock(launch)

@@ -31,6 +31,16 @@ class RunDir:
         return self.path / "console.log"
 
     @property
+    def shell(self) -> Path:
+        """A socket: the console of people's shells, of a guest that can be entered."""
+        return self.path / "shell.sock"
+
+    @property
+    def gdb(self) -> Path:
+        """A socket: QEMU's stub for debuggers."""
+        return self.path / "gdb.sock"
+
+    @property
     def messages(self) -> Path:
         return self.path / "qemu.log"
 

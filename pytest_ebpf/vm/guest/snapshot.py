@@ -22,7 +22,19 @@ from typing import Any
 
 from pytest_ebpf.errors import BootFailed
 from pytest_ebpf.vm.guest.command import MemoryFile, qemu_argv
-from pytest_ebpf.vm.guest.launch import Launch, Parts, Saved, end_reason, failed, greet, read_line, start
+from pytest_ebpf.vm.guest.launch import (
+    CLOCK_ATTEMPTS,
+    Launch,
+    Parts,
+    Saved,
+    clock_agrees,
+    end_reason,
+    failed,
+    greet,
+    read_line,
+    start,
+    wrong_clock,
+)
 from pytest_ebpf.vm.guest.qmp import Monitor
 from pytest_ebpf.vm.images.cache import Store
 from pytest_ebpf.vm.images.expiry import drop_stale, mark_used
@@ -158,7 +170,11 @@ def _make(launch: Launch, home: Path) -> Entry:
     with tempfile.TemporaryDirectory(dir=home.parent, prefix="new-") as name:
         scratch = Path(name) / "made"
         scratch.mkdir()
-        seconds = _save(launch, scratch)
+        for _ in range(CLOCK_ATTEMPTS):
+            if seconds := _save(launch, scratch):
+                break
+        else:
+            raise wrong_clock(launch)
         entry = Entry(_stamp(scratch / "memory"), _stamp(scratch / "state"), seconds)
         (scratch / _ENTRY).write_text(json.dumps(asdict(entry)))
         scratch.rename(home)
@@ -167,11 +183,14 @@ def _make(launch: Launch, home: Path) -> Entry:
 
 
 def _save(launch: Launch, folder: Path) -> float:
-    """Boot a guest and write its state into ``folder``; the seconds that the boot took."""
+    """Boot a guest and write its state into ``folder``; the seconds that the boot took, 0 if its clock is wrong."""
     memory = _memory(folder / "memory", launch, shared=True)
+    memory.path.unlink(missing_ok=True)  # of an attempt before this
     parts = start(launch, saved=Saved(memory))
     try:
-        read_line(parts, launch, timeout=launch.timeout)
+        parked = read_line(parts, launch, timeout=launch.timeout)
+        if not clock_agrees(parts, uptime=parked["uptime"]):
+            return 0.0
         seconds = time.monotonic() - parts.started
         monitor = Monitor(parts.monitor, deadline=time.monotonic() + _SAVING)
         monitor.share_memory()

@@ -254,6 +254,7 @@ class FakeImage:
     spec: str
     release: str
     vmlinux: Path
+    bzimage: Path | None
     modules_root: Path | None
 
 
@@ -288,7 +289,7 @@ def workshop(tmp_path: Path) -> tuple[FakeImage, Tools, Path]:
     (root / "lib/modules/6.1-x").mkdir(parents=True)
     (root / "lib/modules/6.1-x/modules.dep").touch()
     (root / "vmlinux").write_text("kernel")
-    image = FakeImage("6.1", "6.1-x", root / "vmlinux", root)
+    image = FakeImage("6.1", "6.1-x", root / "vmlinux", None, root)
     return image, Tools(str(program), "/bin/true", "/bin/true", "/bin/true"), log
 
 
