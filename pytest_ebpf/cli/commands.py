@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "kernels": ("kernels", "Kernel images: list, fetch, prepare, remove."),
         "log": ("log", "Explain and parse verifier logs."),
         "merge": ("merge", "Join JUnit files of several runs into one, with one matrix."),
+        "mutate": ("mutate", "Change programs and see which tests notice."),
         "new": ("new", "Write a small working project, in C or Rust."),
         "run": ("run", "Run a program on packets and show what it did."),
         "schema": ("schema", "Print the JSON Schema of --bpf-json."),

@@ -120,6 +120,11 @@ class BpfObject(Mapping[str, Program]):
         self._instruments: Instruments | None = None
 
     @property
+    def closed(self) -> bool:
+        """Whether it was unloaded with ``close``."""
+        return not self._handles
+
+    @property
     def path(self) -> str:
         """The object file, "" when it came from none."""
         return self._file.name if self._file is not None else ""

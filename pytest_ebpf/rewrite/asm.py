@@ -53,7 +53,11 @@ class MapLoad(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """The instruction that stood here, aimed anew."""
+    """The instruction that stood here, aimed anew: with another opcode unless ``code`` is 0, and ``more`` added to its
+    constant."""
+
+    code: int = 0
+    more: int = 0
 
 
 KEPT = Kept()

@@ -93,7 +93,8 @@ def apply_edits(
                 patches.append(FdPatch(len(insns), item.target))
                 insns += map_load(item)
             elif isinstance(item, Kept):
-                insns.append(_aimed(insn, slot, at=len(insns), layout=layout))
+                changed = insn._replace(code=item.code or insn.code, imm=insn.imm + item.more) if any(item) else insn
+                insns.append(_aimed(changed, slot, at=len(insns), layout=layout))
                 insns += old[slot + 1 : slot + 2] if insn.code == LD_IMM64 else ()
             else:
                 insns.append(item)
@@ -129,7 +130,7 @@ class _Layout:
             else:
                 self.heads[slot] = at + size_of(edit.edge, kept=width)
                 before = self.heads[slot] + size_of(edit.head, kept=width)
-                where = edit.instead.index(KEPT) if KEPT in edit.instead else -1
+                where = next((at for at, item in enumerate(edit.instead) if isinstance(item, Kept)), -1)
                 own = before + size_of(edit.instead[:where], kept=width) if where >= 0 else -1
                 at = before + size_of(edit.instead, kept=width) + size_of(edit.after, kept=width)
             self._own[slot] = own

@@ -16,6 +16,7 @@ __all__ = ["FAULT_SIZE", "Fault", "fault_edit"]
 PASSES, LEFT, FAILED = 0, 8, 16  # u64 each: calls that still pass, failures left, failures so far
 FAULT_SIZE = 24
 _KEY_REGISTER = 2
+_FIRST_STACK = 2  # a record of the same call keeps its place on the stack before (spies.py)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Fault:
 def fault_edit(site: CallSite, fault: Fault, *, target: Obj, flow: Flow, call: tuple[Item, ...] = (KEPT,)) -> Edit:
     """``call``: what stands at the site when it does not fail."""
     used = range(1, 1 + (len(site.signature.params) or 5))
-    scratch = find_scratch(flow, site.slot, count=1, avoid=(0, *used))
+    scratch = find_scratch(flow, site.slot, count=1, avoid=(0, *used), first_stack=_FIRST_STACK)
     (other,) = scratch.registers
     width = _slots(call)
     fail: tuple[Item, ...] = (

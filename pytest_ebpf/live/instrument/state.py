@@ -52,6 +52,7 @@ class Instruments:
         self._recorder: Recorder | None = None
         self._counting: Counting | None = None
         self._faults: tuple[ActiveFault, ...] = ()
+        self._mutant: tuple[str, dict[int, Edit]] | None = None
         self._copies: dict[str, ProgLoaded] = {}
         self._made: dict[str, tuple[Handle, ...]] = {}
         aliases = {function: name for name, function in self.doubles.functions.items()}
@@ -60,6 +61,11 @@ class Instruments:
             for name, program in programs.items()
             if (original := program.original) is not None
         }
+
+    @property
+    def programs(self) -> Mapping[str, Parts]:
+        """The programs as rewriting sees them."""
+        return self._parts
 
     # -- what a test asks for
 
@@ -83,6 +89,11 @@ class Instruments:
             self._counting = Counting(self._session, self._parts)
             self._rebuild()
         return self._counting
+
+    def mutate(self, program: str, edits: Mapping[int, Edit]) -> None:
+        """A program is another from now on. PlanError when the verifier does not take it."""
+        self._mutant = program, dict(edits)
+        self._rebuild()
 
     @contextmanager
     def failing(self, plan: FaultPlan) -> Iterator[ActiveFault]:
@@ -150,7 +161,10 @@ class Instruments:
             edit = self.doubles.edit(site)
             if edit is not None:
                 edits[site.slot] = edit
-        return fault_layer(parts, self._faults, under=edits)
+        edits = fault_layer(parts, self._faults, under=edits)
+        if self._mutant is not None and self._mutant[0] == parts.name:
+            edits = merge_edits(edits, self._mutant[1])
+        return edits
 
     def _looking(self, parts: Parts) -> list[tuple[str, dict[int, Edit]]]:
         layers: list[tuple[str, dict[int, Edit]]] = []
