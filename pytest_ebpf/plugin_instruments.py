@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import SUPPRESS
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="EXPR",
         help="fail a benchmark that is slower than the stored one, such as median:10%% or min:50ns",
     )
+    for name, default in (("time", 0.0), ("shard", "0/1"), ("into", "")):  # of the command pytest-ebpf mutate
+        group.addoption(f"--bpf-mutate-{name}", type=type(default), default=default, help=SUPPRESS)
+    group.addoption("--bpf-mutate-fresh", action="store_true", help=SUPPRESS)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -55,6 +59,10 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_ebpf.fixtures.instruments.coverage import begin_coverage
 
         begin_coverage(config)
+    if config.getoption("bpf_mutate_into"):
+        from pytest_ebpf.fixtures.instruments.mutation import begin_mutation
+
+        begin_mutation(config)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

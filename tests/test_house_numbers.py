@@ -41,6 +41,8 @@ OTHER_NUMBERS = {
     "obj.dwarf_types._WORDS": "relocations",
     "obj.disasm._SIZES": "opcodes",
     "rewrite.asm._LOADS": "opcodes",
+    "rewrite.mutants._CONDITIONS": "opcodes",
+    "rewrite.mutants._OPERATIONS": "opcodes",
     "rewrite.asm._STORES": "opcodes",
     "obj.disasm._SIGNED_SIZES": "opcodes",
     "obj.disasm._ALU_OPS": "opcodes",

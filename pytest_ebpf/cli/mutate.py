@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import redirect_stdout
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
+from pytest_ebpf.errors import BpfUsageError
+
 __all__ = ["mutate"]
+
+_TOLD = 2000  # characters of what pytest said
 
 
 @click.command()
@@ -26,67 +27,36 @@ __all__ = ["mutate"]
 @click.option("--jobs", "-j", type=int, default=1, show_default=True, help="Processes, each with guests of its own.")
 @click.option("--fresh", is_flag=True, help="Try mutants again whose result is stored.")
 @click.option("--json", "as_json", is_flag=True, help="Write every mutant as JSON.")
-@click.option("--shard", hidden=True, default="0/1")
-@click.option("--into", hidden=True, type=click.Path(path_type=Path))
-def mutate(
-    tests: tuple[str, ...],
-    kernels: str,
-    seconds: float,
-    jobs: int,
-    fresh: bool,
-    as_json: bool,
-    shard: str,
-    into: Path | None,
-) -> None:
+def mutate(tests: tuple[str, ...], kernels: str, seconds: float, jobs: int, fresh: bool, as_json: bool) -> None:
     """Change the compiled programs that TEST… (as for pytest) loads, one instruction at a time, and run the tests that
     come to it. A change that no test notices is shown with its line. Results are kept in .pytest_ebpf_mutants.json
     until the object or those tests change. Exit status 1 when some survived.
     """
-    started = jobs > 1 and into is None
-    common = [f"--kernels={kernels}", f"--time={seconds}", *(["--fresh"] if fresh else [])]
-    rows = _in_processes(tests, common, jobs=jobs) if started else _here(tests, kernels, seconds, shard, fresh)
-    if into is not None:
-        into.write_text(json.dumps(rows))
-        return
+    arguments = [*tests, "-q", "-p", "no:cacheprovider", "--bpf-no-matrix", f"--bpf-mutate-time={seconds}"]
+    arguments += [f"--bpf-kernels={kernels}"] if kernels else []
+    arguments += ["--bpf-mutate-fresh"] if fresh else []
+    with tempfile.TemporaryDirectory() as folder:
+        rows = _run(arguments, jobs=max(1, jobs), folder=Path(folder))
     click.echo(json.dumps(rows, indent=1) if as_json else _told(rows))
     sys.exit(any(row["outcome"] == "survived" for row in rows))
 
 
-def _here(tests: Sequence[str], kernels: str, seconds: float, shard: str, fresh: bool) -> list[dict[str, Any]]:
-    import pytest
-
-    from pytest_ebpf.errors import BpfUsageError
-    from pytest_ebpf.fixtures.instruments.mutation import LOADS, MutationRun
-
-    number, _, total = shard.partition("/")
-    run = MutationRun(seconds=seconds, shard=(int(number), int(total)), use_cache=not fresh)
-
-    class Register:
-        """Under a name that loaders ask for."""
-
-        def pytest_configure(self, config: pytest.Config) -> None:
-            config.pluginmanager.register(run, LOADS)
-
-    arguments = [*tests, "-q", "--bpf-no-matrix", "-p", "no:cacheprovider"]
-    said = io.StringIO()
-    with redirect_stdout(said):
-        pytest.main([*arguments, *([f"--bpf-kernels={kernels}"] if kernels else [])], plugins=[Register()])
-    if run.problem or not run.began:
-        raise BpfUsageError(f"{run.problem or 'the tests did not run'}:\n{said.getvalue()[-2000:]}")
-    return [asdict(verdict) for verdict in run.verdicts]
-
-
-def _in_processes(tests: Sequence[str], common: Sequence[str], *, jobs: int) -> list[dict[str, Any]]:
-    with tempfile.TemporaryDirectory() as folder:
-        parts = [Path(folder) / f"{number}.json" for number in range(jobs)]
-        command = [sys.executable, "-m", "pytest_ebpf.cli", "mutate", *tests, *common]
-        children = [
-            subprocess.Popen([*command, f"--shard={number}/{jobs}", f"--into={part}"], stdout=subprocess.DEVNULL)
-            for number, part in enumerate(parts)
-        ]
-        for child in children:
-            child.wait()
-        return [row for part in parts if part.exists() for row in json.loads(part.read_text())]
+def _run(arguments: Sequence[str], *, jobs: int, folder: Path) -> list[dict[str, Any]]:
+    """Every process runs all tests once and then its share of the mutants."""
+    parts = [folder / f"{number}.json" for number in range(jobs)]
+    logs = [folder / f"{number}.log" for number in range(jobs)]
+    children = []
+    for number, (part, log) in enumerate(zip(parts, logs, strict=True)):
+        own = [f"--bpf-mutate-shard={number}/{jobs}", f"--bpf-mutate-into={part}"]
+        with log.open("w") as output:
+            command = [sys.executable, "-m", "pytest", *arguments, *own]
+            children.append(subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT))
+    for child in children:
+        child.wait()
+    for part, log in zip(parts, logs, strict=True):
+        if not part.exists():
+            raise BpfUsageError(f"no test passed without mutants:\n{log.read_text()[-_TOLD:]}")
+    return [row for part in parts for row in json.loads(part.read_text())]
 
 
 def _told(rows: Sequence[dict[str, Any]]) -> str:
