@@ -123,6 +123,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", line)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Cases(config), "ebpf-cases")
+    if config.getoption("bpf_kernels"):
+        from pytest_ebpf.fixtures.kernel_matrix import read_axis
+
+        if problem := read_axis(config).problem:
+            raise pytest.UsageError(problem)
     if config.getoption("bpf_stats") or config.getoption("bpf_compare"):
         from pytest_ebpf.fixtures.comparisons.veristat_output import check_options
 

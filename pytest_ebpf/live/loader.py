@@ -24,6 +24,7 @@ from pytest_ebpf.live.load import load_plan
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.load_request import Asked, options_of
 from pytest_ebpf.live.maps.map import Map
+from pytest_ebpf.live.missing_object import missing_object
 from pytest_ebpf.live.pin_reuse import PinTakenError, reuse_pinned
 from pytest_ebpf.live.program import Program
 from pytest_ebpf.live.session import Session, Target
@@ -181,8 +182,7 @@ class Bpf:
         return answer.supported
 
     def has_field(self, path: str) -> bool:
-        """Whether a struct of this kernel has a field: ``has_field("task_struct.mm")``, ``"sock.sk_ack_backlog"``; a
-        pointer is followed. ``PlanError`` for a kernel without BTF."""
+        """Whether a struct of this kernel has a field: ``has_field("task_struct.mm")``. A pointer is followed."""
         return self.has(f"field:{path}")
 
     def cgroup(self, name: str = "", *, controllers: Iterable[str] = ()) -> Cgroup:
@@ -389,10 +389,12 @@ class Bpf:
 
 
 def find_object(path: str | os.PathLike[str], directories: Sequence[Path]) -> Path:
-    """Where a relative path leads: into the first of ``directories`` that has it, else the working directory. For a
-    file that is nowhere, where it is expected first."""
+    """Where a relative path leads: into the first of ``directories`` that has it, else the working directory.
+    ``ObjectError`` for a file that is in none of them."""
     given = Path(path)
     for directory in () if given.is_absolute() else directories:
         if (directory / given).exists():
             return directory / given
-    return directories[0] / given if directories and not given.exists() else given
+    if directories and not given.exists():
+        raise missing_object(given, directories)
+    return given

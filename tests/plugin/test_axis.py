@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
+
+from pytest_ebpf.fixtures.kernel_matrix import columns_of, declared_axis
 
 TWO_TESTS = """
     import pytest
@@ -167,11 +172,45 @@ def test_a_marker_on_one_parameter_skips(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*kernel host is not <2.6*"])
 
 
-def test_an_unknown_kernel_is_the_error_of_each_test(pytester: pytest.Pytester) -> None:
+def test_b5_an_unknown_kernel_is_one_usage_error(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_a(bpf): pass\ndef test_b(): pass")
-    result = pytester.runpytest("--bpf-kernels=host,4.4")
+    result = pytester.runpytest("--bpf-kernels=hst")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --bpf-kernels: unknown kernel series 'hst'", "*host*"])
+
+
+def test_an_unknown_kernel_of_the_ini_file_is_the_error_of_each_test(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nbpf_kernels = host, 4.4")
+    pytester.makepyfile("def test_a(bpf): pass\ndef test_b(): pass")
+    result = pytester.runpytest()
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["*--bpf-kernels:*4.4*"])
+
+
+def test_b3_a_job_of_one_kernel_is_judged_by_the_matrix_that_the_project_declares(
+    pytester: pytest.Pytester,
+) -> None:
+    pytester.makeini("[pytest]\nbpf_kernels = 5.10 6.12")
+    pytester.makepyfile(
+        """
+        import pytest
+        @pytest.mark.bpf_kernel(">=6.1")
+        def test_a(bpf): pass
+        @pytest.mark.bpf_kernel(">=99")
+        def test_b(bpf): pass
+        """
+    )
+    result = pytester.runpytest("--bpf-kernels=5.10", "-rs")
+    result.assert_outcomes(skipped=1, errors=1)
+    result.stdout.fnmatch_lines(["*requires kernels >=6.1: runs on 6.12 of the ini key bpf_kernels*"])
+
+
+def test_b3_a_feature_is_judged_by_the_matrix_that_the_project_declares(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nbpf_kernels = 5.10 6.12")
+    config = pytester.parseconfig("--bpf-kernels=5.10")
+    assert [kernel.id for kernel in declared_axis(config).kernels] == ["5.10", "6.12"]
+    item: Any = SimpleNamespace(config=config, iter_markers_with_node=lambda name: iter(()))
+    assert [kernel.id for kernel in columns_of(item)] == ["5.10", "6.12"]  # what "runs nowhere" is judged by
 
 
 def test_without_a_kernel_it_says_what_to_type(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
