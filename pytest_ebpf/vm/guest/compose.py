@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass, replace
@@ -17,10 +18,12 @@ from pytest_ebpf.vm.guest.command import AGENT_PORT, Recipe, composed_command, v
 from pytest_ebpf.vm.guest.config import Image
 from pytest_ebpf.vm.guest.initramfs import make_initramfs
 from pytest_ebpf.vm.guest.tools import Tools
+from pytest_ebpf.vm.images.cache import Store
 from pytest_ebpf.vm.images.expiry import drop_stale, mark_used
 
-__all__ = ["Composition", "compose"]
+__all__ = ["Composition", "compose", "discard"]
 
+_COMMAND = "command.json"
 _TIMEOUT = 120.0
 _NOWHERE = "file,id=ret,path=/dev/null"  # in place of a file for the exit status of a script
 _SBIN = "/usr/sbin:/sbin"
@@ -51,13 +54,38 @@ def compose(image: Image, *, tools: Tools, agent: Agent, cache: Path, stock: boo
         script=f"exec {shlex.join(agent.argv)} --port {AGENT_PORT}" if stock else "",
     )
     home = cache / "machines" / _key(image, recipe, agent=agent)
-    if (home / "command.json").exists():
+    kept = _kept(home)
+    if kept is not None:
         mark_used(home)
-    else:
-        home.parent.mkdir(parents=True, exist_ok=True)
-        _build(image, recipe, agent=agent, home=home)
-        drop_stale(home.parent)
-    return Composition(home, tuple(json.loads((home / "command.json").read_text())))
+        return kept
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with Store(cache).lock(f"machine-{home.name}"):
+        if (kept := _kept(home)) is None:
+            discard(home)
+            kept = _build(image, recipe, agent=agent, home=home)
+    drop_stale(home.parent)
+    return kept
+
+
+def discard(home: Path) -> None:
+    """Forget a machine: it is composed again when it is needed."""
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def _kept(home: Path) -> Composition | None:
+    """What was composed before; None if there is none or its files are not as they were."""
+    try:
+        record = json.loads((home / _COMMAND).read_text())
+        argv = tuple(str(word) for word in record["argv"])
+        whole = bool(argv) and record["initramfs"] == _size(home / "initramfs") and (home / "root/vmlinux").exists()
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return Composition(home, argv) if whole else None
+
+
+def _size(file: Path) -> list[int]:
+    status = file.stat()
+    return [status.st_size, int(status.st_mtime)]  # archives keep whole seconds
 
 
 def _key(image: Image, recipe: Recipe, *, agent: Agent) -> str:
@@ -81,8 +109,8 @@ def _stamp(file: Path) -> tuple[str, int, int]:
     return str(file), status.st_size, status.st_mtime_ns
 
 
-def _build(image: Image, recipe: Recipe, *, agent: Agent, home: Path) -> None:
-    """Compose in a scratch directory, then move it into place: another process may be doing the same."""
+def _build(image: Image, recipe: Recipe, *, agent: Agent, home: Path) -> Composition:
+    """Compose in a scratch directory, then move it into place."""
     with tempfile.TemporaryDirectory(dir=home.parent, prefix="new-") as name:
         scratch = Path(name) / "machine"
         _lay_out(image, scratch / "root", kernel=image.bzimage if recipe.script else None)
@@ -94,12 +122,9 @@ def _build(image: Image, recipe: Recipe, *, agent: Agent, home: Path) -> None:
         argv = [word.replace(str(scratch), str(home)) for word in argv]
         argv = [_NOWHERE if word.startswith("file,id=ret,") else word for word in argv]
         argv += ["-initrd", str(home / recipe.initramfs)]
-        (scratch / "command.json").write_text(json.dumps(argv))
-        try:
-            scratch.rename(home)
-        except OSError:
-            if not (home / "command.json").exists():
-                raise
+        (scratch / _COMMAND).write_text(json.dumps({"argv": argv, "initramfs": _size(theirs)}))
+        scratch.rename(home)
+    return Composition(home, tuple(argv))
 
 
 def _lay_out(image: Image, root: Path, *, kernel: Path | None) -> None:

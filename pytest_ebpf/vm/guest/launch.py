@@ -25,6 +25,7 @@ from pytest_ebpf.vm.guest.process import QemuProcess
 from pytest_ebpf.vm.guest.rundir import RunDir, close_rundir, open_rundir
 from pytest_ebpf.vm.guest.stream import Stream
 from pytest_ebpf.vm.guest.tools import Tools, find_tools
+from pytest_ebpf.vm.images.cache import CACHE_VARIABLE
 
 __all__ = [
     "CLOCK_ATTEMPTS",
@@ -107,11 +108,16 @@ class Parts:
 
 
 def prepare(image: Image, config: BootConfig) -> Launch:
-    """BootFailed when a program is missing, or KVM is required and does not work."""
+    """BootFailed when a program is missing, KVM is required and does not work, or the cache cannot be written to."""
     cache = config.cache.resolve()
     tools = find_tools()
-    agent = make_agent(cache, python=find_python())
-    composition = compose(image, tools=tools, agent=agent, cache=cache, stock=config.boot == "stock")
+    try:
+        agent = make_agent(cache, python=find_python())
+        composition = compose(image, tools=tools, agent=agent, cache=cache, stock=config.boot == "stock")
+        (cache / "running").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        hint = f"free some space, or name a writable directory with {CACHE_VARIABLE} or --bpf-cache-dir"
+        raise BootFailed(f"cannot use the cache {cache}: {error.strerror or error}", hint=hint) from error
     known = partial(kvm_problem, composition, tools, cache=cache, on_progress=config.on_progress)
     accel = choose_accel(config.accel, require_kvm=config.require_kvm, problem=known)
     return Launch(image, config, tools, agent, composition, accel)

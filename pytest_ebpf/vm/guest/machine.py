@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_ebpf.errors import BootFailed
 from pytest_ebpf.vm.guest.accel import Accel
+from pytest_ebpf.vm.guest.compose import discard
 from pytest_ebpf.vm.guest.config import BootConfig, Image
 from pytest_ebpf.vm.guest.console import console_size, console_tail
 from pytest_ebpf.vm.guest.launch import CLOCK_ATTEMPTS, Launch, Parts, clock_agrees, greet, prepare, start, wrong_clock
@@ -138,6 +140,10 @@ def _start(launch: Launch) -> tuple[Parts, dict[str, Any], Way]:
         parts = start(launch)
         try:
             hello = greet(parts, launch, timeout=launch.timeout)
+        except BootFailed:
+            parts.take_apart()
+            discard(launch.composition.path)  # it may be what is damaged, and is soon made again
+            raise
         except BaseException:
             parts.take_apart()
             raise

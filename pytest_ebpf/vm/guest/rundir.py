@@ -17,6 +17,7 @@ from pathlib import Path
 __all__ = ["RunDir", "close_rundir", "open_rundir", "sweep"]
 
 _LOCK = "lock"
+_GATE = ".gate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,12 @@ class RunDir:
 def open_rundir(parent: Path, name: str) -> RunDir:
     """A new directory below ``parent``; leftovers of dead processes are removed."""
     parent.mkdir(parents=True, exist_ok=True)
-    sweep(parent)
-    path = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=parent))
-    lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    with (parent / _GATE).open("a") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)  # a directory is swept before or after it gets its lock, not between
+        sweep(parent)
+        path = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=parent))
+        lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
     return RunDir(path, lock)
 
 

@@ -111,11 +111,12 @@ class Store:
         return [entry for entry in found if entry is not None]
 
     def entry(self, path: Path) -> Entry | None:
-        """The image in the directory ``path``, None when there is none (or one of an older layout)."""
+        """The image in the directory ``path``, None when there is none, or one of an older layout, or damaged."""
         record = self.read_json(path / _MANIFEST)
         try:
-            return None if record is None else _entry(path, record)
-        except (KeyError, TypeError):
+            whole = record is not None and record.get("files", {}).items() <= _stamps(path).items()
+            return _entry(path, record) if record is not None and whole else None
+        except (KeyError, TypeError, AttributeError):
             return None
 
     def image_path(self, *, release: str, digest: str) -> Path:
@@ -123,7 +124,7 @@ class Store:
 
     def publish(self, built: Path, *, entry: Entry) -> None:
         """Move a finished tree to its place in one step. The caller holds the lock of its digest."""
-        self.write_json(built / _MANIFEST, entry.record)
+        self.write_json(built / _MANIFEST, entry.record | {"files": _stamps(built)})
         if entry.path.exists():  # left by another layout of the cache, or damaged by hand
             shutil.rmtree(entry.path)
         built.rename(entry.path)
@@ -205,6 +206,12 @@ class Store:
         except (OSError, ValueError):
             return None
         return value if isinstance(value, dict) else None
+
+
+def _stamps(path: Path) -> dict[str, list[int]]:
+    """Size and date of the files of an image, in whole seconds, as archives keep them."""
+    found = {file.name: file.stat() for file in path.glob("*") if file.is_file() and file.name != _MANIFEST}
+    return {name: [status.st_size, int(status.st_mtime)] for name, status in found.items()}
 
 
 def _entry(path: Path, record: Mapping[str, Any]) -> Entry:

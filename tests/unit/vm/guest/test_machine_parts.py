@@ -22,9 +22,11 @@ from pytest_ebpf.vm.guest import tools as tools_module
 from pytest_ebpf.vm.guest.bundle import Agent
 from pytest_ebpf.vm.guest.command import supervised
 from pytest_ebpf.vm.guest.compose import compose
+from pytest_ebpf.vm.guest.config import BootConfig
 from pytest_ebpf.vm.guest.cpio import Member, read_cpio, write_cpio
+from pytest_ebpf.vm.guest.launch import prepare
 from pytest_ebpf.vm.guest.process import End, QemuProcess
-from pytest_ebpf.vm.guest.rundir import close_rundir, open_rundir, sweep
+from pytest_ebpf.vm.guest.rundir import RunDir, close_rundir, open_rundir, sweep
 from pytest_ebpf.vm.guest.runtime import Runtime
 from pytest_ebpf.vm.guest.stream import Stream
 from pytest_ebpf.vm.guest.tools import Tools, find_tools, is_static, missing_tools
@@ -161,12 +163,12 @@ def test_a_directory_of_a_dead_process_is_swept_and_one_in_use_is_not(tmp_path: 
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
         sweep(tmp_path)
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["held-x", mine.path.name]
+        assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["held-x", mine.path.name]
         other.communicate(b"")
     sweep(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [mine.path.name]
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [mine.path.name]
     close_rundir(mine)
-    assert list(tmp_path.iterdir()) == []
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
 
 
 _HOLD = """
@@ -195,6 +197,19 @@ def test_another_architecture_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
     with pytest.raises(BootFailed, match="need an x86-64 machine, this is aarch64"):
         find_tools()
+
+
+def test_directories_made_and_swept_at_once_stay(tmp_path: Path) -> None:
+    """A directory without its lock yet was taken for one of a dead process."""
+    made: list[RunDir] = []
+    threads = [threading.Thread(target=lambda: made.append(open_rundir(tmp_path, "x"))) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(one.console.parent.is_dir() for one in made)
+    for one in made:
+        close_rundir(one)
 
 
 def test_the_lock_is_really_held(tmp_path: Path) -> None:
@@ -305,6 +320,38 @@ def test_a_machine_is_composed_once(workshop: tuple[FakeImage, Tools, Path], tmp
     assert (first.path / "root/lib/modules/6.1-x/modules.dep").exists()
     assert compose(image, tools=tools, agent=agent(tmp_path), cache=tmp_path / "cache") == first
     assert log.read_text() == "called\n"
+
+
+DAMAGE = {
+    "no command": lambda home: (home / "command.json").unlink(),
+    "half a command": lambda home: (home / "command.json").write_text('{"argv": ["/bin/tr'),
+    "a command of another time": lambda home: (home / "command.json").write_text('["/bin/true"]'),
+    "no initramfs": lambda home: (home / "initramfs").unlink(),
+    "an empty initramfs": lambda home: (home / "initramfs").write_bytes(b""),
+    "another initramfs": lambda home: os.utime(home / "initramfs", (0, 0)),
+    "no kernel": lambda home: (home / "root/vmlinux").unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_machine_is_composed_again(
+    workshop: tuple[FakeImage, Tools, Path], tmp_path: Path, damage: str
+) -> None:
+    image, tools, log = workshop
+    first = compose(image, tools=tools, agent=agent(tmp_path), cache=tmp_path / "cache")
+    DAMAGE[damage](first.path)
+    assert compose(image, tools=tools, agent=agent(tmp_path), cache=tmp_path / "cache") == first
+    assert (first.path / "initramfs").stat().st_size > 100
+    assert log.read_text() == "called\n" * 2
+
+
+def test_a_cache_that_cannot_be_written_to_is_one_message(
+    workshop: tuple[FakeImage, Tools, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(BootFailed, match=r"cannot use the cache .*/file: Not a directory") as failed:
+        prepare(workshop[0], BootConfig(cache=tmp_path / "file"))
+    assert "--bpf-cache-dir" in failed.value.hint
 
 
 def test_another_kernel_is_another_machine(workshop: tuple[FakeImage, Tools, Path], tmp_path: Path) -> None:

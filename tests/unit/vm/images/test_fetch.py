@@ -197,6 +197,27 @@ def test_a_newer_version_is_fetched_and_the_older_stays_until_pruned(mirror: Mir
         pass
 
 
+@pytest.mark.parametrize("name", ["vmlinux", "vmlinux.btf", "config", "bzImage"])
+@pytest.mark.parametrize("damage", ["gone", "cut", "empty", "other"])
+def test_a_damaged_image_is_fetched_again(config: ImageConfig, name: str, damage: str) -> None:
+    (image,) = fetch(["6.1"], config=config)
+    file = image.vmlinux.parent / name
+    before = file.read_bytes()
+    if damage == "gone":
+        file.unlink()
+    elif damage == "other":
+        file.write_bytes(bytes(reversed(before)))
+        os.utime(file, (0, 0))
+    else:
+        file.write_bytes(before[: len(before) // 2] if damage == "cut" else b"")
+    assert config.store.entries() == []
+    with pytest.raises(ImageError, match="not in the cache"):
+        resolve("6.1", config=config)
+    (again,) = fetch(["6.1"], config=config)
+    assert again == image
+    assert file.read_bytes() == before
+
+
 def test_prune_all_leaves_nothing(config: ImageConfig) -> None:
     fetch(["6.1"], config=config)
     (config.store.tmp / "half").mkdir()
