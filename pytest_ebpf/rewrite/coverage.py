@@ -11,17 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_ebpf.agent.ops import Obj
-from pytest_ebpf.obj.insn import CALL, Insn
+from pytest_ebpf.obj.insn import Insn
 from pytest_ebpf.obj.object import LineInfo
 from pytest_ebpf.plan.link import line_at
 from pytest_ebpf.rewrite.asm import Item, MapLoad, add_imm, load, store
 from pytest_ebpf.rewrite.edit import Edit, RewriteError
 from pytest_ebpf.rewrite.flow import Block, Flow
 from pytest_ebpf.rewrite.scratch import find_scratch
+from pytest_ebpf.rewrite.sites import CallSite
 
 __all__ = ["Branch", "Counted", "Counters", "Line", "block_ends", "count_lines", "plan_counters"]
 
-_TAIL_CALL = 12  # helper number: behind it goes on only what did not jump into another program
+_LEAVES, _THROWS = "bpf_tail_call", "bpf_throw"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,12 @@ class Counted:
     blocks: tuple[tuple[int, int, int | None], ...]
 
 
-def block_ends(insns: Sequence[Insn]) -> tuple[int, ...]:
-    """Where a block begins because what stands before it may not come back."""
-    return tuple(
-        slot + 1
-        for slot, insn in enumerate(insns[:-1])
-        if insn.code == CALL and not insn.src and insn.imm == _TAIL_CALL
+def block_ends(sites: Sequence[CallSite]) -> frozenset[int]:
+    """Where a block begins because the call before it may not come back: it jumps into another program, or throws (a
+    function that throws leaves its callers, too)."""
+    throws = any(site.function == _THROWS for site in sites)
+    return frozenset(
+        site.slot + 1 for site in sites if site.function in (_LEAVES, _THROWS) or (throws and site.kind == "function")
     )
 
 
@@ -147,10 +148,9 @@ def _most(one: int | None, other: int | None) -> int | None:
 
 
 def _lines_of(lines: Sequence[LineInfo], *, start: int, end: int) -> Iterator[LineInfo]:
-    first = line_at(lines, start)
-    if first is not None and first.line:
-        yield first
-    yield from (row for row in lines if start < row.insn < end and row.line)
+    """The lines that begin in a block. (One that began in the block before may have nothing to do with this one, if
+    that is reached from elsewhere.)"""
+    return (row for row in lines if start <= row.insn < end and row.line)
 
 
 def _ways(

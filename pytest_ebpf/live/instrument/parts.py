@@ -83,7 +83,7 @@ class Parts:
 
     @cached_property
     def flow(self) -> Flow:
-        return find_flow(self.insns, tables=self.tables, also=block_ends(self.insns))
+        return find_flow(self.insns, tables=self.tables, also=block_ends(self.sites))
 
     def rewritten(self, edits: Mapping[int, Edit]) -> Rewritten:
         """RewriteError when it does not fit."""
