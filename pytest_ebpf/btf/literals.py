@@ -19,7 +19,8 @@ _PLAIN = (int, float, str, bytes, bytearray, type(None))
 
 
 def by_name(btf: Btf, type_id: int, *, value: Any) -> Any:
-    """``value`` with dicts for the tuples that stand for structs, at every depth.
+    """``value`` with dicts for the tuples that stand for structs, and bytes for the text of an array of bytes, at every
+    depth.
 
     ``ValueError`` when a tuple has not as many values as its struct has members.
     """
@@ -32,7 +33,18 @@ def by_name(btf: Btf, type_id: int, *, value: Any) -> Any:
             return {name: by_name(btf, types[name], value=one) if name in types else one for name, one in value.items()}
     if isinstance(found, Array) and isinstance(value, list | tuple):
         return [by_name(btf, found.type, value=one) for one in value]
+    if isinstance(found, Array) and isinstance(value, str):
+        return _padded(btf, type_id, text=value)
     return value
+
+
+def _padded(btf: Btf, type_id: int, *, text: str) -> str | bytes:
+    """Text for an array of bytes (Rust has no arrays of characters), as reading the array gives it."""
+    try:
+        got = decode(btf, type_id, data=encode(btf, type_id, value=text))
+    except (TypeError, ValueError):
+        return text
+    return got if isinstance(got, bytes) and got.rstrip(b"\0") == text.encode() else text
 
 
 def why_never(btf: Btf, type_id: int, *, wanted: Any) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, SupportsBytes
+from typing import Any, SupportsBytes, TypeAlias
 
 from pytest_ebpf.packets.assemble import assemble
 from pytest_ebpf.packets.layer import FieldValue, Layer, label_layers
@@ -11,7 +12,9 @@ from pytest_ebpf.packets.protocols import PROTOCOLS
 from pytest_ebpf.packets.read import parse_layers
 from pytest_ebpf.packets.sources import foreign_header
 
-__all__ = ["Packet"]
+__all__ = ["Label", "Packet"]
+
+Label: TypeAlias = "str | Callable[[], Packet]"  # "ip", or IP
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -60,25 +63,31 @@ class Packet:
         """The packet without its first header."""
         return Packet(self.layers[1:])
 
-    def __contains__(self, label: str) -> bool:
-        return label in label_layers(self.layers)
+    def __contains__(self, label: Label) -> bool:
+        return _name_of(label) in label_layers(self.layers)
 
-    def __getitem__(self, label: str) -> Layer:
-        """The header of a name: ``packet["ip"]["ttl"]`` or ``packet["ip"].ttl``; the second IP header is "ip2"."""
+    def __getitem__(self, label: Label) -> Layer:
+        """The header of a name: ``packet["ip"]["ttl"]`` or ``packet["ip"].ttl``; the second IP header is "ip2". As with
+        scapy, ``packet[IP]`` and ``IP in packet`` name it too."""
         return self.layers[self._index(label)]
 
-    def replace(self, label: str, **values: FieldValue) -> Packet:
+    def replace(self, label: Label, **values: FieldValue) -> Packet:
         """A copy with other values in one header: ``packet.replace("ip", ttl=63)``. Give None for "compute it again"
         (or the default)."""
         index = self._index(label)
         changed = self.layers[index].replace(values)
         return Packet((*self.layers[:index], changed, *self.layers[index + 1 :]))
 
-    def _index(self, label: str) -> int:
-        labels = label_layers(self.layers)
+    def _index(self, label: Label) -> int:
+        label, labels = _name_of(label), label_layers(self.layers)
         if label not in labels:
             raise KeyError(f"the packet has no header {label!r}; it has {', '.join(labels) or 'none'}")
         return labels.index(label)
+
+
+def _name_of(label: Label) -> str:
+    """The name of a header that its builder stands for."""
+    return label if isinstance(label, str) else label_layers(label().layers)[0]
 
 
 def _as_layers(data: object) -> tuple[Layer, ...] | None:

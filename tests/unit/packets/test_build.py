@@ -174,3 +174,13 @@ def test_checksums_hold(network, protocol):
     segment = packet[len(network) :]
     # Both pseudo headers sum up to the same: addresses, protocol and length.
     assert internet_checksum(addresses + number.to_bytes(2, "big") + len(segment).to_bytes(2, "big") + segment) == 0
+
+
+def test_headers_are_named_by_their_builders_too():
+    packet = Eth() / IP(ttl=3) / TCP(dport=80)
+    assert packet[TCP].dport == packet["tcp"].dport == 80
+    assert IP in packet
+    assert UDP not in packet
+    assert packet.replace(IP, ttl=9)["ip"].ttl == 9
+    with pytest.raises(KeyError, match="no header 'udp'; it has eth, ip, tcp"):
+        packet[UDP]

@@ -1,15 +1,16 @@
-"""src/main.rs: a program of aya-ebpf, its typed map, its globals, its messages."""
+"""port_filter.rs: a program of aya-ebpf, its typed map, its globals, its messages."""
 
 import pytest
 
-from pytest_ebpf import IP, TCP, UDP, XDP, Bpf, BpfObject, Eth, Packet
+from pytest_ebpf import IP, TCP, UDP, XDP, Bpf, BpfLog, BpfObject, Eth, Packet
 
 QUERY = Eth() / IP(src="192.0.2.7") / UDP(dport=53)
+pytestmark = pytest.mark.bpf_feature("ringbuf")
 
 
 @pytest.fixture
 def filtered(bpf: Bpf) -> BpfObject:
-    obj = bpf.load("target/bpfel-unknown-none/release/port_filter")
+    obj = bpf.load("built/port_filter.bpf.o")
     obj.maps["PORTS"].update({53: {"action": "Drop"}, 123: {"action": "Watch"}})
     return obj
 
@@ -27,8 +28,7 @@ def test_the_rest_passes(filtered: BpfObject, packet: Packet) -> None:
     assert filtered.globals["SEEN"] == 1
 
 
-@pytest.mark.bpf_feature("ringbuf")
-def test_messages(filtered: BpfObject) -> None:
+def test_messages(filtered: BpfObject, bpf_log: BpfLog) -> None:
     filtered["port_filter"].run(QUERY)
     filtered["port_filter"].run(Eth() / IP(src="192.0.2.7") / UDP(dport=123))
     dropped, watched = filtered.aya_logs.events()
@@ -37,6 +37,6 @@ def test_messages(filtered: BpfObject) -> None:
 
 
 def test_a_constant_set_at_the_load(bpf: Bpf) -> None:
-    obj = bpf.load("target/bpfel-unknown-none/release/port_filter", globals={"SHORTEST": 1500, "AYA_LOG_LEVEL": 0})
+    obj = bpf.load("built/port_filter.bpf.o", globals={"SHORTEST": 1500, "AYA_LOG_LEVEL": "error"})
     assert obj["port_filter"].run(QUERY).retval == XDP.PASS
     assert obj.globals["SEEN"] == 0
