@@ -95,7 +95,7 @@ def test_captures_of_real_traffic(path):
     assert len(capture.frames) > 10
     assert all(bytes(frame.packet) == frame.data for frame in capture.frames)
     for parsed in capture.packets:
-        if "ip" in parsed:
+        if "ip" in parsed and not parsed["ip"].frag:
             assert bytes(parsed.replace("ip", len=None, ihl=None, chksum=None, proto=None)) == bytes(parsed)
     again = parse_pcap(render_pcapng(capture))
     assert again.frames == capture.frames
