@@ -48,6 +48,7 @@ __all__ = [
     "pytest_collection_modifyitems",
     "pytest_configure",
     "pytest_generate_tests",
+    "pytest_report_collectionfinish",
     "pytest_report_header",
     "pytest_report_teststatus",
     "pytest_runtest_call",
@@ -163,14 +164,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not any(map(_uses_kernel, items)):
         yield
     else:
+        from pytest_ebpf.fixtures import kernel_matrix as matrix
         from pytest_ebpf.fixtures.hooks import register
-        from pytest_ebpf.fixtures.kernel_matrix import give_fresh_guests, group_by_kernel, mark_groups
 
         register(config)
-        give_fresh_guests(items)
-        mark_groups(items, config=config)
+        matrix.give_fresh_guests(items)
+        matrix.mark_groups(items, config=config)
         yield
-        group_by_kernel(items, config=config)
+        matrix.refuse_without_kernels(items, config=config)
+        matrix.group_by_kernel(items, config=config)
     if config.getoption("bpf_shard"):
         from pytest_ebpf.fixtures.runs.shard import pick_shard
 
@@ -253,6 +255,15 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     from pytest_ebpf.fixtures.neighbours.xdist_groups import workers_note
 
     return [header(config) + workers_note(config)]
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
+    """The kernel that was chosen where nobody named one and this process may not call bpf()."""
+    if not any(map(_uses_kernel, items)):
+        return []
+    from pytest_ebpf.fixtures.kernel_matrix import default_note
+
+    return default_note(config)
 
 
 def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:

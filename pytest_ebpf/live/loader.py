@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pytest_ebpf.agent.ops import Close, Done, EnableStats, Failed, Leak, Made
+from pytest_ebpf.agent.ops import Leak
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import BpfUsageError, GuestLost, HarnessError, PlanError
 from pytest_ebpf.features import probe_feature
 from pytest_ebpf.features.base import Answer
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.bpf_object import BpfObject
+from pytest_ebpf.live.eventually import eventually
 from pytest_ebpf.live.facts_cache import facts_for
 from pytest_ebpf.live.hints import advise
 from pytest_ebpf.live.instrument import instrumenting
@@ -27,6 +28,7 @@ from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.missing_object import missing_object
 from pytest_ebpf.live.pin_reuse import PinTakenError, reuse_pinned
 from pytest_ebpf.live.program import Program
+from pytest_ebpf.live.run_counts import counting_runs
 from pytest_ebpf.live.session import Session, Target
 from pytest_ebpf.live.typed.map_types import AskedTypes
 from pytest_ebpf.obj.object import ObjectFile
@@ -275,23 +277,20 @@ class Bpf:
 
         return Inventory(self.session)
 
-    @contextmanager
-    def count_runs(self) -> Iterator[None]:
+    def eventually(self, condition: Callable[[], Any], *, timeout: float = 2.0) -> Any:
+        """Ask until ``condition()`` is true, and return its value: ``bpf.eventually(lambda: obj.maps["n"][0] == 3)``.
+
+        ``timeout``: seconds on hardware of usual speed. After them an ``AssertionError`` shows the condition and what
+        its sides were last.
+        """
+        return eventually(condition, seconds=timeout * self.session.target.time_scale, shown=timeout)
+
+    def count_runs(self) -> AbstractContextManager[None]:
         """Have the kernel count and time every run of every program meanwhile: see ``prog.run_stats``.
 
         ``PlanError`` before Linux 5.8, which has the sysctl ``kernel.bpf_stats_enabled`` only.
         """
-        enabled = self.session.attempt(EnableStats(), Made)
-        if isinstance(enabled, Failed):
-            raise PlanError(
-                f"this kernel keeps no run statistics for a process: {enabled.text}",
-                feature="run statistics",
-                since="5.8",
-            )
-        try:
-            yield
-        finally:
-            self.session.one(Close(enabled.handle), Done)
+        return counting_runs(self.session)
 
     def find(self, path: str | os.PathLike[str]) -> Path:
         """Where a relative path leads: next to the test, then ``bpf_object_dirs``, then the working directory."""

@@ -213,12 +213,30 @@ def test_b3_a_feature_is_judged_by_the_matrix_that_the_project_declares(pytester
     assert [kernel.id for kernel in columns_of(item)] == ["5.10", "6.12"]  # what "runs nowhere" is judged by
 
 
-def test_without_a_kernel_it_says_what_to_type(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_c17_without_a_kernel_it_says_once_what_to_type(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pytest_ebpf.fixtures.kernel_matrix.may_call_bpf", lambda: False)
-    pytester.makepyfile("def test_a(bpf): pass\ndef test_b(): pass")
-    result = pytester.runpytest()
-    result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*no kernel to test on*", "*Run pytest --bpf-kernels=6.1*"])
+    pytester.makepyfile("def test_a(bpf): pass\ndef test_b(bpf): pass\ndef test_plain(): pass")
+    result = pytester.runpytest("--bpf-cache-dir=empty")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: no kernel to test on: *", "Run pytest --bpf-kernels=6.1*"])
+    assert result.stderr.str().count("no kernel to test on") == 1
+    pytester.runpytest("--bpf-cache-dir=empty", "-k", "test_plain").assert_outcomes(passed=1, deselected=2)
+
+
+def test_c17_the_newest_kernel_in_the_cache_is_the_default(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_ebpf.fixtures.kernel_matrix.may_call_bpf", lambda: False)
+    monkeypatch.setattr("pytest_ebpf.fixtures.kernel_matrix.newest_series", lambda cache: "6.12")
+    pytester.makepyfile("def test_a(bpf): pass\ndef test_plain(): pass")
+    result = pytester.runpytest("--collect-only", "-q")
+    result.stdout.fnmatch_lines(["*::test_a[[]6.12[]]"])
+    result = pytester.runpytest("-k", "test_plain", "-v")
+    result.stdout.no_fnmatch_line("bpf kernels:*")
+    result = pytester.runpytest("--collect-only")
+    result.stdout.fnmatch_lines(["bpf kernels: 6.12 (the newest in the cache, as this process may not call bpf())"])
 
 
 def test_the_default_is_the_host(pytester: pytest.Pytester) -> None:

@@ -10,10 +10,11 @@ import ctypes
 import fcntl
 import mmap
 import os
+import resource
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from errno import EAGAIN, EPERM
+from errno import EAGAIN, EMFILE, EPERM
 from functools import partial
 from typing import Any
 
@@ -34,10 +35,12 @@ __all__ = [
     "last_errno",
     "map_shared",
     "mount",
+    "open_files",
     "perf_event_open",
     "perf_ioctl",
     "prctl",
     "raise_memlock",
+    "raise_open_files",
     "setns",
     "signals_held_back",
     "umount",
@@ -48,6 +51,7 @@ __all__ = [
 _BIG = 1 << 20
 _PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 _LOAD_ATTEMPTS = 4
+_MANY_FILES = 1 << 16
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _machine = os.uname().machine
@@ -67,7 +71,27 @@ _VoidPointer = ctypes.c_void_p
 
 def error_text(errno: int) -> str:
     """The text of an errno."""
+    if errno == EMFILE:
+        return f"{os.strerror(errno)}: this process may have {open_files()} (RLIMIT_NOFILE)"
     return "not supported by this kernel" if errno == ENOTSUPP else os.strerror(errno)
+
+
+def open_files() -> int:
+    """How many descriptors this process may have."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def raise_open_files() -> bool:
+    """Raise the limit of open files as far as this process may, the first time that it is reached; whether it rose.
+    Every object of a test is a descriptor here, and the usual limit is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for most in (max(hard, _MANY_FILES), hard):  # above the hard limit: root
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        except (ValueError, OSError):
+            continue
+        return most > soft
+    return False
 
 
 def _fail() -> OSError:
@@ -148,6 +172,8 @@ def bpf_errno(cmd: int, attr: bytearray) -> int:
     attr.extend(_ROOM)
     address = ctypes.addressof((ctypes.c_char * size).from_buffer(attr))
     result = bpf_at(cmd, address, size=size)
+    if result == -EMFILE and raise_open_files():
+        result = bpf_at(cmd, address, size=size)
     attempts = 1
     while result == -EAGAIN and cmd == Cmd.PROG_LOAD and attempts < _LOAD_ATTEMPTS:
         result = bpf_at(cmd, address, size=size)
@@ -183,8 +209,6 @@ def raise_memlock(call: Callable[[], int]) -> int:
     result = call()
     if result != -EPERM:
         return result
-    import resource
-
     try:
         if resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY:
             return result

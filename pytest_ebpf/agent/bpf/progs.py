@@ -7,7 +7,7 @@ import re
 import socket
 import time
 from dataclasses import dataclass, replace
-from errno import ENOSPC
+from errno import EMFILE, ENFILE, ENOSPC
 from struct import Struct
 
 from pytest_ebpf.agent.base.batch import Batch
@@ -24,6 +24,7 @@ from pytest_ebpf.uapi.numbers import BPF_LOG_LEVEL1, BPF_LOG_LEVEL2, BPF_LOG_STA
 
 __all__ = ["btf_load", "prog_load"]
 
+_NO_FILES = (EMFILE, ENFILE)
 _FIRST_LOG = 64 << 10
 _TRACE_LOG = 16 << 20  # costs only what is written to it (Memory), and nearly every trace fits the first time
 # The trace of a rejection that was not requested: one of a million instructions has 500 MB, and takes minutes to write.
@@ -182,6 +183,8 @@ def prog_load(op: ProgLoad, batch: Batch) -> Result:
         truncated = traced.result == -ENOSPC or traced.full
         if traced.result >= 0 or traced.log:
             attempt = replace(traced, log=_ended(traced.log, verdict=attempt.log))
+    if errno in _NO_FILES:
+        raise OSError(errno, error_text(errno))  # no word of the verifier's
     if attempt.result < 0:
         return ProgRejected(errno, attempt.log, attempt.level, truncated)
     return replace(_loaded(op, batch, program=program, attempt=attempt), load_ns=took, truncated=truncated)

@@ -82,7 +82,9 @@ def _send(sock: socket.socket, frame: bytes) -> None:
             sock.send(frame)
             return
         except BlockingIOError:  # the queue is full
-            select.select([], [sock], [], 1.0)
+            poll = select.poll()  # select(2) knows no descriptor above 1,023
+            poll.register(sock.fileno(), select.POLLOUT)
+            poll.poll(1000)
         except OSError as error:
             if error.errno != errno.ENOBUFS:  # NET_XMIT_DROP: a program on its way took it
                 raise

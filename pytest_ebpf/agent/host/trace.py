@@ -50,8 +50,10 @@ def trace_drain(op: TraceDrain, batch: Batch) -> Result:
         raise Refused(f"{entry.label} is not a trace pipe")
     text = _read_all(entry.fd)
     deadline = time.monotonic() + op.timeout_ms / 1000
+    poll = select.poll()
+    poll.register(entry.fd, select.POLLIN)
     while not text and (left := deadline - time.monotonic()) > 0:
-        select.select([entry.fd], [], [], min(left, _SLICE))
+        poll.poll(min(left, _SLICE) * 1000)
         text = _read_all(entry.fd)
     return Data(text)
 

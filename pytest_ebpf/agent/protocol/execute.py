@@ -5,13 +5,14 @@ from __future__ import annotations
 import struct
 import traceback
 from collections.abc import Callable, Sequence
+from errno import EMFILE
 from typing import Any
 
 from pytest_ebpf.agent import ops as o
 from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.handles import Refused, Table
 from pytest_ebpf.agent.base.leaks import watch_around
-from pytest_ebpf.agent.base.syscalls import error_text
+from pytest_ebpf.agent.base.syscalls import error_text, raise_open_files
 from pytest_ebpf.agent.bpf.info import info_by_fd, next_id, obj_by_id
 from pytest_ebpf.agent.bpf.introspect import all_ids, enable_stats, fd_info, info_arrays
 from pytest_ebpf.agent.bpf.kernel_btf import btf_by_name
@@ -187,7 +188,7 @@ def _one(op: Any, batch: Batch) -> o.Result:
     if function is None:
         return o.Failed(type(op).__name__, 0, "no such operation")
     try:
-        return function(op, batch)
+        return _with_more_files(lambda: function(op, batch))
     except OSError as error:
         errno = error.errno or 0
         return o.Failed(type(op).__name__, errno, _text(op, batch, words=error_text(errno) if errno else str(error)))
@@ -197,6 +198,15 @@ def _one(op: Any, batch: Batch) -> o.Result:
         return o.Failed(type(op).__name__, 0, _text(op, batch, words=f"{error} (at {_place(error)})"))
     except Exception:  # a bug in the agent must not end the session: the traceback goes where people look
         return o.Failed(type(op).__name__, 0, traceback.format_exc())
+
+
+def _with_more_files(call: Callable[[], o.Result]) -> o.Result:
+    try:
+        return call()
+    except OSError as error:
+        if error.errno != EMFILE or not raise_open_files():
+            raise
+    return call()
 
 
 def _place(error: Exception) -> str:

@@ -31,7 +31,9 @@ class Stream:
 
     def wait_readable(self, timeout: float) -> bool:
         """Whether ``read`` would return at once, waiting up to ``timeout`` seconds for that."""
-        return bool(select.select([self._socket], [], [], timeout)[0])
+        poll = select.poll()  # select(2) knows no descriptor above 1,023
+        poll.register(self._socket.fileno(), select.POLLIN)
+        return bool(poll.poll(timeout * 1000))
 
     def read_line(self, timeout: float | None = None) -> bytes:
         """Bytes up to and with a newline, or less at end of file. Reads no byte past it."""

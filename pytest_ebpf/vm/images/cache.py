@@ -25,12 +25,18 @@ from typing import Any
 from pytest_ebpf.errors import ImageError
 from pytest_ebpf.files import replace_file
 
-__all__ = ["CACHE_VARIABLE", "FETCHING", "Entry", "Store", "default_cache", "use_lock"]
+__all__ = ["CACHE_VARIABLE", "FETCHING", "Entry", "Store", "default_cache", "newest_series", "use_lock"]
 
 CACHE_VARIABLE = "PYTEST_EBPF_CACHE"
 FETCHING = "fetching"  # shared by everyone who fetches: downloads/ and tmp/ are theirs
 _MANIFEST = "entry.json"
 _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Kernel images of pytest-ebpf; safe to delete.\n"  # CACHEDIR.TAG
+
+
+def newest_series(cache: Path | None = None) -> str:
+    """The series of the newest kernel in a cache (default: the user's), "" where it is empty."""
+    series = {entry.series for entry in Store(cache or default_cache()).entries()}
+    return max(series, key=lambda name: [int(part) for part in name.split(".")], default="")
 
 
 def default_cache(environ: Mapping[str, str] = os.environ) -> Path:
