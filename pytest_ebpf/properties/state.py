@@ -22,7 +22,9 @@ def remember(obj: BpfObject | Mapping[str, Map], names: tuple[str, ...] = ()) ->
     for name in names:
         if name not in maps:
             raise BpfUsageError(f"reset: there is no map {name!r}", hint=did_you_mean(name, maps))
-    kept = {name: pairs for name, map in maps.items() if (pairs := _entries(map, wanted=name in names)) is not None}
+    # data sections (".bss") are the globals
+    own = {name: map for name, map in maps.items() if name in names or not name.startswith(".")}
+    kept = {name: pairs for name, map in own.items() if (pairs := _entries(map, wanted=name in names)) is not None}
     kept = {name: kept[name] for name in names} if names else kept
     variables = _globals(obj) if isinstance(obj, BpfObject) and not names else {}
 
