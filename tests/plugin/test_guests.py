@@ -26,8 +26,11 @@ LOSSES = """
         bpf_vm.write_file("/proc/sysrq-trigger", "c")
     def test_between(bpf):
         assert bpf.load("config.bpf.o")["police"].run(bytes(100)).retval == 2
+    killed = []
     def test_killed(bpf, bpf_kernel):
-        os.kill(bpf_kernel.running.machine.pid, signal.SIGKILL)
+        if not killed:
+            killed.append(bpf_kernel.running.machine.pid)
+            os.kill(killed[0], signal.SIGKILL)
         bpf.load("config.bpf.o")
     def test_after(bpf, bpf_vm, bpf_kernel):
         assert bpf_vm.run(["uname", "-r"]).stdout.decode().strip() == bpf_kernel.release
@@ -39,7 +42,7 @@ def test_a_lost_guest_costs_one_test(pytester: pytest.Pytester, objects: Objects
     objects("config")
     pytester.makepyfile(test_loss=LOSSES)
     result = pytester.runpytest_subprocess(f"--bpf-kernels={KERNEL}")
-    result.assert_outcomes(passed=3, errors=2)
+    assert result.parseoutcomes() == {"passed": 4, "errors": 1, "flaky": 1}
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.re_match_lines(
         [
@@ -47,14 +50,12 @@ def test_a_lost_guest_costs_one_test(pytester: pytest.Pytester, objects: Objects
             r"E +pytest_ebpf.errors.GuestLost: kernel 6.1 was lost during WriteFile: .*sysrq triggered crash.*",
             r"-+ console -+",
             r".*Kernel panic - not syncing: sysrq triggered crash",
-            r"_+ ERROR at call of test_killed\[6.1\] _+",
-            r"E .*GuestLost: .*SIGKILL.*",
             r"  test_before +✓ \d+",
             r"  test_panic +E \d+",
             r"  test_between +✓ \d+",
-            r"  test_killed +E",
+            r"  test_killed +f \d+",
             r"  test_after +✓",
-            r"6.1  6\.1\S+  (TCG|KVM), booted in \d+\.\d \+ \d+\.\d \+ \d+\.\d s  ✓ 3  E 2",
+            r"6.1  6\.1\S+  (TCG|KVM), booted in \d+\.\d \+ \d+\.\d \+ \d+\.\d s  ✓ 3  f 1  E 1",
         ]
     )
     result.stdout.no_fnmatch_line("*INTERNALERROR*")

@@ -15,6 +15,7 @@ from pytest_ebpf.packets import Packet, parse_packet
 __all__ = ["Capture", "Wanted"]
 
 T = TypeVar("T")
+_SILENCE = 1.0  # seconds without a frame that are enough to say that none comes
 Wanted = Callable[[Packet], bool] | str | None
 
 
@@ -27,9 +28,13 @@ class Capture:
         self.handle: Handle = session.make(PacketOpen(interface, netns, tuple(protocols)))
         self.lost = 0
 
-    def take(self, *, timeout: float = 1.0, count: int = 0, filter: Wanted = None) -> list[Packet]:
+    def take(self, *, timeout: float | None = None, count: int = 0, filter: Wanted = None) -> list[Packet]:
         """The frames since the last call that match ``filter``, in order. It returns as soon as there are ``count``, or
-        without ``count`` after ``timeout`` (seconds, longer where the CPU is emulated)."""
+        without ``count`` after ``timeout`` (seconds, longer where the CPU is emulated).
+
+        Default of ``timeout``: one second, stretched only while there is a ``count`` to wait for. The kernel delivers a
+        frame while it is being sent, so that "nothing came" needs no longer; what a process sends later does.
+        """
         wanted = _wanted(filter)
 
         def keep(frame: bytes) -> list[Packet]:
@@ -38,14 +43,15 @@ class Capture:
 
         return self._collect(keep, timeout=timeout, count=count)
 
-    def frames(self, *, timeout: float = 1.0, count: int = 0) -> list[bytes]:
+    def frames(self, *, timeout: float | None = None, count: int = 0) -> list[bytes]:
         """As ``take``, but bytes and without a filter: for thousands of frames."""
         return self._collect(lambda frame: [frame], timeout=timeout, count=count)
 
-    def _collect(self, keep: Callable[[bytes], list[T]], *, timeout: float, count: int) -> list[T]:
+    def _collect(self, keep: Callable[[bytes], list[T]], *, timeout: float | None, count: int) -> list[T]:
         if count < 0 or isinstance(count, bool):
             raise BpfUsageError(f"count= must be a number of packets, got {count!r}")
-        deadline = time.monotonic() + timeout * self._session.target.time_scale
+        scale = self._session.target.time_scale if timeout is not None or count else 1.0
+        deadline = time.monotonic() + (_SILENCE if timeout is None else timeout) * scale
         found: list[T] = []
         while True:
             left = max(0.0, deadline - time.monotonic())

@@ -93,7 +93,7 @@ class NetInterface:
         message = f"{self.name} did not send {failed.text}"
         return KernelCallError(message, op=failed.op, errno=failed.errno, hint=hints.get(failed.errno, ""))
 
-    def sniff(self, *, timeout: float = 1.0, count: int = 0, filter: Wanted = None) -> list[Packet]:
+    def sniff(self, *, timeout: float | None = None, count: int = 0, filter: Wanted = None) -> list[Packet]:
         """The packets that arrived here since the last call, including those that tc ingress programs drop. ``count``,
         ``timeout`` and ``filter`` ("udp", or a function of a packet) as of ``Capture.take``."""
         return self.capture().take(timeout=timeout, count=count, filter=filter)
@@ -204,7 +204,7 @@ class Veth:
         """Send packets out of ``a``, to ``b``. Errors as of ``NetInterface.send``."""
         self.a.send(*packets)
 
-    def sniff(self, *, timeout: float = 1.0, count: int = 0, filter: Wanted = None) -> list[Packet]:
+    def sniff(self, *, timeout: float | None = None, count: int = 0, filter: Wanted = None) -> list[Packet]:
         """The packets that arrived at ``b``. See ``NetInterface.sniff``."""
         return self.b.sniff(timeout=timeout, count=count, filter=filter)
 

@@ -181,7 +181,11 @@ def greet(parts: Parts, launch: Launch, *, timeout: float) -> dict[str, Any]:
     wishes = _wishes(launch.image, keep=(*here, *launch.config.keep))
     if launch.config.enter:
         wishes["shell"] = str(here[0]) if here else "/"
-    parts.stream.write(json.dumps(wishes).encode() + b"\n")
+    try:
+        parts.stream.write(json.dumps(wishes).encode() + b"\n", timeout)
+    except OSError as error:
+        parts.qemu.wait(2.0)
+        raise failed(parts, launch.image.spec, why=end_reason(parts, otherwise=f"its port broke ({error})")) from error
     return read_line(parts, launch, timeout=timeout)
 
 
