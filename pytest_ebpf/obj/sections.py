@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pytest_ebpf.suggest import close_names
 from pytest_ebpf.uapi.sections import ATTACH_TYPES, MAP_FLAGS, MAP_TYPES, PROG_TYPES, ROWS
 
 __all__ = [
@@ -101,9 +102,16 @@ def number_of_type(name: str, names: tuple[str, ...]) -> int | None:
 
 
 def nearest_section(name: str) -> str:
-    """The longest known name that ``name`` starts with, for a hint: "xdp_firewall" -> "xdp"; "" when there is none."""
+    """For a hint: the longest known name that ``name`` starts with ("xdp_firewall" -> "xdp"), else one that is spelt
+    nearly so ("kproeb/vfs_read" -> "kprobe/vfs_read"); "" when there is none."""
     plain = name.removeprefix("?")
-    return max((known for known in _BY_NAME if plain.startswith(known)), key=len, default="")
+    begins = max((known for known in _BY_NAME if plain.startswith(known)), key=len, default="")
+    if begins:
+        return begins
+    head, slash, rest = plain.partition("/")
+    whole = close_names(plain, _BY_NAME, most=1, cutoff=0.8)
+    heads = close_names(head, {known.partition("/")[0] for known in _BY_NAME}, most=1)
+    return next(iter(whole), "") or next((f"{near}{slash}{rest}" for near in heads), "")
 
 
 def prog_type_name(number: int) -> str:

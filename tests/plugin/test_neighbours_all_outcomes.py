@@ -1,4 +1,4 @@
-"""The matrix and pytest's own outcome agree for every test: all outcomes × reruns × xdist × unittest. 60 tests here, 200
+"""Matrix and pytest agree on every test: all outcomes × reruns × xdist × unittest. 60 tests here, 200
 in ci/neighbours (``OUTCOMES=200``)."""
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from hypothesis.internal.conjecture import junkdrawer
 
 from support.neighbours import Neighbours
 
@@ -185,7 +186,9 @@ GIVEN = """
 def test_b4_a_load_is_outside_the_deadline_of_hypothesis(pytester: pytest.Pytester, objects: Objects) -> None:
     objects("config")
     pytester.makepyfile(GIVEN)
-    pytester.runpytest_subprocess("--bpf-kernels=host").assert_outcomes(passed=2)
+    counted = [] if hasattr(junkdrawer, "_gc_cumulative_time") else ["-k", "in_a_fixture"]  # older ones count all
+    result = pytester.runpytest_subprocess("--bpf-kernels=host", *counted)
+    result.assert_outcomes(passed=1 if counted else 2, deselected=len(counted) // 2)
 
 
 def test_b2_frames_of_the_product_are_not_in_health_checks(pytester: pytest.Pytester) -> None:

@@ -183,7 +183,7 @@ def attach_program(
             raise BpfUsageError(
                 f"{program.name} is a {program.type} program in section {program.definition.section!r}: "
                 f"attach() needs {name}=",
-                hint=f"Write {program.name}.attach({name}={_EXAMPLES.get(name, '...')}).",
+                hint=f"Write {program.name}.attach({name}={_example(name, program)}).",
             )
     check_targets(program, given)
     return row.run(session, program, **given)
@@ -222,6 +222,12 @@ def _from_section(row: Attacher, program: AttachableProgram) -> Mapping[str, obj
     if row.read_target is not None:
         return row.read_target(target)
     return {row.from_section: target} if row.from_section else {}
+
+
+def _example(name: str, program: AttachableProgram) -> str:
+    if name == "event" and program.type_number == ProgType.PERF_EVENT:
+        return '"cpu-clock", frequency=99'
+    return _EXAMPLES.get(name, "...")
 
 
 _EXAMPLES: Mapping[str, str] = MappingProxyType(

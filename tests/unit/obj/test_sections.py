@@ -96,6 +96,12 @@ def test_nearest_section() -> None:
     assert nearest_section("zzz") == ""
 
 
+def test_b5_a_wrong_section_name_suggests_the_right_one() -> None:
+    assert nearest_section("kproeb/vfs_read") == "kprobe/vfs_read"
+    assert nearest_section("?tracepiont/sched/sched_switch") == "tracepoint/sched/sched_switch"
+    assert nearest_section("cgruop/connect4") == "cgroup/connect4"
+
+
 def test_names_of_numbers() -> None:
     assert (map_type_name(1), map_type_name(27), map_type_name(999)) == ("HASH", "RINGBUF", "999")
     assert map_flag_names(0x401) == ("NO_PREALLOC", "MMAPABLE")
