@@ -26,7 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "exec": ("exec:exec_", "Run test programs of Rust, Go and TAP in guests."),
         "features": ("features", "Probe what kernels can do."),
         "hooks": ("hooks", "Show the arguments of functions, LSM hooks and tracepoints."),
-        "include-dir": ("include_dir", "Print the directory of expectations.h, for a compiler."),
+        "include-dir": ("schema:include_dir", "Print the directory of expectations.h, for a compiler."),
         "inspect": ("inspect", "Show the programs, maps and globals of object files."),
         "kernels": ("kernels", "Kernel images: list, fetch, prepare, remove."),
         "log": ("log", "Explain and parse verifier logs."),

@@ -70,7 +70,7 @@ class EventStream:
                 and seen
                 and all(isinstance(self.decode(raw, type=type), bytes) for raw in self._waiting)
             ):
-                raise untyped(self._types, self._definition, wanted=wanted)
+                raise untyped(self._types, self._definition, wanted=wanted, size=len(self._waiting[-1]))
             left = deadline - time.monotonic()
             if left <= 0:
                 raise AssertionError(self._nothing(wanted, timeout=timeout, type=type))

@@ -42,9 +42,13 @@ def check_wanted(types: ObjectTypes, definition: MapDef, *, wanted: object, type
     return Wanted(_named(fitting[0], wanted), needs_type=True)
 
 
-def untyped(types: ObjectTypes, definition: MapDef, *, wanted: object) -> BpfUsageError:
-    """The error for records of which nobody knows the type."""
-    fitting = [name for name, found in structs_of(types).items() if not _never(found, wanted)][:_STRUCTS_NAMED]
+def untyped(types: ObjectTypes, definition: MapDef, *, wanted: object, size: int = 0) -> BpfUsageError:
+    """The error for records of which nobody knows the type. ``size``: bytes of one that came, 0 before any did."""
+    sizes = {
+        name: found.btf.size(found.type_id) for name, found in structs_of(types).items() if not _never(found, wanted)
+    }
+    fitting = sorted(sizes, key=lambda name: (bool(size) and sizes[name] != size, sizes[name]))
+    fitting = fitting[: 1 if fitting and sizes[fitting[0]] == size else _STRUCTS_NAMED]
     how = " or ".join(f'type="struct {name}"' for name in fitting) or 'type="struct NAME"'
     rest = "" if fitting else ' A struct that the object lacks comes from a C header: load(..., types="events.h").'
     name = definition.name

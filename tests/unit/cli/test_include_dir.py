@@ -6,7 +6,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from pytest_ebpf.cli.include_dir import include_dir
+from pytest_ebpf.cli.schema import include_dir
 
 
 def test_b6_the_header_is_where_the_command_says() -> None:

@@ -172,3 +172,17 @@ def test_c3_the_last_array_is_cut_at_its_elements(ring: Any) -> None:
 def test_c3_a_short_record_of_a_struct_without_an_array_at_its_end_stays_bytes(ring: Any) -> None:
     events, _ = ring("events", EVENT[:16])
     assert events.events() == [EVENT[:16]]
+
+
+def test_c1_of_many_types_the_one_of_the_size_of_the_record_is_named(ring: Any) -> None:
+    """Types of the kernel that the object has too may have the same field."""
+    larger = types(
+        t.Int("unsigned int", 4, 32),  # 1
+        t.Struct("task", 16, (t.Member("pid", 1, 0),)),  # 2
+        t.Struct("thread", 12, (t.Member("pid", 1, 0),)),  # 3
+        t.Struct("event", 20, (t.Member("pid", 1, 0), t.Member("n", 1, 32))),  # 4
+        t.Struct("other", 20, (t.Member("x", 1, 0),)),  # 5
+    )
+    records, _ = ring("rb", bytes(20), btf=larger)
+    with pytest.raises(BpfUsageError, match=r'expect\(\.\.\., type="struct event"\)\.$'):
+        records.expect({"pid": 7}, timeout=60)
