@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from pytest_ebpf.errors import BpfUsageError, HarnessError
+from pytest_ebpf.errors import BpfUsageError, HarnessError, KernelCallError
 from pytest_ebpf.packets.packet import Packet
 from pytest_ebpf.properties.state import Restore, remember
 
 __all__ = ["Body", "FailedBatch", "Found"]
 
+_MOST = 1000  # packets in one call, by which the error counts
 _FAILING = (Exception, pytest.fail.Exception)
 
 
@@ -91,18 +94,18 @@ class Body:
 
     def _run(self, packets: Sequence[Packet]) -> Found | None:
         self.restore()
-        data = [bytes(packet) for packet in packets] if self.given & {"result", "results"} else []
-        try:
-            results = self.program.run_many(data) if data else []
-        except HarnessError:
-            raise
-        except Exception as error:
-            return Found(0, error)
+        every: list[Packet] = list(packets)
+        results: Sequence[Any] = ()
+        if self.given & {"result", "results"}:
+            packets, results = _taken(self.program, packets, restore=self.restore)
+            if not packets:
+                return None
         if "packet" not in self.given:
             more = {"packets": list(packets), "results": results}
             failed = self._call({name: value for name, value in more.items() if name in self.given})
             return Found(len(packets) - 1, failed) if failed is not None else None
-        return self._one_by_one(packets, results)
+        found = self._one_by_one(packets, results)
+        return found and Found(every.index(packets[found.index]), found.error)
 
     def _one_by_one(self, packets: Sequence[Packet], results: Sequence[Any]) -> Found | None:
         call, fixtures, done = self.function, self.fixtures, 0
@@ -129,6 +132,22 @@ class Body:
         except _FAILING as error:
             return error
         return None
+
+
+def _taken(program: Any, packets: Sequence[Packet], *, restore: Restore) -> tuple[Sequence[Packet], Sequence[Any]]:
+    """The packets that the kernel runs a program of this type on, and the results. Kernels refuse some that are cut
+    off: too short for an Ethernet header, or (skb programs) for the IP header that its type announces."""
+    left = list(packets)
+    while left:
+        try:
+            return left, program.run_many([bytes(packet) for packet in left])
+        except KernelCallError as error:
+            refused = re.search(r", packet (\d+)", str(error))
+            if error.errno != errno.EINVAL or refused is None or len(left) > _MOST:
+                raise
+            del left[int(refused[1])]
+            restore()  # those before it ran
+    return left, ()
 
 
 def _program(fixtures: Mapping[str, Any], program: object) -> tuple[Any, Any]:

@@ -27,6 +27,7 @@ def packets(
     addresses: Iterable[str] = (),
     ports: Iterable[int] = (),
     payload: int = 64,
+    least: int = 0,
 ) -> SearchStrategy[Packet]:
     """Packets with headers by weight: valid ones, and one in ``broken`` that is cut off, too long, or has a wrong
     length, checksum or byte (0: valid ones only). They shrink to ``Eth() / IP() / UDP()``.
@@ -34,7 +35,8 @@ def packets(
     ``layers``: other weights (``{"vlan": 20, "tcp": 0}``; 12 is even odds for what may be besides), or the only kinds
     there are (``["ip", "tcp", "options"]``), of ip, ipv6, arp, unknown; udp, tcp, icmp, sctp, esp, nothing; ipip,
     vxlan, gre, geneve, gtpu, mpls; vlan, options, fragment, extension. ``first``: "eth", or "ip" for programs that see
-    no link header. ``addresses`` (IPv4 and IPv6) and ``ports``: what most packets have. ``payload``: bytes at most."""
+    no link header. ``addresses`` (IPv4 and IPv6) and ``ports``: what most packets have. ``payload``: bytes at most.
+    ``least``: bytes that are left of a packet that is cut off (14; skb programs want the whole IP header: 54)."""
     if first not in ("eth", "ip"):
         raise BpfUsageError(f"packets(first={first!r}): packets start with 'eth' or 'ip'")
     known = [ipaddress.ip_address(one) for one in addresses]
@@ -48,7 +50,7 @@ def packets(
         broken=broken,
         first=first,
         payload=payload,
-        least=14 if first == "eth" else 20,
+        least=least or (14 if first == "eth" else 20),
         **{name: values for name, values in chosen.items() if values},
     )
     made = _drawn(mix)

@@ -4,7 +4,18 @@ import pytest
 from hypothesis import example, settings
 from hypothesis.database import InMemoryExampleDatabase
 
-from pytest_ebpf import IP, SCTP, TCP, UDP, BpfUsageError, Eth, bpf_property, parse_pcap, strategies as st
+from pytest_ebpf import (
+    IP,
+    SCTP,
+    TCP,
+    UDP,
+    BpfUsageError,
+    Eth,
+    KernelCallError,
+    bpf_property,
+    parse_pcap,
+    strategies as st,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -171,3 +182,23 @@ def test_errors_of_use():
         bpf_property(reset=True)(lambda packet: None)()
     with pytest.raises(BpfUsageError, match="there is no kind of header 'tpc'"):
         st.packets(layers=["tpc"])
+
+
+def test_packets_that_the_kernel_refuses_are_left_out():
+    refused, restored = [], []
+
+    class Picky(Program):
+        def run_many(self, packets):
+            for number, packet in enumerate(packets):
+                if len(packet) < 34:
+                    refused.append(packet)
+                    raise KernelCallError(f"prog 'x', packet {number}: Invalid argument", op="ProgRunMany", errno=22)
+            return super().run_many(packets)
+
+    @bpf_property(batch=50, max_examples=300, seed=3, reset=lambda: restored.append(1))
+    def body(packet, result, prog):
+        assert len(bytes(packet)) >= 34
+
+    body(prog=Picky())
+    assert refused
+    assert len(restored) == 6 + len(refused)
