@@ -4,17 +4,20 @@
 
 From each project in turn one more object is taken, until there are N of which libbpf loads something; both then load
 what libbpf loads of it. Figures are the fastest round: opening, relocating, maps, BTF and programs, without closing.
-Each of our rounds parses and plans anew; the kernel's types stay, as they do in a session.
+The first load of a round parses and plans anew, the kernel's types stay, as they do in a session; the second one finds
+all that in the cache. Python's collector runs before libbpf's turn: right before ours it would only empty the
+processor's caches, as nothing does in a test.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import gc
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, zip_longest
 from pathlib import Path
@@ -31,21 +34,26 @@ from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.live.session import Target as Kernel
 from pytest_ebpf.obj.parse import parse_object
+from pytest_ebpf.plan.map_definitions import MapOverride
 
 __all__ = ["Loads", "main"]
 
-_SLOWER, _RATIO, _LONG, _MEMORY = 5, 1.5, 10, 150  # milliseconds, factor, milliseconds, megabytes
+_SMALL, _SLOWER, _SLOWER_AGAIN = 1.0, 1.2, 0.3  # milliseconds
+_LONG, _RATIO, _RATIO_AGAIN, _WORST = 10, 1.02, 0.98, 1.5  # milliseconds, factors
+_MEMORY = 150  # megabytes
 
 
 @dataclass(frozen=True, slots=True)
 class Loads:
-    """Both loads of one object, in milliseconds. ``programs``: names; ``indexes``: theirs in libbpf's order."""
+    """The loads of one object, in milliseconds; ``again``: our second one. ``programs``: names; ``indexes``: theirs in
+    libbpf's order."""
 
     path: Path
     programs: tuple[str, ...]
     indexes: tuple[int, ...]
     libbpf: float = 0.0
     ours: float = 0.0
+    again: float = 0.0
 
 
 def main() -> int:
@@ -61,23 +69,33 @@ def main() -> int:
     finally:
         pool.close()
     for one in sorted(measured, key=lambda one: one.libbpf):
-        print(f"{one.libbpf:9.2f} {one.ours:9.2f} {len(one.programs):4}  {'/'.join(one.path.parts[-2:])}")
-    print(f"libbpf {version}, ours, programs of {len(measured)} objects")
+        print(
+            f"{one.libbpf:9.2f} {one.ours:9.2f} {one.again:9.2f} {len(one.programs):4}  {'/'.join(one.path.parts[-2:])}"
+        )
+    print(f"libbpf {version}, our first load, our second, programs of {len(measured)} objects")
     targets = _targets(measured)
     print(render_targets(targets))
     return 0 if all(target.met for target in targets) else 1
 
 
 def _targets(measured: Sequence[Loads]) -> list[Target]:
-    theirs = statistics.median(one.libbpf for one in measured)
-    found = [
-        Target("whole load, median", statistics.median(one.ours for one in measured), theirs + _SLOWER, peer=theirs)
-    ]
+    found = []
+    small = [one for one in measured if one.libbpf < _SMALL]
+    if small:
+        what = f"more than libbpf where it needs less than {_SMALL:g} ms, median of {len(small)}"
+        first = statistics.median(one.ours - one.libbpf for one in small)
+        second = statistics.median(one.again - one.libbpf for one in small)
+        found += [Target(f"first load, {what}", first, _SLOWER)]
+        found += [Target(f"second load, {what}", second, _SLOWER_AGAIN)]
     long = [one for one in measured if one.libbpf >= _LONG]
     if long:
+        what = f"where libbpf needs {_LONG} ms, median of {len(long)}"
+        first = statistics.median(one.ours / one.libbpf for one in long)
+        second = statistics.median(one.again / one.libbpf for one in long)
+        found += [Target(f"first load, {what}", first, _RATIO, unit="times")]
+        found += [Target(f"second load, {what}", second, _RATIO_AGAIN, unit="times")]
         worst = max(long, key=lambda one: one.ours / one.libbpf)
-        what = f"where libbpf needs {_LONG} ms, the worst of {len(long)} ({worst.path.name})"
-        found.append(Target(what, worst.ours / worst.libbpf, _RATIO, unit="times"))
+        found += [Target(f"the worst of them ({worst.path.name})", worst.ours / worst.libbpf, _WORST, unit="times")]
     found.append(Target(f"memory after {len(measured)} objects", _resident(), _MEMORY, unit="MB"))
     return found
 
@@ -90,33 +108,40 @@ def _measure(arguments: argparse.Namespace, libbpf: Peer, host: Kernel) -> Itera
         print(f"\r\x1b[K{one.path.name:.60}", end="", file=sys.stderr, flush=True)
         try:
             _load(one, host, cache=kept)
-            yield _alternating(one, libbpf, host, rounds=arguments.rounds)
+            yield _alternating(one, libbpf, host, kept=kept, rounds=arguments.rounds)
         except EbpfError as error:
             print(f"\r\x1b[K{one.path}: {error}", file=sys.stderr)
     print("\r\x1b[K", end="", file=sys.stderr)
 
 
-def _alternating(one: Loads, libbpf: Peer, host: Kernel, *, rounds: int) -> Loads:
+def _alternating(one: Loads, libbpf: Peer, host: Kernel, *, kept: LoadCache, rounds: int) -> Loads:
     """Turn and turn about, so that what else the machine does meets both."""
-    theirs, ours = [], []
+    theirs, ours, again = [], [], []
     with libbpf.timing() as load:
         for _ in range(rounds):
+            gc.collect()
             took = load(one.path, one.indexes)
             theirs.append((took["open"] + took["load"]) / 1e6)
             ours.append(_load(one, host, cache=LoadCache()))
-    return replace(one, libbpf=min(theirs), ours=min(ours))
+            again.append(_load(one, host, cache=kept))
+    return replace(one, libbpf=min(theirs), ours=min(ours), again=min(again))
 
 
 def _load(one: Loads, host: Kernel, *, cache: LoadCache) -> float:
     bpf = Bpf(host, cache=cache)
     try:
-        maps = completed(parse_object(one.path.read_bytes(), name=str(one.path)))
-        gc.collect()
+        maps = _sized(one.path)
         began = time.perf_counter()
         bpf.load(one.path, only=one.programs, maps=maps)
         return (time.perf_counter() - began) * 1000
     finally:
         bpf.close()
+
+
+@functools.cache
+def _sized(path: Path) -> Mapping[str, MapOverride]:
+    """Sizes for the maps of an object that leave theirs to the loader."""
+    return completed(parse_object(path.read_bytes(), name=str(path)))
 
 
 def _choose(folder: Path, libbpf: Peer, *, count: int) -> Iterator[Loads]:

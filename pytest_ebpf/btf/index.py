@@ -45,6 +45,10 @@ class NameIndex:
 
 def steps(layout: bytes, *, byteorder: str) -> Steps:
     """Steps for kinds 0-127. ``layout``: the layout section of the header (struct btf_layout per kind), or b""."""
+    return _known_steps(layout) if layout else _KNOWN
+
+
+def _known_steps(layout: bytes) -> Steps:
     head = [HEAD_WORDS.get(kind, 0) for kind in range(128)]
     item = [ITEM_WORDS.get(kind, 0) for kind in range(128)]
     for kind in range(20, min(len(layout) // 4, 128)):
@@ -52,6 +56,9 @@ def steps(layout: bytes, *, byteorder: str) -> Steps:
         if info_size % 4 == 0 and item_size % 4 == 0:
             head[kind], item[kind] = 3 + info_size // 4, item_size // 4
     return Steps(tuple(head), tuple(item))
+
+
+_KNOWN = _known_steps(b"")
 
 
 def index_types(words: array[int], *, steps: Steps) -> array[int]:

@@ -149,6 +149,12 @@ class Btf:
             raise ObjectError(f"no BTF type {type_id}: there are {self._end}", section=".BTF")
         return self._starts[type_id - self.first_id]
 
+    def _type_word(self, type_id: int) -> int:
+        """The id that a type refers to, for kinds that do, without reading the type."""
+        if self.base is not None and type_id < self.first_id:
+            return self.base._type_word(type_id)
+        return self._words[self._start(type_id) + 2]
+
     def string(self, offset: int) -> str:
         """The text at a name offset. Bytes that are not UTF-8 become ``\\xNN``."""
         text = self._texts.get(offset)
@@ -202,7 +208,7 @@ class Btf:
         for _ in range(_RESOLVE_LIMIT):
             if self.kind(type_id) not in _TRANSPARENT:
                 return type_id
-            type_id = self.type(type_id).type  # type: ignore[union-attr]
+            type_id = self._type_word(type_id)
         raise ObjectError(f"BTF type {type_id} is a loop of typedefs", section=".BTF")
 
     def size(self, type_id: int) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from pytest_ebpf.btf.parse import Btf
@@ -17,8 +18,9 @@ from pytest_ebpf.obj.read import read_bytes
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.load_plan import LoadOptions, Plan, plan_load
 
-__all__ = ["LoadCache"]
+__all__ = ["LoadCache", "content_of"]
 
+_OPTIONS = tuple(option.name for option in fields(LoadOptions))
 _HEADERS = frozenset((".h", ".c", ".hpp", ".inc"))
 
 
@@ -28,13 +30,13 @@ class LoadCache:
     def __init__(self) -> None:
         self.knowledge = Knowledge()
         self._linked: dict[tuple[int, ...], tuple[tuple[ObjectFile, ...], ObjectFile]] = {}
-        self._objects: dict[tuple[str, str], ObjectFile] = {}
+        self._objects: dict[tuple[bytes, str], ObjectFile] = {}
         self._types: dict[tuple[str, str], Btf | None] = {}
-        self._plans: dict[tuple[int, int, str], tuple[ObjectFile, Facts, Plan]] = {}
+        self._plans: dict[tuple[int, int, object], tuple[ObjectFile, Facts, Plan]] = {}
 
     def object(self, data: bytes, *, name: str) -> ObjectFile:
         """The object in ``data``, parsed at most once."""
-        key = (hashlib.sha256(data).hexdigest(), name)
+        key = (hashlib.sha256(data).digest(), name)
         found = self._objects.get(key)
         if found is None:
             with _uncollected():
@@ -72,7 +74,7 @@ class LoadCache:
     def plan(self, obj: ObjectFile, facts: Facts, *, options: LoadOptions) -> Plan:
         """The plan of an object for a kernel, made at most once. (The entry keeps object and facts alive, so that
         their identities stay theirs.)"""
-        key = (id(obj), id(facts), repr(options))
+        key = (id(obj), id(facts), tuple(content_of(getattr(options, name)) for name in _OPTIONS))
         found = self._plans.get(key)
         if found is None:
             with _uncollected():
@@ -91,3 +93,24 @@ def _uncollected() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+def content_of(value: object) -> object:
+    """What ``value`` holds now, hashable, equal for equal contents alone: ``1``, ``True`` and ``1.0`` are three, and a
+    buffer that is written to is another. Of a type that nothing is known of, no two values are equal."""
+    kind = type(value)
+    if kind in (str, int, bytes, bool) or value is None:
+        return kind, value
+    if isinstance(value, bytearray | memoryview):
+        return bytes, bytes(value)
+    if isinstance(value, float):
+        return kind, repr(value)  # -0.0 is not 0.0, and each NaN is one
+    if isinstance(value, Mapping):
+        return kind, tuple([(content_of(key), content_of(item)) for key, item in value.items()])
+    if is_dataclass(value):
+        return kind, tuple([content_of(getattr(value, one.name)) for one in fields(value)])
+    if isinstance(value, int):  # a member of an enum
+        return kind, int(value)
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return kind, tuple(map(content_of, value))
+    return object()
