@@ -14,7 +14,7 @@ import ipaddress
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from types import MappingProxyType
 from typing import Any, TypedDict, cast
 
@@ -52,6 +52,8 @@ _SIZES: Mapping[str, int] = MappingProxyType(
 )
 
 
+_DIGITS = 18  # one more than any number of 64 bits needs
+_AS_NUMBER = ("x", "X", "pointer")
 _AS_TEXT = ("ip", "mac", "MAC")
 _ADDRESSES = (ipaddress.IPv4Address, ipaddress.IPv6Address)
 
@@ -98,8 +100,9 @@ def parse_aya_record(data: bytes, *, byteorder: str = "little", from_perf: bool 
 
 
 def render_aya_line(record: AyaRecord) -> str:
-    """``[INFO  my_program] packet of 70 bytes``: as env_logger prints it without the time."""
-    return f"[{record['level'].upper():5} {record['target']}] {record['message']}"
+    """``[INFO  my_program] packet of 70 bytes``: as env_logger prints it without the time, further lines indented."""
+    message = record["message"].replace("\n", "\n    ")
+    return f"[{record['level'].upper():5} {record['target']}] {message}"
 
 
 def render_aya_record(record: AyaRecord) -> str:
@@ -195,6 +198,8 @@ def _plain(kind: str, value: bytes, *, order: str) -> Any:
 
 def _show(value: Any, *, kind: str, hint: str) -> str:
     show = _SHOW.get(hint)
+    if hint in _AS_NUMBER and not isinstance(value, int | bytes):  # the macros do not compile with it
+        raise ValueError(f"an argument of kind {kind} has no form {hint!r}")
     if hint in ("x", "X"):
         digits = value.hex() if isinstance(value, bytes) else f"{value & (1 << 8 * _SIZES[kind]) - 1:x}"
         return digits.upper() if hint == "X" else digits
@@ -223,17 +228,25 @@ def _mac(value: Any, kind: str) -> str:
 
 
 def _float(value: float, *, single: bool) -> str:
-    """The fewest digits that read back as the same number, never with an exponent: Rust's ``{}``."""
+    """The fewest digits that read back as the same number, never with an exponent: Rust's ``{}``. Of two that are as
+    near, Rust takes the larger one, and Python's ``repr`` the even one: 70368744177664.625 ends in .63, not in .62."""
     if value != value:
         return "NaN"
     if value in (float("inf"), float("-inf")):
         return "inf" if value > 0 else "-inf"
-    digits = repr(value)
-    if single:
-        texts = (f"{value:.{count}g}" for count in range(1, 18))
-        digits = next(text for text in texts if struct.pack("f", float(text)) == struct.pack("f", value))
-    text = format(Decimal(digits), "f")
+    exact = Decimal(value)
+    least = 1 if single else len(Decimal(repr(value)).normalize().as_tuple().digits)
+    rounded = (Context(prec=count, rounding=ROUND_HALF_UP).create_decimal(exact) for count in range(least, _DIGITS))
+    text = format(next((one for one in rounded if _reads_back(one, value, single=single)), exact), "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _reads_back(text: Decimal, value: float, *, single: bool) -> bool:
+    try:
+        read = struct.unpack("f", struct.pack("f", float(text)))[0] if single else float(text)
+    except OverflowError:  # rounded up, the largest number of 32 bits is none
+        return False
+    return bool(read == value)
 
 
 _SHOW: Mapping[str, Callable[[Any, str], str]] = MappingProxyType(
@@ -241,6 +254,6 @@ _SHOW: Mapping[str, Callable[[Any, str], str]] = MappingProxyType(
         "ip": _ip,
         "mac": _mac,
         "MAC": lambda value, kind: _mac(value, kind).upper(),
-        "pointer": lambda value, kind: f"{value:#x}",
+        "pointer": lambda value, kind: f"0x{value.hex()}" if isinstance(value, bytes) else f"{value:#x}",
     }
 )
