@@ -23,3 +23,12 @@ def test_a_field_no_kernel_has(bpf: Bpf) -> None:
     obj = bpf.load("core_task.bpf.o")  # loads, although it would read that field: the branch is dead
     obj["ask_kernel"].run()
     assert not obj.globals["has_moon_phase"]
+
+
+def test_the_size_is_the_kernels(bpf: Bpf) -> None:
+    """Both programs say the same twice, and the names are whole."""
+    obj = bpf.load("core_task.bpf.o")
+    obj["read_family"].run()
+    obj["ask_kernel"].run()
+    assert len(obj.globals["family"]["comm"]) < 16
+    assert obj.globals["task_size"] % 8 == 0

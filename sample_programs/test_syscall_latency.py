@@ -1,5 +1,7 @@
 """syscall_latency.bpf.c: a histogram made by two programs on raw tracepoints."""
 
+import pytest
+
 from pytest_ebpf import Bpf, BpfVm
 
 
@@ -26,3 +28,15 @@ def test_without_attaching(bpf: Bpf) -> None:
     obj["on_exit"].run()
     assert sum(map(sum, obj.maps["histogram"].values())) == 1
     assert len(obj.maps["started"]) == 0
+
+
+@pytest.mark.parametrize("power", range(34))
+def test_each_duration_has_its_bucket(bpf: Bpf, power: int) -> None:
+    """A clock that the test moves: the shortest and the longest duration of each bucket."""
+    obj = bpf.load("syscall_latency.bpf.o", doubles=bpf.frozen_clock(1000))
+    for took in (1 << power, (2 << power) - 1):
+        obj["on_enter"].run()
+        obj.doubles["bpf_ktime_get_ns"].value += took
+        obj["on_exit"].run()
+    histogram = [sum(cells) for cells in obj.maps["histogram"].values()]
+    assert histogram == [2 * (bucket == min(power, 31)) for bucket in range(32)]

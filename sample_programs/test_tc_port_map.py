@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_ebpf import Attachments, Bpf, KernelCallError, Socket, Veth
+from pytest_ebpf import IP, TCP, Attachments, Bpf, Eth, KernelCallError, Socket, Veth, assert_packet
 
 
 @pytest.fixture
@@ -43,3 +43,15 @@ def test_on_the_wire_there_is_only_port_80(mapping: Attachments, server: Socket,
 def test_other_ports_are_left_alone(mapping: Attachments, bpf_veth: Veth) -> None:
     assert bpf_veth.echo(b"hello", port=81) == b"hello"
     assert mapping.globals["mapped_in"] == 0
+
+
+@pytest.mark.parametrize(
+    ("program", "before", "after"),
+    [("map_in", {"dport": 80}, {"dport": 8080}), ("map_out", {"sport": 8080}, {"sport": 80})],
+)
+def test_the_port_and_its_checksum(bpf: Bpf, program: str, before: dict[str, int], after: dict[str, int]) -> None:
+    """A segment without a byte to spare."""
+    prog = bpf.load("tc_port_map.bpf.o")[program]
+    sent, expected = (Eth() / IP() / TCP(**{"sport": 5, "dport": 6, **ports}) for ports in (before, after))
+    assert len(bytes(sent)) == 54
+    assert_packet(prog.run(sent), expected)

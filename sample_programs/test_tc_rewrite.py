@@ -48,3 +48,17 @@ def test_other_packets_stay_as_they_are(rewriter: Program, packet: Packet) -> No
     result = rewriter.run(packet)
     assert result.retval == TC.OK
     assert_packet(result, packet)
+
+
+def test_a_segment_without_a_byte_to_spare(rewriter: Program) -> None:
+    """Its first 54 bytes are in reach of the program, and no more."""
+    shortest = Eth() / IP(dst=OLD[0], ttl=17) / TCP(dport=OLD[1], flags="S", seq=1)
+    assert len(bytes(shortest)) == 54
+    assert_packet(rewriter.run(shortest), Eth() / IP(dst=NEW[0], ttl=17) / TCP(dport=NEW[1], flags="S", seq=1))
+
+
+@pytest.mark.parametrize("port", [1, 255, 256, 0xFF00, 0xFFFF])
+def test_checksums_of_all_ports(bpf: Bpf, port: int) -> None:
+    obj = bpf.load("tc_rewrite.bpf.o")
+    obj.maps["rewrites"][endpoint(*OLD)] = endpoint("255.254.253.252", port)
+    assert_packet(obj["redirect_service"].run(request(*OLD)), request("255.254.253.252", port))

@@ -55,3 +55,11 @@ def test_live_traffic(firewall: BpfObject, bpf_vm: BpfVm) -> None:
         bpf_vm.run(["/bin/bash", "-c", "echo hello > /dev/udp/127.0.0.1/9"])
     assert firewall.maps["stats"].sum(PASSED) > 0
     assert firewall.maps["stats"].sum(BLOCKED) == 0
+
+
+def test_a_packet_without_a_byte_to_spare(firewall: BpfObject) -> None:
+    shortest = bytes(Eth() / IP(src="198.51.100.1"))
+    firewall["firewall"].run(shortest)
+    firewall["firewall"].run(shortest[:33])
+    counted = [sum(cells) for cells in firewall.maps["stats"].values()]
+    assert counted == [0, 1, 1]

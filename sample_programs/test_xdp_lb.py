@@ -77,3 +77,34 @@ def test_without_backends_the_fallback_answers(bpf: Bpf) -> None:
     assert obj["balance"].run(query()).retval == XDP.DROP
     obj.globals["fallback"] = backend("10.0.0.99")
     assert_packet(obj["balance"].run(query()), query().replace("ip", dst="10.0.0.99"), ignore=["eth", "udp.chksum"])
+
+
+def test_the_link_header_says_from_whom_to_whom(balancer: BpfObject) -> None:
+    result = balancer["balance"].run(query().replace("eth", src="02:11:12:13:14:15", dst="06:21:22:23:24:25"))
+    to = ipaddress.ip_address(result.data[30:34])
+    assert result.data[:12] == bytes([2, 0, 0, 0, 0, to.packed[3]]) + bytes.fromhex("062122232425")
+    for slot in range(4):
+        balancer.maps["dns"][slot] = {"address": bytes([10, 0, 0, 9]), "mac": bytes(range(1, 7)), "weight": 1}
+    assert balancer["balance"].run(query()).data[:6] == bytes(range(1, 7))
+
+
+def test_a_query_without_a_byte_to_spare(balancer: BpfObject) -> None:
+    shortest = Eth() / IP(src="192.0.2.9", dst=VIP) / UDP(sport=1025, dport=53)
+    assert len(bytes(shortest)) == 42
+    assert balancer["balance"].run(shortest).retval == XDP.TX
+    assert balancer["balance"].run(bytes(shortest)[:41]).retval == XDP.PASS
+
+
+@pytest.mark.parametrize("carry", range(8))
+def test_checksums_that_carry(balancer: BpfObject, carry: int) -> None:
+    """Sums that do not fit into 16 bits: of every address, whatever the difference is."""
+    for slot in range(4):
+        balancer.maps["dns"][slot] = {
+            "address": bytes([255, 255 - carry, 254, 31 * carry]),
+            "mac": bytes(6),
+            "weight": 1,
+        }
+    packet = query().replace("ip", src=f"255.{carry}.255.{7 * carry}", id=0xFFFF - carry)
+    result = balancer["balance"].run(packet)
+    expected = packet.replace("ip", dst=f"255.{255 - carry}.254.{31 * carry}").replace("udp", chksum=0)
+    assert_packet(result, expected, ignore=["eth.dst", "eth.src"])

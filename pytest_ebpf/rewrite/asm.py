@@ -19,6 +19,7 @@ __all__ = [
     "add",
     "add_imm",
     "and_imm",
+    "clear_byte",
     "div_imm",
     "goto",
     "imm64",
@@ -103,6 +104,11 @@ def store(dst: int, src: int, *, off: int = 0, size: int = 8) -> Insn:
 def store_imm(dst: int, imm: int, *, off: int = 0) -> Insn:
     """*(u64 *)(dst + off) = imm"""
     return Insn(0x7A, dst, 0, off, imm)
+
+
+def clear_byte(dst: int, *, off: int) -> Insn:
+    """*(u8 *)(dst + off) = 0"""
+    return Insn(0x72, dst, 0, off, 0)
 
 
 def add(dst: int, src: int) -> Insn:

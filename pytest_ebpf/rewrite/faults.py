@@ -5,7 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pytest_ebpf.agent.ops import Obj
-from pytest_ebpf.rewrite.asm import KEPT, Item, MapLoad, add_imm, goto, if_eq, if_ne32, imm64, load, mov_imm, store
+from pytest_ebpf.rewrite.asm import (
+    KEPT,
+    Item,
+    MapLoad,
+    add_imm,
+    clear_byte,
+    goto,
+    if_eq,
+    if_ne32,
+    imm64,
+    load,
+    mov_imm,
+    store,
+)
 from pytest_ebpf.rewrite.edit import Edit
 from pytest_ebpf.rewrite.flow import Flow
 from pytest_ebpf.rewrite.scratch import find_scratch
@@ -22,11 +35,13 @@ _FIRST_STACK = 2  # a record of the same call keeps its place on the stack befor
 @dataclass(frozen=True, slots=True)
 class Fault:
     """``offset``: of its numbers in the map's value. ``retval``: what the failing call returns. ``key``: only calls
-    whose second argument points to these bytes."""
+    whose second argument points to these bytes. ``cleared``: register of an argument -> bytes that it points to, which
+    the call sets to zero when it fails."""
 
     offset: int
     retval: int
     key: bytes = b""
+    cleared: tuple[tuple[int, int], ...] = ()
 
 
 def fault_edit(site: CallSite, fault: Fault, *, target: Obj, flow: Flow, call: tuple[Item, ...] = (KEPT,)) -> Edit:
@@ -41,6 +56,7 @@ def fault_edit(site: CallSite, fault: Fault, *, target: Obj, flow: Flow, call: t
         load(other, 0, off=FAILED),
         add_imm(other, 1),
         store(0, other, off=FAILED),
+        *(clear_byte(register, off=at) for register, size in fault.cleared for at in range(size)),
         *scratch.restore,
         *((mov_imm(0, 0),) if fault.retval == 0 else imm64(0, fault.retval)),
         goto(len(scratch.restore) + width),

@@ -13,6 +13,7 @@ from pytest_ebpf.obj.object import LineInfo
 from pytest_ebpf.plan.link import line_at
 from pytest_ebpf.rewrite.asm import FRAME, KEPT, mov_imm
 from pytest_ebpf.rewrite.edit import Edit
+from pytest_ebpf.rewrite.flow import Flow
 from pytest_ebpf.rewrite.sites import CallSite
 from pytest_ebpf.uapi.insn import InsnClass
 
@@ -58,10 +59,11 @@ class Mutant:
 
 
 def find_mutants(
-    insns: Sequence[Insn], *, sites: Sequence[CallSite], lines: Sequence[LineInfo], slots: frozenset[int]
+    insns: Sequence[Insn], *, sites: Sequence[CallSite], lines: Sequence[LineInfo], flow: Flow, slots: frozenset[int]
 ) -> Iterator[Mutant]:
-    """Mutants of the instructions in ``slots``, those that some test runs."""
-    calls = {site.slot: site for site in sites}
+    """Mutants of the instructions in ``slots``, those that some test runs. The result of a call that nobody reads
+    cannot be ignored."""
+    calls = {site.slot: site for site in sites if flow.live[site.slot + 1] & 1 or site.function in _CHECKSUMS}
     for slot, insn in enumerate(insns):
         if slot in slots and insn.code:
             row = line_at(lines, slot)

@@ -33,10 +33,11 @@ STRONG = """
 """
 
 TESTS = ("sizes", "budget")
+COMMAND = "from pytest_ebpf.cli import main; main()"
 
 
 def mutate(pytester: pytest.Pytester, *options: str) -> list[dict[str, Any]]:
-    result = pytester.run(sys.executable, "-m", "pytest_ebpf.cli", "mutate", ".", "--kernels=host", "--json", *options)
+    result = pytester.run(sys.executable, "-c", COMMAND, "mutate", ".", "--kernels=host", "--json", *options)
     rows: list[dict[str, Any]] = json.loads(result.stdout.str())
     assert result.ret == any(row["outcome"] == "survived" for row in rows)
     return rows
@@ -66,7 +67,7 @@ def test_survivors_of_weak_and_of_strong_tests(pytester: pytest.Pytester, object
 def test_the_report_and_its_errors(pytester: pytest.Pytester, objects: Callable[..., None]) -> None:
     objects("config")
     pytester.makepyfile(test_it=WEAK)
-    command = (sys.executable, "-m", "pytest_ebpf.cli", "mutate", "test_it.py", "--kernels=host")
+    command = (sys.executable, "-c", COMMAND, "mutate", "test_it.py", "--kernels=host")
     result = pytester.run(*command, "--time=0")
     result.stdout.re_match_lines([r"0 viable mutants: 0 killed, 0 survived; 0 refused by the verifier, \d\d not tried"])
     result = pytester.run(*command, "-j", "2", "--fresh")

@@ -11,14 +11,17 @@ from pytest_ebpf.live.instrument.parts import Parts
 from pytest_ebpf.obj.insn import LD_IMM64, Insn
 from pytest_ebpf.obj.object import MapDef
 from pytest_ebpf.rewrite.flow import registers_of
+from pytest_ebpf.rewrite.scratch import STACK
 from pytest_ebpf.rewrite.sites import CallSite
 from pytest_ebpf.rewrite.spies import MEMORY, RecordedSite
 from pytest_ebpf.uapi.flags import MapFlag
 
-__all__ = ["Address", "ArgumentMap", "Argument", "Flags", "arguments_of", "map_of", "plan_record"]
+__all__ = ["Address", "ArgumentMap", "Argument", "Flags", "arguments_of", "cleared_by", "map_of", "plan_record"]
 
 _MOV, _MOV_IMM = 0xBF, (0xB7, 0xB4)
 _INPUTS = ("*data", "*from", "*params")  # pointers to bytes whose number is the argument behind
+_OUTPUTS, _SIZES = ("*to", "*dst", "*buf"), ("len", "size", "size_of_buf")
+_CLEARING = ("bpf_skb_load_bytes", "bpf_probe_read", "bpf_get_current_comm", "bpf_copy_from_user")
 _UPDATES = ("bpf_map_update_elem",)
 
 
@@ -99,6 +102,19 @@ def map_of(parts: Parts, site: CallSite, *, maps: Mapping[Handle, ArgumentMap]) 
     register = _map_register(site)
     handle = _map_in(parts, register, slot=site.slot) if register else None
     return maps.get(handle) if handle is not None else None
+
+
+def cleared_by(parts: Parts, site: CallSite) -> tuple[tuple[int, int], ...]:
+    """What a call sets to zero when it fails: register of the argument and bytes, where the instructions before it tell
+    how many. (bpf_skb_load_bytes() and others: net/core/filter.c, kernel/trace/bpf_trace.c.)"""
+    params = site.signature.params
+    found = []
+    for register, param in enumerate(params, 1):
+        if param in _OUTPUTS and site.function.startswith(_CLEARING):
+            behind = [number for number, name in enumerate(params, 1) if name in _SIZES]
+            size = _number_in(parts, behind[0], slot=site.slot) if behind else 0
+            found += [(register, size)] if 0 < size <= STACK else []
+    return tuple(found)
 
 
 def _map_register(site: CallSite) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pytest_ebpf.agent.ops import Handle
 from pytest_ebpf.errors import BpfUsageError
-from pytest_ebpf.live.instrument.args import ArgumentMap, map_of
+from pytest_ebpf.live.instrument.args import ArgumentMap, cleared_by, map_of
 from pytest_ebpf.live.instrument.memory import Memory
 from pytest_ebpf.live.instrument.parts import Parts
 from pytest_ebpf.live.session import Session
@@ -90,7 +90,7 @@ class ActiveFault:
         try:
             return fault_edit(
                 site,
-                Fault(0, self._retval(parts, site), key),
+                Fault(0, self._retval(parts, site), key, cleared_by(parts, site)),
                 target=self._memory.handle,
                 flow=parts.flow,
                 call=under.instead,

@@ -7,6 +7,7 @@ from pytest_ebpf.obj.insn import CALL, Insn, pack_insns, unpack_insns
 from pytest_ebpf.obj.object import LineInfo
 from pytest_ebpf.rewrite.asm import EXIT, FRAME, load, mov, mov_imm, store
 from pytest_ebpf.rewrite.edit import apply_edits
+from pytest_ebpf.rewrite.flow import find_flow
 from pytest_ebpf.rewrite.mutants import Mutant, find_mutants
 from pytest_ebpf.rewrite.sites import CallSite, Signature
 
@@ -27,7 +28,7 @@ SITE = CallSite(6, "bpf_ktime_get_ns", "helper", Signature("unsigned", ()), None
 
 
 def mutants(slots: frozenset[int] = frozenset(range(10))) -> list[Mutant]:
-    return list(find_mutants(PROGRAM, sites=(SITE,), lines=LINES, slots=slots))
+    return list(find_mutants(PROGRAM, sites=(SITE,), lines=LINES, flow=find_flow(PROGRAM), slots=slots))
 
 
 def test_every_kind() -> None:
