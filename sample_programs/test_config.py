@@ -45,3 +45,11 @@ def test_the_verifier_uses_the_constants(bpf: Bpf) -> None:
     """Known constants make branches dead, and dead code costs nothing."""
     walk = bpf.load("config.bpf.o", globals={"limits": {"smallest": 0, "largest": 0xFFFFFFFF}})["police"]
     assert walk.figures["insns"] < bpf.load("config.bpf.o")["police"].figures["insns"]
+
+
+def test_the_bounds_are_allowed(bpf: Bpf) -> None:
+    obj = bpf.load("config.bpf.o")
+    assert [obj["police"].run(bytes(size)).retval for size in (63, 64, 1500, 1501)] == [
+        *(XDP.DROP, XDP.PASS),
+        *(XDP.PASS, XDP.DROP),
+    ]

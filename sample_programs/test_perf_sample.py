@@ -17,3 +17,9 @@ def test_the_packet_is_in_the_record(bpf: Bpf) -> None:
     size, captured = record[:4], record[4:8]
     assert size == captured == len(packet).to_bytes(4, "little")
     assert_packet(record[8 : 8 + len(packet)], packet)
+
+
+def test_a_record_that_is_lost_is_told(bpf: Bpf) -> None:
+    obj = bpf.load("perf_sample.bpf.o")
+    with obj.faults("bpf_perf_event_output"):
+        assert obj["capture"].run(Eth() / IP() / UDP()).retval == XDP.ABORTED

@@ -40,3 +40,18 @@ def test_each_duration_has_its_bucket(bpf: Bpf, power: int) -> None:
         obj["on_exit"].run()
     histogram = [sum(cells) for cells in obj.maps["histogram"].values()]
     assert histogram == [2 * (bucket == min(power, 31)) for bucket in range(32)]
+
+
+def test_a_thread_that_enters_twice_counts_from_the_second(bpf: Bpf) -> None:
+    thread = 0x1234_5678_0000_0007
+    for watched in (0, 0x12345678):
+        doubles = {**bpf.frozen_clock(1000), "bpf_get_current_pid_tgid": thread}
+        obj = bpf.load("syscall_latency.bpf.o", doubles=doubles, globals={"watched_tgid": watched})
+        for _ in range(2):
+            obj["on_enter"].run()
+            obj.doubles["bpf_ktime_get_ns"].value += 8
+        obj["on_exit"].run()
+        assert sum(obj.maps["histogram"].values()[3]) == 1
+    obj = bpf.load("syscall_latency.bpf.o", doubles=doubles, globals={"watched_tgid": 0x12345679})
+    obj["on_enter"].run()
+    assert len(obj.maps["started"]) == 0

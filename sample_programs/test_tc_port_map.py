@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_ebpf import IP, TCP, Attachments, Bpf, Eth, KernelCallError, Socket, Veth, assert_packet
+from pytest_ebpf import IP, TC, TCP, Attachments, Bpf, Eth, KernelCallError, Socket, Veth, assert_packet
 
 
 @pytest.fixture
@@ -55,3 +55,14 @@ def test_the_port_and_its_checksum(bpf: Bpf, program: str, before: dict[str, int
     sent, expected = (Eth() / IP() / TCP(**{"sport": 5, "dport": 6, **ports}) for ports in (before, after))
     assert len(bytes(sent)) == 54
     assert_packet(prog.run(sent), expected)
+
+
+@pytest.mark.parametrize("function", ["bpf_l4_csum_replace", "bpf_skb_store_bytes"])
+def test_a_segment_that_cannot_be_changed_is_dropped(bpf: Bpf, function: str) -> None:
+    obj = bpf.load("tc_port_map.bpf.o")
+    for program, ports in (("map_in", {"dport": 80}), ("map_out", {"sport": 8080})):
+        packet = Eth() / IP() / TCP(**ports)
+        with obj.faults(function):
+            assert obj[program].run(packet).retval == TC.SHOT
+        assert obj[program].run(packet).retval == TC.OK
+    assert (obj.globals["mapped_in"], obj.globals["mapped_out"]) == (2, 2)

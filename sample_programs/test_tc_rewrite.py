@@ -62,3 +62,14 @@ def test_checksums_of_all_ports(bpf: Bpf, port: int) -> None:
     obj = bpf.load("tc_rewrite.bpf.o")
     obj.maps["rewrites"][endpoint(*OLD)] = endpoint("255.254.253.252", port)
     assert_packet(obj["redirect_service"].run(request(*OLD)), request("255.254.253.252", port))
+
+
+@pytest.mark.parametrize(
+    ("function", "after"),
+    [("bpf_skb_store_bytes", 0), ("bpf_skb_store_bytes", 1), ("bpf_l3_csum_replace", 0), ("bpf_l4_csum_replace", 1)],
+)
+def test_a_packet_that_cannot_be_rewritten_is_dropped(bpf: Bpf, function: str, after: int) -> None:
+    obj = bpf.load("tc_rewrite.bpf.o")
+    obj.maps["rewrites"][endpoint(*OLD)] = endpoint(*NEW)
+    with obj.faults(function, after=after, times=1):
+        assert obj["redirect_service"].run(request(*OLD)).retval == TC.SHOT

@@ -26,3 +26,14 @@ def test_a_cgroup_filter_says_yes_or_no(bpf: Bpf) -> None:
     no_udp = bpf.load("skb_filters.bpf.o")["no_udp"]
     assert no_udp.run(Eth() / IP() / UDP()).retval == 0
     assert no_udp.run(Eth() / IP() / TCP()).retval == 1
+
+
+def test_headers_that_cannot_be_read(bpf: Bpf) -> None:
+    """And headers with nothing behind them, which can."""
+    obj = bpf.load("skb_filters.bpf.o")
+    alone = Eth() / IP(proto=6)
+    assert obj["no_udp"].run(alone).retval == 1
+    assert obj["only_udp"].run(Eth() / IP(proto=17)).retval == 20
+    with obj.faults("bpf_skb_load_bytes"), obj.faults("bpf_skb_load_bytes_relative"):
+        assert obj["no_udp"].run(alone).retval == 0
+        assert obj["only_udp"].run(Eth() / IP() / UDP()).retval == 0

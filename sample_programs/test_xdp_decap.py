@@ -30,3 +30,9 @@ def test_an_inner_packet_of_nothing_but_a_header(bpf: Bpf) -> None:
     outer = Eth() / IP(dst="192.0.2.1", proto=4)
     assert decap.run(outer).data[12:] == b"\x08\0"
     assert_packet(decap.run(outer / IP(dst="10.0.0.2")), Eth() / IP(dst="10.0.0.2"))
+
+
+def test_a_header_that_stays_is_an_error(bpf: Bpf) -> None:
+    obj = bpf.load("xdp_decap.bpf.o")
+    with obj.faults("bpf_xdp_adjust_head"):
+        assert obj["decap"].run(Eth() / IP(dst="192.0.2.1") / INNER).retval == XDP.ABORTED
