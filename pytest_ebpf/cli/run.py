@@ -21,9 +21,7 @@ __all__ = ["run"]
 _SHOWN = 96  # bytes of a packet as hexadecimal
 
 
-@click.command(
-    "run", epilog="Exit status: 0 it ran everywhere, 1 a kernel rejected it or refused to run it, 2 wrong usage."
-)
+@click.command("run", epilog="Exit status: 0 it ran everywhere, 1 a kernel refused it or an error, 2 unknown options.")
 @click.argument("obj", metavar="OBJ")
 @click.argument("prog", metavar="PROG")
 @click.option("-p", "--packet", "packets", multiple=True, metavar="FILE.pcap|HEX|-", help="A capture (- : from "
