@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
-from pytest_ebpf.errors import MirrorUnreachable
+from pytest_ebpf.errors import ImageError, MirrorUnreachable
 from pytest_ebpf.vm.images.cache import FETCHING, Entry, Store
 from pytest_ebpf.vm.images.candidates import Choice, choose
 from pytest_ebpf.vm.images.download import Web
@@ -121,7 +121,19 @@ def load_indexes(
 
     with _pool(web) as pool:
         jobs = {suite: pool.submit(load, suite) for suite in sorted(suites)}
-        return {suite: job.result() for suite, job in jobs.items()}
+        loaded = {suite: job.result() for suite, job in jobs.items()}
+    _check_debian(loaded)
+    return loaded
+
+
+def _check_debian(loaded: Mapping[str, SuiteIndex | MirrorUnreachable]) -> None:
+    """ImageError when an archive that answers has none of the suites: it is that of another distribution, or none."""
+    found = [one for one in loaded.values() if isinstance(one, SuiteIndex)]
+    if found and len(found) == len(loaded) and not any(one.verified for one in found):
+        raise ImageError(
+            f"{found[0].base} is not a Debian archive: it has none of the suites {', '.join(loaded)}",
+            hint="name a mirror of Debian with --bpf-mirror (--mirror of pytest-ebpf kernels)",
+        )
 
 
 def _sweep(store: Store) -> None:

@@ -386,6 +386,16 @@ def test_an_archive_without_the_suites(mirror: Mirror, config: ImageConfig) -> N
         fetch(["6.12"], config=config)
 
 
+def test_b5_an_archive_that_is_not_of_debian_is_named_as_such(tmp_path: Path) -> None:
+    with (
+        serve() as other,
+        pytest.raises(ImageError, match="is not a Debian archive: it has none of the suites") as caught,
+    ):
+        fetch(["6.1"], config=ImageConfig(other.url, tmp_path))
+    assert other.url in caught.value.message
+    assert "--bpf-mirror" in caught.value.hint
+
+
 def test_a_file_mirror(mirror: Mirror, config: ImageConfig, tmp_path: Path) -> None:
     for path, body in mirror.files.items():
         file = tmp_path / "archive" / path.lstrip("/")
