@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
 from pytest_ebpf.obj.disasm import insn_text
 from pytest_ebpf.obj.insn import LD_IMM64, Insn
@@ -92,7 +93,7 @@ def assemble_line(line: Line, *, labels: Mapping[str, int], helpers: Mapping[str
         match = pattern.fullmatch(text)
         if match:
             try:
-                insns = make(match, line.code, helpers)
+                insns = make(match, _Around(line.code, helpers))
             except (KeyError, ValueError, OverflowError) as error:
                 raise AsmError(f"{line.text!r}: {error}", line=line.number) from None
             return _checked(insns, line)
@@ -120,7 +121,14 @@ def _with_targets(line: Line, labels: Mapping[str, int]) -> str:
     return f"{match[1]}pc{labels[match[2]] - line.slot - 1:+d}"
 
 
-_Make = Callable[[re.Match[str], int, Mapping[str, int]], list[Insn]]
+class _Around(NamedTuple):
+    """What a line has besides its text: the opcode, or -1, and the numbers of helpers."""
+
+    code: int
+    helpers: Mapping[str, int]
+
+
+_Make = Callable[[re.Match[str], _Around], list[Insn]]
 
 
 def _signed(text: str) -> int:
@@ -135,9 +143,9 @@ def _fits(number: int) -> int:
     return number
 
 
-def _alu(match: re.Match[str], code: int, helpers: Mapping[str, int]) -> list[Insn]:
+def _alu(match: re.Match[str], at: _Around) -> list[Insn]:
     letter, dst, word, cast, right, src, imm = match.groups()
-    if code == LD_IMM64 or (code < 0 and letter == "r" and word == "=" and imm and imm.startswith("0x")):
+    if at.code == LD_IMM64 or (at.code < 0 and letter == "r" and word == "=" and imm and imm.startswith("0x")):
         return _two(int(dst), 0, low=int(imm, 16) & 0xFFFFFFFF, high=_unsigned(imm) >> 32)
     base = (InsnClass.ALU64 if letter == "r" else InsnClass.ALU) | _OPS[word]
     offset = 1 if word in ("s/=", "s%=") else int(cast) if cast else 0
@@ -148,30 +156,30 @@ def _alu(match: re.Match[str], code: int, helpers: Mapping[str, int]) -> list[In
     return [Insn(base | _REG, int(dst), int(src), offset)]
 
 
-def _negate(match: re.Match[str], code: int, helpers: Mapping[str, int]) -> list[Insn]:
+def _negate(match: re.Match[str], at: _Around) -> list[Insn]:
     kind = InsnClass.ALU64 if match[1] == "r" else InsnClass.ALU
-    return [Insn(code if code >= 0 else kind | 0x80, int(match[2]))]
+    return [Insn(at.code if at.code >= 0 else kind | 0x80, int(match[2]))]
 
 
-def _swap(match: re.Match[str], code: int, helpers: Mapping[str, int]) -> list[Insn]:
+def _swap(match: re.Match[str], at: _Around) -> list[Insn]:
     kind = {"bswap": InsnClass.ALU64 | 0xD0, "le": InsnClass.ALU | 0xD0, "be": InsnClass.ALU | 0xD8}[match[2]]
-    return [Insn(code if code >= 0 else kind, int(match[1]), 0, 0, int(match[3]))]
+    return [Insn(at.code if at.code >= 0 else kind, int(match[1]), 0, 0, int(match[3]))]
 
 
-def _cast(match: re.Match[str], code: int, helpers: Mapping[str, int]) -> list[Insn]:
+def _cast(match: re.Match[str], at: _Around) -> list[Insn]:
     return [Insn(0xBF, int(match[1]), int(match[2]), 1, _signed(str(int(match[3]) << 16 | int(match[4]))))]
 
 
-def _percpu(match: re.Match[str], code: int, helpers: Mapping[str, int]) -> list[Insn]:
+def _percpu(match: re.Match[str], at: _Around) -> list[Insn]:
     return [Insn(0xBF, int(match[1]), int(match[2]), -1)]
 
 
-def _null(match: re.Match[str], code: int, helpers: Mapping[str, int]) -> list[Insn]:
+def _null(match: re.Match[str], at: _Around) -> list[Insn]:
     """What the kernel's table has no word for: only the opcode says what it is."""
     number = match[4]
     if number[0] in "rw":
-        return [Insn(_opcode(code), int(match[2]), int(number[1:]))]
-    return [Insn(_opcode(code), int(match[2]), 0, 0, _signed(number))]
+        return [Insn(_opcode(at.code), int(match[2]), int(number[1:]))]
+    return [Insn(_opcode(at.code), int(match[2]), 0, 0, _signed(number))]
 
 
 def _unsigned(text: str) -> int:
@@ -185,7 +193,7 @@ def _two(dst: int, src: int, *, low: int, high: int) -> list[Insn]:
     return [Insn(LD_IMM64, dst, src, 0, _signed(str(low))), Insn(0, 0, 0, 0, _signed(str(high)))]
 
 
-def _named(match: re.Match[str], code: int, helpers: Mapping[str, int]) -> list[Insn]:
+def _named(match: re.Match[str], at: _Around) -> list[Insn]:
     dst, kind, inside, value, offset = match.groups()
     number = re.fullmatch(r"(?:id:|idx:|fd:)?([+-]?\d+)", inside)
     low = int(number[1]) if number else 0
@@ -200,32 +208,32 @@ def _named(match: re.Match[str], code: int, helpers: Mapping[str, int]) -> list[
     return _two(int(dst), src, low=low & 0xFFFFFFFF, high=int(offset or 0) & 0xFFFFFFFF)
 
 
-def _packet(match: re.Match[str], code: int, helpers: Mapping[str, int]) -> list[Insn]:
+def _packet(match: re.Match[str], at: _Around) -> list[Insn]:
     size, src, number = match.groups()
     mode = _IND if src else _ABS
     return [Insn(mode | _SIZES[size], 0, int(src or 0), 0, _signed(number))]
 
 
-def _load(match: re.Match[str], code: int, helpers: Mapping[str, int]) -> list[Insn]:
+def _load(match: re.Match[str], at: _Around) -> list[Insn]:
     dst, size, src, off = match.groups()
     mode = _MEM if size[0] == "u" else _MEMSX
     width = _SIZES["u64" if size == "(null)" else "u" + size[1:]]
     return [Insn(InsnClass.LDX | mode | width, int(dst), int(src), int(off))]
 
 
-def _store(match: re.Match[str], code: int, helpers: Mapping[str, int]) -> list[Insn]:
+def _store(match: re.Match[str], at: _Around) -> list[Insn]:
     size, dst, off, src, imm = match.groups()
     if src is not None:
         return [Insn(InsnClass.STX | _MEM | _SIZES[size], int(dst), int(src), int(off))]
     return [Insn(InsnClass.ST | _MEM | _SIZES[size], int(dst), 0, int(off), _signed(imm))]
 
 
-def _lock(match: re.Match[str], code: int, helpers: Mapping[str, int]) -> list[Insn]:
+def _lock(match: re.Match[str], at: _Around) -> list[Insn]:
     size, dst, off, word, src = match.groups()
     return [Insn(InsnClass.STX | _ATOMIC | _SIZES[size], int(dst), int(src), int(off), _LOCKED[word])]
 
 
-def _fetch(match: re.Match[str], code: int, helpers: Mapping[str, int]) -> list[Insn]:
+def _fetch(match: re.Match[str], at: _Around) -> list[Insn]:
     _, word, size, dst, off, src = match.groups()
     number = (
         _XCHG if word == "xchg" else _CMPXCHG if word == "cmpxchg" else _ATOMICS[word.removeprefix("fetch_")] | _FETCH
@@ -233,21 +241,21 @@ def _fetch(match: re.Match[str], code: int, helpers: Mapping[str, int]) -> list[
     return [Insn(InsnClass.STX | _ATOMIC | _SIZES[size], int(dst), int(src), int(off), number)]
 
 
-def _acquire(match: re.Match[str], code: int, helpers: Mapping[str, int]) -> list[Insn]:
+def _acquire(match: re.Match[str], at: _Around) -> list[Insn]:
     dst, size, src, off = match.groups()
     return [Insn(InsnClass.STX | _ATOMIC | _SIZES[size], int(dst), int(src), int(off), _LOAD_ACQUIRE)]
 
 
-def _release(match: re.Match[str], code: int, helpers: Mapping[str, int]) -> list[Insn]:
+def _release(match: re.Match[str], at: _Around) -> list[Insn]:
     size, dst, off, src = match.groups()
     return [Insn(InsnClass.STX | _ATOMIC | _SIZES[size], int(dst), int(src), int(off), _STORE_RELEASE)]
 
 
-def _jump(match: re.Match[str], code: int, helpers: Mapping[str, int]) -> list[Insn]:
+def _jump(match: re.Match[str], at: _Around) -> list[Insn]:
     letter, dst, word, right, src, imm, off = match.groups()
     base = int(InsnClass.JMP if letter == "r" else InsnClass.JMP32)
     if word == "(null)":
-        base |= _opcode(code) & 0xF0
+        base |= _opcode(at.code) & 0xF0
     else:
         base |= _JUMPS[word]
     if src is not None:
@@ -263,38 +271,38 @@ def _opcode(code: int) -> int:
     return code
 
 
-def _goto(match: re.Match[str], code: int, helpers: Mapping[str, int]) -> list[Insn]:
+def _goto(match: re.Match[str], at: _Around) -> list[Insn]:
     word, distance = match[1], int(match[2])
     if word == "goto":
         return [Insn(0x05, 0, 0, distance)]
     return [Insn(0x06, 0, 0, 0, distance)] if word == "gotol" else [Insn(0xE5, 0, 0, distance)]
 
 
-def _call(match: re.Match[str], code: int, helpers: Mapping[str, int]) -> list[Insn]:
+def _call(match: re.Match[str], at: _Around) -> list[Insn]:
     name, number = match[1], match[2]
-    wanted = code if code >= 0 else 0x85
+    wanted = at.code if at.code >= 0 else 0x85
     if name == "pc":
         return [Insn(wanted, 0, int(PseudoCall.CALL), 0, int(number or 0))]
     if number is None:
         if name.isdigit():
             return [Insn(wanted, 0, 0, 0, int(name))]
-        if name not in helpers:
+        if name not in at.helpers:
             raise ValueError(f"there is no helper {name!r}; a kernel function is written name#number")
-        return [Insn(wanted, 0, 0, 0, helpers[name])]
+        return [Insn(wanted, 0, 0, 0, at.helpers[name])]
     value = _signed(number)
     if name == "unknown":
-        return [Insn(wanted, 0, _NO_CALL if 0 <= value < len(helpers) else 0, 0, value)]
-    source = 0 if helpers.get(name) == value else int(PseudoCall.KFUNC_CALL)
+        return [Insn(wanted, 0, _NO_CALL if 0 <= value < len(at.helpers) else 0, 0, value)]
+    source = 0 if at.helpers.get(name) == value else int(PseudoCall.KFUNC_CALL)
     return [Insn(wanted, 0, source, 0, value)]
 
 
-def _plain(match: re.Match[str], code: int, helpers: Mapping[str, int]) -> list[Insn]:
+def _plain(match: re.Match[str], at: _Around) -> list[Insn]:
     text = match[0]
     if text.startswith("gotox"):
         return [Insn(0x0D, int(text[7:]))]
     if text.startswith("BUG_"):
         return [Insn(int(text[-2:], 16), imm=0x7F00)]  # no operation of an atomic instruction either
-    return [Insn(0x95 if text == "exit" else code if code >= 0 else InsnClass.ST | _NOSPEC)]
+    return [Insn(0x95 if text == "exit" else at.code if at.code >= 0 else InsnClass.ST | _NOSPEC)]
 
 
 _R, _N, _U, _OFF = r"(\d+)", r"(-?(?:0x[0-9a-f]+|\d+))", r"(u8|u16|u32|u64)", r"\(r(\d+) ([+-]\d+)\)"

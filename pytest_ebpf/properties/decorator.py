@@ -47,8 +47,7 @@ def bpf_property(
 ) -> Callable[[T], T]:
     """Make a test of a function that asserts something of a packet. Its parameters:
 
-    - ``packet``, and ``result`` for what the program made of it: the function is called once per packet; or ``packets``
-      (and ``results``), lists, for a function that runs them itself;
+    - ``packet``, and ``result`` for what the program made of it, once per packet; or ``packets`` (``results``), lists;
     - fixtures, as in any test: ``bpf_shared``, a fixture ``prog`` of your own.
 
     The program is the fixture ``prog`` or ``program``; or ``program="x.bpf.o:name"`` here; or a function of the loader.
