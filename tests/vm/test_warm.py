@@ -69,6 +69,19 @@ def test_four_guests_from_one_file_differ_in_what_must_and_leave_it_as_it_was(
     assert hashlib.sha256((state / "memory").read_bytes()).hexdigest() == before
 
 
+def test_what_fills_memory_or_disk_costs_a_command_and_not_the_guest(
+    any_image: KernelImage, warm: BootConfig, state: Path
+) -> None:
+    machine, kernel = start(any_image, warm)
+    hog = "import mmap; m = mmap.mmap(-1, 3 << 30)\nfor at in range(0, 3 << 30, 4096): m[at] = 1"
+    filled = check(kernel.run([Spawn(("/bin/sh", "-c", "head -c 2000M /dev/zero > /tmp/full"), timeout=60)])[0], Exited)
+    assert b"No space left" in filled.stderr
+    killed = check(kernel.run([Spawn(("/usr/bin/python3", "-c", hog), timeout=120)])[0], Exited)
+    assert killed.returncode == -9
+    assert run(kernel, "rm /tmp/full; uname -r") == any_image.release
+    machine.close()
+
+
 DAMAGE = {
     "no memory": lambda home: (home / "memory").unlink(),
     "a shorter memory": lambda home: (home / "memory").open("r+b").truncate(1 << 20),

@@ -15,6 +15,7 @@ from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.handles import Refused
 from pytest_ebpf.agent.base.leaks import mark_scope
 from pytest_ebpf.agent.base.syscalls import error_text
+from pytest_ebpf.agent.base.sysfs import read_text
 from pytest_ebpf.agent.host.netns import in_thread, inside
 from pytest_ebpf.agent.host.privileges import find_user, limit_capabilities
 from pytest_ebpf.agent.ops import Exited, Failed, Result, Spawn
@@ -22,6 +23,7 @@ from pytest_ebpf.agent.ops import Exited, Failed, Result, Spawn
 __all__ = ["Running", "launch", "spawn"]
 
 _CHUNK = 1 << 16
+_SAFE = "-1000"  # of a process that the kernel never kills when memory runs out
 _LOOK_EVERY, _READ_EVERY = 0.05, 0.005  # seconds between two looks at the command, and at the perf buffers
 _MAX_OUTPUT = 256 << 20  # bytes kept of each stream; the rest is read and dropped
 _AFTER_EXIT = 0.2  # seconds to read on after the command's end, when a child of it still holds the pipes
@@ -77,7 +79,7 @@ def _start(op: Spawn, env: dict[str, str], *, stdin: int) -> subprocess.Popen[by
     join = _joiner(f"{op.cgroup}/cgroup.procs") if op.cgroup else None
     uid, gid = find_user(op.user) if op.user else (None, None)
     try:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             list(op.argv),
             stdin=stdin,
             stdout=subprocess.PIPE,
@@ -91,9 +93,18 @@ def _start(op: Spawn, env: dict[str, str], *, stdin: int) -> subprocess.Popen[by
             bufsize=0,
             preexec_fn=join[1] if join else None,
         )
+        _expose(process.pid)
+        return process
     finally:
         if join:
             os.close(join[0])
+
+
+def _expose(pid: int) -> None:
+    """The agent of a guest is safe from the kernel when memory runs out; what it starts is not."""
+    if read_text("/proc/self/oom_score_adj").strip() == _SAFE:
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("500")
 
 
 def _joiner(path: str) -> tuple[int, Callable[[], int]]:

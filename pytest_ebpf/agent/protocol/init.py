@@ -103,6 +103,8 @@ def _agent(port: int, *, stages: dict[str, float], problems: list[str], stay: bo
     from pytest_ebpf.agent.protocol.serve import serve
 
     os.setsid()
+    with suppress(OSError):
+        write("/proc/self/oom_score_adj", "-1000")  # memory that runs out costs a command of a test, not the guest
     stages["agent"] = _uptime()
     version = ".".join(str(part) for part in sys.version_info[:3])
     hello = {"release": os.uname().release, "python": version, "uptime": stages, "problems": problems}

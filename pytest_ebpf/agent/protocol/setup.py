@@ -32,7 +32,8 @@ __all__ = [
 HOME = "/pytest-ebpf"  # in the initramfs: the agent and its modules
 _PLAIN = MS_NOSUID | MS_NODEV
 _TIGHT = _PLAIN | MS_NOEXEC
-_FRESH = ("/run", "/var/tmp", "/tmp")
+# Full, they leave memory for everything else.
+_FRESH = {"/run": "mode=755,size=10%", "/var/tmp": "mode=1777,size=15%", "/tmp": "mode=1777,size=40%"}
 _9P = "trans=virtio,version=9p2000.L,access=any,msize=524288"  # as virtme-ng mounts it
 
 # (file system, where, flags, options)
@@ -43,7 +44,7 @@ _FIRST_MOUNTS = (
 )
 _KERNEL_MOUNTS = (
     ("devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, "ptmxmode=0666,mode=620"),
-    ("tmpfs", "/dev/shm", _PLAIN, "mode=1777"),
+    ("tmpfs", "/dev/shm", _PLAIN, "mode=1777,size=15%"),
     ("securityfs", "/sys/kernel/security", _TIGHT, ""),
     ("debugfs", "/sys/kernel/debug", _TIGHT, ""),
     ("tracefs", "/sys/kernel/tracing", _TIGHT, ""),
@@ -150,7 +151,7 @@ def _fresh_directories(keep: tuple[str, ...]) -> None:
     hosts = {top: os.open(top, os.O_PATH | os.O_DIRECTORY) for top in _FRESH if os.path.isdir(top)}
     try:
         for top in hosts:
-            _mount("tmpfs", top, flags=_PLAIN, data="mode=755" if top == "/run" else "mode=1777")
+            _mount("tmpfs", top, flags=_PLAIN, data=_FRESH[top])
         for path in keep:
             top = next((top for top in hosts if path.startswith(top + "/")), "")
             if top:

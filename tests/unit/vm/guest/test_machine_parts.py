@@ -24,7 +24,7 @@ from pytest_ebpf.vm.guest.command import supervised
 from pytest_ebpf.vm.guest.compose import compose
 from pytest_ebpf.vm.guest.config import BootConfig
 from pytest_ebpf.vm.guest.cpio import Member, read_cpio, write_cpio
-from pytest_ebpf.vm.guest.launch import prepare
+from pytest_ebpf.vm.guest.launch import Parts, clock_agrees, prepare
 from pytest_ebpf.vm.guest.process import End, QemuProcess
 from pytest_ebpf.vm.guest.rundir import RunDir, close_rundir, open_rundir, sweep
 from pytest_ebpf.vm.guest.runtime import Runtime
@@ -197,6 +197,17 @@ def test_another_architecture_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
     with pytest.raises(BootFailed, match="need an x86-64 machine, this is aarch64"):
         find_tools()
+
+
+@pytest.mark.parametrize(("uptime", "agrees"), [(0.5, True), (9.0, True), (30.0, False), (170.0, False)])
+def test_a_clock_that_runs_away_is_noticed(tmp_path: Path, uptime: float, agrees: bool) -> None:
+    """Ten seconds after QEMU was started."""
+    stream, _theirs = pair()
+    rundir = open_rundir(tmp_path, "x")
+    qemu = QemuProcess(["true"], rundir=rundir, on_end=lambda: None)
+    parts = Parts(qemu, stream, stream, rundir, os.getpid(), time.monotonic() - 10)
+    assert clock_agrees(parts, uptime=uptime) is agrees
+    parts.take_apart()
 
 
 def test_directories_made_and_swept_at_once_stay(tmp_path: Path) -> None:
