@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ebpf.agent.ops import Exited, Spawn
-from pytest_ebpf.kernels.base import check
+from pytest_ebpf.agent.ops import Exited, ScopeClose, ScopeClosed, ScopeOpen, Spawn, WatchAround
+from pytest_ebpf.kernels.base import check, made
 from pytest_ebpf.kernels.remote import RemoteKernel
 from pytest_ebpf.vm.guest.config import BootConfig
 from pytest_ebpf.vm.guest.launch import prepare
@@ -79,6 +79,21 @@ def test_what_fills_memory_or_disk_costs_a_command_and_not_the_guest(
     killed = check(kernel.run([Spawn(("/usr/bin/python3", "-c", hog), timeout=120)])[0], Exited)
     assert killed.returncode == -9
     assert run(kernel, "rm /tmp/full; uname -r") == any_image.release
+    machine.close()
+
+
+def test_host_name_and_clock_that_a_test_left_are_told_and_put_back(
+    any_image: KernelImage, warm: BootConfig, state: Path
+) -> None:
+    machine, kernel = start(any_image, warm)
+    scope = made(kernel.run([ScopeOpen("a test")])[0])
+    change = "echo another > /proc/sys/kernel/hostname; date -s @1000000000 > /dev/null"
+    kernel.run([WatchAround(), Spawn(("/bin/sh", "-c", change))], scope=scope)
+    assert run(kernel, "hostname") == "another"
+    leaks = check(kernel.run([ScopeClose(scope)])[0], ScopeClosed).leaks
+    assert [leak.kind for leak in leaks] == ["host name", "clock"]
+    assert run(kernel, "hostname").startswith("guest-5-10")
+    assert abs(float(run(kernel, "date +%s")) - time.time()) < 3
     machine.close()
 
 

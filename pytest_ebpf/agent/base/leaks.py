@@ -6,13 +6,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from types import MappingProxyType
 
 from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.handles import Entry, Table
-from pytest_ebpf.agent.base.sysfs import read_text
+from pytest_ebpf.agent.base.sysfs import in_guest, read_text
 from pytest_ebpf.agent.ops import Done, Leak, Result, WatchAround
 
 __all__ = ["leftovers", "mark_scope", "namespaces", "watch_around"]
@@ -20,6 +21,7 @@ __all__ = ["leftovers", "mark_scope", "namespaces", "watch_around"]
 _MARK = "PYTEST_EBPF_SCOPE"
 _MARK_AT_START = f"{_MARK}=".encode()
 _PATIENCE = 1.0  # seconds for a killed process to go
+_CLOCK_SLACK = 1.0  # seconds
 _CGROUPS = "/sys/fs/cgroup"
 # What the kernel adds by itself: a file system when it is looked at, devices when a module is loaded.
 _AUTOMOUNTS = ("/sys/kernel/debug/", "/proc/sys/fs/binfmt_misc")
@@ -33,6 +35,8 @@ class _Watched:
 
     def __init__(self) -> None:
         self.before: frozenset[tuple[str, str]] | None = None
+        self.host_name = ""
+        self.epoch = 0.0
 
 
 def _state(scope: Entry) -> _Watched:
@@ -59,6 +63,7 @@ def watch_around(op: WatchAround, batch: Batch) -> Result:
         watched = _state(batch.table.get(batch.scope))
         if watched.before is None:
             watched.before = frozenset(_around())
+            watched.host_name, watched.epoch = os.uname().nodename, _epoch()
     return Done()
 
 
@@ -89,7 +94,25 @@ def leftovers(table: Table, scope: Entry, *, spaces: dict[str, Entry]) -> list[L
         leaks += _occupied(table, spaces)
     if isinstance(scope.state, _Watched) and scope.state.before is not None:
         leaks += _added(table, scope.state.before)
+        if in_guest():  # this machine's are not ours to set
+            leaks += _put_back(scope.state)
     return leaks
+
+
+def _epoch() -> float:
+    """The time of day at the start of the monotonic clock: it changes when the clock is set."""
+    return time.time() - time.monotonic()
+
+
+def _put_back(watched: _Watched) -> Iterator[Leak]:
+    """Host name and clock, which are easily set as before."""
+    name, shift = os.uname().nodename, _epoch() - watched.epoch
+    if name != watched.host_name:
+        socket.sethostname(watched.host_name)
+        yield Leak("host name", name, 0, "")
+    if abs(shift) > _CLOCK_SLACK:
+        time.clock_settime(time.CLOCK_REALTIME, time.monotonic() + watched.epoch)
+        yield Leak("clock", f"{shift:+.0f} s", 0, "")
 
 
 def _end_strays(token: str) -> list[Leak]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["cpu_set", "possible_cpus", "read_bytes", "read_text"]
+__all__ = ["in_guest", "cpu_set", "possible_cpus", "read_bytes", "read_text"]
 
 _CHUNK = 1 << 16
 
@@ -50,3 +50,8 @@ def cpu_set(text: str) -> tuple[int, ...]:
 def possible_cpus() -> int:
     """How many CPUs the kernel may ever see: the number of values in a per-CPU element."""
     return len(cpu_set(read_text("/sys/devices/system/cpu/possible", default="0")))
+
+
+def in_guest() -> bool:
+    """Whether this is the agent of a guest: process 1 there made it safe from the kernel when memory runs out."""
+    return read_text("/proc/self/oom_score_adj").strip() == "-1000"

@@ -15,7 +15,7 @@ from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.handles import Refused
 from pytest_ebpf.agent.base.leaks import mark_scope
 from pytest_ebpf.agent.base.syscalls import error_text
-from pytest_ebpf.agent.base.sysfs import read_text
+from pytest_ebpf.agent.base.sysfs import in_guest
 from pytest_ebpf.agent.host.netns import in_thread, inside
 from pytest_ebpf.agent.host.privileges import find_user, limit_capabilities
 from pytest_ebpf.agent.ops import Exited, Failed, Result, Spawn
@@ -23,7 +23,6 @@ from pytest_ebpf.agent.ops import Exited, Failed, Result, Spawn
 __all__ = ["Running", "launch", "spawn"]
 
 _CHUNK = 1 << 16
-_SAFE = "-1000"  # of a process that the kernel never kills when memory runs out
 _LOOK_EVERY, _READ_EVERY = 0.05, 0.005  # seconds between two looks at the command, and at the perf buffers
 _MAX_OUTPUT = 256 << 20  # bytes kept of each stream; the rest is read and dropped
 _AFTER_EXIT = 0.2  # seconds to read on after the command's end, when a child of it still holds the pipes
@@ -102,7 +101,7 @@ def _start(op: Spawn, env: dict[str, str], *, stdin: int) -> subprocess.Popen[by
 
 def _expose(pid: int) -> None:
     """The agent of a guest is safe from the kernel when memory runs out; what it starts is not."""
-    if read_text("/proc/self/oom_score_adj").strip() == _SAFE:
+    if in_guest():
         with contextlib.suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "w", encoding="ascii") as file:
             file.write("500")
 
