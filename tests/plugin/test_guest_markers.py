@@ -69,3 +69,21 @@ def test_on_the_host_the_wishes_have_no_effect(pytester: pytest.Pytester) -> Non
         """
     )
     pytester.runpytest("--bpf-kernels=host").assert_outcomes(passed=2)
+
+
+def test_tests_for_other_processors_are_skipped_with_the_reason(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import os, pytest
+        @pytest.mark.bpf_arch(os.uname().machine, "s390x")
+        def test_here(bpf_kernel): pass
+        @pytest.mark.bpf_arch("riscv64" if os.uname().machine != "riscv64" else "s390x")
+        def test_there(bpf_kernel): assert 0
+        @pytest.mark.bpf_arch("vax")
+        def test_nowhere(bpf_kernel): pass
+        """
+    )
+    result = pytester.runpytest("--bpf-kernels=host", "-rs", "--strict-markers")
+    result.assert_outcomes(passed=1, skipped=1, errors=1)
+    result.stdout.fnmatch_lines(["*bpf_arch('vax'): expected machine types: aarch64, ppc64le, riscv64, s390x, x86_64*"])
+    result.stdout.fnmatch_lines(["*kernel host is *, the test requires riscv64*"])
