@@ -6,10 +6,12 @@ A guest is booted on first use, kept for the whole session, and replaced by a ne
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 from pytest_ebpf.errors import EbpfError, HarnessError
 from pytest_ebpf.kernels.config import PLAIN, GuestWish, PoolConfig, Slot, Waiting, silent_wait
@@ -21,6 +23,7 @@ from pytest_ebpf.vm.images.cache import default_cache
 __all__ = ["HOST", "KernelPool", "slot_of"]
 
 HOST = "host"
+_SPARE = 1 << 30  # bytes that stay free when a guest is booted ahead of its need
 _TRIES = 2  # to start a kernel
 _LOG = logging.getLogger("pytest_ebpf")
 
@@ -68,10 +71,13 @@ class KernelPool:
         return len(failed) >= _TRIES or any(not isinstance(error, HarnessError) for error in failed)
 
     def prefetch(self, spec: str, *, guest: GuestWish = PLAIN) -> None:
-        """Start to boot a guest in the background. ``get`` raises the error if the boot fails."""
+        """Start to boot a guest in the background, if this machine has the memory. ``get`` raises the error if the boot
+        fails."""
         slot = slot_of(spec, guest)
         if spec == HOST or slot in self._ahead or slot in self._running or slot in self._failed:
             return
+        if not has_room():
+            return  # it is booted when it is needed, after others have ended
         ahead = self._ahead[slot] = BackgroundBoot(lambda: self._start(slot, wait=silent_wait), name=f"boot {spec}")
         self._threads.append(ahead)
 
@@ -165,6 +171,15 @@ class KernelPool:
 def slot_of(spec: str, guest: GuestWish) -> Slot:
     """What a pool has one running kernel for. Nothing can be wished of the host."""
     return spec, PLAIN if spec == HOST else guest
+
+
+def has_room(meminfo: Path = Path("/proc/meminfo")) -> bool:
+    """Whether memory for another guest is free. What is unknown is no reason to wait."""
+    try:
+        found = re.search(r"^MemAvailable: +(\d+) kB$", meminfo.read_text(), re.MULTILINE)
+    except OSError:
+        return True
+    return found is None or int(found[1]) << 10 > _SPARE
 
 
 def _wished(config: PoolConfig, guest: GuestWish) -> PoolConfig:

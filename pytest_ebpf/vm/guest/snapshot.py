@@ -43,7 +43,7 @@ __all__ = ["Entry", "Unusable", "read_entry", "restore", "snapshot_path"]
 
 _FORMAT = 1  # of what is saved, and of how it is restored
 _ENTRY = "entry.json"
-_KEPT = 3  # states of one release: of different agents, options, QEMUs
+_KEPT = 5  # states of one release: of different agents, options, QEMUs
 _ROOM = 400 << 20  # bytes of the disk for a state
 _MIN_DEADLINE = 6.0  # seconds for a restore
 _SLACK = 3.0  # a restore may take this many times what the boot before the saving took
