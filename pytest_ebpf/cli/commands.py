@@ -30,12 +30,12 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "inspect": ("inspect", "Show the programs, maps and globals of object files."),
         "kernels": ("kernels", "Kernel images: list, fetch, prepare, remove."),
         "log": ("log", "Explain and parse verifier logs."),
-        "merge": ("merge", "Join JUnit files of several runs into one, with one matrix."),
+        "merge": ("runs.merge", "Join JUnit files of several runs into one, with one matrix."),
         "mutate": ("mutate", "Change programs and see which tests notice."),
         "new": ("new", "Write a small working project, in C or Rust."),
         "run": ("run", "Run a program on packets and show what it did."),
         "schema": ("schema", "Print the JSON Schema of --bpf-json."),
-        "shell": ("shell", "A shell in a guest, with this directory shared."),
+        "shell": ("runs.shell", "A shell in a guest, with this directory shared."),
         "verify": ("verify", "Load every program of objects on every kernel."),
     }
 )

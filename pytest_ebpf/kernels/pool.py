@@ -20,7 +20,7 @@ from pytest_ebpf.kernels.prefetch import BackgroundBoot
 from pytest_ebpf.kernels.running import GuestState, RunningKernel
 from pytest_ebpf.vm.images.cache import default_cache
 
-__all__ = ["HOST", "KernelPool", "slot_of"]
+__all__ = ["HOST", "KernelPool", "has_room", "slot_of"]
 
 HOST = "host"
 _SPARE = 1 << 30  # bytes that stay free when a guest is booted ahead of its need

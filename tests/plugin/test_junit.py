@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner, Result
 
-from pytest_ebpf.cli.merge import merge
+from pytest_ebpf.cli.runs.merge import merge
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.fixtures.runs.shard import stretch
 

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 from click.testing import CliRunner, Result
 
-from pytest_ebpf.cli.merge import merge
+from pytest_ebpf.cli.runs.merge import merge
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.report.document import build_document, schema_text
 from support.report_runs import CREATED, failed, record
