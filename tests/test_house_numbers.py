@@ -32,6 +32,8 @@ OTHER_NUMBERS = {
     "btf.layout._CODES": "bytes",
     "btf.layout._FLOATS": "bytes",
     "btf.py_source._INTS": "bytes",
+    "btf.rust_source._INTS": "bytes",
+    "verifier.extract.plain._STRAIGHT": "characters of Unicode",
     "btf.py_source._FLOATS": "bytes",
     "btf.source._HEADER": "ELF classes",
     "btf.source._SECTION": "ELF classes",

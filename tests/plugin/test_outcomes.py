@@ -301,14 +301,21 @@ def test_junit_has_no_noise(pytester: pytest.Pytester) -> None:
 
 
 def test_costs_nothing_until_used(pytester: pytest.Pytester) -> None:
-    """An unrelated run imports the package's front door and the plugin, and nothing behind them."""
+    """An unrelated run imports the package's front door, the plugin and its options, and nothing behind them."""
     pytester.makepyfile(
         """
         import sys
         def test_a():
             ours = sorted(name for name in sys.modules if name.split(".")[0] == "pytest_ebpf")
-            assert ours == ["pytest_ebpf", "pytest_ebpf.plugin"]
+            assert ours == %r
         """
+        % [
+            "pytest_ebpf",
+            "pytest_ebpf.fixtures",
+            "pytest_ebpf.fixtures.options",
+            "pytest_ebpf.plugin",
+            "pytest_ebpf.plugin_instruments",
+        ]
     )
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
 

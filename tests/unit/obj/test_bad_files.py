@@ -128,7 +128,7 @@ def test_without_btf_and_maps_an_object_is_fine() -> None:
 
 @pytest.mark.parametrize(
     ("section", "hint"),
-    [("my_section", "a section names the program type"), ("xdp_firewall", 'did you mean SEC("xdp")?')],
+    [("qqq", "a section names the program type"), ("xdp_firewall", 'did you mean SEC("xdp")?')],
 )
 def test_an_unknown_section_costs_its_program_only(section: str, hint: str) -> None:
     elf = one_program()
