@@ -17,7 +17,7 @@ from pytest_ebpf.packets.packet import Packet
 from pytest_ebpf.properties.batch import Body, FailedBatch, Found
 from pytest_ebpf.properties.examples import Decided, batch_of, decisions_of, saved, shrink
 from pytest_ebpf.properties.report import explained
-from pytest_ebpf.strategies.stacks import mix_of, packets as all_packets
+from pytest_ebpf.strategies.stacks import mix_of, packets as all_packets, silent_packets
 
 __all__ = ["bpf_property"]
 
@@ -122,7 +122,9 @@ def _check(body: Callable[..., None], options: _Options, *, fixtures: dict[str, 
 def _fail(held: Body, options: _Options, *, decided: Decided, found: Found, key: bytes) -> None:
     __tracebackhide__ = True
     database = (settings.default or settings()).database
-    smallest = shrink(decided, options.strategy, fails=held.fails, key=key, database=database)
+    mix = mix_of(options.strategy)
+    assert mix is not None
+    smallest = shrink(decided, silent_packets(mix), fails=held.fails, key=key, database=database)
     packet = smallest if smallest is not None else decided.packet
     again = held.first_failure([packet])
     raise explained(again or found, held, packets=[packet], flaky=again is None) from None

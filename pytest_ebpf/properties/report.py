@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from pathlib import Path
 
-from pytest_ebpf.packets.capture import LINKTYPE_ETHERNET, LINKTYPE_RAW
 from pytest_ebpf.packets.packet import Packet
-from pytest_ebpf.packets.pcap import render_pcap
 from pytest_ebpf.properties.batch import Body, Found
+from pytest_ebpf.strategies.saved import write_capture
 
 __all__ = ["explained"]
-
-_FOLDER = Path(".hypothesis", "packets")  # beside Hypothesis's own files, which nobody commits
 
 
 def explained(
@@ -38,13 +33,5 @@ def _saved(held: Body, packets: Sequence[Packet]) -> str:
     """Where the capture is; "" where nothing can be written."""
     function = held.function
     program = getattr(held.program, "release", "")
-    name = re.sub(r"[^\w.-]+", "-", f"{function.__module__}.{function.__qualname__}")
-    path = _FOLDER / f"{name}{'-' + program if program else ''}.pcap"
-    first = packets[0].layers[0].name if packets and packets[0].layers else "eth"
-    linktype = LINKTYPE_RAW if first in ("ip", "ipv6") else LINKTYPE_ETHERNET
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(render_pcap(packets, linktype=linktype))
-    except OSError:
-        return ""
-    return str(path)
+    name = f"{function.__module__}.{function.__qualname__}"
+    return write_capture(list(packets), name=f"{name}{'-' + program if program else ''}")

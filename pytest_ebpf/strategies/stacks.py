@@ -12,9 +12,10 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.packets.generate import KINDS, Mix, make_packet
 from pytest_ebpf.packets.packet import Packet
+from pytest_ebpf.strategies.saved import note_capture
 from pytest_ebpf.suggest import did_you_mean
 
-__all__ = ["mix_of", "packets"]
+__all__ = ["mix_of", "packets", "silent_packets"]
 
 _MIX = "pytest_ebpf_mix"
 
@@ -76,6 +77,14 @@ def _weights(layers: Mapping[str, int] | Iterable[str]) -> Mapping[str, int]:
 
 @hypothesis_strategies.composite
 def _drawn(draw: DrawFn, mix: Mix) -> Packet:
+    packet = draw(silent_packets(mix))
+    note_capture(packet)
+    return packet
+
+
+@hypothesis_strategies.composite
+def silent_packets(draw: DrawFn, mix: Mix) -> Packet:
+    """The packets of a mix, without a capture of the one that fails."""
     return make_packet(lambda count: draw(_below(count)) if count > 1 else 0, mix)
 
 

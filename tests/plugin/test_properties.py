@@ -45,6 +45,20 @@ def test_a_property_names_its_packet_and_its_capture(pytester: pytest.Pytester) 
     assert list(pytester.path.glob(".hypothesis/packets/*test_a*.pcap"))
 
 
+def test_a_given_test_that_fails_has_a_capture_too(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("""
+        from hypothesis import given, settings
+        from pytest_ebpf import strategies as st
+        @settings(max_examples=500, deadline=None)
+        @given(packet=st.packets())
+        def test_a(packet): assert "vlan" not in packet
+    """)
+    result = pytester.runpytest()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*Eth() / VLAN() / * as a capture: .hypothesis/packets/*test_a*.pcap*"])
+    assert list(pytester.path.glob(".hypothesis/packets/*.pcap"))
+
+
 def test_a_run_without_properties_does_not_import_hypothesis(pytester: pytest.Pytester) -> None:
     code = "import sys, pytest_ebpf.plugin; from pytest_ebpf import IP, Eth; bytes(Eth() / IP())"
     code += "; print('hypothesis' in sys.modules)"
