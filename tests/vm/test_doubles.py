@@ -103,6 +103,21 @@ def test_kfuncs_of_a_device_are_doubled(bpf: Bpf) -> None:
     assert obj.globals["hashed"] == 5
 
 
+def test_kfuncs_fail_above_their_doubles(bpf: Bpf) -> None:
+    doubles = {
+        "bpf_xdp_metadata_rx_timestamp": f"{FAKES}:timestamp",
+        "bpf_xdp_metadata_rx_hash": 0,
+        "bpf_rcu_read_lock": None,
+        "bpf_rcu_read_unlock": None,
+    }
+    obj = bpf.load(KFUNCS, doubles=doubles)
+    with obj.faults("bpf_xdp_metadata_rx_hash"), obj.faults("bpf_xdp_metadata_rx_timestamp", errno="ENODATA") as fault:
+        assert obj["metadata"].run(PACKET).retval == XDP.DROP
+        assert (obj.globals["arrived"], obj.globals["hashed"], fault.failed) == (0, 0, 1)
+    assert obj["metadata"].run(PACKET).retval == XDP.PASS
+    assert obj.globals["hashed"] == 5
+
+
 @pytest.mark.parametrize(
     ("doubles", "message"),
     [
