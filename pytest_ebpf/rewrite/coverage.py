@@ -14,7 +14,7 @@ from pytest_ebpf.agent.ops import Obj
 from pytest_ebpf.obj.insn import Insn
 from pytest_ebpf.obj.object import LineInfo
 from pytest_ebpf.plan.link import line_at
-from pytest_ebpf.rewrite.asm import Item, MapLoad, add_imm, load, store
+from pytest_ebpf.rewrite.asm import Item, MapLoad, add_imm, goto, load, store
 from pytest_ebpf.rewrite.edit import Edit, RewriteError
 from pytest_ebpf.rewrite.flow import Block, Flow
 from pytest_ebpf.rewrite.scratch import find_scratch
@@ -92,7 +92,8 @@ def plan_counters(flow: Flow, *, target: Obj, base: int = 0) -> tuple[dict[int, 
         number += 1
         edge: tuple[Item, ...] = ()
         if block.start in into:
-            edge = _count(flow, block, target=target, offset=base + 8 * number) or ()
+            # The jump to the next instruction: old kernels let only jumps lead back into a loop.
+            edge = (*(_count(flow, block, target=target, offset=base + 8 * number) or ()), goto(0))
             edges[block.start] = number
             number += 1
         edits[block.start] = Edit(edge=edge, head=code)

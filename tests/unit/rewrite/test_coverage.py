@@ -5,7 +5,7 @@ from __future__ import annotations
 from pytest_ebpf.agent.ops import Handle
 from pytest_ebpf.obj.insn import Insn
 from pytest_ebpf.obj.object import LineInfo
-from pytest_ebpf.rewrite.asm import EXIT, load, mov, mov_imm
+from pytest_ebpf.rewrite.asm import EXIT, goto, load, mov, mov_imm
 from pytest_ebpf.rewrite.coverage import Line, count_lines, plan_counters
 from pytest_ebpf.rewrite.flow import find_flow
 
@@ -41,3 +41,20 @@ def test_what_the_verifier_removed_cannot_run() -> None:
     counted = count_lines(counters, [5, 0, 5], insns=PROGRAM, lines=LINES, alive=frozenset({0, 2}))
     assert counted.lines[1] == Line("x.c", 2, None)
     assert counted.branches == (("x.c", 1, (5, None)),)
+
+
+def test_a_branch_that_falls_into_a_loop() -> None:
+    """Its way has a counter of its own, and goes on with a jump: old kernels take nothing else for a way back."""
+    loop = (
+        mov_imm(0, 0),
+        Insn(0x15, 1, 0, 1, 0),
+        Insn(0x05, off=-2),
+        Insn(0x15, 2, 0, -2, 0),
+        Insn(0x05, off=-4),
+        Insn(EXIT),
+    )
+    edits, counters = plan_counters(find_flow(loop), target=Handle(1, "boot"))
+    edges = [edit.edge for edit in edits.values() if edit.edge]
+    assert edges
+    assert len(edges) + len(counters.blocks) == counters.total
+    assert all(edge[-1] == goto(0) for edge in edges)
