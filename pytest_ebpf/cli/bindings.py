@@ -71,7 +71,7 @@ def _types_of_header(path: Path) -> Btf:
 
     if not path.is_file():
         raise ObjectError("no such file", path=str(path), hint="--input-file takes a C header.")
-    found = read_types(compile_header(path), name=str(path))
+    found = read_types(compile_header(path)[0], name=str(path))
     if found is None:
         raise ObjectError("no types in this header", path=str(path), hint="Define the structs in it, not only names.")
     return found

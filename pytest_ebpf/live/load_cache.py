@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.live.facts_cache import Knowledge
@@ -20,6 +21,7 @@ from pytest_ebpf.plan.load_plan import LoadOptions, Plan, plan_load
 
 __all__ = ["LoadCache", "content_of"]
 
+_Digests: TypeAlias = tuple[tuple[Path, str], ...]
 _OPTIONS = tuple(option.name for option in fields(LoadOptions))
 _HEADERS = frozenset((".h", ".c", ".hpp", ".inc"))
 
@@ -31,7 +33,7 @@ class LoadCache:
         self.knowledge = Knowledge()
         self._linked: dict[tuple[int, ...], tuple[tuple[ObjectFile, ...], ObjectFile]] = {}
         self._objects: dict[tuple[bytes, str], ObjectFile] = {}
-        self._types: dict[tuple[str, str], Btf | None] = {}
+        self._types: dict[tuple[bytes, str], tuple[_Digests, Btf | None]] = {}
         self._plans: dict[tuple[int, int, object], tuple[ObjectFile, Facts, Plan]] = {}
 
     def object(self, data: bytes, *, name: str) -> ObjectFile:
@@ -61,15 +63,17 @@ class LoadCache:
         return found[1]
 
     def types(self, path: Path) -> Btf | None:
-        """The types of a C header (of the compiler that is installed) or of an object, read once for their bytes."""
+        """The types of a C header (of the compiler that is installed) or of an object, read once for their bytes and
+        those of what the header includes."""
         from pytest_ebpf.tools.headers import compile_header
 
         data = read_bytes(path)
-        key = (hashlib.sha256(data).hexdigest(), str(path))
-        if key not in self._types:
-            code = compile_header(path) if path.suffix in _HEADERS else data
-            self._types[key] = read_types(code, name=str(path))
-        return self._types[key]
+        key = (hashlib.sha256(data).digest(), str(path))
+        found = self._types.get(key)
+        if found is None or found[0] != _digests(included for included, _ in found[0]):
+            code, files = compile_header(path) if path.suffix in _HEADERS else (data, ())
+            found = self._types[key] = (_digests(files), read_types(code, name=str(path)))
+        return found[1]
 
     def plan(self, obj: ObjectFile, facts: Facts, *, options: LoadOptions) -> Plan:
         """The plan of an object for a kernel, made at most once. (The entry keeps object and facts alive, so that
@@ -93,6 +97,11 @@ def _uncollected() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
+
+
+def _digests(files: Iterable[Path]) -> _Digests:
+    """Each file with the hash of what is in it now, "" where it is gone."""
+    return tuple((file, hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "") for file in files)
 
 
 def content_of(value: object) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -22,9 +23,9 @@ typedef __s8 s8; typedef __s16 s16; typedef __s32 s32; typedef __s64 s64;
 """
 
 
-def compile_header(path: Path) -> bytes:
-    """An object with the types of a header in its DWARF. The header may use ``u32`` and the like without including
-    them. ``BpfUsageError`` when there is no clang, or it refuses the header."""
+def compile_header(path: Path) -> tuple[bytes, tuple[Path, ...]]:
+    """An object with the types of a header in its DWARF, and the files that the header includes. It may use ``u32`` and
+    the like without including them. ``BpfUsageError`` when there is no clang, or it refuses the header."""
     clang = next((found for name in _NAMES if (found := shutil.which(name))), None)
     if clang is None:
         raise BpfUsageError(
@@ -32,15 +33,21 @@ def compile_header(path: Path) -> bytes:
             hint="Give an object that holds the types: clang -g -target bpf -fno-eliminate-unused-debug-types -c.",
         )
     with tempfile.TemporaryDirectory() as directory:
-        source, out = Path(directory, "types.c"), Path(directory, "types.o")
+        source, out, rule = (Path(directory, f"types.{end}") for end in ("c", "o", "d"))
         errors = ""
         for prelude in ("", _PRELUDE):
             source.write_text(f'{prelude}#include "{path.resolve()}"\n')
-            wrong = _run((clang, *_FLAGS, str(out), *_includes(), str(source)))
+            wrong = _run((clang, "-MD", "-MF", str(rule), *_FLAGS, str(out), *_includes(), str(source)))
             if not wrong:
-                return out.read_bytes()
+                return out.read_bytes(), tuple(found for found in _read_rule(rule.read_text()) if found != source)
             errors = errors or wrong
     raise BpfUsageError(f"types={str(path)!r}: clang refuses it: {errors}")
+
+
+def _read_rule(text: str) -> list[Path]:
+    """The files that a rule of a makefile names behind its colon; a blank in a name is written with a backslash."""
+    names = re.findall(r"(?:\\[^\n]|[^\s\\])+", text.partition(": ")[2])
+    return [Path(re.sub(r"\\(.)", r"\1", name).replace("$$", "$")) for name in names]
 
 
 def _includes() -> list[str]:
