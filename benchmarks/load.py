@@ -5,8 +5,8 @@
 From each project in turn one more object is taken, until there are N of which libbpf loads something; both then load
 what libbpf loads of it. Figures are the fastest round: opening, relocating, maps, BTF and programs, without closing.
 The first load of a round parses and plans anew, the kernel's types stay, as they do in a session; the second one finds
-all that in the cache. Python's collector runs before libbpf's turn: right before ours it would only empty the
-processor's caches, as nothing does in a test.
+all that in the cache. Python's collector runs as it does in a test, once for each object and then when it wants to: to
+call it in each round would only empty the processor's caches, and the fastest round is one without it.
 """
 
 from __future__ import annotations
@@ -118,8 +118,8 @@ def _alternating(one: Loads, libbpf: Peer, host: Kernel, *, kept: LoadCache, rou
     """Turn and turn about, so that what else the machine does meets both."""
     theirs, ours, again = [], [], []
     with libbpf.timing() as load:
+        gc.collect()
         for _ in range(rounds):
-            gc.collect()
             took = load(one.path, one.indexes)
             theirs.append((took["open"] + took["load"]) / 1e6)
             ours.append(_load(one, host, cache=LoadCache()))
