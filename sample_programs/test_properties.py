@@ -18,7 +18,8 @@ from pytest_ebpf import (
 )
 
 FEW = 1500
-OLD, NEW = {"address": bytes((192, 0, 2, 80)), "port": 80}, {"address": bytes((10, 1, 2, 3)), "port": 8080}
+OLD: dict[str, object] = {"address": bytes((192, 0, 2, 80)), "port": 80}
+NEW: dict[str, object] = {"address": bytes((10, 1, 2, 3)), "port": 8080}
 TCP_ONLY = st.packets(
     ["ip", "tcp", "options", "vlan"], broken=8, least=34, addresses=["192.0.2.80", "10.1.2.3"], ports=[80, 8080, 9]
 )

@@ -175,7 +175,7 @@ def test_no_kernel_is_an_error_of_each_item(
 ) -> None:
     objects("verifier_expectations")
     result = pytester.runpytest("--bpf-kernels=no/such/kernel")
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert result.ret == 6  # the infrastructure alone
     assert result.parseoutcomes()["errors"] >= 6
 
 
