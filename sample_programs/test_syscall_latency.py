@@ -45,7 +45,7 @@ def test_each_duration_has_its_bucket(bpf: Bpf, power: int) -> None:
 def test_a_thread_that_enters_twice_counts_from_the_second(bpf: Bpf) -> None:
     thread = 0x1234_5678_0000_0007
     for watched in (0, 0x12345678):
-        doubles = {**bpf.frozen_clock(1000), "bpf_get_current_pid_tgid": thread}
+        doubles: dict[str, object] = {**bpf.frozen_clock(1000), "bpf_get_current_pid_tgid": thread}
         obj = bpf.load("syscall_latency.bpf.o", doubles=doubles, globals={"watched_tgid": watched})
         for _ in range(2):
             obj["on_enter"].run()
