@@ -187,10 +187,11 @@ def test_an_unknown_kernel_of_the_ini_file_is_the_error_of_each_test(pytester: p
     result.stdout.fnmatch_lines(["*--bpf-kernels:*4.4*"])
 
 
+@pytest.mark.parametrize("declared", ["5.10 6.12", "5.10,6.12", "5.10, 6.12"])
 def test_b3_a_job_of_one_kernel_is_judged_by_the_matrix_that_the_project_declares(
-    pytester: pytest.Pytester,
+    pytester: pytest.Pytester, declared: str
 ) -> None:
-    pytester.makeini("[pytest]\nbpf_kernels = 5.10 6.12")
+    pytester.makeini(f"[pytest]\nbpf_kernels = {declared}")
     pytester.makepyfile(
         """
         import pytest
