@@ -10,10 +10,10 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 apt-get -qq download binutils-x86-64-linux-gnu=2.40-2 libbinutils=2.40-2 libctf0=2.40-2 > apt.log 2>&1 || { cat apt.log >&2; exit 2; }
-for package in *.deb; do dpkg -x "$package" root; done
-LD_LIBRARY_PATH=$PWD/root/usr/lib/x86_64-linux-gnu
+for package in *.deb; do dpkg -x "$package" unpacked; done
+LD_LIBRARY_PATH=$PWD/unpacked/usr/lib/x86_64-linux-gnu
 export LD_LIBRARY_PATH
-tool() { program=$1; shift; "root/usr/bin/x86_64-linux-gnu-$program" "$@"; }
+tool() { program=$1; shift; "unpacked/usr/bin/x86_64-linux-gnu-$program" "$@"; }
 
 printf '.data\n.long 1\n.section .debug_info,"",@progbits\n.long 2\n.section .BTF,"",@progbits\n.ascii "types"\n' > plain.s
 sed 's/\.BTF,""/.BTF,"a"/' plain.s > allocated.s
