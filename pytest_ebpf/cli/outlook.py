@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
-
-from pytest_ebpf.errors import BpfUsageError
 
 if TYPE_CHECKING:
     from pytest_ebpf.obj.object import MapDef, ObjectFile, ProgramDef
@@ -56,9 +53,11 @@ def first_kernel(obj: ObjectFile, program: ProgramDef) -> list[Need]:
 
 def _needs(obj: ObjectFile, program: ProgramDef) -> Iterator[Need]:
     from pytest_ebpf.features.history import KFUNCS
+    from pytest_ebpf.features.section_releases import SECTION_RELEASES
 
-    if since := _section_since(program):
-        yield Need(since, f'SEC("{program.spec.prefix}")')  # type: ignore[union-attr]
+    prefix = program.spec.prefix if program.spec is not None else ""
+    if prefix in SECTION_RELEASES:
+        yield Need(SECTION_RELEASES[prefix], f'SEC("{prefix}")')
     used = {reloc.symbol for reloc in program.relocs if reloc.kind in ("map", "kfunc")}
     for map_ in obj.maps:
         if map_.name in used:
@@ -68,25 +67,6 @@ def _needs(obj: ObjectFile, program: ProgramDef) -> Iterator[Need]:
     if any(reloc.kind == "data" for reloc in program.relocs):
         yield Need("5.2", "global data")
     yield from _helper_needs(obj, program)
-
-
-def _section_since(program: ProgramDef) -> str:
-    """The release that brought its section. A program type alone is in the history; only an attach type is looked up in
-    the table of features, which takes longer to import than the rest of the command."""
-    from pytest_ebpf.features.history import PROGS
-    from pytest_ebpf.obj.sections import prog_type_name
-
-    spec = program.spec
-    if spec is None or not spec.prefix:
-        return ""
-    kind = prog_type_name(spec.prog_type).lower()
-    if not spec.attach_type and kind in PROGS:
-        return PROGS[kind][0]
-    from pytest_ebpf.features.table import feature
-
-    with suppress(BpfUsageError):  # not every prefix is a feature
-        return feature(spec.prefix).since
-    return ""
 
 
 def _map_needs(map_: MapDef) -> Iterator[Need]:
