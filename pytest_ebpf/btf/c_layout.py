@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pytest_ebpf.btf.layout import MAX_DEPTH
+from pytest_ebpf.btf.layout import MAX_DEPTH, element_type
 from pytest_ebpf.btf.parse import POINTER_SIZE, Btf
-from pytest_ebpf.btf.types import Array, Enum, Float, Int, Member, Ptr, Struct
+from pytest_ebpf.btf.types import Enum, Float, Int, Member, Ptr, Struct
 from pytest_ebpf.errors import ObjectError
 
 __all__ = ["CLayout", "Piece", "c_layout", "c_size"]
@@ -107,12 +107,7 @@ def _slot(btf: Btf, member: Member, *, depth: int) -> _Slot:
 
 def _align(btf: Btf, type_id: int, *, depth: int) -> int:
     """The alignment in bytes of a type as this package writes it."""
-    for _ in range(MAX_DEPTH):
-        type_id = btf.resolve(type_id)
-        found = btf.type(type_id)
-        if not isinstance(found, Array):
-            break
-        type_id = found.type
+    found = btf.type(type_id := element_type(btf, type_id))
     if isinstance(found, Struct):
         return _layout(btf, type_id, depth=depth + 1).align
     if isinstance(found, Ptr):

@@ -9,13 +9,15 @@ from itertools import islice
 from typing import NamedTuple
 
 from pytest_ebpf.btf.parse import POINTER_SIZE, Btf
-from pytest_ebpf.btf.types import Array, DataSec, Enum, Float, Int, Ptr, Struct, Var
+from pytest_ebpf.btf.types import Array, DataSec, Enum, Float, Int, Member, Ptr, Struct, Var
 from pytest_ebpf.errors import ObjectError
 
 __all__ = [
     "MAX_DEPTH",
     "Field",
     "Scalar",
+    "bit_range",
+    "element_type",
     "fields",
     "flexible",
     "is_char",
@@ -113,6 +115,26 @@ def is_char(btf: Btf, type_id: int) -> bool:
     """Whether an array of this (stripped) type is text: C's ``char``, as opposed to ``__u8``, ``unsigned char``."""
     found = btf.type(type_id)
     return isinstance(found, Int) and found.size == 1 and (found.is_char or found.name == "char")
+
+
+def element_type(btf: Btf, type_id: int) -> int:
+    """The (resolved) id of what arrays of arrays hold in the end; of any other type its own."""
+    for _ in range(MAX_DEPTH):
+        type_id = btf.resolve(type_id)
+        found = btf.type(type_id)
+        if not isinstance(found, Array):
+            break
+        type_id = found.type
+    return type_id
+
+
+def bit_range(btf: Btf, member: Member) -> tuple[int, int]:
+    """(first bit, width) of a bitfield, width 0 of any other member. Before Linux 5.0 the width was that of a type of
+    its own; bools of one bit are Rust's, and no bitfields."""
+    found = btf.type(btf.resolve(member.type))
+    if member.bit_size or not isinstance(found, Int) or found.is_bool or not 0 < found.bits < 8 * found.size:
+        return member.bit_offset, member.bit_size
+    return member.bit_offset + found.offset, found.bits
 
 
 def fields(btf: Btf, type_id: int) -> tuple[Field, ...]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pytest_ebpf.btf.c_layout import c_size
 from pytest_ebpf.btf.c_names import identifier
-from pytest_ebpf.btf.layout import MAX_DEPTH, is_char, scalar
+from pytest_ebpf.btf.layout import MAX_DEPTH, bit_range, is_char, scalar
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Array, Enum, Int, Member, Struct, Typedef
 from pytest_ebpf.errors import ObjectError
@@ -161,10 +161,8 @@ class _Body:
         self._anonymous: list[str] = []
 
     def add(self, member: Member, *, python: str) -> None:
-        bits, start = member.bit_size, member.bit_offset
+        start, bits = bit_range(self._btf, member)
         found = self._btf.type(self._btf.resolve(member.type))
-        if isinstance(found, Int) and not bits and 0 < found.bits < 8 * found.size and not found.is_bool:
-            bits, start = found.bits, start + found.offset
         name = _plain(identifier(member.name))
         if bits:
             signed = ", signed=True" if isinstance(found, Int | Enum) and found.signed else ""

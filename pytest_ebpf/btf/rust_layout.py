@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pytest_ebpf.btf.c_layout import c_size
-from pytest_ebpf.btf.layout import MAX_DEPTH
+from pytest_ebpf.btf.layout import MAX_DEPTH, bit_range, element_type
 from pytest_ebpf.btf.parse import POINTER_SIZE, Btf
-from pytest_ebpf.btf.types import Array, Enum, Float, Int, Member, Ptr, Struct
+from pytest_ebpf.btf.types import Enum, Float, Int, Member, Ptr, Struct
 from pytest_ebpf.errors import ObjectError
 
 __all__ = ["Bits", "Row", "RustLayout", "rust_layout"]
@@ -71,13 +71,10 @@ def _split(btf: Btf, struct: Struct) -> tuple[list[Row], list[Bits]]:
     rows: list[Row] = []
     bits: list[Bits] = []
     for member in struct.members:
-        found = btf.type(btf.resolve(member.type))
-        width, start = member.bit_size, member.bit_offset
-        if isinstance(found, Int) and not width and 0 < found.bits < 8 * found.size and not found.is_bool:
-            width, start = found.bits, start + found.offset  # before Linux 5.0 a type of its own had the width
+        start, width = bit_range(btf, member)
         if width:
             bits.append(Bits(member, start, width, 0))
-        elif member.name or isinstance(found, Struct):
+        elif member.name or isinstance(btf.type(btf.resolve(member.type)), Struct):
             rows.append(Row(start // 8, c_size(btf, member.type), member))
     return rows, bits
 
@@ -144,12 +141,7 @@ def _opaque(struct: Struct) -> RustLayout:
 
 def _align(btf: Btf, type_id: int, *, depth: int) -> int:
     """The alignment in bytes of a type as it is written here."""
-    for _ in range(MAX_DEPTH):
-        type_id = btf.resolve(type_id)
-        found = btf.type(type_id)
-        if not isinstance(found, Array):
-            break
-        type_id = found.type
+    found = btf.type(type_id := element_type(btf, type_id))
     if isinstance(found, Struct):
         return rust_layout(btf, type_id, depth=depth + 1).align
     if isinstance(found, Ptr):
