@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import click
+
+from pytest_ebpf.cli.runs.matrix import echo_matrix, has_unicode
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.machine.suites import SuiteFormat
@@ -64,9 +65,9 @@ def exec_(
                 spec, programs, format_=cast("SuiteFormat", format_ or ""), timeout=timeout, cache=cache
             ):
                 records += _records(run, machine=machine)
-    _show(records, specs)
+    _show(records, kernels=specs)
     if junit is not None:
-        _write_junit(records, specs, path=junit)
+        _write_junit(records, kernels=specs, path=junit)
     sys.exit(any(record["outcome"] == "failed" for record in records))
 
 
@@ -150,43 +151,34 @@ def _records(run: SuiteRun, *, machine: KernelRecord) -> Iterator[RunRecord]:
         )
 
 
-def _show(records: list[RunRecord], specs: Sequence[str]) -> None:
-    from pytest_ebpf.report.terminal import ASCII, UNICODE, render_matrix
-
-    width = shutil.get_terminal_size((100, 24)).columns
-    fancy = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+def _show(records: Sequence[RunRecord], *, kernels: Sequence[str]) -> None:
+    """What failed, with what it printed, and the matrix."""
     for record in records:
         if record["outcome"] == "failed":
-            click.secho(f"✗ {record['test']} on {record['kernel']}" if fancy else record["test"], bold=True)
+            click.secho(f"{'✗ ' if has_unicode() else ''}{record['test']} on {record['kernel']}", bold=True)
             click.echo("".join(f"    {line}\n" for line in record["reason"].splitlines()), nl=False)
-    for line in render_matrix(records, kernels=specs, width=width, glyphs=UNICODE if fancy else ASCII):
-        for text, style in line:
-            click.secho(text, nl=False, **_styled(style))
-        click.echo()
+    echo_matrix(records, kernels=kernels)
 
 
-def _styled(style: str) -> dict[str, Any]:
-    if not style:
-        return {}
-    return {"dim": True} if style == "dim" else {"bold": True} if style == "bold" else {"fg": style}
+def _write_junit(records: Sequence[RunRecord], *, kernels: Sequence[str], path: Path) -> None:
+    from pytest_ebpf.report.junit import Case, Merged, render_junit
 
-
-def _write_junit(records: list[RunRecord], specs: Sequence[str], *, path: Path) -> None:
-    from junit_xml import TestCase, TestSuite, to_xml_report_string
-
-    suites = []
-    for spec in specs:
-        suite = TestSuite(spec, [])
-        for record in records:
-            if record["kernel"] != spec:
-                continue
-            program, _, name = record["test"].partition("::")
-            case = TestCase(name, classname=program, elapsed_sec=record.get("seconds", 0.0))
-            if record["outcome"] == "failed":
-                why = record["reason"] or "it failed"
-                case.add_failure_info(message=why.partition("\n")[0], output=why)
-            elif record["outcome"] == "skipped":
-                case.add_skipped_info(message=record["reason"] or "by the program itself")
-            suite.test_cases.append(case)
-        suites.append(suite)
-    path.write_text(to_xml_report_string(suites))
+    results = {"failed": "failure", "skipped": "skipped"}
+    cases = []
+    for record in records:
+        program, _, name = record["test"].partition("::")
+        why = record["reason"]
+        cases.append(
+            Case(
+                classname=program,
+                name=name,
+                seconds=record.get("seconds", 0.0),
+                result=results.get(record["outcome"], ""),
+                message=why.partition("\n")[0],
+                text=why,
+                output="",
+                properties={},
+                record=record,
+            )
+        )
+    path.write_text(render_junit(Merged(tuple(cases), tuple(kernels), ())), encoding="utf-8")

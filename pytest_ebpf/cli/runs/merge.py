@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pytest_ebpf.cli.runs.matrix import echo_matrix
+
 if TYPE_CHECKING:
     from pytest_ebpf.report.joined import Joined
 
 __all__ = ["merge"]
-
-_WIDE = 200  # columns of a matrix in a file or pipe
 
 
 @click.command("merge")
@@ -94,13 +94,6 @@ def _write(path: Path, content: str) -> None:
 
 
 def _show(joined: Joined) -> None:
-    import shutil
-    import sys
-
-    from pytest_ebpf.report.terminal import render_matrix
-
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDE
-    for line in render_matrix(joined.records, kernels=joined.kernels, width=width):
-        click.echo("".join(text for text, _ in line).rstrip())
+    echo_matrix(joined.records, kernels=joined.kernels)
     for note in joined.notes:
         click.echo(f"note: {note}", err=True)
