@@ -98,11 +98,11 @@ def main() -> None:
             ours(image, "warm")  # makes the state if there is none
             found = medians(
                 {
-                    "stock": lambda image=image: stock(image),  # type: ignore[misc]
-                    "cold": lambda image=image: ours(image, "cold"),  # type: ignore[misc]
-                    "warm": lambda image=image: ours(image, "warm"),  # type: ignore[misc]
-                    "run cold": lambda image=image: whole_run(image, folder, "cold"),  # type: ignore[misc]
-                    "run warm": lambda image=image: whole_run(image, folder, "warm"),  # type: ignore[misc]
+                    "stock": lambda image=image: stock(image),  # type: ignore[misc]  # a lambda with a default has no type to infer
+                    "cold": lambda image=image: ours(image, "cold"),  # type: ignore[misc]  # a lambda with a default has no type to infer
+                    "warm": lambda image=image: ours(image, "warm"),  # type: ignore[misc]  # a lambda with a default has no type to infer
+                    "run cold": lambda image=image: whole_run(image, folder, "cold"),  # type: ignore[misc]  # a lambda with a default has no type to infer
+                    "run warm": lambda image=image: whole_run(image, folder, "warm"),  # type: ignore[misc]  # a lambda with a default has no type to infer
                 },
                 rounds=options.rounds,
             )

@@ -31,7 +31,7 @@ from click.testing import CliRunner
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # this tree, whichever is installed
 
-from pytest_ebpf.cli.log import log  # noqa: E402
+from pytest_ebpf.cli.log import log  # noqa: E402  # from the path just added
 
 CORPUS = ROOT / "tests" / "data" / "pasted"
 SCORES = ("class", "kind", "place", "advice", "false")

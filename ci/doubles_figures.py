@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from pytest_ebpf import Bpf, BpfObject, open_kernel
+from pytest_ebpf import Bpf, BpfObject, Program, open_kernel
 from pytest_ebpf.errors import EbpfError
 from support.instrumented import CORPUS, PROGRAMS, SAMPLES, corpus_share, instrumentations, outcome, packets, prepare
 
@@ -73,8 +73,8 @@ def costs(bpf: Bpf) -> list[float]:
     return found
 
 
-def _times(program: object, packet: bytes) -> list[int]:
-    return [program.run(packet, repeat=20_000).duration for _ in range(5)]  # type: ignore[attr-defined]
+def _times(program: Program, packet: bytes) -> list[int]:
+    return [program.run(packet, repeat=20_000).duration for _ in range(5)]
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT)]
 
 import test_house as house  # noqa: E402  # from the path just added
-import test_house_numbers as numbers  # noqa: E402
-from support import sources  # noqa: E402
+import test_house_numbers as numbers  # noqa: E402  # from the path just added
+from support import sources  # noqa: E402  # from the path just added
 
 FIRST_LOAD = """
 import sys, time

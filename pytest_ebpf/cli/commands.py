@@ -51,6 +51,17 @@ def render_help() -> str:
     ]
     end = textwrap.fill(EXIT_STATUS, 78, initial_indent="  ", subsequent_indent="  ")
     return "\n".join(
-        [f"Usage: {NAME} [OPTIONS] COMMAND [ARGS]...", "", f"  {PURPOSE}", "", "Options:",
-         "  --help  Show this message and exit.", "", "Commands:", *rows, "", end]
-    )  # fmt: skip
+        [
+            f"Usage: {NAME} [OPTIONS] COMMAND [ARGS]...",
+            "",
+            f"  {PURPOSE}",
+            "",
+            "Options:",
+            "  --help  Show this message and exit.",
+            "",
+            "Commands:",
+            *rows,
+            "",
+            end,
+        ]
+    )

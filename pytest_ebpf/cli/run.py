@@ -24,8 +24,15 @@ _SHOWN = 96  # bytes of a packet as hexadecimal
 @click.command("run", epilog="Exit status: 0 it ran everywhere, 1 a kernel refused it or an error, 2 unknown options.")
 @click.argument("obj", metavar="OBJ")
 @click.argument("prog", metavar="PROG")
-@click.option("-p", "--packet", "packets", multiple=True, metavar="FILE.pcap|HEX|-", help="A capture (- : from "
-              "standard input) or the bytes of a packet; may be given repeatedly. Default: 64 zero bytes.")  # fmt: skip
+@click.option(
+    "-p",
+    "--packet",
+    "packets",
+    multiple=True,
+    metavar="FILE.pcap|HEX|-",
+    help="A capture (- : from "
+    "standard input) or the bytes of a packet; may be given repeatedly. Default: 64 zero bytes.",
+)
 @click.option(
     "-G", "--set-global", "settings", multiple=True, metavar="VAR=VALUE", help="A global variable or constant."
 )

@@ -132,16 +132,16 @@ class Bpf:
     def fake(self, retval: int = 0, *, values: Sequence[int] = (), end: str = "error") -> Fake:
         """A double for ``load(doubles=...)`` that returns ``retval``, which ``obj.doubles[name].value`` changes between
         runs; or ``values``, one for each call, after the last of which the run is an "error" or they "repeat"."""
-        return instrumenting().fake(retval, values=values, end=end)  # type: ignore[no-any-return]
+        return instrumenting().fake(retval, values=values, end=end)  # type: ignore[no-any-return]  # of a module, so untyped
 
     def frozen_clock(self, now: int = 0) -> dict[str, Fake]:
         """Doubles of all helpers that tell the time, which stands at ``now`` nanoseconds until a test moves it:
         ``doubles={**bpf.frozen_clock(5)}``. Those that the object does not call are left out."""
-        return instrumenting().frozen_clock(now)  # type: ignore[no-any-return]
+        return instrumenting().frozen_clock(now)  # type: ignore[no-any-return]  # of a module, so untyped
 
     def seeded_random(self, seed: int = 0) -> dict[str, Fake]:
         """A double of bpf_get_prandom_u32() whose numbers follow from ``seed``."""
-        return instrumenting().seeded_random(seed)  # type: ignore[no-any-return]
+        return instrumenting().seeded_random(seed)  # type: ignore[no-any-return]  # of a module, so untyped
 
     def open(self, path: Source) -> ObjectSpec:
         """What an object file (or several, linked) would load, to be changed before ``.load()`` loads it. No kernel is

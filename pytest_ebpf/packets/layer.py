@@ -134,7 +134,7 @@ def _number(spec: HeaderSpec, place: int, *, value: FieldValue) -> int:
     if type(value) is int and 0 <= value < 1 << field.bits:
         return value
     try:
-        return field_number(field, value)  # type: ignore[arg-type]
+        return field_number(field, value)  # type: ignore[arg-type]  # it refuses what is no number
     except ValueError as error:
         raise ValueError(f"{spec.title} {error}") from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 
 from pytest_ebpf.errors import BpfUsageError, HarnessError, KernelCallError
 from pytest_ebpf.packets.packet import Packet
-from pytest_ebpf.properties.state import Restore, remember
+from pytest_ebpf.properties.state import Reset, Restore, remember
 
 __all__ = ["Body", "FailedBatch", "Found"]
 
@@ -49,9 +49,7 @@ class Body:
     restore: Restore
 
     @classmethod
-    def made(
-        cls, function: Callable[..., None], fixtures: Mapping[str, Any], *, program: object, reset: object
-    ) -> Body:
+    def made(cls, function: Callable[..., None], fixtures: Mapping[str, Any], *, program: object, reset: Reset) -> Body:
         """Find the program, and remember the state to come back to."""
         parameters = inspect.signature(function).parameters
         given = frozenset(parameters) & {"packet", "packets", "result", "results"}
@@ -166,7 +164,7 @@ def _program(fixtures: Mapping[str, Any], program: object) -> tuple[Any, Any]:
     return found, getattr(found, "maps", {})
 
 
-def _restore(reset: object, state: Any, *, program: object) -> Restore:
+def _restore(reset: Reset, state: Any, *, program: object) -> Restore:
     if not reset:
         return lambda: None
     if callable(reset):
@@ -176,5 +174,6 @@ def _restore(reset: object, state: Any, *, program: object) -> Restore:
         raise BpfUsageError(
             "bpf_property: reset= needs a program", hint='Add program="x.bpf.o:name", or a fixture prog.'
         )
-    names: Iterable[str] = (reset,) if isinstance(reset, str) else () if reset is True else reset  # type: ignore[assignment]
-    return remember(state, tuple(names))
+    if isinstance(reset, bool):
+        return remember(state)
+    return remember(state, (reset,) if isinstance(reset, str) else tuple(reset))

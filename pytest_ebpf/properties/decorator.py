@@ -17,6 +17,7 @@ from pytest_ebpf.packets.packet import Packet
 from pytest_ebpf.properties.batch import Body, FailedBatch, Found
 from pytest_ebpf.properties.examples import Decided, batch_of, decisions_of, saved, shrink
 from pytest_ebpf.properties.report import explained
+from pytest_ebpf.properties.state import Reset
 from pytest_ebpf.strategies.stacks import mix_of, packets as all_packets, silent_packets
 
 __all__ = ["bpf_property"]
@@ -32,7 +33,7 @@ class _Options:
     max_examples: int | None
     seed: int | None
     program: str | Callable[[Any], Any] | None
-    reset: bool | str | Iterable[str] | Callable[..., None]
+    reset: Reset
     examples: tuple[Packet, ...]
 
 
@@ -43,7 +44,7 @@ def bpf_property(
     max_examples: int | None = None,
     seed: int | None = None,
     program: str | Callable[[Any], Any] | None = None,
-    reset: bool | str | Iterable[str] | Callable[..., None] = False,
+    reset: Reset = False,
 ) -> Callable[[T], T]:
     """Make a test of a function that asserts something of a packet. Its parameters:
 
@@ -72,8 +73,8 @@ def bpf_property(
             __tracebackhide__ = True
             _check(body, options, fixtures=fixtures)
 
-        test.__signature__ = _signature(body, program=program)  # type: ignore[attr-defined]
-        return test  # type: ignore[return-value]
+        test.__signature__ = _signature(body, program=program)  # type: ignore[attr-defined]  # pytest reads it from there
+        return test  # type: ignore[return-value]  # it has the parameters of the body but packets
 
     return decorate
 

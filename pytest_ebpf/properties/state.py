@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
 
 from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.live.bpf_object import BpfObject
 from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.suggest import did_you_mean
 
-__all__ = ["Restore", "remember"]
+__all__ = ["Reset", "Restore", "remember"]
 
 Restore = Callable[[], None]
+Reset: TypeAlias = bool | str | Iterable[str] | Callable[..., None]  # reset= of a property
 
 
 def remember(obj: BpfObject | Mapping[str, Map], names: tuple[str, ...] = ()) -> Restore:
@@ -32,7 +33,7 @@ def remember(obj: BpfObject | Mapping[str, Map], names: tuple[str, ...] = ()) ->
         for name, pairs in kept.items():
             _put_back(maps[name], pairs)
         for name, value in variables.items():
-            obj.globals[name] = value  # type: ignore[union-attr]
+            obj.globals[name] = value  # type: ignore[union-attr]  # what has globals is an object
 
     return restore
 

@@ -112,8 +112,9 @@ def _trend(name: str, kernel: str, *, history: Sequence[History], now: Mapping[s
         return None
     most = max(values) or 1
     step = _WIDTH / (len(values) - 1)
-    points = " ".join(f"{step * at:.1f},{_HEIGHT - 4 - (_HEIGHT - 8) * value / most:.1f}"
-                      for at, value in enumerate(values))  # fmt: skip
+    points = " ".join(
+        f"{step * at:.1f},{_HEIGHT - 4 - (_HEIGHT - 8) * value / most:.1f}" for at, value in enumerate(values)
+    )
     return Trend(kernel, points, values[0], values[-1], len(values))
 
 

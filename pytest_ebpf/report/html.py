@@ -77,9 +77,16 @@ def _by_file(rows: Sequence[Row], *, kernels: Sequence[str], numbers: dict[int, 
         shown = {cell["text"] for cell in cells if cell is not None}
         differs = len({cell["state"] if cell else None for cell in cells}) > 1
         files.setdefault(row.file, []).append(
-            {"name": row.name, "test": row.test, "cells": cells, "outcomes": outcomes, "differs": differs,
-             "kinds": sorted({cell["kind"] for cell in cells if cell}), "texts": len(shown)}
-        )  # fmt: skip
+            {
+                "name": row.name,
+                "test": row.test,
+                "cells": cells,
+                "outcomes": outcomes,
+                "differs": differs,
+                "kinds": sorted({cell["kind"] for cell in cells if cell}),
+                "texts": len(shown),
+            }
+        )
     return files
 
 
@@ -114,8 +121,10 @@ def _result(result: Any, texts: _Texts) -> dict[str, Any]:
     kept = {name: result[name] for name in ("test", "kernel", "outcome", "kind", "fault", "reason", "line")}
     kept["seconds"] = result.get("seconds")
     kept["columns"] = result.get("columns", {})
-    kept["programs"] = [{name: one[name] for name in ("name", "insns", "states", "stack")} | {"file": _file(one)}
-                        for one in result["programs"]]  # fmt: skip
+    kept["programs"] = [
+        {name: one[name] for name in ("name", "insns", "states", "stack")} | {"file": _file(one)}
+        for one in result["programs"]
+    ]
     if "failure" in result:
         failure = result["failure"]
         kept["failure"] = {

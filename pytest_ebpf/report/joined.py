@@ -54,11 +54,14 @@ def _records(cases: Iterable[Case]) -> Iterable[RunRecord]:
                     "failure": FailureRecord(
                         headline=case.message.partition("\n")[0],
                         message=case.message,
-                        sections=[{"title": title, "text": text} for title, text in
-                                  (("test", case.text), ("output", case.output)) if text.strip()],
+                        sections=[
+                            {"title": title, "text": text}
+                            for title, text in (("test", case.text), ("output", case.output))
+                            if text.strip()
+                        ],
                         repeat=f"pytest '{test}' --bpf-kernels={case.record['kernel']}",
                     ),
                 }
-            )  # fmt: skip
+            )
         else:
             yield case.record

@@ -35,8 +35,16 @@ _CONDITIONS: Mapping[int, tuple[str, int, int, int]] = {
     0xD0: ("<= (signed)", 0x60, 0xC0, 0x70),
 }
 _OPERATIONS: Mapping[int, str] = {
-    0x00: "+=", 0x10: "-=", 0x20: "*=", 0x40: "|=", 0x50: "&=", 0x60: "<<=", 0x70: ">>=", 0xA0: "^=", 0xB0: "=",
-}  # fmt: skip
+    0x00: "+=",
+    0x10: "-=",
+    0x20: "*=",
+    0x40: "|=",
+    0x50: "&=",
+    0x60: "<<=",
+    0x70: ">>=",
+    0xA0: "^=",
+    0xB0: "=",
+}
 _MOV, _END = 0xB0, 0xD0
 _CHECKSUMS = ("bpf_l3_csum_replace", "bpf_l4_csum_replace", "bpf_csum_update")
 

@@ -17,7 +17,7 @@ MKDIR = "import os, sys; sys.stdin.read(1); os.mkdir('%s')"
 
 
 def python(bpf_vm: BpfVm, code: str, **options: object) -> int:
-    return bpf_vm.run(["/usr/bin/env", "python3", "-c", code], **options).returncode  # type: ignore[arg-type]
+    return bpf_vm.run(["/usr/bin/env", "python3", "-c", code], **options).returncode  # type: ignore[arg-type]  # options as of bpf_vm.run
 
 
 def test_what_a_group_sends(bpf: Bpf, bpf_vm: BpfVm) -> None:

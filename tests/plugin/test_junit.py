@@ -29,7 +29,7 @@ TESTS = """
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester, objects: object) -> pytest.Pytester:
-    objects("config")  # type: ignore[operator]
+    objects("config")  # type: ignore[operator]  # a fixture that is a function
     pytester.makepyfile(test_suite=TESTS)
     return pytester
 
@@ -101,8 +101,10 @@ def test_five_shards_give_the_file_and_the_matrix_of_one_run(suite: pytest.Pytes
     failure = found["host"].find("testcase[@name='test_fails[host]']/failure")
     assert failure is not None
     assert "what & <why>" in failure.get("message", "")
-    counts = {name: (suite.get("tests"), suite.get("failures"), suite.get("errors"), suite.get("skipped"))
-              for name, suite in found.items()}  # fmt: skip
+    counts = {
+        name: (suite.get("tests"), suite.get("failures"), suite.get("errors"), suite.get("skipped"))
+        for name, suite in found.items()
+    }
     assert counts == {"host": ("5", "1", "1", "2"), "without a kernel": ("1", "0", "0", "0")}
 
 

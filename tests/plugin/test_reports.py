@@ -52,9 +52,12 @@ def test_json_has_every_test_with_its_failure(
     result.assert_outcomes(passed=1, failed=2, skipped=1, xfailed=1)
     found = by_name(pytester)
     assert {name: one["kind"] for name, one in found.items()} == {
-        "test_passes": "passed", "test_rejected": "rejected", "test_differs": "map-diff",
-        "test_skipped": "missing-feature", "test_xfails": "failed",
-    }  # fmt: skip
+        "test_passes": "passed",
+        "test_rejected": "rejected",
+        "test_differs": "map-diff",
+        "test_skipped": "missing-feature",
+        "test_xfails": "failed",
+    }
     rejected = found["test_rejected"]["failure"]
     assert rejected["source"] == {
         "file": "reject_packet_bounds.bpf.c",
@@ -74,8 +77,10 @@ def test_json_has_every_test_with_its_failure(
 
 def test_the_line_to_repeat_a_failure_repeats_it(pytester: pytest.Pytester, objects: Objects) -> None:
     objects("reject_packet_bounds")
-    pytester.makepyfile(test_shop="import pytest\n@pytest.mark.parametrize('n', ['a b', 'c'])\n"
-                        "def test_x(bpf, n): bpf.load('reject_packet_bounds.bpf.o')")  # fmt: skip
+    pytester.makepyfile(
+        test_shop="import pytest\n@pytest.mark.parametrize('n', ['a b', 'c'])\n"
+        "def test_x(bpf, n): bpf.load('reject_packet_bounds.bpf.o')"
+    )
     pytester.runpytest("--bpf-kernels=host", "--bpf-json=run.json").assert_outcomes(failed=2)
     import shlex
 
@@ -89,9 +94,12 @@ def test_the_order_of_a_failure_on_the_terminal(pytester: pytest.Pytester, objec
     result = pytester.runpytest("--bpf-kernels=host")
     titles = re.findall(r"^-{3,} (.*?) -{3,}$", result.stdout.str(), re.MULTILINE)
     assert titles == [
-        "what broke", "why unchecked_packet was rejected", "verifier log: unchecked_packet", "Captured stdout call",
+        "what broke",
+        "why unchecked_packet was rejected",
+        "verifier log: unchecked_packet",
+        "Captured stdout call",
         "repeat",
-    ]  # fmt: skip
+    ]
     result.stdout.no_fnmatch_line("*::group::*")
 
 

@@ -24,7 +24,7 @@ QUERY = Eth() / IP(src="192.0.2.7", dst="198.51.100.1") / UDP(dport=53) / b"quer
 
 
 def call(*arguments: str, command: object = run) -> Result:
-    result = CliRunner().invoke(command, list(arguments))  # type: ignore[arg-type]
+    result = CliRunner().invoke(command, list(arguments))  # type: ignore[arg-type]  # a command of click
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result

@@ -96,13 +96,26 @@ def open_page(binary: str, *, profile: Path) -> Iterator[Page]:
     from_read, from_write = os.pipe()
     # Chromium reads from descriptor 3 and writes to 4.
     process = subprocess.Popen(
-        ["bash", "-c", f'exec "$0" "$@" 3<&{to_read} 4>&{from_write}', binary, "--headless", "--no-sandbox",
-         "--disable-gpu", "--hide-scrollbars", "--remote-debugging-pipe", f"--user-data-dir={profile}",
-         "--disable-background-networking", "--disable-dev-shm-usage", "--proxy-server=127.0.0.1:9", "about:blank"],
+        [
+            "bash",
+            "-c",
+            f'exec "$0" "$@" 3<&{to_read} 4>&{from_write}',
+            binary,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--remote-debugging-pipe",
+            f"--user-data-dir={profile}",
+            "--disable-background-networking",
+            "--disable-dev-shm-usage",
+            "--proxy-server=127.0.0.1:9",
+            "about:blank",
+        ],
         pass_fds=(to_read, from_write),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     os.close(to_read)
     os.close(from_write)
     try:

@@ -82,7 +82,7 @@ class FakeGuests:
         state = GuestState()
 
         def lost(found: Loss) -> Loss:
-            state.loss = state.loss or machine_loss(machine, found)  # type: ignore[arg-type]
+            state.loss = state.loss or machine_loss(machine, found)  # type: ignore[arg-type]  # as much of a machine as is asked for
             return state.loss
 
         kernel = RemoteKernel(machine.stream, name="6.1", on_lost=lost)
@@ -92,7 +92,7 @@ class FakeGuests:
             accel="TCG",
             state=state,
             cache=Path.cwd(),
-            machine=machine,  # type: ignore[arg-type]
+            machine=machine,  # type: ignore[arg-type]  # as much of a machine as is asked for
         )
 
     def lose(self, how: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_ebpf import IP, TCP, UDP, Bpf, BpfObject, Eth
+from pytest_ebpf import IP, TCP, UDP, Bpf, BpfObject, Eth, Map
 from pytest_ebpf.errors import EbpfError
 from pytest_ebpf.live.instrument.failing import FaultPlan
 from pytest_ebpf.live.run.rules import RUN_RULES
@@ -67,9 +67,9 @@ def outcome(obj: BpfObject, made: list[bytes]) -> dict[str, object]:
     return {**runs, **{name: _contents(found) for name, found in obj.maps.items()}}
 
 
-def _contents(found: object) -> object:
+def _contents(found: Map) -> object:
     try:
-        return sorted(map(repr, dict(found).items()))  # type: ignore[call-overload]
+        return sorted(map(repr, found.items()))
     except (EbpfError, TypeError, ValueError, KeyError):
         return None  # a map that cannot be listed
 

@@ -25,10 +25,16 @@ def record(test: str, kernel: str = "6.1", outcome: str = "passed", *, insns: in
     program = ProgramRecord(name="firewall", insns=insns, states=3, stack=16, row=row, lines=lines)
     kind = {"passed": "passed", "skipped": ""}.get(outcome, "failed")
     made = RunRecord(
-        test=test, kernel=kernel, outcome=outcome, kind=kind, reason="", line=4, seconds=0.25,
+        test=test,
+        kernel=kernel,
+        outcome=outcome,
+        kind=kind,
+        reason="",
+        line=4,
+        seconds=0.25,
         programs=[program] if insns >= 0 else [],
         machine=KernelRecord(id=kernel, release=f"{kernel}.0-test", accel="TCG", note="no KVM", boots=[7.125]),
-    )  # fmt: skip
+    )
     return RunRecord(**{**made, **more})
 
 

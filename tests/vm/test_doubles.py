@@ -272,7 +272,7 @@ def test_tail_calls_and_functions_fail(loaded: BpfObject) -> None:
     ids=["unknown", "errno", "no key", "wrong key", "no error", "negative"],
 )
 def test_faults_that_cannot_be(loaded: BpfObject, fault: dict[str, object], message: str) -> None:
-    with pytest.raises(BpfUsageError) as error, loaded.faults(**fault):  # type: ignore[arg-type]
+    with pytest.raises(BpfUsageError) as error, loaded.faults(**fault):  # type: ignore[arg-type]  # arguments that are wrong on purpose
         pass
     assert message in str(error.value)
     assert loaded["actions"].run(PACKET).retval == XDP.REDIRECT, "the programs are as before"

@@ -40,7 +40,7 @@ def shell(spec: str | None, enter: Path | None, cache: Path | None, cmdline: str
         raise BpfUsageError("name a kernel (pytest-ebpf shell 6.1), or a guest that runs (--enter SOCKET)")
     with ExitStack() as stack:
         if spec is not None:
-            config = PoolConfig(cache=cache, kernel_args=tuple(cmdline.split()), enter=True, **guest)  # type: ignore[arg-type]
+            config = PoolConfig(cache=cache, kernel_args=tuple(cmdline.split()), enter=True, **guest)  # type: ignore[arg-type]  # the options of click, by the names of the fields
             click.echo(f"booting {spec}; Ctrl-] leaves it", err=True)
             enter = open_guest(spec, config=config, wait=silent_wait, until=stack).shell_path
         assert enter is not None

@@ -150,7 +150,7 @@ class RunContext(dict[str, Any]):
     """A context that a run gave back, by field name. It can be given to the next run, which takes the fields that a run
     may set; ``result.ctx | {"mark": 7}`` is one with a change."""
 
-    def __or__(self, other: Mapping[str, Any]) -> RunContext:  # type: ignore[override]
+    def __or__(self, other: Mapping[str, Any]) -> RunContext:  # type: ignore[override]  # what comes out is a context again
         return RunContext({**self, **other})
 
 

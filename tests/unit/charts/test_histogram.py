@@ -75,7 +75,7 @@ def test_a_flame_graph_has_a_box_per_function_as_wide_as_its_share() -> None:
     picture = ET.fromstring(flame_graph("main;read;vfs_read 3\nmain;write 1\nidle<0> 4\n"))
     space = "{http://www.w3.org/2000/svg}"
     boxes = {
-        group.findtext(f"{space}title"): group.find(f"{space}rect").get("width")  # type: ignore[union-attr]
+        group.findtext(f"{space}title"): group.find(f"{space}rect").get("width")  # type: ignore[union-attr]  # each group has a box
         for group in picture.iter(f"{space}g")
     }
     assert boxes == {

@@ -58,6 +58,7 @@ def test_completion(shell: str) -> None:
     assert "_PYTEST_EBPF_COMPLETE" in result.output
     words = {"_PYTEST_EBPF_COMPLETE": "bash_complete", "COMP_WORDS": "pytest-ebpf ver", "COMP_CWORD": "1"}
     code = "import sys; sys.argv = ['pytest-ebpf']; from pytest_ebpf.cli import main; main()"
-    found = subprocess.run([sys.executable, "-c", code], env=words | {"PYTHONPATH": ":".join(sys.path)},
-                           capture_output=True, text=True)  # fmt: skip
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=words | {"PYTHONPATH": ":".join(sys.path)}, capture_output=True, text=True
+    )
     assert found.stdout == "plain,verify\n"

@@ -23,7 +23,7 @@ EXEC = str(BUILT / "exec_tracer.bpf.o")
 
 
 def call(*arguments: str, command: object = btf) -> Result:
-    result = CliRunner().invoke(command, list(arguments), catch_exceptions=False)  # type: ignore[arg-type]
+    result = CliRunner().invoke(command, list(arguments), catch_exceptions=False)  # type: ignore[arg-type]  # a command of click
     assert result.exit_code in (0, 1), result.output
     return result
 
@@ -36,7 +36,7 @@ def test_fix_is_one_command_per_thing() -> None:
         Finding("disk", "note", "", "", "run: pytest-ebpf kernels prune, or set PYTEST_EBPF_CACHE to a larger disk"),
         Finding("bpf()", "missing", "", "", "test in guests: --bpf-kernels=6.1"),
         Finding("fine", "ok", "", "", "apt-get install nothing"),
-    ]  # fmt: skip
+    ]
     assert commands_for(findings, as_root=False) == [
         "sudo apt-get update",
         "sudo apt-get install -y qemu-system-x86 kmod gpgv",
@@ -72,15 +72,21 @@ def test_btf_types() -> None:
 def test_btf_size_shows_holes_and_diff_shows_fields(tmp_path: Path) -> None:
     for name, fields in (("a", "char c; int i; short s;"), ("b", "char c; long long i; short s;")):
         source = tmp_path / f"{name}.c"
-        source.write_text(f"struct t {{ {fields} }}; struct same {{ int x; }}; struct only_{name} {{ int y; }};\n"
-                          f"struct t t; struct same same; struct only_{name} only;\n")  # fmt: skip
+        source.write_text(
+            f"struct t {{ {fields} }}; struct same {{ int x; }}; struct only_{name} {{ int y; }};\n"
+            f"struct t t; struct same same; struct only_{name} only;\n"
+        )
         subprocess.run(["clang", "-target", "bpf", "-g", "-c", source, "-o", tmp_path / f"{name}.o"], check=True)
     first, second = str(tmp_path / "a.o"), str(tmp_path / "b.o")
     (layout,) = json.loads(call("size", first, "t", "--json").output)
     assert layout["hole_bytes"] == 5
     assert [(row["offset"], row["size"], row["name"]) for row in layout["fields"]] == [
-        (0, 1, "c"), (1, 3, "(hole)"), (4, 4, "i"), (8, 2, "s"), (10, 2, "(hole)"),
-    ]  # fmt: skip
+        (0, 1, "c"),
+        (1, 3, "(hole)"),
+        (4, 4, "i"),
+        (8, 2, "s"),
+        (10, 2, "(hole)"),
+    ]
     assert "struct t: 12 bytes, 5 of them in holes\n     0      1  c\n" in call("size", first, "t").output
     different = call("diff", first, second)
     assert different.exit_code == 1

@@ -22,7 +22,7 @@ SCHEMA = json.loads(schema_text())
 @pytest.mark.parametrize("run", [small_run, large_run])
 def test_documents_fit_the_schema(run: object) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    jsonschema.validate(json.loads(json.dumps(run())), SCHEMA)  # type: ignore[operator]
+    jsonschema.validate(json.loads(json.dumps(run())), SCHEMA)  # type: ignore[operator]  # a fixture that is a function
 
 
 @pytest.mark.parametrize("name", ["format", "version", "kernels", "counts", "results"])
@@ -75,8 +75,9 @@ def test_markdown_folds_what_passed_everywhere() -> None:
 def test_annotations_name_the_source_line_and_all_kernels() -> None:
     document = build_document(
         [failed("t.py::test_one", "5.10"), failed("t.py::test_one", "6.1"), record("t.py::test_two", insns=1)],
-        kernels=[], created=CREATED,
-    )  # fmt: skip
+        kernels=[],
+        created=CREATED,
+    )
     (line,) = render_annotations(document)
     assert line.startswith("::error file=src/fw.bpf.c,line=11,title=test_one on 5.10%2C 6.1::rejected: firewall")
     assert "100%25 -> check it%0Apytest" in line
@@ -99,8 +100,9 @@ def test_groups_fold() -> None:
 def test_history_keeps_the_most_instructions_of_each_program() -> None:
     document = build_document(
         [record("t.py::a", insns=10), record("t.py::b", insns=30), record("t.py::c", "7.3", insns=5)],
-        kernels=[], created=CREATED,
-    )  # fmt: skip
+        kernels=[],
+        created=CREATED,
+    )
     assert insns_of(document) == {"fw.bpf.o/firewall@6.1": 30, "fw.bpf.o/firewall@7.3": 5}
     once = append_run([], document)
     twice = append_run(parse_history(once), document)
@@ -122,8 +124,10 @@ def test_the_order_of_sections() -> None:
         "what broke",
     ]
     assert [title for title, _ in order_sections([(title, "") for title in given])] == [
-        *ranked, "Captured stdout call", "repeat",
-    ]  # fmt: skip
+        *ranked,
+        "Captured stdout call",
+        "repeat",
+    ]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in Outcome if kind is not Outcome.PASSED])

@@ -27,7 +27,7 @@ def call(*arguments: object) -> Result:
 
 
 def write(path: Path, *records: object, kernels: list[str]) -> Path:
-    path.write_text(json.dumps(build_document(records, kernels=kernels, created=CREATED)))  # type: ignore[arg-type]
+    path.write_text(json.dumps(build_document(records, kernels=kernels, created=CREATED)))  # type: ignore[arg-type]  # records as plain dicts
     return path
 
 

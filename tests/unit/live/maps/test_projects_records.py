@@ -31,7 +31,7 @@ BTF = types(
     t.Array(2, 1, 16),  # 8
     t.Struct("exec", 24, (t.Member("pid", 1, 0), t.Member("count", 1, 32), t.Member("args", 8, 64))),  # 9
     t.Struct("bits", 4, (t.Member("low", 1, 0, 3), t.Member("high", 1, 3, 29))),  # 10
-)  # fmt: skip
+)
 EVENT = (7).to_bytes(4, "little") + (1).to_bytes(4, "little") + b"true".ljust(8, b"\0") + bytes(4)
 TRUE = {"pid": 7, "op": "OP_B", "comm": "true", "n": 0}
 

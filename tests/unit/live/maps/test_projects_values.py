@@ -27,7 +27,7 @@ BTF = types(
     t.Struct("", 8, (t.Member("v4", 1, 0), t.Member("v6", 3, 0)), is_union=True),  # 7
     t.Struct("address", 12, (t.Member("family", 1, 0), t.Member("", 7, 32))),  # 8
     t.Struct("holder", 12, (t.Member("family", 1, 0), t.Member("u", 7, 32))),  # 9
-)  # fmt: skip
+)
 U32 = [n.to_bytes(4, "little") for n in range(256)]
 SIZES = {2: 4, 3: 8, 5: 12, 6: 12, 8: 12, 9: 12}
 

@@ -100,15 +100,26 @@ def test_07_a_constant_is_a_number() -> None:
     ("lines", "words"),
     [
         (("8: (7b) *(u64 *)(r1 +0) = r2", "only read from bpf_array is supported"), "the map itself"),
-        (("8: (61) r2 = *(u32 *)(r1 +0)",
-          "cannot access ptr member ops with moff 0 in struct bpf_map with off 0 size 4"), "the map itself"),
+        (
+            (
+                "8: (61) r2 = *(u32 *)(r1 +0)",
+                "cannot access ptr member ops with moff 0 in struct bpf_map with off 0 size 4",
+            ),
+            "the map itself",
+        ),
         (("8: (85) call bpf_map_lookup_elem#1", "R1 type=scalar expected=map_ptr"), "the map itself"),
         (("8: (85) call bpf_map_lookup_elem#1", "R2 type=scalar expected=fp, pkt, map_value"), "address of a variable"),
         (("8: (95) exit", "R0 !read_ok"), "return and a value"),
         (("8: (85) call bpf_map_update_elem#2", "R4 !read_ok"), "argument in R4"),
         (("8: (71) r1 = *(u8 *)(r6 +44)", "invalid bpf_context access off=44 size=1"), "4.13"),
-        (("; x = skb->gso_size; @ a.c:1", "8: (61) r1 = *(u32 *)(r6 +176)",
-          "invalid bpf_context access off=176 size=4"), "skb->gso_size"),
+        (
+            (
+                "; x = skb->gso_size; @ a.c:1",
+                "8: (61) r1 = *(u32 *)(r6 +176)",
+                "invalid bpf_context access off=176 size=4",
+            ),
+            "skb->gso_size",
+        ),
         (("8: (79) r3 = *(u64 *)(r1 +0)", "dereference of modified ctx ptr R1 off=112 disallowed"), "preserve_static"),
         (("8: (69) r1 = *(u16 *)(r10 -150)", "invalid read from stack off -150+0 size 2"), "fp-150 (2 bytes) is read"),
         (("8: (85) call 4", "invalid indirect read from stack off -256+0 size 255"), "Before 4.7"),
@@ -119,10 +130,16 @@ def test_07_a_constant_is_a_number() -> None:
         (("8: (85) call bpf_x#9", "calling kernel function bpf_x is not allowed"), "registered"),
         (("program of this type cannot use helper bpf_probe_read_kernel_str#115",), "lockdown"),
         (("func 'tcp_sendmsg' doesn't have 4-th argument", "invalid bpf_context access off=24 size=8"), "prototype"),
-        (("; n = BPF_CORE_READ(t, kind); @ a.c:4", "8: (85) call unknown#195896080", "invalid func unknown#195896080"),
-         "BPF_CORE_READ(t, kind)"),
+        (
+            (
+                "; n = BPF_CORE_READ(t, kind); @ a.c:4",
+                "8: (85) call unknown#195896080",
+                "invalid func unknown#195896080",
+            ),
+            "BPF_CORE_READ(t, kind)",
+        ),
     ],
-)  # fmt: skip
+)
 def test_09_what_to_do_about_this_instruction(lines: tuple[str, ...], words: str) -> None:
     assert words in advice(*lines)
 
@@ -133,8 +150,11 @@ def test_09_the_first_byte_is_no_padding() -> None:
 
 
 def test_09_a_record_is_given_back_by_its_own_helpers() -> None:
-    lines = ("7: (85) call bpf_ringbuf_reserve#131   ; R0_w=ringbuf_mem_or_null(id=2,ref_obj_id=2,sz=40) refs=2",
-             "8: (95) exit", "Unreleased reference id=2 alloc_insn=7")  # fmt: skip
+    lines = (
+        "7: (85) call bpf_ringbuf_reserve#131   ; R0_w=ringbuf_mem_or_null(id=2,ref_obj_id=2,sz=40) refs=2",
+        "8: (95) exit",
+        "Unreleased reference id=2 alloc_insn=7",
+    )
     said = advice(*lines)
     assert "bpf_ringbuf_submit() or bpf_ringbuf_discard()" in said
     assert "stored in a map is no reference" in said
