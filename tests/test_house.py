@@ -28,7 +28,7 @@ ROOMS: dict[str, set[str]] = {
     "obj": {"btf", "errors", "suggest", "uapi"},
     "packets": {"outcome"},
     "pcap_files": {"packets", "errors"},
-    "events": {"errors", "uapi"},
+    "events": {"errors", "suggest", "uapi"},
     "verifier.rejection": {"uapi"},
     "verifier.log": {"verifier.rejection", "errors"},
     "verifier.rejection.classify": {"verifier.log", "verifier.rejection"},

@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 from pytest_ebpf.agent.ops import Handle
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import BpfUsageError
-from pytest_ebpf.events.levels import LEVEL_VARIABLE, LOG_LEVELS
+from pytest_ebpf.events.levels import LEVEL_VARIABLE, LOG_LEVELS, level_name
 from pytest_ebpf.live.maps.codec import MapCodec
 from pytest_ebpf.live.program_function import function_of_program, is_program
 from pytest_ebpf.live.session import Session
@@ -91,10 +91,7 @@ def _with_level(given: Mapping[str, Any]) -> dict[str, Any]:
     level = given.get(LEVEL_VARIABLE)
     if not isinstance(level, str):
         return dict(given)
-    if level.lower() not in LOG_LEVELS:
-        hint = nearest(level.lower(), list(LOG_LEVELS))
-        raise BpfUsageError(f"globals: {LEVEL_VARIABLE}={level!r}: not a level of aya-log", hint=hint)
-    return {**given, LEVEL_VARIABLE: LOG_LEVELS[level.lower()]}
+    return {**given, LEVEL_VARIABLE: LOG_LEVELS[level_name(level, what=f"globals: {LEVEL_VARIABLE}")]}
 
 
 def options_of(asked: Asked, *, obj: ObjectFile, session: Session) -> LoadOptions:

@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
         load_modules()
         port = os.open(find_port(argv[0]), os.O_RDWR | os.O_CLOEXEC)
         # While its files are at hand: those of the host are slow to read.
-        from pytest_ebpf.agent.protocol.serve import serve  # noqa: F401  # loaded before the state is saved
+        from pytest_ebpf.agent.protocol.serve import serve  # noqa: F401  # only loaded
 
         stages["imports"] = _uptime()
         wishes, problems = _wake(port) if "park" in argv else _start(port)
