@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What several programs need: numbers at an offset of a packet.
+//! What the programs have in common: numbers at an offset of a packet, and the panic handler.
 #![no_std]
 
-#[allow(warnings)]
+#[allow(warnings)] // generated: pytest-ebpf btf bindings sock_common --btf 6.12
 pub mod vmlinux;
 
 use core::mem::size_of;
@@ -21,4 +21,9 @@ pub fn read<T: Copy>(data: usize, data_end: usize, offset: usize) -> Result<T, (
         return Err(());
     }
     Ok(unsafe { (start as *const T).read_unaligned() })
+}
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    loop {}
 }

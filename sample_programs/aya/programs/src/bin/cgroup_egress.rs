@@ -33,11 +33,6 @@ fn try_cgroup_egress(ctx: &SkBuffContext) -> Result<i32, i64> {
     Ok((port as u32 != REFUSED_PORT.load()) as i32)
 }
 
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
-    loop {}
-}
-
 #[no_mangle]
 #[link_section = "license"]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -55,11 +55,6 @@ fn try_connect_chase(ctx: &ProbeContext) -> Result<(), i32> {
     Ok(())
 }
 
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
-    loop {}
-}
-
 #[no_mangle]
 #[link_section = "license"]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -9,6 +9,7 @@ use aya_ebpf::{
     maps::RingBuf,
     programs::{ProbeContext, TracePointContext},
 };
+use programs as _; // its panic handler
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -51,11 +52,6 @@ fn try_send(what: What) -> Result<(), i32> {
     entry.write(Event { pid, what, comm });
     entry.submit(0);
     Ok(())
-}
-
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
-    loop {}
 }
 
 #[no_mangle]

@@ -9,6 +9,7 @@ use aya_ebpf::{
     maps::HashMap,
     programs::ProbeContext,
 };
+use programs as _; // its panic handler
 
 #[map]
 static CALLS: HashMap<u32, u64> = HashMap::with_max_entries(1024, 0);
@@ -23,11 +24,6 @@ pub fn called(_ctx: ProbeContext) -> u32 {
         }
     }
     0
-}
-
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
-    loop {}
 }
 
 #[no_mangle]

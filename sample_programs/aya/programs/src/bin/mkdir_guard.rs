@@ -5,6 +5,7 @@
 
 use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::lsm, programs::LsmContext, Global};
 use aya_log_ebpf::warn;
+use programs as _; // its panic handler
 
 const EPERM: i32 = 1;
 
@@ -20,11 +21,6 @@ pub fn mkdir_guard(ctx: LsmContext) -> i32 {
     }
     warn!(&ctx, "refused mkdir to {}", pid);
     -EPERM
-}
-
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
-    loop {}
 }
 
 #[no_mangle]

@@ -11,11 +11,7 @@ use aya_ebpf::{
     Global,
 };
 use aya_log_ebpf::{info, warn};
-
-const ETH_LEN: usize = 14;
-const IP_LEN: usize = 20;
-const ETH_P_IP: u16 = 0x0800;
-const IPPROTO_UDP: u8 = 17;
+use programs::{read, ETH_LEN, ETH_P_IP, IPPROTO_UDP, IP_LEN};
 
 /// What became of a port, in a struct of our own: tests read and write it as a dict.
 #[repr(C)]
@@ -46,47 +42,34 @@ static mut SEEN: u64 = 0;
 
 #[xdp]
 pub fn port_filter(ctx: XdpContext) -> u32 {
-    filter(&ctx).unwrap_or(xdp_action::XDP_PASS)
+    try_port_filter(&ctx).unwrap_or(xdp_action::XDP_PASS)
 }
 
-fn filter(ctx: &XdpContext) -> Option<u32> {
-    let length = (ctx.data_end() - ctx.data()) as u32;
+fn try_port_filter(ctx: &XdpContext) -> Result<u32, ()> {
+    let (data, end) = (ctx.data(), ctx.data_end());
+    let length = (end - data) as u32;
     if length < SHORTEST.load() {
-        return None;
+        return Ok(xdp_action::XDP_PASS);
     }
     unsafe { SEEN += 1 };
-    if u16::from_be(read(ctx, 12)?) != ETH_P_IP || read::<u8>(ctx, ETH_LEN + 9)? != IPPROTO_UDP {
-        return None;
+    if u16::from_be(read(data, end, 12)?) != ETH_P_IP || read::<u8>(data, end, ETH_LEN + 9)? != IPPROTO_UDP {
+        return Ok(xdp_action::XDP_PASS);
     }
-    let source = u32::from_be(read(ctx, ETH_LEN + 12)?);
-    let port = u16::from_be(read(ctx, ETH_LEN + IP_LEN + 2)?);
-    let found = unsafe { &mut *PORTS.get_ptr_mut(&port)? };
+    let source = u32::from_be(read(data, end, ETH_LEN + 12)?);
+    let port = u16::from_be(read(data, end, ETH_LEN + IP_LEN + 2)?);
+    let found = unsafe { &mut *PORTS.get_ptr_mut(&port).ok_or(())? };
     found.hits += 1;
     found.last_source = source;
     match found.action {
         Action::Watch => {
             info!(ctx, "port {} from {:i}", port, source);
-            None
+            Ok(xdp_action::XDP_PASS)
         }
         Action::Drop => {
             warn!(ctx, "dropped {} bytes to port {}", length, port);
-            Some(xdp_action::XDP_DROP)
+            Ok(xdp_action::XDP_DROP)
         }
     }
-}
-
-/// A number at `offset` of the packet, None behind its end.
-fn read<T: Copy>(ctx: &XdpContext, offset: usize) -> Option<T> {
-    let start = ctx.data() + offset;
-    if start + size_of::<T>() > ctx.data_end() {
-        return None;
-    }
-    Some(unsafe { (start as *const T).read_unaligned() })
-}
-
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
-    loop {}
 }
 
 #[link_section = "license"]

@@ -9,6 +9,7 @@ use aya_ebpf::{
     maps::SockHash,
     programs::{SkMsgContext, SockOpsContext},
 };
+use programs as _; // its panic handler
 
 /// A connection as one of its ends sees it, in the byte order of the machine.
 #[repr(C)]
@@ -46,11 +47,6 @@ pub fn short_cut(ctx: SkMsgContext) -> u32 {
     unsafe { REDIRECTED += 1 };
     SOCKETS.redirect_msg(&ctx, &mut other, 1) as u32; // BPF_F_INGRESS
     sk_action::SK_PASS
-}
-
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
-    loop {}
 }
 
 #[no_mangle]

@@ -50,11 +50,6 @@ fn try_tc_marks(ctx: &TcContext) -> Result<i32, i64> {
     Ok(TC_ACT_OK as i32)
 }
 
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
-    loop {}
-}
-
 #[no_mangle]
 #[link_section = "license"]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

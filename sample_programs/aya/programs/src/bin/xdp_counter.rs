@@ -44,11 +44,6 @@ fn try_xdp_counter(ctx: &XdpContext) -> Result<u32, ()> {
     Ok(xdp_action::XDP_PASS)
 }
 
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
-    loop {}
-}
-
 #[no_mangle]
 #[link_section = "license"]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
