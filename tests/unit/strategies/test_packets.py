@@ -1,5 +1,7 @@
 """``st.packets()``: what it makes and what it shrinks to."""
 
+from random import Random
+
 import pytest
 from hypothesis import HealthCheck, find, given, settings
 
@@ -53,7 +55,7 @@ def test_packets_without_a_link_header():
 @pytest.mark.parametrize("name", ["ip", "udp", "tcp", "vxlan", "fragment"])
 def test_shrinks_to_what_matters(name):
     quiet = settings(database=None, max_examples=5000, suppress_health_check=list(HealthCheck))
-    smallest = find(st.packets(), lambda packet: name in packet, settings=quiet)
+    smallest = find(st.packets(), lambda packet: name in packet, settings=quiet, random=Random(0))
     assert len(smallest.layers) <= {"ip": 3, "udp": 3, "tcp": 3, "vxlan": 7, "fragment": 4}[name], smallest
 
 
