@@ -125,6 +125,11 @@ class BpfObject(Mapping[str, Program]):
         return not self._handles
 
     @property
+    def session(self) -> Session:
+        """The scope that it was loaded in."""
+        return self._session
+
+    @property
     def path(self) -> str:
         """The object file, "" when it came from none."""
         return self._file.name if self._file is not None else ""

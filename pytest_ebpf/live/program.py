@@ -221,6 +221,10 @@ class Program:
         """As ``stdout``, what it writes to BPF_STDERR, and what the kernel has to report of it."""
         return ProgStream(self._session, program=self.handle, number=2)
 
+    def _noted(self, result: RunResult) -> RunResult:
+        self._session.last_run = self.name, result
+        return result
+
     def run(
         self,
         data: object = b"",
@@ -246,14 +250,16 @@ class Program:
         if ctx is None and repeat == 1 and netns is None and not (flags or cpu or batch_size):
             quick = self._packets.plan(data)
             if quick is not None:
-                return self._packets.read(self._answer(quick, Ran), quick.data)
+                return self._noted(self._packets.read(self._answer(quick, Ran), quick.data))
         place = run_place(self._session, netns, ctx=ctx)
         given = RunInput(data, ctx, repeat, flags, cpu, batch_size, self.context_shape, netns=place)
         op = plan_run(given, self.handle, prog_type=self.type_number, program=self.name, byteorder=self._byteorder)
         result = self._answer(op, Ran)
         shape, boolean = self.context_shape, self._is_boolean
         kind, order = self.type_number, self._byteorder
-        return read_run(result, prog_type=kind, byteorder=order, shape=shape, boolean=boolean, sent=op.data)
+        return self._noted(
+            read_run(result, prog_type=kind, byteorder=order, shape=shape, boolean=boolean, sent=op.data)
+        )
 
     def run_many(self, packets: Iterable[object], *, ctx: object = None, netns: object = None) -> list[RunResult]:
         """Run it once per packet, a thousand packets per round trip. ``ctx`` is the same for all; none comes back."""
@@ -263,7 +269,7 @@ class Program:
         answers = ((self._answer(op, RanMany), op.data) for op in ops)
         boolean = self._is_boolean
         many = (read_many(ran, sent, prog_type=kind, byteorder=order, boolean=boolean) for ran, sent in answers)
-        return [result for results in many for result in results]
+        return [self._noted(result) for results in many for result in results]
 
     def run_pcap(
         self, path: str | os.PathLike[str] | Capture, *, ctx: object = None, netns: object = None

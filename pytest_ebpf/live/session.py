@@ -69,7 +69,7 @@ def no_advice(op: Op, errno: int, *, target: Target, log: str = "") -> str:
 
 class Session:
     """Runs ops in a scope of its own. ``close`` ends the scope; closing twice is harmless. ``advise`` finds the hints
-    of errors."""
+    of errors. ``last_run``: the program that was run last, and its result (a ``RunResult``)."""
 
     def __init__(self, target: Target, *, name: str = "", advise: Advise = no_advice) -> None:
         self.target = target
@@ -77,6 +77,7 @@ class Session:
         self._advise = advise
         self._scope: Handle | None = made(target.kernel.run([ScopeOpen(name)])[0])
         self._undo: list[Callable[[], None]] = []
+        self.last_run: tuple[str, object] | None = None
 
     def run(self, ops: Sequence[Op], *, timeout: float | None = None) -> list[Result]:
         """Run a batch. New objects are signed with the line of test code that asked for them."""

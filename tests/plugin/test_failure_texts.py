@@ -87,6 +87,8 @@ def sections(body: str) -> Iterator[str]:
     """From "what broke" on, without what differs between kernels."""
     parts = SECTION.split(body)
     for title, text in zip(parts[1::2], parts[2::2], strict=True):
+        if title == "kernel messages since the test began":
+            continue  # of others on this machine
         shown = "\n[...]\n" if title.startswith(NOT_HERE) else re.sub(r"^=+.*", "", text, flags=re.MULTILINE)
         if title == "what broke":  # wrapped again: a release may be longer
             shown = "\n" + textwrap.fill(" ".join(text.split()).replace(os.uname().release, "RELEASE"), 80)

@@ -230,13 +230,13 @@ class Map(MutableMapping[Any, Any]):
         with uncollected():
             return self.codec.values_of(self.dump())
 
-    def dump(self) -> Entries:
-        """Every entry as bytes: all keys in one piece, all values in another, by their strides."""
+    def dump(self, *, limit: int = 0) -> Entries:
+        """Every entry as bytes, or the first few: all keys in one piece, all values in another, by their strides."""
         if self.kind.access == "storage":
             self._cannot("which objects have an entry cannot be listed; look an object up")
         if self.kind.access != "keyed":
             self._cannot("it has no entries to list")
-        return self._session.one(MapDump(self.handle), Entries)
+        return self._session.one(MapDump(self.handle, limit), Entries)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.keys())
