@@ -159,7 +159,10 @@ def _ways(
 ) -> Iterator[tuple[str, int, tuple[int | None, int | None]]]:
     for branch in counters.branches:
         row = line_at(lines, branch.slot)
-        if row is None or not row.line or branch.block < 0 or branch.falls < 0 or branch.block not in alive:
+        if row is None or not row.line or branch.block < 0 or branch.falls < 0:
+            continue
+        if branch.block not in alive:
+            yield row.file, row.line, (None, None)  # so that the branches of a line have one number on all kernels
             continue
         falls = counts[branch.falls] if branch.falls in alive else None
         jumps = counts[branch.block] - (falls or 0) if branch.target < 0 or branch.target in alive else None

@@ -14,6 +14,7 @@ from pytest_ebpf.plan.link import line_at
 from pytest_ebpf.rewrite.asm import FRAME, KEPT, mov_imm
 from pytest_ebpf.rewrite.edit import Edit
 from pytest_ebpf.rewrite.flow import Flow
+from pytest_ebpf.rewrite.libraries import library_of
 from pytest_ebpf.rewrite.sites import CallSite
 from pytest_ebpf.uapi.insn import InsnClass
 
@@ -46,6 +47,7 @@ _OPERATIONS: Mapping[int, str] = {
     0xB0: "=",
 }
 _MOV, _END = 0xB0, 0xD0
+_LOGGING = ("error!(", "warn!(", "info!(", "debug!(", "trace!(", "log!(")  # aya-log writes what stands there
 _CHECKSUMS = ("bpf_l3_csum_replace", "bpf_l4_csum_replace", "bpf_csum_update")
 
 
@@ -69,12 +71,14 @@ class Mutant:
 def find_mutants(
     insns: Sequence[Insn], *, sites: Sequence[CallSite], lines: Sequence[LineInfo], flow: Flow, slots: frozenset[int]
 ) -> Iterator[Mutant]:
-    """Mutants of the instructions in ``slots``, those that some test runs. The result of a call that nobody reads
-    cannot be ignored."""
+    """Mutants of the instructions in ``slots``, those that some test runs, without inlined ones of libraries, in which
+    the programmer of this program makes no slips. The result of a call that nobody reads cannot be ignored."""
     calls = {site.slot: site for site in sites if flow.live[site.slot + 1] & 1 or site.function in _CHECKSUMS}
     for slot, insn in enumerate(insns):
         if slot in slots and insn.code:
             row = line_at(lines, slot)
+            if row is not None and (library_of(row.file) or row.text.startswith(_LOGGING)):
+                continue
             for kind, change, edit in _changes(insns, slot, site=calls.get(slot), text=row.text if row else ""):
                 yield Mutant(slot, kind, change, row, edit)
 

@@ -9,8 +9,8 @@ from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Enum, Func, FuncProto, Int, Ptr
 from pytest_ebpf.obj.insn import CALL, Insn
 from pytest_ebpf.obj.object import Extern, LineInfo, ProgramDef
-from pytest_ebpf.plan.link import line_at
 from pytest_ebpf.rewrite.helper_signatures import HELPER_SIGNATURES
+from pytest_ebpf.rewrite.libraries import own_line
 from pytest_ebpf.uapi.insn import PseudoCall
 
 __all__ = ["CallSite", "Names", "Signature", "call_sites", "signature_of"]
@@ -83,7 +83,7 @@ def call_sites(insns: Sequence[Insn], names: Names, *, lines: Sequence[LineInfo]
     for slot, insn in enumerate(insns):
         if insn.code != CALL:
             continue
-        line = line_at(lines, slot)
+        line = own_line(lines, slot, start=max((start for start in functions if start <= slot), default=0))
         if slot in kfuncs:
             extern = names.externs.get(kfuncs[slot])
             proto = signature_of(names.btf, extern.type_id) if extern is not None else _UNKNOWN

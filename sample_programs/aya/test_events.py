@@ -17,9 +17,9 @@ print(server.getsockname()[1])
 def test_a_program_that_starts(bpf: Bpf, bpf_vm: BpfVm) -> None:
     obj = bpf.load("built/exec_events.bpf.o", only=["started"])
     obj["started"].attach()
-    bpf_vm.run(["/bin/true"], check=True)
+    pid = bpf_vm.run(["/bin/sh", "-c", "echo $$; exec /bin/true"], check=True).stdout
     event = obj.maps["EVENTS"].expect({"comm": "true", "what": "Exec"}, timeout=5, type="Event")
-    assert event["pid"] > 1
+    assert event["pid"] == int(pid)
 
 
 @pytest.mark.bpf_feature("ringbuf", "kprobe")

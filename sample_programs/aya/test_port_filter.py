@@ -40,3 +40,16 @@ def test_a_constant_set_at_the_load(bpf: Bpf) -> None:
     obj = bpf.load("built/port_filter.bpf.o", globals={"SHORTEST": 1500, "AYA_LOG_LEVEL": "error"})
     assert obj["port_filter"].run(QUERY).retval == XDP.PASS
     assert obj.globals["SEEN"] == 0
+
+
+def test_a_packet_that_ends_with_the_port(filtered: BpfObject) -> None:
+    assert filtered["port_filter"].run(bytes(QUERY)[:38]).retval == XDP.DROP
+    assert filtered["port_filter"].run(bytes(QUERY)[:37]).retval == XDP.PASS
+
+
+def test_the_shortest_packet_that_is_looked_at(bpf: Bpf) -> None:
+    length = len(bytes(QUERY))
+    for shortest, verdict in ((length, XDP.DROP), (length + 1, XDP.PASS)):
+        obj = bpf.load("built/port_filter.bpf.o", globals={"SHORTEST": shortest})
+        obj.maps["PORTS"][53] = {"action": "Drop"}
+        assert obj["port_filter"].run(QUERY).retval == verdict

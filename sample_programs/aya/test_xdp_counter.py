@@ -29,3 +29,11 @@ def test_a_packet_that_ends_in_its_header_is_an_error(bpf: Bpf) -> None:
     obj = bpf.load(OBJECT, globals={"AYA_LOG_LEVEL": "error"})
     whole = bytes(Eth() / IP() / UDP())
     assert obj["xdp_counter"].run(whole[:20]).retval == XDP.ABORTED
+
+
+def test_a_packet_that_ends_with_what_is_read_of_it(bpf: Bpf) -> None:
+    obj = bpf.load(OBJECT)
+    whole = bytes(Eth() / IP() / UDP())
+    assert obj["xdp_counter"].run(whole[:30]).retval == XDP.PASS
+    assert obj["xdp_counter"].run(whole[:29]).retval == XDP.ABORTED
+    assert obj["xdp_counter"].run(bytes(14)).retval == XDP.PASS

@@ -101,6 +101,44 @@ def test_branches_and_what_cannot_run(project: Path, pytester: pytest.Pytester) 
     assert not any(row.startswith("BRDA:27,") for row in rows)
 
 
+RUST_TESTS = """
+    from pytest_ebpf import IP, UDP, Eth
+
+    def test_filter(bpf):
+        obj = bpf.load("port_filter.bpf.o")
+        obj.maps["PORTS"][53] = {"action": "Drop"}
+        for port in (53, 53, 54):
+            obj["port_filter"].run(Eth() / IP(src="192.0.2.7") / UDP(dport=port))
+        obj["port_filter"].run(bytes(14))
+"""
+# What begins a line of the source -> how often it ran, counted by hand. (Lines that are only calls of aya-ebpf have no
+# record in BTF: what is inlined stands under the name of the innermost function.)
+RUST = {"let length": 4, "if length <": 4, "unsafe { SEEN": 4, "found.hits": 2, "match found": 2}
+RUST |= {"warn!(ctx": 2, "info!(ctx": 0}
+
+
+def test_rust_lines_agree_with_a_count_by_hand(pytester: pytest.Pytester) -> None:
+    """Without those of the libraries, which are named in one row."""
+    shutil.copy(SAMPLES / "aya/built/port_filter.bpf.o", pytester.path)
+    source = pytester.path / "programs/src/bin/port_filter.rs"
+    source.parent.mkdir(parents=True)
+    shutil.copy(SAMPLES / "aya/programs/src/bin/port_filter.rs", source)
+    pytester.makepyfile(test_rust=RUST_TESTS)
+    result = pytester.runpytest("--bpf-kernels=host", "--bpf-cov-lcov=all.info", "--bpf-cov-cobertura=all.xml")
+    result.assert_outcomes(passed=1)
+    lines = lines_of((pytester.path / "all.info").read_text())
+    assert {file for file in lines if file.startswith(("library/", "aya-"))} == set()
+    text = source.read_text().splitlines()
+    counted = {}
+    for line, hits in lines["programs/src/bin/port_filter.rs"].items():
+        counted |= {start: hits for start in RUST if text[line - 1].strip().startswith(start)}
+    assert counted == RUST
+    assert "library/core" not in (pytester.path / "all.xml").read_text()
+    result.stdout.fnmatch_lines(
+        ["programs/src/bin/port_filter.rs * not run: *", "left out: lines of libraries that are inlined (aya-*, core)*"]
+    )
+
+
 def test_cobertura(project: Path, pytester: pytest.Pytester) -> None:
     pytester.runpytest("--bpf-kernels=host", "--bpf-cov-cobertura=all.xml", "-k", "config")
     root = ElementTree.parse(project / "all.xml").getroot()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from support.paths import ROOT
 
 WEAK = """
     def test_it_runs(bpf):
@@ -77,3 +80,19 @@ def test_the_report_and_its_errors(pytester: pytest.Pytester, objects: Callable[
     result = pytester.run(*command)
     assert result.ret == 1
     result.stderr.fnmatch_lines(["pytest-ebpf: no test passed without mutants*"])
+
+
+def test_rust_programs(pytester: pytest.Pytester) -> None:
+    """Lines of the project alone: no slips in aya-ebpf, none in the messages of aya-log."""
+    shutil.copy(ROOT / "sample_programs/aya/built/port_filter.bpf.o", pytester.path)
+    pytester.makepyfile(
+        test_it="""
+        def test_it_runs(bpf):
+            bpf.load("port_filter.bpf.o")["port_filter"].run(bytes(100))
+        """
+    )
+    rows = mutate(pytester)
+    assert {row["file"].rpartition("/")[2] for row in rows} == {"port_filter.rs", "lib.rs"}
+    assert all(row["text"] for row in rows)
+    assert any(row["text"].startswith("if length < SHORTEST") and row["kind"] == "bound off by one" for row in rows)
+    assert not any(row["text"].startswith(("warn!(", "info!(")) for row in rows)
