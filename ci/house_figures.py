@@ -7,6 +7,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -78,22 +79,28 @@ class Taken(NamedTuple):
     cpu: float
 
 
-def take(checkout: Path, script: str) -> Taken:
-    """What a fresh process measures with that checkout's package."""
+def take(checkout: Path, script: str, *, bytecode: Path) -> Taken:
+    """What a fresh process measures with that checkout's package, with byte code as an installed package has it.
+
+    With PYTHONDONTWRITEBYTECODE set, as in many containers, each process would compile each module, and the figure
+    would follow the number of lines.
+    """
     command = [sys.executable, "-c", script, str(ROOT / "sample_programs" / "built")]
-    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    environment = {**os.environ, "PYTHONPATH": str(checkout), "PYTHONPYCACHEPREFIX": str(bytecode)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=True)
     return Taken(*map(float, done.stdout.split()))
 
 
 def timed(checkouts: list[Path], script: str, *, rounds: int) -> list[list[Taken]]:
-    """The figures of each checkout; they take turns, after one round that does not count."""
+    """The figures of each checkout; they take turns, after one round that does not count and writes the byte code."""
     taken: list[list[Taken]] = [[] for _ in checkouts]
-    for number in range(rounds + 1):
-        for times, checkout in zip(taken, checkouts, strict=True):
-            measured = take(checkout, script)
-            if number:
-                times.append(measured)
+    with tempfile.TemporaryDirectory() as bytecode:
+        for number in range(rounds + 1):
+            for times, checkout in zip(taken, checkouts, strict=True):
+                measured = take(checkout, script, bytecode=Path(bytecode))
+                if number:
+                    times.append(measured)
     return taken
 
 
