@@ -81,8 +81,9 @@ def facts_for(
     types = knowledge.types(btf) if btf is not None else None
     while ops := needs(obj, _for_core(facts, types), lacks=knowledge.lacks_types):
         facts = learn(facts, ops, results=session.run(ops))
-    facts = replace(facts, listed=None)  # a test may load a module before the next object
-    facts = known if _same(known, facts) else knowledge.learn(base, facts)
+    if facts is not known:
+        facts = replace(facts, listed=None)  # a test may load a module before the next object
+        facts = known if _same(known, facts) else knowledge.learn(base, facts)
     return knowledge.with_types(facts, types) if types is not None else facts
 
 

@@ -342,12 +342,11 @@ class Bpf:
             if problem.name in options.only:
                 raise problem.error
         try:
-            without = replace(options, btf=False)
             return load_plan(
                 self.session,
                 plan,
                 types=types,
-                without_btf=lambda: self._cache.plan(obj, facts, options=without),
+                without_btf=lambda: self._cache.plan(obj, facts, options=replace(options, btf=False)),
                 doubling=doubling,
             )
         except ProgramRejected as error:

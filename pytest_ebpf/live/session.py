@@ -6,6 +6,7 @@ closes; what outlives that is returned as leaks.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -135,7 +136,7 @@ class Session:
 def calling_line() -> str:
     """``file.py:41`` of the innermost frame outside this package: the line of test code that is running."""
     frame = _calling_frame()
-    return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+    return f"{frame.f_code.co_filename.rpartition(os.sep)[2]}:{frame.f_lineno}"
 
 
 def calling_folder() -> Path:

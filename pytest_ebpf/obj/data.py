@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 from pytest_ebpf.btf.parse import Btf
-from pytest_ebpf.btf.types import DataSec, Kind, Var
+from pytest_ebpf.btf.types import DataSec, Kind, SecVar, Var
 from pytest_ebpf.obj.elf import (
     SHF_ALLOC,
     SHF_EXECINSTR,
@@ -180,8 +179,8 @@ def fix_datasecs(elf: Elf, *, btf: Btf | None) -> tuple[tuple[int, DataSec], ...
             found_at = same[min(seen.get(name, 0), len(same) - 1)] if same else None
             seen[name] = seen.get(name, 0) + 1
             if found_at and found_at.value + found_at.size <= section.size:
-                entry = replace(entry, offset=found_at.value, size=entry.size or found_at.size)
+                entry = SecVar(entry.type, found_at.value, entry.size or found_at.size)
             entries.append(entry)
         entries.sort(key=lambda entry: entry.offset)
-        fixed.append((type_id, replace(found, size=section.size, vars=tuple(entries))))
+        fixed.append((type_id, DataSec(found.name, section.size, tuple(entries))))
     return tuple(fixed)

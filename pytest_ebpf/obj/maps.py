@@ -95,7 +95,8 @@ def read_maps(elf: Elf, *, btf: Btf | None, targets: Targets) -> tuple[tuple[Map
     for btf_id, var in _variables(btf):
         if var.linkage == Linkage.EXTERN:
             continue  # another object defines it
-        var = replace(var, name=twins.get(var.name, var.name))
+        if var.name in twins:
+            var = replace(var, name=twins[var.name])
         try:
             declared = _definition(btf, var.type, name=var.name)
             if var.name not in spans:

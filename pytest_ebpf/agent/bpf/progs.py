@@ -187,7 +187,7 @@ def prog_load(op: ProgLoad, batch: Batch) -> Result:
         raise OSError(errno, error_text(errno))  # no word of the verifier's
     if attempt.result < 0:
         return ProgRejected(errno, attempt.log, attempt.level, truncated)
-    return replace(_loaded(op, batch, program=program, attempt=attempt), load_ns=took, truncated=truncated)
+    return _loaded(op, batch, program=program, attempt=attempt, load_ns=took, truncated=truncated)
 
 
 def _trace_level(verdict: bytes) -> int:
@@ -203,7 +203,9 @@ def _ended(trace: bytes, *, verdict: bytes) -> bytes:
     return trace if b"\nprocessed " in trace[-_TAIL:] else trace + b"\n" + verdict
 
 
-def _loaded(op: ProgLoad, batch: Batch, *, program: _Program, attempt: _Attempt) -> ProgLoaded:
+def _loaded(
+    op: ProgLoad, batch: Batch, *, program: _Program, attempt: _Attempt, load_ns: int, truncated: bool
+) -> ProgLoaded:
     entry = batch.own(attempt.result, "prog", name=op.name, site=op.site)
     entry.state = op.type
     for used in program.uses:
@@ -218,4 +220,6 @@ def _loaded(op: ProgLoad, batch: Batch, *, program: _Program, attempt: _Attempt)
         xlated_len=PROG_INFO.get(info, name="xlated_len"),
         jited_len=PROG_INFO.get(info, name="jited_len"),
         id=entry.id,
+        load_ns=load_ns,
+        truncated=truncated,
     )
