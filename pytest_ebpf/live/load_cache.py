@@ -110,7 +110,7 @@ def content_of(value: object) -> object:
     kind = type(value)
     if kind in (str, int, bytes, bool) or value is None:
         return kind, value
-    if kind is tuple:
+    if isinstance(value, tuple):
         return kind, tuple(map(content_of, value))
     if kind is dict and not value:
         return kind, ()

@@ -7,7 +7,7 @@ prunes by them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_ebpf.btf.codec import encode
@@ -25,6 +25,7 @@ __all__ = ["DataMap", "arena_of", "arena_start", "plan_data", "section_layouts",
 # INT_MAX, the limit of any value that maps have had (kernel/bpf/arraymap.c: array_map_alloc_check); before Linux 6.1
 # arrays stopped at KMALLOC_MAX_SIZE, 4 MiB on x86: that kernel says so itself (E2BIG).
 _LARGEST = (1 << 31) - 1
+_RDONLY_PROG, _MMAPABLE = int(MapCreateFlag.RDONLY_PROG), int(MapCreateFlag.MMAPABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +85,15 @@ def _places(section: DataSection) -> dict[str, tuple[int, int]]:
     return found
 
 
-def section_map(section: DataSection) -> MapDef:
-    """The map of a data section, where the kernel can map arrays into user space."""
+def section_map(section: DataSection, *, mmap: bool = True, value_type: int = 0) -> MapDef:
+    """The map of a data section. ``mmap``: the kernel can map arrays into user space."""
+    name, size = section.name, section.size
     if section.kind == "percpu":
-        return MapDef(section.name, MapType.PERCPU_ARRAY, 4, section.size, 1, section=section.name)
+        return MapDef(name, MapType.PERCPU_ARRAY, 4, size, 1, value_type=value_type, section=name)
     # As in libbpf: a section with static variables only is private to the programs.
-    shared = any(variable.is_global for variable in section.variables)
-    flags = (MapCreateFlag.RDONLY_PROG if section.kind == "rodata" else 0) | (MapCreateFlag.MMAPABLE if shared else 0)
-    return MapDef(section.name, MapType.ARRAY, 4, section.size, 1, flags=flags, section=section.name)
+    shared = mmap and any(variable.is_global for variable in section.variables)
+    flags = (_RDONLY_PROG if section.kind == "rodata" else 0) | (_MMAPABLE if shared else 0)
+    return MapDef(name, MapType.ARRAY, 4, size, 1, flags=flags, value_type=value_type, section=name)
 
 
 def _is_typed(obj: ObjectFile, section: DataSection) -> bool:
@@ -106,17 +108,14 @@ def _data_map(obj: ObjectFile, section: DataSection, *, facts: Facts, values: Ma
     if section.size > _LARGEST:
         hint = "no kernel takes a map value of 2 GiB; put the data into a map with many entries"
         raise ObjectError(f"{section.size:,} bytes of data", path=obj.name, section=section.name, hint=hint)
-    definition = section_map(section)
     if section.kind == "percpu" and not facts.data.get("percpu_data", True):
         raise PlanError(
             f"{obj.name.rpartition('/')[2]}: section {section.name} has variables of each CPU, which this kernel lacks",
             feature="per-CPU global data",
             since="7.3",
         )
-    if not facts.array_mmap:
-        definition = replace(definition, flags=definition.flags & ~MapCreateFlag.MMAPABLE)
-    if _is_typed(obj, section):
-        definition = replace(definition, value_type=section.btf_id)
+    value_type = section.btf_id if _is_typed(obj, section) else 0
+    definition = section_map(section, mmap=facts.array_mmap, value_type=value_type)
     contents = _contents(obj, section, values=values)
     return DataMap(definition, _data_name(obj.name, section.name), contents, section.kind == "rodata", section)
 

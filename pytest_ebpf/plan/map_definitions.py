@@ -6,6 +6,7 @@ an object means the same here. Changes that a test asked for (``maps=``) are app
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, Union
@@ -57,6 +58,7 @@ _HOLDS_U32 = frozenset(
     (MapType.PROG_ARRAY, MapType.PERF_EVENT_ARRAY, MapType.CGROUP_ARRAY, MapType.ARRAY_OF_MAPS, MapType.HASH_OF_MAPS)
 )
 _NAME_LENGTH = 15
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.]")
 _U32 = 0xFFFFFFFF
 
 MapOverride: TypeAlias = Union[int, Handle, Mapping[str, Any]]
@@ -153,11 +155,14 @@ def _ring_size(size: int, page: int) -> int:
 
 def kernel_name(name: str) -> str:
     """The first 15 characters; those that the kernel does not take become "_"."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in "_.") else "_" for c in name)[:_NAME_LENGTH]
+    return _NOT_IN_NAMES.sub("_", name[:_NAME_LENGTH])
 
 
-def create_op(definition: MapDef, *, btf: Obj | None, inner: Obj | None = None, site: str = "") -> MapCreate:
-    """The operation for an adjusted definition. ``btf``: the object's loaded BTF, None when there is none."""
+def create_op(
+    definition: MapDef, *, btf: Obj | None, inner: Obj | None = None, name: str = "", site: str = ""
+) -> MapCreate:
+    """The operation for an adjusted definition. ``btf``: the object's loaded BTF, None when there is none. ``name``: in
+    the kernel, if it is not the definition's."""
     keyed = definition.key_type or definition.type in _KEYLESS or definition.section != ".maps"
     typed = btf is not None and definition.type not in _WITHOUT_BTF and bool(definition.value_type and keyed)
     return MapCreate(
@@ -166,7 +171,7 @@ def create_op(definition: MapDef, *, btf: Obj | None, inner: Obj | None = None, 
         value_size=definition.value_size,
         max_entries=definition.max_entries,
         flags=definition.flags,
-        name=kernel_name(definition.name),
+        name=name or kernel_name(definition.name),
         inner_map=inner,
         numa_node=definition.numa_node,
         btf=btf if typed else None,

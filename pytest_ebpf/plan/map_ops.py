@@ -13,7 +13,7 @@ from pytest_ebpf.obj.object import MapDef, ObjectFile
 from pytest_ebpf.plan.data_maps import DataMap, arena_of, arena_start, plan_data
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.kconfig import KCONFIG, Kconfig
-from pytest_ebpf.plan.map_definitions import adjust_map, apply_overrides, create_op, kernel_name, override_map
+from pytest_ebpf.plan.map_definitions import adjust_map, apply_overrides, create_op, override_map
 from pytest_ebpf.plan.options import LoadOptions
 from pytest_ebpf.plan.pins import BPFFS, directories, pin_path
 from pytest_ebpf.plan.planned import OpBatch, PlannedMap
@@ -92,8 +92,8 @@ class MapPlanner:
         contents = data.contents.ljust(definition.value_size, b"\0") if data.contents else b""
         if definition.type == MapType.PERCPU_ARRAY:
             contents = contents.ljust(-(-len(contents) // 8) * 8, b"\0") * self.facts.described.cpus
-        op = create_op(definition, btf=typed, site=self.batch.site)
-        ref = self._filled(op, name=data.kernel_name, contents=contents, frozen=data.frozen)
+        op = create_op(definition, btf=typed, name=data.kernel_name, site=self.batch.site)
+        ref = self._filled(op, contents=contents, frozen=data.frozen)
         pin, pin_op = self._pin(definition, ref)
         self.maps[name] = PlannedMap(
             name, definition, ref.index, ref, frozen=data.frozen, data=data, pin=pin, pin_op=pin_op
@@ -112,11 +112,11 @@ class MapPlanner:
             section=KCONFIG,
         )
         op = create_op(definition, btf=btf, site=self.batch.site)
-        ref = self._filled(op, name=kernel_name(KCONFIG), contents=kconfig.contents, frozen=True)
+        ref = self._filled(op, contents=kconfig.contents, frozen=True)
         self.maps[KCONFIG] = PlannedMap(KCONFIG, definition, ref.index, ref, frozen=True)
 
-    def _filled(self, op: MapCreate, *, name: str, contents: bytes, frozen: bool) -> Ref:
-        ref = self.batch.add(replace(op, name=name))
+    def _filled(self, op: MapCreate, *, contents: bytes, frozen: bool) -> Ref:
+        ref = self.batch.add(op)
         if any(contents):
             self.batch.add(MapSet(ref, _KEY, contents))
         if frozen:

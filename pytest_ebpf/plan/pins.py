@@ -71,6 +71,8 @@ def differences(definition: MapDef, info: bytes) -> list[str]:
 
 def pinned_maps(obj: ObjectFile, facts: Facts, *, options: LoadOptions) -> list[tuple[MapDef, str]]:
     """(adjusted definition, path) of each map of an object that is pinned."""
+    if not options.maps and not any(definition.pinning for definition in obj.maps):
+        return []  # sections are pinned when somebody asks for it
     definitions = [*obj.maps, *(data.definition for data in plan_data(obj, facts, values=options.globals))]
     found = []
     for definition in definitions:
