@@ -8,7 +8,7 @@ from struct import Struct
 from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.handles import Entry, MapShape, Refused
 from pytest_ebpf.agent.base.syscalls import Memory, bpf_at, bpf_errno, error_text
-from pytest_ebpf.agent.bpf.maps import elem_attr, shape_of
+from pytest_ebpf.agent.bpf.maps import elem_attr, shape_of, value_width
 from pytest_ebpf.agent.ops import Done, Entries, Failed, MapDeleteMany, MapDump, MapTakeMany, MapUpdate, Result
 from pytest_ebpf.uapi.enums import Cmd, MapType
 from pytest_ebpf.uapi.layouts import ATTR_MAP_BATCH
@@ -170,10 +170,11 @@ def map_update(op: MapUpdate, batch: Batch) -> Result:
     """Many updates. A failure says how many were done before it."""
     entry = batch.entry(op.map)
     shape = shape_of(batch, entry)
-    if len(op.keys) != op.count * shape.key_size or len(op.values) != op.count * shape.width:
+    width = value_width(shape, op.flags)
+    if len(op.keys) != op.count * shape.key_size or len(op.values) != op.count * width:
         raise Refused(
             f"{entry.label}: {op.count} entries need {op.count * shape.key_size} bytes of keys and"
-            f" {op.count * shape.width} of values, got {len(op.keys)} and {len(op.values)}"
+            f" {op.count * width} of values, got {len(op.keys)} and {len(op.values)}"
         )
     if not op.count:
         return Done()
@@ -206,5 +207,5 @@ def _update_each(op: MapUpdate, entry: Entry, *, addresses: tuple[int, int]) -> 
         if result < 0:
             return index, result
         key += shape.key_size
-        value += shape.width
+        value += value_width(shape, op.flags)
     return op.count, 0

@@ -43,6 +43,7 @@ __all__ = [
     "map_set",
     "per_cpu_width",
     "shape_of",
+    "value_width",
 ]
 
 _PER_CPU = frozenset(
@@ -141,14 +142,14 @@ def map_get(op: MapGet, batch: Batch) -> Result:
     if shape.type == MapType.BLOOM_FILTER and isinstance(op.key, bytes):
         return _bloom_get(entry, shape, key=op.key)
     key = key_of(entry, shape, key=op.key, batch=batch)
-    width = _width(shape, op.flags)
+    width = value_width(shape, op.flags)
     value = Memory(width)
     result = bpf_errno(Cmd.MAP_LOOKUP_ELEM, elem_attr(entry.fd, address_of(key), value=value.address, flags=op.flags))
     return _answer(result, value, width=width)
 
 
-def _width(shape: MapShape, flags: int) -> int:
-    """The length of a value with these flags."""
+def value_width(shape: MapShape, flags: int) -> int:
+    """The length of a value with these flags, in a batch too (kernel/bpf/syscall.c, bpf_map_value_size)."""
     return shape.value_size if flags & _ONE_CPU else shape.width
 
 
@@ -180,7 +181,7 @@ def map_set(op: MapSet, batch: Batch) -> Result:
         target = batch.entry(op.value)
         value = _FD.pack(batch.fd(op.value)).ljust(shape.width, b"\0")
         target.held.add(entry.handle.serial)
-    if len(value) != _width(shape, op.flags):
+    if len(value) != value_width(shape, op.flags):
         raise Refused(_wrong_value(entry, shape, got=len(value)))
     attr = elem_attr(entry.fd, address_of(key), value=address_of(value), flags=op.flags)
     inside(batch, op.netns, call=lambda: bpf(Cmd.MAP_UPDATE_ELEM, attr))

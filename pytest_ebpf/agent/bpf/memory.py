@@ -6,7 +6,9 @@ An array is mapped for the one access: the kernel freezes no map while somebody 
 from __future__ import annotations
 
 import mmap
+from collections.abc import Mapping
 from errno import EINVAL
+from types import MappingProxyType
 
 from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.handles import Entry, Refused
@@ -18,7 +20,13 @@ from pytest_ebpf.uapi.numbers import ENOTSUPP
 
 __all__ = ["mem_read", "mem_write"]
 
-_UNMAPPABLE = (EINVAL, ENOTSUPP)  # the array's own answer; ENOTSUPP where the type has no mmap
+# array_map_mmap() in kernel/bpf/arraymap.c; bpf_map_mmap() in kernel/bpf/syscall.c
+_UNMAPPABLE: Mapping[int, str] = MappingProxyType(
+    {
+        EINVAL: "it was made without BPF_F_MMAPABLE",
+        ENOTSUPP: "its value holds a lock, timer, kptr, list or another field of the kernel's own",
+    }
+)
 
 
 def mem_read(op: MemRead, batch: Batch) -> Result:
@@ -45,8 +53,8 @@ def _mapped(entry: Entry, size: int, *, rights: int) -> mmap.mmap:
     try:
         return mmap.mmap(entry.fd, size, mmap.MAP_SHARED, rights)
     except OSError as error:
-        if error.errno in _UNMAPPABLE:
-            raise Refused(f"{entry.label} cannot be mapped: it was made without BPF_F_MMAPABLE") from None
+        if why := _UNMAPPABLE.get(error.errno or 0):
+            raise Refused(f"{entry.label} cannot be mapped: {why}") from None
         raise
 
 

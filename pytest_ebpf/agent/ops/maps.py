@@ -129,7 +129,8 @@ class MapTakeMany:
 
 @dataclass(frozen=True, slots=True)
 class MapUpdate:
-    """``count`` updates -> Done. ``keys`` and ``values`` hold the entries one after the other."""
+    """``count`` updates -> Done. ``keys`` and ``values`` hold the entries one after the other; with BPF_F_CPU or
+    BPF_F_ALL_CPUS in ``flags`` (Linux 7.0) one value of ``value_size`` bytes, not padded, for each key."""
 
     map: Obj
     keys: bytes

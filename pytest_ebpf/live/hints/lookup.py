@@ -8,19 +8,18 @@ pages of bpf(2) and perf_event_open(2), and the kernel file named in a row's com
 from __future__ import annotations
 
 import errno
-from typing import Literal
 
-from pytest_ebpf.agent.ops import In, Info, InfoByFd, MapSet, Op, Try, Unprivileged
+from pytest_ebpf.agent.ops import In, Op, Try, Unprivileged
 from pytest_ebpf.live.hints.attach import ATTACH_HINTS
 from pytest_ebpf.live.hints.base import Case, Hint
+from pytest_ebpf.live.hints.elements import ELEMENT_HINTS
 from pytest_ebpf.live.hints.load import LOAD_HINTS
 from pytest_ebpf.live.hints.maps import MAP_HINTS
 from pytest_ebpf.live.hints.permissions import RIGHTS
 from pytest_ebpf.live.session import Target
-from pytest_ebpf.uapi.enums import MapType
 from pytest_ebpf.uapi.numbers import ENOTSUPP
 
-__all__ = ["ELEMENT_HINTS", "all_hints", "hint_for"]
+__all__ = ["COMMON_HINTS", "all_hints", "hint_for"]
 
 
 def _tracing_off(case: Case) -> str:
@@ -32,30 +31,7 @@ def _tracing_off(case: Case) -> str:
     )
 
 
-def _no_interface(case: Case) -> str:
-    """kernel/bpf/devmap.c: __dev_map_alloc_node() looks the interface up, and EINVAL is all it says."""
-    op = case.op
-    if not isinstance(op, MapSet) or not isinstance(op.value, bytes) or len(op.value) not in (4, 8):
-        return ""
-    answer = case.target.kernel.run([Try(InfoByFd(op.map))])[0]
-    order: Literal["little", "big"] = "little" if case.described.byteorder == "little" else "big"
-    kind = int.from_bytes(answer.data[:4], order) if isinstance(answer, Info) else -1
-    if kind not in (MapType.DEVMAP, MapType.DEVMAP_HASH):
-        return ""
-    ifindex = int.from_bytes(op.value[:4], order)
-    return (
-        f"There is no interface with the index {ifindex} in the network namespace of the loader, or it is not a device "
-        "that frames can be redirected to: give the name or the object (veth.b), whose namespace is known."
-    )
-
-
-ELEMENT_HINTS: tuple[Hint, ...] = (
-    Hint("MapSet", (errno.E2BIG,), "The map is full, or the index is beyond its last element: raise max_entries."),
-    Hint("MapSet", (errno.EPERM,), "The map is frozen or read-only for user space (.rodata is after loading)."),
-    Hint("MapSet", (errno.EINVAL,), _no_interface),
-    Hint("MapSet", (errno.EINVAL,), "A key or value of this shape is not for this map type, or its flags forbid it."),
-    Hint("MapSet", (errno.EEXIST,), "The key is there already, and the flag NOEXIST was given."),
-    Hint("MapSet", (errno.ENOENT,), "The key is not there, and the flag EXIST was given."),
+COMMON_HINTS: tuple[Hint, ...] = (
     Hint("MapDelete", (errno.EINVAL,), "Elements of array maps cannot be deleted: set them to zero."),
     Hint("MapDelete", (errno.EPERM,), "The map is frozen or read-only for user space."),
     Hint("MapGet", (errno.EPERM,), "The map is write-only for user space (BPF_F_WRONLY)."),
@@ -93,7 +69,7 @@ ELEMENT_HINTS: tuple[Hint, ...] = (
 
 def all_hints() -> tuple[Hint, ...]:
     """Every row, in the order they are tried."""
-    return (*RIGHTS, *MAP_HINTS, *LOAD_HINTS, *ATTACH_HINTS, *ELEMENT_HINTS)
+    return (*RIGHTS, *MAP_HINTS, *LOAD_HINTS, *ATTACH_HINTS, *ELEMENT_HINTS, *COMMON_HINTS)
 
 
 def hint_for(op: Op, number: int, *, target: Target, log: str = "") -> str:

@@ -16,6 +16,7 @@ from pytest_ebpf.live.maps.kinds import kind_of
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.typed.shape import Shape, StructKey, encode_lpm, hashable
 from pytest_ebpf.obj.object import MapDef, Variable
+from pytest_ebpf.uapi.flags import MapFlag
 
 __all__ = ["MapCodec", "Stored", "handle_of"]
 
@@ -38,6 +39,7 @@ _VALUES: Mapping[str, str] = MappingProxyType(
 )
 _FIRST: Mapping[str, str] = MappingProxyType({"device": "ifindex", "cpu": "qsize"})
 _SLOT = 8  # a value of one processor is padded to a multiple of this
+_ONE_VALUE = MapFlag.CPU | MapFlag.ALL_CPUS  # the kernel reads one value, which is of one CPU or for all of them
 _PROGRAM_AT, _WITH_PROGRAM = 4, 8  # struct bpf_devmap_val, bpf_cpumap_val: u32, then the fd of a program
 _CGROUP_KEY = Struct("=QI4x")  # struct bpf_cgroup_storage_key; maps with one storage per group have a u64 as key
 
@@ -162,8 +164,8 @@ class MapCodec:
 
     # -- values
 
-    def store(self, value: object) -> Stored:
-        """A value for an op. ``TypeError`` or ``ValueError`` for what is none."""
+    def store(self, value: object, *, flags: int = 0) -> Stored:
+        """A value for an op with ``flags``. ``TypeError`` or ``ValueError`` for what is none."""
         if self.kind.holds in _VALUES:
             handle = handle_of(value)
             if handle is None:
@@ -171,7 +173,7 @@ class MapCodec:
             return Stored(handle)
         if self.kind.holds in _FIRST:
             return self._with_program(value)
-        return Stored(self.bytes_of(value))
+        return Stored(self.bytes_of(value, flags=flags))
 
     def _with_program(self, value: object) -> Stored:
         """Of a devmap or cpumap: a number, or {"ifindex": 2, "program": prog} ("qsize" for a cpumap). An interface of
@@ -194,10 +196,10 @@ class MapCodec:
             raise TypeError(f"map {self.definition.name!r}: program= takes a loaded program, {why}")
         return Stored(number.ljust(size, b"\0"), (FdAt(_PROGRAM_AT, handle),), netns)
 
-    def bytes_of(self, value: object) -> bytes:
+    def bytes_of(self, value: object, *, flags: int = 0) -> bytes:
         """A value that needs no fd of an object. ``BpfUsageError`` for one that does."""
         if self.kind.holds == "data":
-            return self._per_cpu(value) if self.kind.per_cpu else self.plain.encode(value)
+            return self._per_cpu(value) if self.kind.per_cpu and not flags & _ONE_VALUE else self.plain.encode(value)
         stored = self.store(value)
         if isinstance(stored.value, bytes) and not stored.fds:
             return stored.value
@@ -212,9 +214,9 @@ class MapCodec:
             raise ValueError(f"map {name!r} has a value per processor: need {cpus}, got {len(values)}")
         return b"".join(self.plain.encode(item).ljust(self._stride, b"\0") for item in values)
 
-    def read(self, data: bytes) -> object:
-        """A value that was read."""
-        if self.kind.per_cpu:
+    def read(self, data: bytes, *, flags: int = 0) -> object:
+        """A value that was read with ``flags``."""
+        if self.kind.per_cpu and not flags & _ONE_VALUE:
             starts = range(0, len(data), self._stride)
             return [self.plain.decode(data[at : at + self._stride]) for at in starts]
         if self.kind.holds == "prog":

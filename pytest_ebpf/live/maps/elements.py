@@ -88,7 +88,7 @@ class MapElements:
             return
         if kind.holds == "data" and kind.access != "storage":
             keys = [self.raw_key(key) for key, _ in pairs]
-            values = [self._codec.bytes_of(value) for _, value in pairs]
+            values = [self._codec.bytes_of(value, flags=flags) for _, value in pairs]
             op = MapUpdate(self._handle, b"".join(keys), b"".join(values), len(keys), flags=flags)
             self._session.one(op, Done)
             return
@@ -122,7 +122,7 @@ class MapElements:
         raise BpfUsageError(f"map {self._codec.name!r} is a {self._codec.kind.name}: {why}")
 
     def _storing(self, value: object, *, flags: int) -> Callable[[bytes | Obj], Op]:
-        stored = self._codec.store(value)
+        stored = self._codec.store(value, flags=flags)
         return lambda raw: MapSet(self._handle, raw, stored.value, flags=flags, fds=stored.fds, netns=stored.netns)
 
     def _with(self, key: object, make: Callable[[bytes | Obj], Op]) -> tuple[Op, Result]:

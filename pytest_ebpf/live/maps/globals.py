@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from pytest_ebpf.agent.ops import Data, Done, Handle, MapGet, MapSet, MemRead, MemWrite, Value
+from pytest_ebpf.agent.ops import (
+    Data,
+    Done,
+    Failed,
+    Handle,
+    MapGet,
+    MapSet,
+    MemRead,
+    MemWrite,
+    Op,
+    Result,
+    Value,
+)
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.session import Session
@@ -19,6 +31,7 @@ from pytest_ebpf.uapi.flags import MapCreateFlag
 __all__ = ["GlobalSection", "Globals"]
 
 _KEY = bytes(4)
+R = TypeVar("R", bound=Result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +58,11 @@ class GlobalSection:
 class Globals:
     """``obj.globals["name"]`` reads a variable and ``obj.globals["name"] = value`` sets it, typed by BTF.
 
-    Setting touches nothing but the variable. (A section without a variable that other files can see, all ``static``, is
-    no shared memory, and is written back as a whole: a program that changes another variable of it in that instant
-    loses the change.) Constants (``.rodata``) can only be set when the object is loaded:
-    ``bpf.load(path, globals={...})``. Variables in ``SEC(".percpu")`` are lists with a value of each CPU; one value
-    sets all.
+    Setting touches nothing but the variable. (A section without a variable that other files can see, all ``static``, or
+    with a lock, a timer or another field of the kernel's own is no shared memory, and is written back as a whole, but
+    for such fields: a program that changes another variable of it in that instant loses the change.) Constants
+    (``.rodata``) can only be set when the object is loaded: ``bpf.load(path, globals={...})``. Variables in
+    ``SEC(".percpu")`` are lists with a value of each CPU; one value sets all.
     """
 
     def __init__(self, session: Session, *, sections: tuple[GlobalSection, ...], btf: Btf | None) -> None:
@@ -58,6 +71,7 @@ class Globals:
         self._found: Mapping[str, tuple[GlobalSection, Variable]] = {
             variable.name: (section, variable) for section in sections for variable in section.section.variables
         }
+        self._unshared: set[Handle] = set()  # made to be shared, and the kernel maps them into no user space
 
     def __getitem__(self, name: str) -> Any:
         section, variable = self._find(name)
@@ -75,8 +89,8 @@ class Globals:
             )
         if section.is_memory:
             raw = self._shape(variable).encode(value)
-            self._session.one(MemWrite(section.handle, section.start + variable.offset, raw), Done)
-            return
+            if self._shared(section, MemWrite(section.handle, section.start + variable.offset, raw), kind=Done):
+                return
         data = bytearray(self._read(section))
         starts = self._starts(section, data) if section.per_cpu else range(1)
         values = value if section.per_cpu and isinstance(value, list) else [value] * len(starts)
@@ -121,10 +135,24 @@ class Globals:
 
     def _read(self, section: GlobalSection) -> bytes:
         if section.is_memory:
-            return self._session.one(MemRead(section.handle, section.start, section.section.size), Data).data
+            whole = MemRead(section.handle, section.start, section.section.size)
+            if answer := self._shared(section, whole, kind=Data):
+                return answer.data
         data = self._session.one(MapGet(section.handle, _KEY), Value).data
         assert data is not None  # an array always has its element
         return data
+
+    def _shared(self, section: GlobalSection, op: Op, *, kind: type[R]) -> R | None:
+        """What shared memory answers; None for values that the kernel does not share, which are elements then."""
+        if section.handle in self._unshared:
+            return None
+        answer = self._session.attempt(op, kind)
+        if not isinstance(answer, Failed):
+            return answer
+        if answer.errno or section.section.kind == "arena":
+            return self._session.checked(op, answer, kind=kind)
+        self._unshared.add(section.handle)
+        return None
 
     def _shape(self, variable: Variable) -> Shape:
         order = self._session.target.described.byteorder

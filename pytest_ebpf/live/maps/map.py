@@ -152,7 +152,7 @@ class Map(MutableMapping[Any, Any]):
     def get(self, key: object, default: object = None, *, flags: int = MapFlag.ANY) -> Any:
         """``m[key]``, or ``default`` when the key is absent. ``MapFlag.LOCK`` reads under the value's bpf_spin_lock."""
         data = self._elements.get(key, flags=flags)
-        return default if data is None else self.codec.read(data)
+        return default if data is None else self.codec.read(data, flags=flags)
 
     def get_many(self, keys: Iterable[object], default: object = None) -> list[Any]:
         """``get`` of each, thousands in one round trip."""
@@ -254,7 +254,7 @@ class Map(MutableMapping[Any, Any]):
     def update_many(self, entries: Mapping[Any, Any], *, flags: int = MapFlag.ANY) -> None:
         """As ``update``, for maps whose keys and values are data."""
         keys = b"".join(self._elements.raw_key(key) for key in entries)
-        values = b"".join(self.codec.bytes_of(value) for value in entries.values())
+        values = b"".join(self.codec.bytes_of(value, flags=flags) for value in entries.values())
         self._session.one(MapUpdate(self.handle, keys, values, len(entries), flags=flags), Done)
 
     def delete_many(self, keys: Iterable[object]) -> None:
