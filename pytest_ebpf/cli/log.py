@@ -165,10 +165,9 @@ def _shown(row: dict[str, Any], text: str, *, several: bool) -> str:
 
 def _cost(stats: dict[str, Any]) -> str:
     words = []
-    if stats["insns"] is not None:
-        words.append(f"{stats['insns']} instructions")
-    if stats["states"] is not None:
-        words.append(f"{stats['states']} states")
+    for name, one, many in (("insns", "instruction", "instructions"), ("states", "state", "states")):
+        if (count := stats[name]) is not None:
+            words.append(f"{count} {one if count == 1 else many}")
     if stats["stack_max"] is not None:
         words.append(f"{stats['stack_max']} bytes of stack")
     return ": " + ", ".join(words) if words else ""

@@ -43,6 +43,7 @@ _MOVES = re.compile(
     r"submit|discard|release|_put|destroy|drop|adjust|pull_data|change_|store_bytes|push|pop|csum|clone"
 )
 _END = 20_000  # characters before the end of the log that advice looks at
+_CALL = 0x85  # BPF_JMP | BPF_CALL
 _NEAR = 2  # lines of source and instructions shown around the one at fault
 
 
@@ -94,26 +95,39 @@ def explain(
     sources = _Sources(trace, rows)
     last = _failing_step(path, log)
     source = locate(log, rows) if rows else log.source_line
-    at = path[last].insn if last >= 0 else None
-    fault = Fault(rejection, source=source.text if source is not None else "", log=log.text[-_END:])
-    if at is None:
-        return Explanation(advice_for(fault), source, _context(sources.all, source), report=log.diagnosis)
+    replaced = _replaced(log)
+    at = replaced or (path[last].insn if last >= 0 else None)
+    fault = Fault(rejection, source=_text(source), log=log.text[-_END:])
+    if at is None or last < 0:
+        return Explanation(advice_for(fault), source, _context(sources.all, source), at, report=log.diagnosis)
     source = source or sources.of(at)
+    end = last if replaced is None else last + 1
     registers = tuple(_registers(path, rejection, last=last))
     causes = _causes(path, rejection, last=last)
-    text = source.text if source is not None else ""
     return Explanation(
-        advice_for(replace(fault, insn=at.text, source=text, registers=registers, causes=causes)),
+        advice_for(replace(fault, insn=at.text, source=_text(source), registers=registers, causes=causes)),
         source,
         _context(sources.all, source),
         at,
-        tuple(path[position].insn for position in range(max(0, last - _NEAR), last)),
+        tuple(path[position].insn for position in range(max(0, end - _NEAR), end)),
         registers,
         tuple(Happened(sources.of(cause.insn), cause.insn, cause.kind, cause.what) for cause in causes),
         path.complete,
         log.diagnosis,
-        span_of(source, insn=at.index, line_info=rows) if (source := source or sources.of(at)) is not None else None,
+        span_of(source, insn=at.index, line_info=rows) if source is not None else None,
     )
+
+
+def _text(source: SourceLine | None) -> str:
+    return source.text if source is not None else ""
+
+
+def _replaced(log: ParsedLog) -> Instruction | None:
+    """The instruction at fault where libbpf wrote its own words over it: a call that it had put there itself."""
+    found = re.search(rf"^ *{log.error_insn}: (<invalid [^>]+>) *$", log.text, re.MULTILINE)
+    if found is None:
+        return None
+    return Instruction(int(log.error_insn or 0), _CALL, found[1], "", log.text.count("\n", 0, found.start()))
 
 
 def _failing_step(path: Path, log: ParsedLog) -> int:

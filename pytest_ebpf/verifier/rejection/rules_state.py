@@ -45,6 +45,9 @@ STATE_RULES: tuple[Rule, ...] = (
         r"(?:R\d+|arg#\d+) must be (?:a rcu pointer|referenced or trusted|referenced$|rcu|trusted)"
         r"|Unsupported untrusted|(?:R\d+|arg#\d+) is not trusted",
         "the pointer is not trusted: the call requires one that is trusted, owned or under RCU",
+        advice="Pass a pointer that the kernel vouches for: an argument of the program, what an acquiring function "
+        "returned, or a kptr of a map that was read under bpf_rcu_read_lock() and compared with NULL. A field of a map "
+        "value is a kptr only with the tag: struct bpf_cpumask __kptr *mask.",
     ),
     # -- sections
     Rule(

@@ -7,16 +7,21 @@ import sys
 
 import pytest
 
+from pytest_ebpf.verifier.explain.explain import Explanation
 from pytest_ebpf.verifier.verifier_log import parse_log
 from support.paths import ROOT
 
 FIGURES = "processed 7 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0\n"
 
 
-def advice(*lines: str) -> str:
+def explained(*lines: str) -> Explanation:
     found = parse_log("\n".join(lines) + "\n" + FIGURES, refused=True).explanation
     assert found is not None
-    return found.rejection.advice
+    return found
+
+
+def advice(*lines: str) -> str:
+    return explained(*lines).rejection.advice
 
 
 @pytest.mark.parametrize(
@@ -79,6 +84,23 @@ def test_12_the_source_has_a_macro_where_the_call_is_an_old_helper() -> None:
     line = "program of this type cannot use helper bpf_probe_read_str#45"
     told = advice('; bpf_printk("%s", BPF_CORE_READ(p, comm)); @ a.c:36', "5: (85) call bpf_probe_read_str#45", line)
     assert "bpf_probe_read_kernel_str()" in told
+
+
+def test_12_an_instruction_that_the_loader_replaced_is_shown_at_its_place() -> None:
+    found = explained(
+        "14: (b7) r2 = 72                      ; R2_w=72",
+        "15: <invalid kfunc call>",
+        "kfunc 'scx_bpf_events' is referenced but wasn't resolved",
+    )
+    assert found.insn is not None
+    assert (found.insn.index, found.insn.text) == (15, "<invalid kfunc call>")
+    assert [insn.index for insn in found.around] == [14]
+
+
+def test_09_an_untrusted_pointer_is_not_told_to_be_released_once() -> None:
+    lines = ("30: (bf) r1 = r6", "31: (85) call bpf_cpumask_and#51200", "R1 must be a rcu pointer")
+    assert "bpf_rcu_read_lock()" in advice(*lines)
+    assert "Release" not in advice(*lines)
 
 
 def test_06_a_negative_minimum_is_not_a_missing_upper_bound() -> None:
