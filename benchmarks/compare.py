@@ -10,9 +10,12 @@ from typing import Any
 
 from ours import Ours, Verdict
 from peer import Peer, PeerError
+from stages import stage_in_words
 from weaken import weaken
 
-__all__ = ["Comparison", "Program", "compare", "find_objects"]
+__all__ = ["ONLY_LIBBPF", "ONLY_WE", "Comparison", "Program", "compare", "find_objects"]
+
+ONLY_LIBBPF, ONLY_WE = "only libbpf loads it", "only we load it"
 
 _ENDINGS = (".o", ".elf")
 _EI_DATA = {"little": b"\1", "big": b"\2"}
@@ -20,7 +23,8 @@ _EI_DATA = {"little": b"\1", "big": b"\2"}
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program under both loaders. ``same``: "loaded" or "refused" when they agree, else "" and ``difference``.
+    """A program under both loaders. ``same``: "loaded" or "refused" (at the same stage) when they agree, else "" and
+    ``difference``.
     ``theirs``: as libbpf_load printed it."""
 
     project: str
@@ -86,7 +90,7 @@ def _weakened(programs: list[Program], ours: Ours, libbpf: Peer) -> tuple[Progra
 
 
 def _lacks_symbol(program: Program) -> bool:
-    return program.difference == "only we load it" and "extern" in program.theirs["warnings"]
+    return program.difference == ONLY_WE and "extern" in program.theirs["warnings"]
 
 
 def _verdicts(ours: Ours, libbpf: Peer) -> dict[str, Any]:
@@ -117,9 +121,11 @@ def _judge(theirs: dict[str, Any], ours: Verdict) -> tuple[str, str]:
     if ours.outcome == "internal":
         return "", "an error of ours"
     if theirs["loaded"] != loaded:
-        return "", "only we load it" if loaded else "only libbpf loads it"
+        return "", ONLY_WE if loaded else ONLY_LIBBPF
     if theirs["walked"] != ours.walked and (loaded or min(theirs["walked"], ours.walked) >= 0):
         return "", f"libbpf's walk is {theirs['walked']} instructions, ours {ours.walked}"
+    if not loaded and (stage := stage_in_words(theirs)) != ours.stage:
+        return "", f"both refuse it, libbpf at the stage {stage}, we at the stage {ours.stage}"
     return ("loaded" if loaded else "refused"), ""
 
 

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_ebpf.agent.ops import Failed, NotRun, ProgLoaded, ProgRejected, Result, ScopeClose, ScopeOpen, Try
+from stages import KERNEL, LOADER, MAP, VERIFIER
+
+from pytest_ebpf.agent.ops import Failed, NotRun, ProgLoaded, ProgRejected, Result, Try
 from pytest_ebpf.errors import EbpfError, GuestLost, ObjectError
-from pytest_ebpf.kernels.base import made
-from pytest_ebpf.live.session import Target
+from pytest_ebpf.live.batch import run_batch
+from pytest_ebpf.live.session import Session, Target
 from pytest_ebpf.obj.object import ObjectFile, ProgramDef
 from pytest_ebpf.obj.parse import parse_object
 from pytest_ebpf.plan.learn import learn, needs
@@ -32,7 +34,7 @@ _PROCESSED = re.compile(rb"^processed (\d+) insns", re.MULTILINE)
 class Verdict:
     """One program. ``outcome``: "loaded", "rejected" by the kernel, "refused" by the loader with a reason, or
     "internal": an error of ours. ``walked``: instructions the verifier processed, -1 when unknown. ``type``: program
-    and attach type of the section, None for an unknown section."""
+    and attach type of the section, None for an unknown section. ``stage``: how far it came, of ``stages``."""
 
     name: str
     section: str
@@ -41,6 +43,7 @@ class Verdict:
     walked: int = -1
     words: str = ""
     type: tuple[int, int] | None = None
+    stage: str = LOADER
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +73,15 @@ def load_object(path: Path, *, target: Target) -> Ours:
 def _load(path: Path, target: Target) -> Ours:
     obj = parse_object(path.read_bytes(), name=str(path))
     names = tuple(dict.fromkeys(program.name for program in obj.programs))
-    plan = _plan(obj, target=target, options=LoadOptions(only=names, maps=completed(obj)))
-    scope = made(target.kernel.run([ScopeOpen(path.name)])[0])
+    options = LoadOptions(only=names, maps=completed(obj))
+    session = Session(target, name=path.name)
     try:
-        results = target.kernel.run(plan.ops, scope=scope)
+        plan = _plan(obj, target=target, options=options)
+        without = replace(options, btf=False)
+        ran = run_batch(session, plan, without_btf=lambda: _plan(obj, target=target, options=without))
     finally:
-        target.kernel.run([ScopeClose(scope)])
-    return Ours(path, _verdicts(plan, results=results), error=_stopped(plan, results=results))
+        session.close()
+    return Ours(path, _verdicts(ran.plan, results=ran.results), error=_stopped(ran.plan, results=ran.results))
 
 
 def completed(obj: ObjectFile) -> dict[str, MapOverride]:
@@ -123,11 +128,12 @@ def _verdict(program: ProgramDef, *, result: Result) -> Verdict:
             processed = _PROCESSED.findall(result.log)
             walked = int(processed[-1]) if processed else -1
             words = result.log[-600:].decode(errors="replace")
+            known = replace(known, stage=VERIFIER if walked >= 0 else KERNEL)
             return replace(known, outcome="rejected", errno=result.errno, walked=walked, words=words)
         case Failed():
-            return replace(known, errno=result.errno, words=f"{result.op}: {result.text}")
+            return replace(known, errno=result.errno, stage=KERNEL, words=f"{result.op}: {result.text}")
         case _:
-            return replace(known, words="not tried: an earlier operation failed")
+            return replace(known, stage=MAP, words="not tried: an earlier operation failed")
 
 
 def _stopped(plan: Plan, *, results: Sequence[Result]) -> str:

@@ -12,10 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Peer", "PeerError", "peer"]
+__all__ = ["Peer", "PeerError", "Run", "peer", "run_here"]
 
 _SOURCE = Path(__file__).with_name("libbpf_load.c")
 _TIMEOUT = 600
+
+# Runs a command to its end -> (exit code, output, errors). Another one runs it on another kernel.
+Run = Callable[[Sequence[str]], tuple[int, str, str]]
+
+
+def run_here(command: Sequence[str]) -> tuple[int, str, str]:
+    """On this machine."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT)
+    return done.returncode, done.stdout, done.stderr
 
 
 class PeerError(Exception):
@@ -24,10 +33,11 @@ class PeerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A compiled ``libbpf_load``. ``version``: of its libbpf."""
+    """A compiled ``libbpf_load``. ``version``: of its libbpf; ``run``: where its verdicts come from."""
 
     program: Path
     version: str
+    run: Run = run_here
 
     def verdicts(self, path: Path, *, hints: Sequence[str] = ()) -> dict[str, Any]:
         """What libbpf makes of each program of an object, each loaded alone (see libbpf_load.c).
@@ -58,10 +68,10 @@ class Peer:
         return next(self._lines(["btf", str(rounds)]))
 
     def _lines(self, arguments: Sequence[str]) -> Iterator[dict[str, Any]]:
-        done = subprocess.run([self.program, *arguments], capture_output=True, text=True, timeout=_TIMEOUT)
-        if done.returncode:
-            raise PeerError(f"libbpf_load {' '.join(arguments)}: exit code {done.returncode}: {done.stderr[-400:]}")
-        return map(json.loads, done.stdout.splitlines())
+        status, output, errors = self.run([str(self.program), *arguments])
+        if status:
+            raise PeerError(f"libbpf_load {' '.join(arguments)}: exit code {status}: {errors[-400:]}")
+        return map(json.loads, output.splitlines())
 
 
 @contextmanager

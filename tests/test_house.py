@@ -39,7 +39,7 @@ ROOMS: dict[str, set[str]] = {
     "verifier.tags": {"verifier.log", "errors", "suggest", "uapi"},
     "agent.ops": {"uapi"},
     "agent.base": {"agent.ops", "uapi"},
-    "agent.host": {"agent.ops", "agent.base", "uapi"},
+    "agent.host": {"agent.ops", "agent.base", "suggest", "uapi"},
     "agent.bpf": {"agent.ops", "agent.base", "agent.host", "uapi"},
     "agent.protocol": {"agent.ops", "agent.base", "agent.host", "agent.bpf", "uapi"},
     "agent": {"agent.protocol"},
@@ -370,7 +370,7 @@ def test_dangerous_modules_stay_in_their_room(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((PACKAGE / "agent").rglob("*.py")), ids=dotted)
 def test_the_agent_is_standard_library_only(path: Path) -> None:
     for name, line in imports(parse(path)):
-        own = name == "pytest_ebpf" or name.startswith(("pytest_ebpf.agent", "pytest_ebpf.uapi"))
+        own = name == "pytest_ebpf" or name.startswith(("pytest_ebpf.agent", "pytest_ebpf.suggest", "pytest_ebpf.uapi"))
         assert own or name.split(".")[0] in sys.stdlib_module_names, f"{dotted(path)}:{line} imports {name}"
 
 

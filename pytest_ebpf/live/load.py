@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -12,15 +11,11 @@ from warnings import warn
 
 from pytest_ebpf.agent.ops import (
     PERF_PAGES,
-    BtfLoad,
-    Close,
     Done,
     Failed,
     FdAt,
     Handle,
     Made,
-    MapCreate,
-    MapSet,
     NotRun,
     Obj,
     Op,
@@ -29,11 +24,10 @@ from pytest_ebpf.agent.ops import (
     ProgRejected,
     Ref,
     Result,
-    Try,
 )
-from pytest_ebpf.errors import EbpfError, KernelCallError, PlanError
+from pytest_ebpf.errors import PlanError
+from pytest_ebpf.live.batch import close_made, made_by, run_batch, stopped_by
 from pytest_ebpf.live.bpf_object import BpfObject, Named, OnFirstUse
-from pytest_ebpf.live.map_refusal import inner_refusal, map_refusal
 from pytest_ebpf.live.maps.globals import Globals, GlobalSection
 from pytest_ebpf.live.maps.kinds import kind_of
 from pytest_ebpf.live.maps.map import Map
@@ -45,95 +39,55 @@ from pytest_ebpf.live.struct_ops import StructOps
 from pytest_ebpf.live.typed.map_types import AskedTypes, typed_map
 from pytest_ebpf.live.typed.object_types import object_types
 from pytest_ebpf.obj.object import Problem
-from pytest_ebpf.plan.btf_needs import why_btf_is_needed
 from pytest_ebpf.plan.data_maps import arena_of
 from pytest_ebpf.plan.load_plan import Plan, PlannedMap, PlannedProgram, PlannedStructOps
 from pytest_ebpf.plan.program_overrides import why_lost
 from pytest_ebpf.uapi.enums import MapType
-from pytest_ebpf.uapi.numbers import ENOTSUPP
 from pytest_ebpf.verifier.program_rejected import ProgramRejected
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.instrument.doubling import Doubling
 
-__all__ = ["btf_error", "btf_reason", "is_btf_refusal", "load_plan", "run_plan"]
+__all__ = ["load_plan"]
 
 _LOG = logging.getLogger("pytest_ebpf")
-_INVALID = (errno.EINVAL, ENOTSUPP, errno.EOPNOTSUPP)  # how kernels say "what is that?"
-_NOT_LOOKED_AT = (0, errno.EPERM, errno.ENOMEM, errno.EACCES)  # 0: the agent's own refusal
 _CUT = "Its trace is cut to {} MB, which leaves the verdict whole; log_level=1 asks for all of it."
-
-
-class _BtfRefusedError(Exception):
-    """The kernel does not take the types of the object. ``cause``: what to raise when it cannot do without."""
-
-    def __init__(self, reason: str, cause: EbpfError) -> None:
-        super().__init__(reason)
-        self.cause = cause
 
 
 def load_plan(
     session: Session,
     plan: Plan,
     *,
-    types: AskedTypes,
     without_btf: Callable[[], Plan],
+    types: AskedTypes | None = None,
     doubling: Doubling | None = None,
 ) -> BpfObject:
-    """``run_plan``; and when the kernel refuses the BTF of the object, the plan ``without_btf``, with a warning. What
-    cannot do without its types fails, with the reason."""
-    try:
-        return run_plan(session, plan, types=types, doubling=doubling)
-    except _BtfRefusedError as error:
-        need = why_btf_is_needed(plan)
-        if need:
-            is_btf = isinstance(error.cause, KernelCallError) and error.cause.op == "BtfLoad"
-            raise (btf_error(error.cause, need=need) if is_btf else error.cause) from None
-        loaded = run_plan(session, without_btf(), types=types, doubling=doubling)
-        fallback = f"{plan.obj.name}: loaded without its BTF, which this kernel refuses: {error}"
-        _LOG.info("%s", fallback)
-        warn(fallback, stacklevel=5)
-        return loaded
-
-
-def btf_error(cause: EbpfError, *, need: str) -> EbpfError:
-    """``cause``, the refusal of an object's BTF, with what in the object needs the BTF."""
-    cause.hint = f"{need[0].upper()}{need[1:]} cannot be loaded without BTF.\n{cause.hint}".strip()
-    return cause
-
-
-def is_btf_refusal(result: Result) -> bool:
-    """Whether the kernel looked at the BTF and refused it; it may also lack memory, or the caller the permission."""
-    return isinstance(result, Failed) and result.errno not in _NOT_LOOKED_AT
-
-
-def btf_reason(failed: Failed) -> str:
-    """The kernel's reason for refusing BTF: the last line of its log, else the errno."""
-    lines = [line.strip() for line in failed.log.decode(errors="replace").splitlines() if line.strip()]
-    return lines[-1] if lines else failed.text
-
-
-def run_plan(
-    session: Session, plan: Plan, *, types: AskedTypes | None = None, doubling: Doubling | None = None
-) -> BpfObject:
     """Load. ``ProgramRejected`` for the first program the kernel refuses, ``PlanError`` for one it cannot have, and
-    ``KernelCallError`` for a map; then whatever was made is closed again. ``doubling`` replaces calls."""
+    ``KernelCallError`` for a map; then whatever was made is closed again. ``doubling`` replaces calls.
+
+    When the kernel refuses the BTF of the object, the plan ``without_btf`` is loaded, with a warning. What cannot do
+    without its types fails, with the reason.
+    """
     for problem in plan.problems:
         if isinstance(problem.error, PlanError):
             raise problem.error
     for lost in plan.lost.values():
         raise lost
     began = time.monotonic()
-    results = session.run(plan.ops if doubling is None else doubling.ops(plan))
+    ran = run_batch(session, plan, without_btf=without_btf, ops=doubling.ops if doubling else lambda plan: plan.ops)
     try:
-        _check(session, plan, results=results)
-        check_pins(session, plan, results=results)
+        _check(session, ran.plan, results=ran.results)
+        check_pins(session, ran.plan, results=ran.results)
     except Exception:
-        _close(session, _handles(results))
+        close_made(session, ran.results)
         raise
-    _open_perf_buffers(session, plan, results=results)
-    _log_load(session, plan, seconds=time.monotonic() - began)
-    loaded = _Assembly(session, plan, results=results, types=types or AskedTypes()).loaded()
+    _open_perf_buffers(session, ran.plan, results=ran.results)
+    _log_load(session, ran.plan, seconds=time.monotonic() - began)
+    if ran.refused:
+        fallback = f"{plan.obj.name}: loaded without its BTF, which this kernel refuses: {ran.refused}"
+        _LOG.info("%s", fallback)
+        warn(fallback, stacklevel=5)
+    loaded = _Assembly(session, ran.plan, results=ran.results, types=types or AskedTypes()).loaded()
     if doubling is not None:
         loaded.double(doubling.doubles)
     return loaded
@@ -165,9 +119,8 @@ def _open_perf_buffers(session: Session, plan: Plan, *, results: Sequence[Result
 
 
 def _check(session: Session, plan: Plan, *, results: Sequence[Result]) -> None:
-    for op, result in zip(plan.ops, results, strict=True):
-        if isinstance(result, Failed) and not isinstance(op, Try):
-            _check_op(session, plan, op=op, failed=result)
+    if stopped := stopped_by(session, plan, results=results):
+        raise stopped
     for program in plan.programs:
         result = results[program.op]
         if isinstance(result, ProgRejected):
@@ -181,22 +134,6 @@ def _check(session: Session, plan: Plan, *, results: Sequence[Result]) -> None:
             session.checked(plan.ops[program.op], result, kind=ProgLoaded)
 
 
-def _check_op(session: Session, plan: Plan, *, op: Op, failed: Failed) -> None:
-    """Raise the error of what stopped the batch. libbpf tries a map once more without its types, too."""
-    try:
-        if isinstance(op, MapCreate):
-            _refused_map(session, plan, op=op, failed=failed)
-        if isinstance(op, MapSet) and (refusal := inner_refusal(plan, op=op, failed=failed)):
-            raise refusal
-        session.checked(op, failed, kind=Made)
-    except KernelCallError as error:
-        if isinstance(op, BtfLoad) and is_btf_refusal(failed):
-            raise _BtfRefusedError(btf_reason(failed), error) from None
-        if isinstance(op, MapCreate) and op.btf is not None and not op.kernel_value and failed.errno in _INVALID:
-            raise _BtfRefusedError(error.message, error) from None
-        raise
-
-
 def _rejected(program: PlannedProgram, result: ProgRejected) -> ProgramRejected:
     from pytest_ebpf.live.rejection import rejection
 
@@ -206,24 +143,6 @@ def _rejected(program: PlannedProgram, result: ProgRejected) -> ProgramRejected:
         lines=program.line_info,
         notes=dict(program.notes),
     )
-
-
-def _refused_map(session: Session, plan: Plan, *, op: MapCreate, failed: Failed) -> None:
-    """``PlanError`` when the kernel has no maps of this type at all, in the words of the probe; ``KernelCallError``
-    names the map, and what its type wants otherwise."""
-    hint = session.advice(op, failed.errno)
-    refusal = map_refusal(session.target, plan, op=op, failed=failed, hint=hint)
-    if refusal is not None:
-        raise refusal
-
-
-def _handles(results: Sequence[Result]) -> tuple[Handle, ...]:
-    return tuple(result.handle for result in results if isinstance(result, Made | ProgLoaded))
-
-
-def _close(session: Session, handles: Sequence[Handle]) -> None:
-    if handles:
-        session.run([Try(Close(handle)) for handle in reversed(handles)])
 
 
 class _Assembly:
@@ -269,7 +188,7 @@ class _Assembly:
                 what="struct_ops",
                 why_not=plan.tables_off,
             ),
-            handles=_handles(self._results),
+            handles=made_by(self._results),
             problems=(*plan.obj.problems, *(Problem("struct_ops", *why) for why in plan.tables_off.items())),
             types=self._types,
             file=plan.obj,

@@ -25,7 +25,7 @@ from pytest_ebpf.errors import PlanError
 from pytest_ebpf.features.helper_table import HELPERS
 from pytest_ebpf.live.bpf_object import BpfObject
 from pytest_ebpf.live.facts_cache import facts_for
-from pytest_ebpf.live.load import run_plan
+from pytest_ebpf.live.load import load_plan
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.program import Program
 from pytest_ebpf.live.run.rules import RUN_RULES
@@ -191,7 +191,11 @@ def _load(session: Session, trial: Trial, *, cache: LoadCache) -> BpfObject | No
     """Load, and look at the verdict and at the log. None when it was rejected as it should be."""
     expectation = trial.expectation
     try:
-        loaded = run_plan(session, _planned(session, trial, cache=cache))
+        loaded = load_plan(
+            session,
+            _planned(session, trial, cache=cache),
+            without_btf=lambda: _planned(session, trial, cache=cache, has_btf=False),
+        )
     except ProgramRejected as error:
         if error.program != trial.spec.program:
             _fail(trial, f"the auxiliary program {error.program} was rejected: {error}", log=error.log.text)
@@ -208,10 +212,10 @@ def _load(session: Session, trial: Trial, *, cache: LoadCache) -> BpfObject | No
     return loaded
 
 
-def _planned(session: Session, trial: Trial, *, cache: LoadCache) -> Plan:
+def _planned(session: Session, trial: Trial, *, cache: LoadCache, has_btf: bool = True) -> Plan:
     spec = trial.spec
     only = (*(name for name in trial.with_it if name != spec.program), spec.program)
-    options = LoadOptions(only=only, log_level=_log_level(trial))
+    options = LoadOptions(only=only, log_level=_log_level(trial), btf=has_btf)
     types = spec.btf_path or spec.btf_func_path
     beside = Path(trial.obj.name).parent / types if types else None
     facts = facts_for(session, trial.obj, knowledge=cache.knowledge, btf=beside)

@@ -9,9 +9,9 @@ from typing import Any
 
 from pytest_ebpf.agent.ops import Failed, ProgLoad, ProgLoaded, ProgRejected, Result, Try
 from pytest_ebpf.errors import BpfUsageError, EbpfError, GuestLost, KernelCallError, ObjectError, PlanError, errno_name
+from pytest_ebpf.live.batch import Ran, run_batch, stopped_by
 from pytest_ebpf.live.facts_cache import facts_for
 from pytest_ebpf.live.hints import advise
-from pytest_ebpf.live.load import is_btf_refusal
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.load_request import Asked, options_of
 from pytest_ebpf.live.program import Program
@@ -20,7 +20,6 @@ from pytest_ebpf.live.reload import TRACE_ROOM
 from pytest_ebpf.live.session import Session, Target
 from pytest_ebpf.obj.object import LineInfo, ObjectFile, Problem, ProgramDef
 from pytest_ebpf.obj.sections import attach_type_name, prog_type_name
-from pytest_ebpf.plan.btf_needs import why_btf_is_needed
 from pytest_ebpf.plan.load_plan import Plan
 from pytest_ebpf.plan.planned import PlannedProgram
 from pytest_ebpf.uapi.flags import LogFlag
@@ -31,7 +30,6 @@ from pytest_ebpf.verifier.program_rejected import ProgramRejected
 from pytest_ebpf.verifier.rejection.classify import classify
 from pytest_ebpf.verifier.verifier_log import parse_log
 from pytest_ebpf.verify.options import options_for
-from pytest_ebpf.verify.stopped import what_stopped
 
 __all__ = ["TARGET_MISSING", "ProgramVerdict", "Wanted", "verdict_of", "verdict_of_rejection", "verify_object"]
 
@@ -149,11 +147,9 @@ def verify_object(
     session = Session(target, name=f"verify {obj.name}", advise=advise)
     try:
         plan = _planned(obj, session, cache=cache, wanted=wanted)
-        results = session.run(plan.ops)
-        if plan.btf_op >= 0 and is_btf_refusal(results[plan.btf_op]) and not why_btf_is_needed(plan):
-            plan = _planned(obj, session, cache=cache, wanted=replace(wanted, btf=False))
-            results = session.run(plan.ops)
-        return _verdicts(plan, results, blank=blank, target=target, wanted=wanted) + _lost(obj, blank=blank)
+        without = replace(wanted, btf=False)
+        ran = run_batch(session, plan, without_btf=lambda: _planned(obj, session, cache=cache, wanted=without))
+        return _verdicts(ran, session, blank=blank) + _lost(obj, blank=blank)
     except GuestLost:
         raise
     except EbpfError as error:
@@ -287,15 +283,14 @@ class _Blank:
         return self.verdict(program, "error", message=error.message, kind=kind, errno=name, size=size)
 
 
-def _verdicts(
-    plan: Plan, results: Sequence[Result], *, blank: _Blank, target: Target, wanted: Wanted
-) -> tuple[ProgramVerdict, ...]:
-    stopped = what_stopped(plan, results, target=target)
+def _verdicts(ran: Ran, session: Session, *, blank: _Blank) -> tuple[ProgramVerdict, ...]:
+    plan, results = ran.plan, ran.results
+    stopped = stopped_by(session, plan, results=results)
     found = {id(problem.definition): blank.error(problem.definition, problem.error) for problem in plan.problems}
     for planned in plan.programs:
         result = results[planned.op]
         found[id(planned.definition)] = _verdict(
-            plan, planned, result=result, blank=blank, target=target, stopped=stopped
+            plan, planned, result=result, blank=blank, target=session.target, stopped=stopped
         )
     order = {program.name: number for number, program in enumerate(plan.obj.programs)}
     return tuple(sorted(found.values(), key=lambda verdict: order.get(verdict.program, len(order))))

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from pytest_ebpf import Bpf, KernelCallError
+from pytest_ebpf.agent.ops import BtfLoad, Close, Failed, Handle, Made, MapCreate, NotRun, Op, Ref, Result, Try
 from pytest_ebpf.btf.parse import parse_btf
+from pytest_ebpf.features.base import Answer
+from pytest_ebpf.live import batch
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.obj.parse import parse_object
+from pytest_ebpf.plan.load_plan import LoadOptions, plan_load
+from pytest_ebpf.uapi.enums import MapType
+from pytest_ebpf.verifier.tags.spec import Expectation, TestSpec
+from pytest_ebpf.verify.selftest import Trial, try_program
 from pytest_ebpf.verify.verdict import verify_object
 from support import fault_objects
 from support.btf_writer import BtfExtWriter, BtfWriter
+from support.plan_facts import facts
 
 Parsed = Callable[[str], ObjectFile]
 FRAME = bytes(64)
@@ -104,6 +114,44 @@ def test_verify_goes_on_without_it(bpf: Bpf) -> None:
     obj = parse_object(unsound(), name="unsound.bpf.o")
     (verdict,) = verify_object(obj, bpf.session.target, kernel="k", cache=LoadCache())
     assert verdict.accepted
+
+
+def test_an_item_with_tags_goes_on_without_it(bpf: Bpf) -> None:
+    trial = Trial(parse_object(unsound(), name="unsound.bpf.o"), TestSpec("gives_2", priv=Expectation(retval=2)))
+    with pytest.warns(UserWarning, match="loaded without its BTF"):
+        assert try_program(bpf.session, trial, cache=LoadCache()) is not None
+
+
+def test_a_map_that_is_refused_for_its_types_is_made_without_them(
+    parsed: Parsed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In every load: ``verify`` alone gave up. What the first try made is closed before the second."""
+    obj = parsed("missing_maps")
+    obj = replace(obj, maps=(replace(obj.maps[0], name="sums", type=MapType.ARRAY, key_size=4, value_size=8),))
+    with_types, without = (plan_load(obj, facts(), options=LoadOptions(btf=btf)) for btf in (True, False))
+    with_types = replace(with_types, ops=tuple(map(_typed, with_types.ops)))
+    monkeypatch.setattr(batch, "probe_feature", lambda target, name: Answer(True, "", ""))
+    asked: list[tuple[Op, ...]] = []
+
+    def run(ops: Sequence[Op]) -> list[Result]:
+        asked.append(tuple(ops))
+        return [_refusing_types(op, number) for number, op in enumerate(ops)]
+
+    session = cast(Any, SimpleNamespace(run=run, advice=lambda *_, **__: "", target=None))
+    ran = batch.run_batch(session, with_types, without_btf=lambda: without)
+    assert ran.plan is without
+    assert ran.refused == "map 'sums' was refused: ENOTSUPP"
+    assert asked == [with_types.ops, (Try(Close(Handle(0, "btf"))),), without.ops]
+
+
+def _typed(op: Op) -> Op:
+    return replace(op, btf=Ref(0), btf_key=1, btf_value=1) if isinstance(op, MapCreate) else op
+
+
+def _refusing_types(op: Op, number: int) -> Result:
+    if isinstance(op, BtfLoad):
+        return Made(Handle(number, "btf"))
+    return Failed("MapCreate", 524, "no") if isinstance(op, MapCreate) and op.btf else NotRun()
 
 
 @pytest.mark.bpf_feature("kfunc:bpf_throw")

@@ -18,7 +18,7 @@ from pytest_ebpf.agent.ops import Failed, MapCreate
 from pytest_ebpf.cli.verify import verify
 from pytest_ebpf.cli.verify_setup import POLICIES
 from pytest_ebpf.features.base import Answer
-from pytest_ebpf.live import map_refusal as refusals
+from pytest_ebpf.live import batch as refusals
 from pytest_ebpf.live.attach import tracing
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.obj.object import ObjectFile

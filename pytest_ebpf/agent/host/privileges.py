@@ -5,6 +5,7 @@ from __future__ import annotations
 from pytest_ebpf.agent.base.handles import Refused
 from pytest_ebpf.agent.base.syscalls import capset, prctl
 from pytest_ebpf.agent.base.sysfs import read_text
+from pytest_ebpf.suggest import did_you_mean
 from pytest_ebpf.uapi.numbers import (
     PR_CAP_AMBIENT,
     PR_CAP_AMBIENT_RAISE,
@@ -29,10 +30,7 @@ def find_user(user: str) -> tuple[int, int]:
     try:
         found = pwd.getpwnam(user)
     except KeyError:
-        import difflib
-
-        close = difflib.get_close_matches(user, [one.pw_name for one in pwd.getpwall()], n=2)
-        meant = f"did you mean {' or '.join(close)}?" if close else "give a number"
+        meant = did_you_mean(user, (one.pw_name for one in pwd.getpwall()), most=2, otherwise="give a number")
         raise Refused(f"there is no user {user!r} on this machine; {meant}") from None
     return found.pw_uid, found.pw_gid
 

@@ -29,7 +29,7 @@ __all__ = ["OPTIONS", "Agent", "agent_sources", "find_python", "make_agent", "st
 OPTIONS = ("-I", "-S", "-X", "utf8")  # of Python
 _PACKAGE = Path(__file__).parents[2]
 _OLDEST = (3, 11)
-_ROOMS = ("agent", "uapi")  # what travels to the guest
+_TRAVELS = ("agent/**/*.py", "uapi/**/*.py", "suggest.py")  # what travels to the guest
 _STARTER = "agent/protocol/bootstrap.py"
 _LEAN = "agent/protocol/fast_dataclasses.py"
 _CODECS = ("encodings.ascii", "encodings.latin_1")  # imported by name when a file is opened with them
@@ -142,7 +142,7 @@ def _kept_runtime(bundle: Path) -> Runtime | None:
 
 def agent_sources(package: Path = _PACKAGE) -> dict[str, str]:
     """Path below ``package`` -> source, of the agent's modules."""
-    found = sorted(path for room in _ROOMS for path in (package / room).rglob("*.py"))
+    found = sorted(path for pattern in _TRAVELS for path in package.glob(pattern))
     return {path.relative_to(package).as_posix(): path.read_text(encoding="utf-8") for path in found}
 
 
