@@ -17,6 +17,8 @@ from pytest_ebpf.agent.ops import (
     PacketOpen,
     PacketSend,
     Records,
+    Spawn,
+    Start,
 )
 from pytest_ebpf.kernels.base import check, made
 from pytest_ebpf.live.net.netlink import netlink_op
@@ -58,6 +60,26 @@ def test_waiting_for_frames(run: Run, spaces: tuple[Handle, Handle]) -> None:
     run(PacketSend(sender, (FRAME,) * 5))
     assert run(PacketDrain(receiver, at_least=9, limit=2, timeout_ms=5000)) == [Records((FRAME,) * 2)]
     assert run(PacketDrain(receiver, at_least=3, timeout_ms=5000)) == [Records((FRAME,) * 3)]
+
+
+def test_c14_that_nothing_comes_is_sure_before_the_time_is_up(run: Run, spaces: tuple[Handle, Handle]) -> None:
+    """Of an hour: markers behind the frames tell that all have arrived."""
+    near, far = spaces
+    receiver, sender = (made(r) for r in run(PacketOpen("two", netns=far), PacketOpen("one", netns=near)))
+    for count in (0, 3, 900):
+        run(PacketSend(sender, (FRAME,) * count))
+        assert run(PacketDrain(receiver, 1 << 30, timeout_ms=3_600_000, quiet_ms=0)) == [Records((FRAME,) * count)]
+
+
+def test_c14_a_process_of_the_test_may_still_send(run: Run, spaces: tuple[Handle, Handle]) -> None:
+    near, far = spaces
+    receiver, sender = (made(r) for r in run(PacketOpen("two", netns=far), PacketOpen("one", netns=near)))
+    run(Start(Spawn(("/bin/sleep", "100"))))
+    began = time.monotonic()
+    assert run(PacketDrain(receiver, timeout_ms=300, quiet_ms=0)) == [Records(())]
+    assert time.monotonic() - began > 0.25
+    run(PacketSend(sender, (FRAME,)))
+    assert run(PacketDrain(receiver, timeout_ms=5000, quiet_ms=0)) == [Records((FRAME,))]
 
 
 def test_only_some_protocols(run: Run, spaces: tuple[Handle, Handle]) -> None:

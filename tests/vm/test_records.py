@@ -76,27 +76,53 @@ def test_c7_losses_are_asked_for_where_the_kernel_tells_late(bpf: Bpf, monkeypat
     assert samples.lost == 100 - len(came)
 
 
+# Runs a pinned program so often, with pauses: what a tool of the project under test does.
+RUN_PINNED = """
+import ctypes, os, struct, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+path = ctypes.create_string_buffer(b"/sys/fs/bpf/" + sys.argv[1].encode())
+number = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
+attr = ctypes.create_string_buffer(struct.pack("=QI", ctypes.addressof(path), 0).ljust(120, b"\\0"))
+fd = libc.syscall(number, 7, attr, 120)
+data = ctypes.create_string_buffer(2000)
+for _ in range(int(sys.argv[2])):
+    run = struct.pack("=IIIIQQII", fd, 0, 2000, 0, ctypes.addressof(data), 0, int(sys.argv[3]), 0).ljust(120, b"\\0")
+    attr = ctypes.create_string_buffer(run)
+    assert libc.syscall(number, 10, attr, 120) == 0
+    time.sleep(0.02)
+"""
+
+
 def test_c7_events_are_read_while_a_command_runs(bpf: Bpf, bpf_vm: BpfVm) -> None:
     """A command that causes many times the records that fit the buffers, with pauses."""
     obj = bpf.load(RECORDS, perf_pages=4)
-    samples, prog = obj.maps["samples"], obj["sample"]
-    prog.pin("sample_of_c7")
-    script = (
-        "import ctypes, os, struct, time\n"
-        "libc = ctypes.CDLL(None, use_errno=True)\n"
-        "path = ctypes.create_string_buffer(b'/sys/fs/bpf/sample_of_c7')\n"
-        "number = {'x86_64': 321, 'aarch64': 280}[os.uname().machine]\n"
-        "attr = ctypes.create_string_buffer(struct.pack('=QI', ctypes.addressof(path), 0).ljust(120, b'\\0'))\n"
-        "fd = libc.syscall(number, 7, attr, 120)\n"
-        "data = ctypes.create_string_buffer(2000)\n"
-        "for _ in range(60):\n"
-        "    run = struct.pack('=IIIIQQII', fd, 0, 2000, 0, ctypes.addressof(data), 0, 1, 0).ljust(120, b'\\0')\n"
-        "    attr = ctypes.create_string_buffer(run)\n"
-        "    assert libc.syscall(number, 10, attr, 120) == 0\n"
-        "    time.sleep(0.02)\n"
-    )
-    bpf_vm.run(["python3", "-c", script], timeout=60)
+    samples = obj.maps["samples"]
+    obj["sample"].pin("sample_of_c7")
+    bpf_vm.run(["python3", "-c", RUN_PINNED, "sample_of_c7", "60", "1"], timeout=60)
     assert (len(samples.events()), samples.lost) == (60, 0)
+
+
+@pytest.mark.parametrize("how", ["run", "start"])
+def test_c7_a_ring_is_read_while_a_command_runs(bpf: Bpf, bpf_vm: BpfVm, how: str) -> None:
+    """Of records of 16 bytes 256 fit the ring; here are 900 that nobody has asked for yet."""
+    obj = bpf.load(RECORDS)
+    obj["write"].pin("write_of_c7")
+    argv = ["python3", "-c", RUN_PINNED, "write_of_c7", "30", "30"]
+    if how == "run":
+        bpf_vm.run(argv, timeout=60).check()
+    else:
+        bpf_vm.start(argv).wait(timeout=60)
+    events = obj.maps["events"]
+    assert [record["number"] for record in events.events()] == [n for n in range(900) if n % 3 < 2]
+    assert (events.discarded, obj.globals["refused"]) == (300, 0)
+
+
+def test_c7_the_reader_of_a_pinned_ring_may_be_the_command(bpf: Bpf, bpf_vm: BpfVm) -> None:
+    obj = bpf.load(RECORDS)
+    obj.maps["events"].pin("events_of_c7")
+    obj["write"].pin("write_of_c7")
+    bpf_vm.run(["python3", "-c", RUN_PINNED, "write_of_c7", "10", "60"], timeout=60).check()
+    assert obj.globals["refused"] > 0
 
 
 def test_records_as_they_come(bpf: Bpf) -> None:

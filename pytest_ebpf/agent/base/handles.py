@@ -10,10 +10,11 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from pytest_ebpf.agent.ops import Handle
 
-__all__ = ["Entry", "MapShape", "Refused", "Table"]
+__all__ = ["Entry", "EventReader", "MapShape", "Refused", "Table"]
 
 _TOMBSTONES = 4096
 
@@ -34,10 +35,26 @@ class MapShape:
     width: int
 
 
+class EventReader(Protocol):
+    """Reads the records of a map ahead of anybody who asks."""
+
+    @property
+    def fds(self) -> list[int]:
+        """Readable when there may be records."""
+        ...
+
+    def keep_up(self) -> None:
+        """Make room in the buffers; what nobody takes does not fill the memory."""
+        ...
+
+
 class Entry:
     """One thing that the agent owns: how to undo it, and what is known about it."""
 
-    __slots__ = ("attached", "closers", "fd", "handle", "held", "id", "own", "pins", "scope", "shape", "site", "state")
+    __slots__ = (
+        *("attached", "closers", "fd", "handle", "held", "id", "own", "pins", "reader", "scope", "shape", "site"),
+        "state",
+    )
 
     def __init__(self, handle: Handle, fd: int, *, scope: int, site: str, own: bool) -> None:
         self.handle = handle
@@ -48,6 +65,7 @@ class Entry:
         self.id = 0  # the kernel's id, 0 when not asked for yet
         self.shape: MapShape | None = None  # maps
         self.state: object = None  # program type, ring consumer, perf buffers, socket: what the kind needs
+        self.reader: Callable[[], EventReader] | None = None  # maps whose records wait for a reader
         self.closers: list[Callable[[], None]] = []  # run in reverse, before the fd closes
         self.pins: list[str] = []  # paths it was pinned at
         self.attached: dict[tuple[object, int], str] = {}  # what PROG_ATTACH hung it on -> words

@@ -139,8 +139,11 @@ class _PerfBuffers:
                     self.lost += _LOST.unpack_from(data, body)[1]
                 offset += max(size, _RECORD.size)
 
+    @property
+    def fds(self) -> list[int]:
+        return [buffer.fd for buffer in self.buffers]
+
     def keep_up(self) -> None:
-        """Make room for what comes while a command runs; what nobody takes does not fill the memory."""
         if len(self.samples) < _MOST_WAITING:
             self.consume()
 
@@ -171,6 +174,7 @@ def perf_open(op: PerfOpen, batch: Batch) -> Result:
         opened.close()
         raise
     entry.state = opened
+    entry.reader = lambda: opened
     entry.closers.append(opened.close)
     return Done()
 
@@ -199,5 +203,5 @@ def perf_drain(op: PerfDrain, batch: Batch) -> Result:
         opened.consume()
         return len(opened.samples) >= op.at_least
 
-    wait_for([buffer.fd for buffer in opened.buffers], op.timeout_ms, enough=enough)
+    wait_for(opened.fds, op.timeout_ms, enough=enough)
     return opened.take()

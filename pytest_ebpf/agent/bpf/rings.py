@@ -21,15 +21,15 @@ from struct import Struct
 from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.handles import Entry, Refused
 from pytest_ebpf.agent.bpf.info import object_info
-from pytest_ebpf.agent.bpf.maps import shape_of
+from pytest_ebpf.agent.bpf.maps import map_create, shape_of
 from pytest_ebpf.agent.bpf.wait import wait_for
-from pytest_ebpf.agent.ops import Region, Result, RingDrain
+from pytest_ebpf.agent.ops import Made, MapCreate, Region, Result, RingDrain
 from pytest_ebpf.uapi.enums import MapType
 from pytest_ebpf.uapi.flags import MapCreateFlag
 from pytest_ebpf.uapi.layouts import MAP_INFO
 from pytest_ebpf.uapi.numbers import BPF_RINGBUF_BUSY_BIT, BPF_RINGBUF_DISCARD_BIT
 
-__all__ = ["ring_drain"]
+__all__ = ["map_create_read", "ring_drain"]
 
 _HEADER = Struct("=I")
 _HEADER_SIZE = 8
@@ -38,6 +38,7 @@ _LENGTH_MASK = ~_MARKS & 0xFFFFFFFF
 _PLACE = Struct("<QI")
 _OVERWRITE_POS = 2  # words into the producer's page
 _ATTEMPTS = 8  # at a ring that is overwritten while it is read
+_MOST_WAITING = 64 << 20  # bytes of records read ahead of anybody who asks
 _COLUMN = 4096  # headers read at once: their records stay in the CPU cache until they are copied
 
 
@@ -82,6 +83,7 @@ class _Ring:
     """One mapped ring. Positions are bytes since the ring was made."""
 
     def __init__(self, fd: int, size: int, *, overwrites: bool = False) -> None:
+        self.fds = [fd]
         self._overwrites = overwrites
         page = mmap.PAGESIZE
         self._mask = size - 1
@@ -110,6 +112,11 @@ class _Ring:
             view.release()
         self._consumer_map.close()
         self._producer_map.close()
+
+    def keep_up(self) -> None:
+        """Not of a ring that overwrites: it refuses nothing, and what is left in it is the point of it."""
+        if not self._overwrites and self._size < _MOST_WAITING:
+            self.consume(0)
 
     def consume(self, limit: int) -> None:
         """Take every complete record, or those that begin within the first ``limit`` bytes."""
@@ -199,6 +206,16 @@ def _ring(batch: Batch, entry: Entry) -> _Ring:
     ring = entry.state = _Ring(entry.fd, shape.max_entries, overwrites=overwrites)
     entry.closers.append(ring.close)
     return ring
+
+
+def map_create_read(op: MapCreate, batch: Batch) -> Result:
+    """As ``map_create``. The ring that was made is read while a command of the test runs, unless it is pinned: then it
+    may be the command that reads it."""
+    result = map_create(op, batch)
+    if op.type == MapType.RINGBUF and isinstance(result, Made):
+        entry = batch.entry(result.handle)
+        entry.reader = lambda: _ring(batch, entry)
+    return result
 
 
 def ring_drain(op: RingDrain, batch: Batch) -> Result:

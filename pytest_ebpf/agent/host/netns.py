@@ -32,7 +32,7 @@ from pytest_ebpf.uapi.numbers import (
     SIOCSIFFLAGS,
 )
 
-__all__ = ["in_thread", "inside", "inside_fd", "net_ns", "netlink"]
+__all__ = ["in_thread", "inside", "inside_fd", "loopback_up", "net_ns", "netlink"]
 
 T = TypeVar("T")
 _NAMES = "/run/netns"
@@ -100,14 +100,15 @@ def _new_namespace() -> int:
     unshare(CLONE_NEWNET)
     fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _loopback_up()
+        loopback_up()
     except OSError:
         os.close(fd)
         raise
     return fd
 
 
-def _loopback_up() -> None:
+def loopback_up() -> None:
+    """In the network namespace of this thread."""
     import fcntl
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:

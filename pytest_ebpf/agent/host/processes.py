@@ -10,11 +10,12 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from errno import EAGAIN, ESRCH
 
 from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.handles import Refused
-from pytest_ebpf.agent.host.spawn import Running, launch
+from pytest_ebpf.agent.host.spawn import READ_EVERY, Running, event_readers, launch
 from pytest_ebpf.agent.ops import (
     Done,
     Failed,
@@ -100,10 +101,24 @@ def process_read(op: ProcessRead, batch: Batch) -> Result:
         news = op.until == "output" and (len(running.stdout) > op.out or len(running.stderr) > op.err)
         return news or background.over
 
+    _wait_for(background, enough, batch=batch, seconds=op.timeout_ms / 1000)
     with background.news:
-        background.news.wait_for(enough, op.timeout_ms / 1000)
         out, err = bytes(running.stdout[op.out :]), bytes(running.stderr[op.err :])
     return Said(out, err, background.returncode, background.process.pid)
+
+
+def _wait_for(background: _Background, enough: Callable[[], bool], *, batch: Batch, seconds: float) -> None:
+    """Events of maps are read meanwhile: the process may cause more than fit their buffers."""
+    readers, deadline = event_readers(batch), time.monotonic() + seconds
+    while True:
+        left = max(0.0, deadline - time.monotonic())
+        with background.news:
+            if background.news.wait_for(enough, min(left, READ_EVERY) if readers else left) or left <= 0:
+                break
+        for reader in readers:
+            reader.keep_up()
+    for reader in readers:
+        reader.keep_up()
 
 
 def process_write(op: ProcessWrite, batch: Batch) -> Result:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import IO
 
 from pytest_ebpf.agent.base.batch import Batch
-from pytest_ebpf.agent.base.handles import Refused
+from pytest_ebpf.agent.base.handles import EventReader, Refused
 from pytest_ebpf.agent.base.leaks import mark_scope
 from pytest_ebpf.agent.base.syscalls import error_text
 from pytest_ebpf.agent.base.sysfs import in_guest
@@ -20,10 +20,12 @@ from pytest_ebpf.agent.host.netns import in_thread, inside
 from pytest_ebpf.agent.host.privileges import find_user, limit_capabilities
 from pytest_ebpf.agent.ops import Exited, Failed, Result, Spawn
 
-__all__ = ["Running", "launch", "spawn"]
+__all__ = ["READ_EVERY", "Running", "event_readers", "launch", "spawn"]
 
 _CHUNK = 1 << 16
-_LOOK_EVERY, _READ_EVERY = 0.05, 0.005  # seconds between two looks at the command, and at the perf buffers
+_LOOK_EVERY, READ_EVERY = 0.05, 0.005  # seconds between two looks at the command, and at event buffers
+# After a look that found records only: a program that traces system calls sees those of this process, without end.
+_PAUSE = 0.001
 _MAX_OUTPUT = 256 << 20  # bytes kept of each stream; the rest is read and dropped
 _AFTER_EXIT = 0.2  # seconds to read on after the command's end, when a child of it still holds the pipes
 
@@ -34,7 +36,7 @@ def spawn(op: Spawn, batch: Batch) -> Result:
     process = launch(op, batch, by="Spawn")
     if isinstance(process, Failed):
         return process
-    running = Running(process, stdin=op.stdin, meanwhile=_readers(batch))
+    running = Running(process, stdin=op.stdin, readers=event_readers(batch))
     try:
         timed_out = not running.finish(op.timeout)
     finally:
@@ -42,10 +44,11 @@ def spawn(op: Spawn, batch: Batch) -> Result:
     return Exited(process.wait(), bytes(running.stdout), bytes(running.stderr), timed_out)
 
 
-def _readers(batch: Batch) -> list[Callable[[], None]]:
-    """What makes room in the perf buffers that are open: a command may cause more records than fit."""
-    found = (getattr(entry.state, "keep_up", None) for entry in batch.table)
-    return [keep_up for keep_up in found if keep_up is not None]
+def event_readers(batch: Batch) -> list[EventReader]:
+    """What makes room in the buffers of maps: a command may cause more records than fit. A ring that is pinned may have
+    a reader among the commands."""
+    found = (entry.reader for entry in batch.table if entry.reader is not None and not entry.pins)
+    return [reader() for reader in found]
 
 
 def launch(op: Spawn, batch: Batch, *, by: str, pipe: bool = False) -> subprocess.Popen[bytes] | Failed:
@@ -112,9 +115,13 @@ def _joiner(path: str) -> tuple[int, Callable[[], int]]:
     return fd, lambda: os.write(fd, b"0")
 
 
+class _Records:
+    """Marks descriptors of event buffers among those of streams."""
+
+
 class Running:
-    """A started command and its output so far. ``heard`` is called after new output, each of ``meanwhile`` every few
-    milliseconds until it is over."""
+    """A started command and its output so far. ``heard`` is called after new output. ``readers`` read their records as
+    they come until it is over."""
 
     def __init__(
         self,
@@ -122,12 +129,12 @@ class Running:
         *,
         stdin: bytes,
         heard: Callable[[], None] = lambda: None,
-        meanwhile: Sequence[Callable[[], None]] = (),
+        readers: Sequence[EventReader] = (),
     ) -> None:
         self._process = process
         self._heard = heard
-        self._meanwhile = meanwhile
-        self._slice = _READ_EVERY if meanwhile else _LOOK_EVERY
+        self._readers = readers
+        self._slice = READ_EVERY if readers else _LOOK_EVERY
         self._input = memoryview(stdin)
         self.stdout = bytearray()
         self.stderr = bytearray()
@@ -145,18 +152,38 @@ class Running:
         """Feed and read until the command is over. False: time was up first."""
         deadline = time.monotonic() + timeout
         grace: float | None = None
-        while self._selector.get_map():
+        self._watch()
+        while self._streams:
             now = time.monotonic()
             if grace is None and self._exited():
                 grace = now + _AFTER_EXIT
             until = deadline if grace is None else grace
             if now >= until:
                 return grace is not None
-            for key, _ in self._selector.select(min(until - now, self._slice)):
-                self._serve(key)
-            for read in self._meanwhile:
-                read()
+            self._serve_all(self._selector.select(min(until - now, self._slice)))
         return self._wait(deadline)
+
+    @property
+    def _streams(self) -> bool:
+        """Whether the command may still say something, or has not read all of its input."""
+        return any(not isinstance(key.data, _Records) for key in self._selector.get_map().values())
+
+    def _watch(self) -> None:
+        for reader in self._readers:
+            for fd in reader.fds:
+                self._selector.register(fd, selectors.EVENT_READ, _Records())
+
+    def _serve_all(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
+        streams = [key for key, _ in ready if not isinstance(key.data, _Records)]
+        for key in streams:
+            self._serve(key)
+        self._read_events()
+        if ready and not streams:
+            time.sleep(_PAUSE)
+
+    def _read_events(self) -> None:
+        for reader in self._readers:
+            reader.keep_up()
 
     def _serve(self, key: selectors.SelectorKey) -> None:
         stream = key.fileobj
@@ -198,8 +225,7 @@ class Running:
                 return False
             time.sleep(pause)
             pause = min(pause * 2, self._slice)
-            for read in self._meanwhile:
-                read()
+            self._read_events()
         return True
 
     def kill(self) -> None:

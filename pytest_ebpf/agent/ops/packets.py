@@ -31,9 +31,11 @@ class PacketSend:
 @dataclass(frozen=True, slots=True)
 class PacketDrain:
     """The frames that arrived since the last time -> Records. Waits up to ``timeout_ms`` for ``at_least``; ``limit`` at
-    most, 0 for all. ``lost``: frames that found no room."""
+    most, 0 for all. After ``quiet_ms`` (-1: never) it ends sooner if it is sure that nothing more is on its way.
+    ``lost``: frames that found no room."""
 
     socket: Obj
     at_least: int = 1
     timeout_ms: int = 0
     limit: int = 0
+    quiet_ms: int = -1

@@ -32,12 +32,12 @@ from pytest_ebpf.agent.bpf.links import (
     raw_tracepoint_open,
 )
 from pytest_ebpf.agent.bpf.map_batch import map_delete_many, map_dump, map_take_many, map_update
-from pytest_ebpf.agent.bpf.maps import inode_of, map_create, map_delete, map_freeze, map_get, map_pop, map_set
+from pytest_ebpf.agent.bpf.maps import inode_of, map_delete, map_freeze, map_get, map_pop, map_set
 from pytest_ebpf.agent.bpf.memory import mem_read, mem_write
 from pytest_ebpf.agent.bpf.perf import perf_drain, perf_open
 from pytest_ebpf.agent.bpf.prog_streams import stream_read
 from pytest_ebpf.agent.bpf.progs import btf_load, prog_load
-from pytest_ebpf.agent.bpf.rings import ring_drain
+from pytest_ebpf.agent.bpf.rings import map_create_read, ring_drain
 from pytest_ebpf.agent.bpf.test_run import prog_run, prog_run_many
 from pytest_ebpf.agent.bpf.user_rings import ring_produce
 from pytest_ebpf.agent.host.files import read_tree, write_file, write_tree
@@ -71,7 +71,7 @@ __all__ = ["EXECUTE", "execute"]
 
 # Each function takes (op, batch); the key says which op type it is for.
 EXECUTE: dict[type[Any], Callable[[Any, Batch], o.Result]] = {
-    o.MapCreate: map_create,
+    o.MapCreate: map_create_read,
     o.MapGet: map_get,
     o.MapSet: map_set,
     o.MapDelete: map_delete,

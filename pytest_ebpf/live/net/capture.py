@@ -15,7 +15,8 @@ from pytest_ebpf.packets import Packet, parse_packet
 __all__ = ["Capture", "Wanted"]
 
 T = TypeVar("T")
-_SILENCE = 1.0  # seconds without a frame that are enough to say that none comes
+_SILENCE = 1.0  # seconds to wait for a frame
+_SURE = 0.8  # of them, before it is asked whether one can still come
 Wanted = Callable[[Packet], bool] | str | None
 
 
@@ -32,8 +33,10 @@ class Capture:
         """The frames since the last call that match ``filter``, in order. It returns as soon as there are ``count``, or
         without ``count`` after ``timeout`` (seconds, longer where the CPU is emulated).
 
-        Default of ``timeout``: one second, stretched only while there is a ``count`` to wait for. The kernel delivers a
-        frame while it is being sent, so that "nothing came" needs no longer; what a process sends later does.
+        Without ``timeout`` and ``count`` it returns when the frames that were sent have arrived, which marker frames
+        behind them tell (programs of the test do not see those), or after one second where a process of the test runs,
+        which may send more. What comes later (a queue that delays frames, a retransmission) needs ``timeout`` or
+        ``count``: nothing is waited for longer than they say, a second for ``count``, unless something may still come.
         """
         wanted = _wanted(filter)
 
@@ -51,18 +54,20 @@ class Capture:
         if count < 0 or isinstance(count, bool):
             raise BpfUsageError(f"count= must be a number of packets, got {count!r}")
         scale = self._session.target.time_scale if timeout is not None or count else 1.0
-        deadline = time.monotonic() + (_SILENCE if timeout is None else timeout) * scale
+        start, seconds = time.monotonic(), _SILENCE if timeout is None else timeout
+        deadline = start + seconds * scale
+        quiet = start + (seconds if timeout is not None else _SURE if count else 0.0)
         found: list[T] = []
         while True:
             left = max(0.0, deadline - time.monotonic())
             limit = count - len(found) if count else 0
-            drained = self._drain(at_least=limit or 1 << 30, seconds=left, limit=limit)
+            drained = self._drain(at_least=limit or 1 << 30, seconds=left, limit=limit, quiet=quiet - time.monotonic())
             found += [kept for frame in drained.records for kept in keep(frame)]
-            if left <= 0 or (count and len(found) >= count):
+            if left <= 0 or not limit or len(drained.records) < limit or len(found) >= count:
                 return found
 
-    def _drain(self, *, at_least: int, seconds: float, limit: int) -> Records:
-        op = PacketDrain(self.handle, at_least, round(seconds * 1000), limit)
+    def _drain(self, *, at_least: int, seconds: float, limit: int, quiet: float) -> Records:
+        op = PacketDrain(self.handle, at_least, round(seconds * 1000), limit, max(0, round(quiet * 1000)))
         drained = self._session.one(op, Records)
         self.lost += drained.lost
         return drained
