@@ -1,4 +1,4 @@
-"""Matrix and pytest agree on every test: all outcomes × reruns × xdist × unittest. 60 tests here, 200
+"""Matrix and pytest agree on every test: all outcomes × reruns × xdist × unittest. 80 tests here, 200
 in ci/neighbours (``OUTCOMES=200``)."""
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 import pytest
 
+from pytest_ebpf.outcome import Outcome
 from support.many_outcomes import file_of_tests
 from support.neighbours import Neighbours
 
-COUNT = int(os.environ.get("OUTCOMES", "60"))
+COUNT = int(os.environ.get("OUTCOMES", "80"))
 # What pytest told the terminal of each test, by the category that it counts: written by a conftest.
 TOLD = """
     import json
@@ -22,12 +23,14 @@ TOLD = """
         told = {}
         for category, reports in terminalreporter.stats.items():
             for report in reports:
-                if category in RANK and hasattr(report, "nodeid") and (report.when == "call" or not report.passed):
+                if category in RANK and hasattr(report, "nodeid") and (
+                    report.when == "call" or not report.passed or category == "flaky"
+                ):
                     test = report.nodeid.replace("[host]", "").partition("@")[0]
                     told[test] = max(told.get(test, ""), category, key=RANK.index)
         with open("told.json", "w") as file:
             json.dump(told, file)
-    RANK = ["", "passed", "xfailed", "skipped", "xpassed", "failed", "error"]
+    RANK = ["", "passed", "xfailed", "skipped", "xpassed", "flaky", "quarantined", "failed", "error"]
 """
 
 
@@ -47,3 +50,5 @@ def test_b2_the_matrix_and_pytest_agree_for_every_test(
     document = json.loads((pytester.path / "run.json").read_text())
     matrix = {result["test"]: result["outcome"] for result in document["results"]}
     assert matrix == told
+    kinds = {result["kind"] for result in document["results"]}
+    assert set(Outcome) - {Outcome.PASSED} <= kinds, "every outcome is among them"
