@@ -105,7 +105,10 @@ class _Cases:
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Register the hooks of this plugin."""
+    """Register the hooks of this plugin. It is the first that pytest calls: modules imported before are rewritten."""
+    from pytest_ebpf.fixtures.neighbours.plain_import import import_plainly
+
+    import_plainly()
     pluginmanager.add_hookspecs(Hooks)
 
 

@@ -312,12 +312,30 @@ def test_costs_nothing_until_used(pytester: pytest.Pytester) -> None:
         % [
             "pytest_ebpf",
             "pytest_ebpf.fixtures",
+            "pytest_ebpf.fixtures.neighbours",
+            "pytest_ebpf.fixtures.neighbours.plain_import",
             "pytest_ebpf.fixtures.options",
             "pytest_ebpf.plugin",
             "pytest_ebpf.plugin_instruments",
         ]
     )
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+def test_modules_are_imported_without_rewriting_their_asserts(pytester: pytest.Pytester) -> None:
+    """What pytest rewrites it parses anew in each run where it may not write byte code; the tests it still rewrites."""
+    pytester.makepyfile(
+        """
+        import importlib
+        import sys
+        def test_a():
+            for name in ("errors", "kernels.pool", "packets", "live.loader"):
+                module = importlib.import_module(f"pytest_ebpf.{name}")
+                assert type(module.__loader__).__name__ == "SourceFileLoader", name
+            assert type(sys.modules[__name__].__loader__).__name__ == "AssertionRewritingHook"
+        """
+    )
+    pytester.runpytest_subprocess("--bpf-kernels=host").assert_outcomes(passed=1)
 
 
 def test_the_plugin_imports_nothing_that_pytest_has_not(pytester: pytest.Pytester) -> None:
