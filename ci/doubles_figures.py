@@ -13,7 +13,17 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from pytest_ebpf import Bpf, BpfObject, Program, open_kernel
 from pytest_ebpf.errors import EbpfError
-from support.instrumented import CORPUS, PROGRAMS, SAMPLES, corpus_share, instrumentations, outcome, packets, prepare
+from support.instrumented import (
+    CORPUS,
+    PROGRAMS,
+    SAMPLES,
+    corpus_share,
+    double_everything,
+    instrumentations,
+    outcome,
+    packets,
+    prepare,
+)
 
 PACKETS = 10_000
 LEAST_SHARE, MOST_COST = 0.95, 1.5
@@ -46,7 +56,7 @@ def compare(bpf: Bpf, count: int) -> list[str]:
         f"{name} {what}"
         for name, what, instrument in names
         if not any(same(bpf, name, instrument=instrument, made=made) for _ in range(3))
-    ]
+    ] + [f"{name} after doubles" for name in PROGRAMS if not any(undoubled(bpf, name, made=made) for _ in range(3))]
 
 
 def same(bpf: Bpf, name: str, *, instrument: Callable[[BpfObject], None], made: list[bytes]) -> bool:
@@ -55,6 +65,16 @@ def same(bpf: Bpf, name: str, *, instrument: Callable[[BpfObject], None], made: 
     with prepare(bpf.load(path)) as plain, prepare(bpf.load(path)) as other:
         instrument(other)
         return outcome(plain, made) == outcome(other, made) and not other.instruments.notes
+
+
+def undoubled(bpf: Bpf, name: str, *, made: list[bytes]) -> bool:
+    """Whether the object does the same before and after each of its calls was doubled in turn."""
+    path = SAMPLES / f"{name}.bpf.o"
+    with prepare(bpf.load(path)) as before:
+        expected = outcome(before, made)
+    double_everything(bpf, path)
+    with prepare(bpf.load(path)) as after:
+        return outcome(after, made) == expected
 
 
 def costs(bpf: Bpf) -> list[float]:

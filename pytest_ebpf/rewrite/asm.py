@@ -21,6 +21,7 @@ __all__ = [
     "and_imm",
     "clear_byte",
     "div_imm",
+    "fetch_add",
     "goto",
     "imm64",
     "if_eq",
@@ -119,6 +120,11 @@ def add(dst: int, src: int) -> Insn:
 def add_imm(dst: int, imm: int) -> Insn:
     """dst += imm"""
     return Insn(0x07, dst, imm=imm)
+
+
+def fetch_add(dst: int, src: int) -> Insn:
+    """src = *(u64 *)dst, which becomes larger by what src was, in one step (Linux 5.12)"""
+    return Insn(0xDB, dst, src, imm=1)
 
 
 def and_imm(dst: int, imm: int) -> Insn:

@@ -1,7 +1,8 @@
 """Records of calls: before a call its arguments go to an array map, behind it what it returned.
 
-The map's value begins with the number of the next record; a record is ``RECORD`` bytes: a u64 each for the site's
-number + 1, the five arguments, the return value, whether it returned, and room for what two arguments point to.
+The map's value begins with the number of calls so far, which those past the last record count, too. A record is
+``RECORD`` bytes: a u64 each for the site's number + 1, the five arguments, the return value, whether it returned, and
+room for what two arguments point to.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pytest_ebpf.rewrite.asm import (
     MapLoad,
     add,
     add_imm,
+    fetch_add,
     goto,
     if_ge,
     load,
@@ -32,7 +34,7 @@ from pytest_ebpf.rewrite.sites import CallSite
 
 __all__ = ["HEAD", "MEMORY", "RECORD", "RECORDS", "RecordedSite", "record_edit"]
 
-HEAD = 16  # bytes before the first record: the number of the next, the number of calls that found no room
+HEAD = 16  # bytes before the first record: the number of calls, and nothing
 RECORDS = 1024
 SITE, ARGUMENTS, RETVAL, RETURNED, POINTED = 0, 8, 48, 56, 64
 MEMORY = 64  # bytes kept of what an argument points to
@@ -50,32 +52,31 @@ class RecordedSite:
     pointed: Mapping[int, int]
 
 
-def record_edit(recorded: RecordedSite, *, target: Obj, flow: Flow) -> Edit:
-    """The place of the record is kept on the stack across the call, because calls of functions record in between."""
+def record_edit(recorded: RecordedSite, *, target: Obj, flow: Flow, atomic: bool) -> Edit:
+    """The place of the record is kept on the stack across the call, because calls of functions record in between.
+    ``atomic``: programs on several processors take no place twice, and none overwrites another's record."""
     slot = recorded.site.slot
     place = stack_slot(flow, slot, number=0)
     scratch = find_scratch(flow, slot, count=1, avoid=(0, *recorded.registers), first_stack=1)
     (other,) = scratch.registers
+    take = (fetch_add(0, other),) if atomic else _step(other)
     fill: tuple[Item, ...] = (
         store(FRAME, other, off=place),
         mul_imm(other, RECORD),
         add(0, other),
-        store_imm(0, recorded.number + 1, off=HEAD + SITE),
+        store_imm(0, 0, off=HEAD + SITE),
         store_imm(0, 0, off=HEAD + RETURNED),
         *scratch.restore,
         *(store(0, r, off=HEAD + ARGUMENTS + 8 * (r - 1)) for r in recorded.registers),
         *_copies(recorded, other=other),
-        MapLoad(0, target),
-        load(other, 0),
-        add_imm(other, 1),
-        store(0, other),
+        store_imm(0, recorded.number + 1, off=HEAD + SITE),
     )
-    full: tuple[Item, ...] = (load(other, 0, off=8), add_imm(other, 1), store(0, other, off=8), mov_imm(other, RECORDS))
-    full += (store(FRAME, other, off=place),)
+    full: tuple[Item, ...] = (mov_imm(other, RECORDS), store(FRAME, other, off=place))
     head: tuple[Item, ...] = (
         *scratch.save,
         MapLoad(0, target),
-        load(other, 0),
+        mov_imm(other, 1),
+        *take,
         if_ge(other, RECORDS, skip=size_of(fill, kept=1) + 1),
         *fill,
         goto(len(full)),
@@ -83,6 +84,11 @@ def record_edit(recorded: RecordedSite, *, target: Obj, flow: Flow) -> Edit:
         *scratch.restore,
     )
     return Edit(head=head, after=_returned(recorded.site, place=place, target=target))
+
+
+def _step(other: int) -> tuple[Item, ...]:
+    """As ``fetch_add`` of 1, for kernels that have no such instruction."""
+    return (load(other, 0), add_imm(other, 1), store(0, other), add_imm(other, -1))
 
 
 def _returned(site: CallSite, *, place: int, target: Obj) -> tuple[Item, ...]:

@@ -92,6 +92,22 @@ def instrumentations() -> Iterator[tuple[str, Callable[[BpfObject], None]]]:
     yield from (("coverage", count), ("calls", BpfObject.record_calls), ("faults", idle_faults), ("all", everything))
 
 
+def double_everything(bpf: Bpf, path: Path) -> int:
+    """Load an object once for each helper, kfunc and function that it calls, with this one doubled, run it where that
+    goes, and say how many doubles the verifier took. What is loaded afterwards knows nothing of it."""
+    with bpf.load(path) as plain:
+        names = {site.function for parts in plain.instruments.programs.values() for site in parts.sites}
+    taken = 0
+    for name in sorted(names):
+        try:
+            with bpf.load(path, doubles={name: bpf.fake(retval=0)}) as doubled:
+                taken += 1
+                outcome(prepare(doubled), packets(20))
+        except EbpfError:
+            continue  # of a pointer that is used, or of a call that fills memory
+    return taken
+
+
 @dataclass(frozen=True, slots=True)
 class Share:
     """Of how many programs that load an instrumented copy loads, too. ``refused``: which not, and why."""

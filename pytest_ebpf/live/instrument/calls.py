@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar, overload
 
 from pytest_ebpf.agent.ops import Handle, Op
-from pytest_ebpf.live.instrument.args import Argument, ArgumentMap, arguments_of, plan_record
+from pytest_ebpf.features.probe import probe_feature
+from pytest_ebpf.live.instrument.args import Address, Argument, ArgumentMap, arguments_of, plan_record
 from pytest_ebpf.live.instrument.memory import Memory
 from pytest_ebpf.live.instrument.parts import Parts
+from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.object import LineInfo
 from pytest_ebpf.rewrite.edit import Edit, RewriteError
 from pytest_ebpf.rewrite.sites import CallSite
@@ -41,16 +43,19 @@ class Recorder:
 
     SIZE: ClassVar[int] = HEAD + RECORDS * RECORD
 
-    def __init__(self, memory: Memory, maps: Mapping[Handle, ArgumentMap]) -> None:
-        self._memory = memory
+    def __init__(self, session: Session, maps: Mapping[Handle, ArgumentMap]) -> None:
+        self._memory = Memory(session, size=self.SIZE, name="pe_calls")
+        self._atomic = probe_feature(session.target, name="atomics").supported is True
         self._maps = maps
         self._arguments: list[tuple[str, Argument]] = []
         self._numbers: dict[tuple[str, int], int] = {}
         self._addresses: dict[int, str] = {}
+        self._blind: dict[str, dict[str, str]] = {}
 
     def edits(self, parts: Parts) -> dict[int, Edit]:
         """The edits of a program: each call that has room for it is recorded."""
         edits: dict[int, Edit] = {}
+        blind = self._blind[parts.name] = {}
         for site in parts.sites:
             key = parts.name, site.slot
             if key not in self._numbers:
@@ -60,10 +65,28 @@ class Recorder:
                 )
             try:
                 recorded = self._arguments[self._numbers[key]][1].recorded
-                edits[site.slot] = record_edit(recorded, target=self._memory.handle, flow=parts.flow)
-            except RewriteError:
-                continue
+                edits[site.slot] = record_edit(
+                    recorded, target=self._memory.handle, flow=parts.flow, atomic=self._atomic
+                )
+            except RewriteError as error:
+                blind[site.function] = str(error)
         return edits
+
+    def refused(self, parts: Parts, reason: str) -> None:
+        """The verifier does not take ``parts`` with records, so no call of it is seen."""
+        self._blind[parts.name] = dict.fromkeys((site.function for site in parts.sites), reason)
+
+    def unseen(self, name: str | None) -> list[str]:
+        """Which calls of a function (None: of any) no record shows, and why."""
+        rows = [
+            f"{program}: calls of {function} are not recorded: {reason}"
+            for program, blind in self._blind.items()
+            for function, reason in blind.items()
+            if name in (None, function)
+        ]
+        lost = max(0, self._memory.number(0) - RECORDS)
+        more = f"{lost} later call{'s' * (lost > 1)} of the run found no room: the first {RECORDS:,} are kept"
+        return [*rows, *([more] if lost else [])]
 
     def begin(self) -> list[Op]:
         """What a run is preceded by: no records."""
@@ -73,7 +96,8 @@ class Recorder:
         """The calls of the last run, in the order in which they began, and at most the first 1,024."""
         count = min(self._memory.number(0), RECORDS)
         data = self._memory.read(size=HEAD + count * RECORD)
-        return [self._call(data[HEAD + at * RECORD : HEAD + (at + 1) * RECORD]) for at in range(count)]
+        records = (data[HEAD + at * RECORD : HEAD + (at + 1) * RECORD] for at in range(count))
+        return [self._call(record) for record in records if any(record[:ARGUMENTS])]  # not those just being written
 
     def _call(self, record: bytes) -> Call:
         numbers = self._memory.numbers(record[:POINTED])
@@ -90,13 +114,16 @@ def _retval(site: CallSite, number: int) -> int | None:
     kind, width = site.signature.returns, site.signature.width
     if kind == "void":
         return None
+    if kind == "pointer":
+        return Address(number)
     number &= (1 << 8 * width) - 1
     return number - (1 << 8 * width) if kind == "signed" and number >> 8 * width - 1 else number
 
 
 class Calls(Sequence[Call]):
     """The calls of the last run (of all runs since, for programs that are attached), each time they are looked at.
-    Assertions have the names of ``unittest.mock``; ``mock.ANY`` stands for any argument."""
+    Assertions have the names of ``unittest.mock``; ``mock.ANY`` stands for any argument. An assertion about how often
+    there was a call, or about the last one, fails when some calls were not seen."""
 
     def __init__(self, recorder: Recorder, *, name: str | None) -> None:
         self._recorder = recorder
@@ -106,6 +133,11 @@ class Calls(Sequence[Call]):
     def all(self) -> list[Call]:
         """As a list."""
         return [call for call in self._recorder.read() if self._name in (None, call.function)]
+
+    @property
+    def unseen(self) -> list[str]:
+        """Why the list is not whole: a line for each reason."""
+        return self._recorder.unseen(self._name)
 
     @overload
     def __getitem__(self, index: int) -> Call: ...
@@ -130,7 +162,7 @@ class Calls(Sequence[Call]):
 
     @property
     def call_count(self) -> int:
-        """How many there were."""
+        """How many there were, of those that were seen."""
         return len(self.all)
 
     @property
@@ -150,15 +182,15 @@ class Calls(Sequence[Call]):
 
     def assert_called_once(self) -> None:
         """There was exactly one."""
-        self._check(len(self.all) == 1, "expected it to have been called once")
+        self._check_all(len(self.all) == 1, "expected it to have been called once")
 
     def assert_called_with(self, *args: object) -> None:
         """The last one had these arguments."""
-        self._check(self.call_args == args, f"expected the last call to be {_written(self._what, args)}")
+        self._check_all(self.call_args == args, f"expected the last call to be {_written(self._what, args)}")
 
     def assert_called_once_with(self, *args: object) -> None:
         """There was exactly one, with these arguments."""
-        self._check(self.call_args_list == [args], f"expected one call, {_written(self._what, args)}")
+        self._check_all(self.call_args_list == [args], f"expected one call, {_written(self._what, args)}")
 
     def assert_any_call(self, *args: object) -> None:
         """One of them had these arguments."""
@@ -175,7 +207,7 @@ class Calls(Sequence[Call]):
 
     def assert_not_called(self) -> None:
         """There was none."""
-        self._check(not self.all, "expected it not to have been called")
+        self._check_all(not self.all, "expected it not to have been called")
 
     @property
     def _what(self) -> str:
@@ -183,7 +215,11 @@ class Calls(Sequence[Call]):
 
     def _check(self, holds: bool, message: str) -> None:
         if not holds:
-            raise AssertionError(f"{self._what}: {message}; got {_listed(self.all)}")
+            more = "".join(f"\n  {reason}" for reason in self.unseen)
+            raise AssertionError(f"{self._what}: {message}; got {_listed(self.all)}{more}")
+
+    def _check_all(self, holds: bool, message: str) -> None:
+        self._check(holds and not self.unseen, message)
 
 
 def _written(name: str, args: Sequence[object]) -> str:

@@ -42,6 +42,7 @@ class Counting:
         self._id = self._memory.id
         self._counters: dict[str, Counters] = {}
         self._alive: dict[str, frozenset[int]] = {}
+        self._before: list[int] = []
 
     def edits(self, parts: Parts) -> dict[int, Edit]:
         """The counters of a program."""
@@ -68,11 +69,13 @@ class Counting:
         self._alive[name] = found & everything if insns else everything
 
     def read(self) -> list[ProgramCounts]:
-        """What every counted program ran, and from now on anew."""
+        """What every counted program ran, and from now on anew. The counters go on: what an attached program counts
+        while they are read would be lost if they were set to 0."""
         if not self._alive:
             return []
-        numbers = self._memory.numbers(self._memory.read(size=self._memory.size))
-        self._memory.write(0, bytes(self._memory.size))
+        now = self._memory.numbers(self._memory.read(size=self._memory.size))
+        numbers = [one - before for one, before in zip(now, self._before or [0] * len(now), strict=True)]
+        self._before = now
         counts = []
         for name, alive in self._alive.items():
             parts, base = self._parts[name], self._bases[name] // 8

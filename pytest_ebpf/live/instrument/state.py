@@ -15,7 +15,6 @@ from pytest_ebpf.live.instrument.calls import Calls, Recorder
 from pytest_ebpf.live.instrument.counting import Counting
 from pytest_ebpf.live.instrument.doubles import Doubles
 from pytest_ebpf.live.instrument.failing import ActiveFault, FaultPlan, fault_layer
-from pytest_ebpf.live.instrument.memory import Memory
 from pytest_ebpf.live.instrument.parts import Instrumented, Parts, with_tables
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.object import ObjectFile
@@ -26,7 +25,8 @@ from pytest_ebpf.suggest import did_you_mean
 __all__ = ["Instruments", "refusal"]
 
 R = TypeVar("R")
-_COVERAGE = "coverage"
+_COVERAGE, _RECORDS = "coverage", "records of its calls"
+_LEFT_OUT = tuple(map(frozenset, ((), (_COVERAGE,), (_RECORDS,), (_COVERAGE, _RECORDS))))
 
 
 class Instruments:
@@ -79,8 +79,10 @@ class Instruments:
     def recorder(self) -> Recorder:
         """What records the calls of all programs."""
         if self._recorder is None:
-            self._recorder = Recorder(Memory(self._session, size=Recorder.SIZE, name="pe_calls"), self._maps())
+            self._recorder = Recorder(self._session, self._maps())
             self._rebuild()
+            for reason in self._recorder.unseen(None):
+                warn(f"{self._name}: {reason}", stacklevel=3)
         return self._recorder
 
     def count(self) -> Counting:
@@ -134,26 +136,33 @@ class Instruments:
 
     def _load(self, parts: Parts) -> ProgLoaded | None:
         """The copy of a program; None when nothing of it changes. What only looks on is left out, with a note, where
-        the verifier does not take it."""
+        the verifier does not take it: coverage before the records that a test asked for."""
         must = self._must(parts)
-        layers = self._looking(parts)
-        while True:
-            edits = merge_edits(*(edits for _, edits in layers), must)
-            if not edits:
-                return None
-            loaded = self._try(parts, edits)
-            if isinstance(loaded, ProgLoaded):
-                if self._counting is not None:
-                    counts = any(what == _COVERAGE for what, _ in layers)
-                    self._counting.loaded(parts.name, loaded.handle if counts else None)
+        looking = self._looking(parts)
+        reason = ""
+        for left_out in _LEFT_OUT:
+            if not left_out <= looking.keys():
+                continue
+            edits = merge_edits(*(edits for what, edits in looking.items() if what not in left_out), must)
+            loaded = self._try(parts, edits) if edits else None
+            if not isinstance(loaded, str):
+                self._tell(parts, loaded, left_out=left_out, counts=_COVERAGE in looking.keys() - left_out, why=reason)
                 return loaded
-            if not layers:
-                raise PlanError(f"{parts.name}: {self._why(parts)}: {loaded}", hint=_HINT)
-            what, _ = layers.pop()
-            note = f"{self._name}: {parts.name} runs without {what}: {loaded}"
-            self.notes.append(note)
-            if what != _COVERAGE:
-                warn(note, stacklevel=2)
+            reason = reason or loaded
+        raise PlanError(f"{parts.name}: {self._why(parts)}: {loaded}", hint=_HINT)
+
+    def _tell(
+        self, parts: Parts, loaded: ProgLoaded | None, *, left_out: frozenset[str], counts: bool, why: str
+    ) -> None:
+        """Who looks on is told what was loaded, and what was left out."""
+        if self._counting is not None:
+            self._counting.loaded(parts.name, loaded.handle if loaded is not None and counts else None)
+        if self._recorder is not None and _RECORDS in left_out:
+            self._recorder.refused(parts, why)
+        for what in sorted(left_out):
+            note = f"{self._name}: {parts.name} runs without {what}: {why}"
+            if note not in self.notes:
+                self.notes.append(note)
 
     def _must(self, parts: Parts) -> dict[int, Edit]:
         edits: dict[int, Edit] = {}
@@ -166,12 +175,12 @@ class Instruments:
             edits = merge_edits(edits, self._mutant[1])
         return edits
 
-    def _looking(self, parts: Parts) -> list[tuple[str, dict[int, Edit]]]:
-        layers: list[tuple[str, dict[int, Edit]]] = []
+    def _looking(self, parts: Parts) -> dict[str, dict[int, Edit]]:
+        layers: dict[str, dict[int, Edit]] = {}
         if self._counting is not None:
-            layers.append((_COVERAGE, self._counting.edits(parts)))
+            layers[_COVERAGE] = self._counting.edits(parts)
         if self._recorder is not None:
-            layers.append(("records of its calls", self._recorder.edits(parts)))
+            layers[_RECORDS] = self._recorder.edits(parts)
         return layers
 
     def _why(self, parts: Parts) -> str:
