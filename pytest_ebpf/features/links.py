@@ -38,19 +38,21 @@ class _Row:
     machines: tuple[tuple[str, str], ...] = ()
 
 
-def _link(facts: Facts, *, type: str, attach: int, target: int = 0, extra: bytes = b"") -> list[Op]:
+def _link(
+    facts: Facts, *, type: str, attach: int, target: int = 0, extra: Callable[[str], bytes] = lambda order: b""
+) -> list[Op]:
     load = replace(load_op(type, _RETURN_0, facts=facts), expected_attach_type=attach)
-    return [Try(load), Try(LinkCreate(Ref(0), attach, target=target, extra=extra))]
+    return [Try(load), Try(LinkCreate(Ref(0), attach, target=target, extra=extra(facts.described.order)))]
 
 
-def _kprobe_multi() -> bytes:
+def _kprobe_multi(order: str) -> bytes:
     """link_create.kprobe_multi of one symbol, whose address list cannot be read."""
-    return struct.pack("=IIQQQ", 0, 1, 0, _BAD_ADDRESS, 0)
+    return struct.pack(order + "IIQQQ", 0, 1, 0, _BAD_ADDRESS, 0)
 
 
-def _uprobe_multi() -> bytes:
+def _uprobe_multi(order: str) -> bytes:
     """link_create.uprobe_multi of one offset in a path that cannot be read."""
-    return struct.pack("=QQQQIII", _BAD_ADDRESS, _BAD_ADDRESS, 0, 0, 1, 0, 0)
+    return struct.pack(order + "QQQQIII", _BAD_ADDRESS, _BAD_ADDRESS, 0, 0, 1, 0, 0)
 
 
 def _xdp(facts: Facts) -> list[Op]:
@@ -87,17 +89,17 @@ _ROWS: tuple[_Row, ...] = (
          (), ("DEBUG_INFO_BTF", "BPF_EVENTS")),
     # bpf_kprobe_multi_link_attach(): reads the addresses
     _Row("kprobe_multi", "5.18", "0dcac2725406",
-         partial(_link, type="KPROBE", attach=AttachType.TRACE_KPROBE_MULTI, extra=_kprobe_multi()),
+         partial(_link, type="KPROBE", attach=AttachType.TRACE_KPROBE_MULTI, extra=_kprobe_multi),
          (errno.EFAULT,), ("FPROBE", "BPF_EVENTS"), _FPROBE),
     _Row("kprobe_session", "6.10", "535a3692ba72",
-         partial(_link, type="KPROBE", attach=AttachType.TRACE_KPROBE_SESSION, extra=_kprobe_multi()),
+         partial(_link, type="KPROBE", attach=AttachType.TRACE_KPROBE_SESSION, extra=_kprobe_multi),
          (errno.EFAULT,), ("FPROBE", "BPF_EVENTS"), (("x86_64", "6.10"),)),
     # bpf_uprobe_multi_link_attach(): reads the path
     _Row("uprobe_multi", "6.6", "89ae89f53d20",
-         partial(_link, type="KPROBE", attach=AttachType.TRACE_UPROBE_MULTI, extra=_uprobe_multi()),
+         partial(_link, type="KPROBE", attach=AttachType.TRACE_UPROBE_MULTI, extra=_uprobe_multi),
          (errno.EFAULT,), ("UPROBES",)),
     _Row("uprobe_session", "6.13", "d920179b3d48",
-         partial(_link, type="KPROBE", attach=AttachType.TRACE_UPROBE_SESSION, extra=_uprobe_multi()),
+         partial(_link, type="KPROBE", attach=AttachType.TRACE_UPROBE_SESSION, extra=_uprobe_multi),
          (errno.EFAULT,), ("UPROBES",)),
     # bpf_nf_link_attach(): protocol family 0
     _Row("netfilter_link", "6.4", "84601d6ee68a",

@@ -38,7 +38,7 @@ def reuse_pinned(session: Session, obj: ObjectFile, *, options: LoadOptions, fac
     maps: dict[str, Any] = dict(options.maps)
     for (definition, path), got, info in zip(wanted, results[::2], results[1::2], strict=True):
         if isinstance(got, Made):
-            _check_compatible(definition, info, path=path)
+            _check_compatible(definition, info, path=path, order=session.target.described.order)
             maps[definition.name] = _with_handle(maps.get(definition.name), got.handle)
         elif isinstance(got, Failed) and got.errno != errno.ENOENT:
             session.checked(ObjGet(path), got, kind=Made)
@@ -50,10 +50,10 @@ def _with_handle(override: Any, handle: Handle) -> Any:
     return {**given, "handle": handle}
 
 
-def _check_compatible(definition: MapDef, info: Result, *, path: str) -> None:
+def _check_compatible(definition: MapDef, info: Result, *, path: str, order: str) -> None:
     if not isinstance(info, Info) or info.kind != "map":
         raise PlanError(f"map {definition.name!r}: what is pinned at {path} is no map")
-    found = differences(definition, info.data)
+    found = differences(definition, info.data, order=order)
     if found:
         raise PlanError(
             f"map {definition.name!r}: the map pinned at {path} has {', '.join(found)}",

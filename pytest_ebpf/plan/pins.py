@@ -24,8 +24,8 @@ __all__ = ["BPFFS", "differences", "directories", "pin_path", "pinned_maps"]
 
 BPFFS = "/sys/fs/bpf"
 _DEVMAPS = (MapType.DEVMAP, MapType.DEVMAP_HASH)
-_INFO = struct.Struct("=I4xIIII")  # struct bpf_map_info: type, id, key_size, value_size, max_entries, map_flags
-_EXTRA = struct.Struct("=Q")
+_INFO = "I4xIIII"  # struct bpf_map_info: type, id, key_size, value_size, max_entries, map_flags
+_EXTRA = "Q"
 _EXTRA_AT = 80
 
 
@@ -51,10 +51,12 @@ def directories(path: str) -> list[Op]:
     return [MakeDir("/".join((BPFFS, *parts[: count + 1]))) for count in range(len(parts))]
 
 
-def differences(definition: MapDef, info: bytes) -> list[str]:
-    """The differences between a pinned map (its struct bpf_map_info) and the definition."""
-    type_, key_size, value_size, max_entries, flags = _INFO.unpack_from(info.ljust(_INFO.size, b"\0"))
-    (extra,) = _EXTRA.unpack_from(info[_EXTRA_AT:].ljust(_EXTRA.size, b"\0"))
+def differences(definition: MapDef, info: bytes, *, order: str = "<") -> list[str]:
+    """The differences between a pinned map (its struct bpf_map_info) and the definition. ``order``:
+    ``Described.order``."""
+    whole = info.ljust(_EXTRA_AT + 8, b"\0")
+    type_, key_size, value_size, max_entries, flags = struct.unpack_from(order + _INFO, whole)
+    (extra,) = struct.unpack_from(order + _EXTRA, whole, _EXTRA_AT)
     wanted_flags = definition.flags
     if definition.type in _DEVMAPS:  # the kernel sets this flag itself
         flags, wanted_flags = flags & ~MapCreateFlag.RDONLY_PROG, wanted_flags & ~MapCreateFlag.RDONLY_PROG

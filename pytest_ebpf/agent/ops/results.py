@@ -223,6 +223,12 @@ class Described:
     cmdline: str = ""
     python: str = ""
 
+    @property
+    def order(self) -> str:
+        """The byte order in the notation of ``struct``: what the kernel reads and writes, packed on a host that may
+        have another."""
+        return ">" if self.byteorder == "big" else "<"
+
 
 @dataclass(frozen=True, slots=True)
 class Exited:

@@ -43,7 +43,7 @@ def main(argv: list[str]) -> int:
         stages["imports"] = _uptime()
         wishes, problems = _wake(port) if "park" in argv else _start(port)
         time.clock_settime(time.CLOCK_REALTIME, wishes.now)
-        enter_host()
+        enter_host(wishes)
         problems += settle(wishes)
         stages["machine"] = _uptime()
         child = os.fork()

@@ -34,6 +34,7 @@ _PLAIN = MS_NOSUID | MS_NODEV
 _TIGHT = _PLAIN | MS_NOEXEC
 # Full, they leave memory for everything else.
 _FRESH = {"/run": "mode=755,size=10%", "/var/tmp": "mode=1777,size=15%", "/tmp": "mode=1777,size=40%"}
+_PROGRAMS, _HOSTS = ".root", ".host"  # where the two shares of a guest of another architecture are mounted
 _9P = "trans=virtio,version=9p2000.L,access=any,msize=524288"  # as virtme-ng mounts it
 
 # (file system, where, flags, options)
@@ -57,7 +58,8 @@ _LINKS = (("/proc/self/fd", "/dev/fd"), ("fd/0", "/dev/stdin"), ("fd/1", "/dev/s
 class Wishes(NamedTuple):
     """What the host wants. ``modules`` is the directory lib/modules/<release> or empty; ``keep`` names directories
     that must stay visible below ``/run``, ``/var/tmp`` and ``/tmp``; ``now`` is the host's time in seconds, ``seed``
-    random bytes in hexadecimal; ``shell`` a directory for people's shells, "" for a guest that nobody enters."""
+    random bytes in hexadecimal; ``shell`` a directory for people's shells, "" for a guest that nobody enters; ``host``
+    the tag of the share with the host's files, where the root is not the host's (another architecture)."""
 
     hostname: str = "guest"
     modules: str = ""
@@ -65,6 +67,7 @@ class Wishes(NamedTuple):
     now: float = 0.0
     seed: str = ""
     shell: str = ""
+    host: str = ""
 
 
 def first_mounts() -> None:
@@ -111,20 +114,48 @@ def _run(jobs: Iterable[Callable[[], None]]) -> list[str]:
     return problems
 
 
-def enter_host() -> None:
-    """The host's root, read-only, becomes ours, with what is mounted on /proc, /sys and /dev."""
+def enter_host(wishes: Wishes) -> None:
+    """The host's root, read-only, becomes ours, with what is mounted on /proc, /sys and /dev. Of another architecture,
+    it is a root of its own, with the host's directories that are to be kept at their places."""
     root = "/newroot"
     os.makedirs(root, exist_ok=True)
-    try:
-        syscalls.mount("/dev/root", root, fstype="9p", flags=MS_RDONLY, data=_9P)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, "mount the host's root over 9p") from error
+    if wishes.host:
+        _own_root(root, wishes)
+    else:
+        _mount_9p("/dev/root", root)
     for top in ("/proc", "/sys", "/dev"):
         syscalls.mount(top, root + top, fstype="", flags=MS_MOVE)
     os.chdir(root)
     syscalls.mount(".", "/", fstype="", flags=MS_MOVE)
     os.chroot(".")
     os.chdir("/")
+
+
+def _mount_9p(tag: str, target: str) -> None:
+    try:
+        syscalls.mount(tag, target, fstype="9p", flags=MS_RDONLY, data=_9P)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"mount the host's files ({tag}) over 9p") from error
+
+
+def _own_root(root: str, wishes: Wishes) -> None:
+    """A file system in memory; the programs are below /usr, read-only. Directories to keep are made in it, and nothing
+    is written to them: they are the host's, read-only."""
+    syscalls.mount("tmpfs", root, fstype="tmpfs", flags=_PLAIN, data="mode=755,size=5%")
+    for name in ("proc", "sys", "dev", "run", "tmp", "var/tmp", "root", "etc", "usr", _PROGRAMS, _HOSTS):
+        os.makedirs(f"{root}/{name}", exist_ok=True)
+    _mount_9p("/dev/root", f"{root}/{_PROGRAMS}")
+    syscalls.mount(f"{root}/{_PROGRAMS}/usr", f"{root}/usr", fstype="", flags=MS_BIND)
+    for name in os.listdir(f"{root}/{_PROGRAMS}/etc"):
+        os.symlink(f"/{_PROGRAMS}/etc/{name}", f"{root}/etc/{name}")
+    for name in ("bin", "sbin", "lib", "lib64"):
+        os.symlink(f"usr/{name}", f"{root}/{name}")
+    _mount_9p(wishes.host, f"{root}/{_HOSTS}")
+    for path in wishes.keep:
+        with suppress(OSError):  # it went away, or a file system of the guest's own comes there
+            if os.path.isdir(f"{root}/{_HOSTS}{path}"):
+                os.makedirs(root + path, exist_ok=True)
+                syscalls.mount(f"{root}/{_HOSTS}{path}", root + path, fstype="", flags=MS_BIND)
 
 
 def free_initramfs() -> None:

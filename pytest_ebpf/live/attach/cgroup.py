@@ -108,7 +108,7 @@ def _attach(
             raise BpfUsageError(f"{program.name}: before= and after= need mode='multi'")
     if mechanism != "attach" and mode is None:
         op = LinkCreate(
-            program.handle, place.type, target=place.target, flags=place.order.flags, extra=place.order.extra
+            program.handle, place.type, target=place.target, flags=place.order.flags, extra=place.order.extra(session)
         )
         made = session.attempt(op, Made)
         if isinstance(made, Made):

@@ -22,9 +22,9 @@ from pytest_ebpf.uapi.links import CgroupIterOrder
 
 __all__ = ["attach_iter"]
 
-_INFO = struct.Struct("=QI")  # link_create.iter_info and iter_info_len
-_CGROUP = struct.Struct("=IIQ")  # its struct cgroup: order, cgroup_fd, cgroup_id (Linux 6.1, d4ccaf58a847)
-_TASK = struct.Struct("=III")  # union bpf_iter_link_info, its struct task: tid, pid, pid_fd (Linux 6.1)
+_INFO = "QI"  # link_create.iter_info and iter_info_len
+_CGROUP = "IIQ"  # its struct cgroup: order, cgroup_fd, cgroup_id (Linux 6.1, d4ccaf58a847)
+_TASK = "III"  # union bpf_iter_link_info, its struct task: tid, pid, pid_fd (Linux 6.1)
 _ORDERS: Mapping[str, CgroupIterOrder] = MappingProxyType(
     {
         "self": CgroupIterOrder.SELF_ONLY,
@@ -67,7 +67,8 @@ def attach_iter(
     op = LinkCreate(program.handle, AttachType.TRACE_ITER)
     if info:
         pointer = PointerAt(0, info, fds=fds)
-        op = LinkCreate(program.handle, AttachType.TRACE_ITER, extra=_INFO.pack(0, len(info)), pointers=(pointer,))
+        extra = struct.pack(session.target.described.order + _INFO, 0, len(info))
+        op = LinkCreate(program.handle, AttachType.TRACE_ITER, extra=extra, pointers=(pointer,))
     try:
         handle = session.make(op)
     except KernelCallError as error:
@@ -99,7 +100,7 @@ def _groups(
     number = _ORDERS[choice_option(program.name, "order", value=order, among=_ORDERS)]
     _check_known(session, program, given="cgroup", member="cgroup")
     target, _ = open_cgroup(session, cgroup, who=program.name)
-    return _CGROUP.pack(number, 0, 0), (FdAt(4, target),)
+    return struct.pack(session.target.described.order + _CGROUP, number, 0, 0), (FdAt(4, target),)
 
 
 def _tasks(session: Session, program: AttachableProgram, *, pid: int | None, tid: int | None) -> bytes:
@@ -107,7 +108,7 @@ def _tasks(session: Session, program: AttachableProgram, *, pid: int | None, tid
     name, value = ("pid", pid) if pid is not None else ("tid", tid)
     int_option(program.name, name, value=value, low=1)
     _check_known(session, program, given=name, member="task")
-    return _TASK.pack(tid or 0, pid or 0, 0)
+    return struct.pack(session.target.described.order + _TASK, tid or 0, pid or 0, 0)
 
 
 def _shown(value: object) -> object:

@@ -22,7 +22,7 @@ from pytest_ebpf.uapi.links import KprobeMultiFlag
 
 __all__ = ["attach_kprobe_multi", "function_names", "is_pattern", "matching", "pack_cookies", "traceable_functions"]
 
-_MULTI = struct.Struct("=IIQQQ")  # link_create.kprobe_multi: flags, cnt, syms, addrs, cookies
+_MULTI = "IIQQQ"  # link_create.kprobe_multi: flags, cnt, syms, addrs, cookies
 _SYMS, _ADDRS, _COOKIES = 8, 16, 24
 _LIST = "available_filter_functions"
 
@@ -35,12 +35,13 @@ def attach_kprobe_multi(
     leaves out functions whose name is not unique: it does not report their addresses."""
     wanted = function_names(program, function)
     places = _places(session, program, wanted=wanted)
-    packed = pack_cookies(program, cookies, count=len(places))
+    order = session.target.described.order
+    packed = pack_cookies(program, cookies, count=len(places), order=order)
     flags = KprobeMultiFlag.RETURN if program.definition.section.lstrip("?").startswith("kretprobe") else 0
     assert program.definition.spec is not None
     addresses = [place for place in places if isinstance(place, int)]
     if addresses:
-        pointers = [PointerAt(_ADDRS, struct.pack(f"={len(addresses)}Q", *addresses))]
+        pointers = [PointerAt(_ADDRS, struct.pack(f"{order}{len(addresses)}Q", *addresses))]
     else:
         pointers = [PointerAt(_SYMS, texts=tuple(map(str, places)))]
     if packed:
@@ -48,7 +49,7 @@ def attach_kprobe_multi(
     op = LinkCreate(
         program.handle,
         program.definition.spec.attach_type,
-        extra=_MULTI.pack(flags, len(places), 0, 0, 0),
+        extra=struct.pack(order + _MULTI, flags, len(places), 0, 0, 0),
         pointers=tuple(pointers),
     )
     have_on(session, FTRACE, effect="no kprobe.multi program is called")
@@ -73,8 +74,8 @@ def _make(session: Session, op: LinkCreate, *, places: Sequence[str | int]) -> H
         raise
 
 
-def pack_cookies(program: AttachableProgram, cookies: Sequence[int] | None, *, count: int) -> bytes:
-    """An array of u64, b"" for None. ``BpfUsageError`` unless there are ``count``."""
+def pack_cookies(program: AttachableProgram, cookies: Sequence[int] | None, *, count: int, order: str = "<") -> bytes:
+    """An array of u64 (``order``: ``Described.order``), b"" for None. ``BpfUsageError`` unless there are ``count``."""
     if cookies is None:
         return b""
     if not isinstance(cookies, Sequence) or isinstance(cookies, str | bytes) or len(cookies) != count:
@@ -82,7 +83,7 @@ def pack_cookies(program: AttachableProgram, cookies: Sequence[int] | None, *, c
             f"{program.name}: cookies= expects a list of {count} integers, one per place, got {cookies!r}"
         )
     try:
-        return struct.pack(f"={count}Q", *cookies)
+        return struct.pack(f"{order}{count}Q", *cookies)
     except struct.error as error:
         raise BpfUsageError(f"{program.name}: cookies= expects unsigned 64-bit integers, got {cookies!r}") from error
 

@@ -19,7 +19,7 @@ from pytest_ebpf.uapi.net import NfHook, NfProto
 
 __all__ = ["attach_netfilter"]
 
-_EXTRA = struct.Struct("=IIiI")  # link_create.netfilter: pf, hooknum, priority, flags
+_EXTRA = "IIiI"  # link_create.netfilter: pf, hooknum, priority, flags
 _FAMILIES: Mapping[str, int] = MappingProxyType({"ipv4": NfProto.IPV4, "ipv6": NfProto.IPV6})
 _HOOKS: Mapping[str, int] = MappingProxyType(
     {
@@ -49,6 +49,7 @@ def attach_netfilter(
     number = _HOOKS[choice_option(program.name, "hook", value=hook, among=_HOOKS)]
     int_option(program.name, "priority", value=priority, low=-_S32, limit=_S32)
     place = None if netns is None else netns_handle(session, netns)
-    extra = _EXTRA.pack(pf, number, priority, NetfilterFlag.IP_DEFRAG if defrag else 0)
+    flags = NetfilterFlag.IP_DEFRAG if defrag else 0
+    extra = struct.pack(session.target.described.order + _EXTRA, pf, number, priority, flags)
     handle = session.make(LinkCreate(program.handle, AttachType.NETFILTER, netns=place, extra=extra))
     return Link(session, program=program, target=f"{family} {hook}", mechanism=Mechanism.NETFILTER, handles=(handle,))

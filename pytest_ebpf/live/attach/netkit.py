@@ -36,7 +36,7 @@ def attach_netkit(
     order = order_of(program, before=before, after=after)
     end = program.definition.spec.prefix.rpartition("/")[2]
     op = LinkCreate(
-        program.handle, _ENDS[end], target=place.index, flags=order.flags, netns=place.netns, extra=order.extra
+        program.handle, _ENDS[end], target=place.index, flags=order.flags, netns=place.netns, extra=order.extra(session)
     )
     made = session.attempt(op, Made)
     if isinstance(made, Failed) and made.errno in (errno.ENXIO, errno.EACCES) and not is_missing(session, "netkit"):

@@ -18,7 +18,7 @@ from pytest_ebpf.uapi.flags import AttachFlag
 __all__ = ["U64", "Order", "choice_option", "int_option", "is_missing", "order_of"]
 
 U64 = 1 << 64
-_RELATIVE = struct.Struct("=IIQ")  # link_create.tcx, .netkit, .cgroup: relative_id, padding, expected_revision
+_RELATIVE = "IIQ"  # link_create.tcx, .netkit, .cgroup: relative_id, padding, expected_revision
 _ALL = "all"
 
 
@@ -28,10 +28,10 @@ class Order(NamedTuple):
     flags: int = 0
     relative: int = 0
 
-    @property
-    def extra(self) -> bytes:
+    def extra(self, session: Session) -> bytes:
         """As ``LinkCreate`` takes it."""
-        return _RELATIVE.pack(self.relative, 0, 0) if self.flags else b""
+        layout = session.target.described.order + _RELATIVE
+        return struct.pack(layout, self.relative, 0, 0) if self.flags else b""
 
 
 def int_option(who: str, name: str, *, value: object, low: int = 0, limit: int = 1 << 32) -> int:

@@ -67,7 +67,9 @@ def _by_tcx(
 ) -> Link | None:
     """None where the kernel has no TCX, unless it ``must`` be TCX."""
     kind = _DIRECTIONS[direction]
-    op = LinkCreate(program.handle, kind, target=place.index, flags=order.flags, netns=place.netns, extra=order.extra)
+    op = LinkCreate(
+        program.handle, kind, target=place.index, flags=order.flags, netns=place.netns, extra=order.extra(session)
+    )
     made = session.attempt(op, Made)
     if isinstance(made, Made):
         where = f"{place.name} {direction}"

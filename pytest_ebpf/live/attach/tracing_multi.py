@@ -24,7 +24,7 @@ from pytest_ebpf.live.session import Session
 
 __all__ = ["attach_tracing_multi"]
 
-_TRACING_MULTI = struct.Struct("=QQI")  # link_create.tracing_multi: ids, cookies, cnt
+_TRACING_MULTI = "QQI"  # link_create.tracing_multi: ids, cookies, cnt
 _IDS, _COOKIES = 0, 8
 
 
@@ -38,13 +38,14 @@ def attach_tracing_multi(
         raise PlanError(f"{program.name} needs the kernel's BTF, and this kernel has none", feature="btf")
     names = _traced(session, program, wanted=wanted, btf=btf)
     packed = pack_cookies(program, cookies, count=len(names))
-    ids = struct.pack(f"={len(names)}I", *(btf.find(name, Kind.FUNC)[0] for name in names))
+    order = session.target.described.order
+    ids = struct.pack(f"{order}{len(names)}I", *(btf.find(name, Kind.FUNC)[0] for name in names))
     spec = program.definition.spec
     assert spec is not None
     op = LinkCreate(
         program.handle,
         spec.attach_type,
-        extra=_TRACING_MULTI.pack(0, 0, len(names)),
+        extra=struct.pack(order + _TRACING_MULTI, 0, 0, len(names)),
         pointers=(PointerAt(_IDS, ids), *((PointerAt(_COOKIES, packed),) if packed else ())),
     )
     where = names[0] if len(names) == 1 else f"{len(names)} functions ({', '.join(wanted)})"

@@ -19,7 +19,7 @@ from pytest_ebpf.uapi.links import UprobeMultiFlag
 
 __all__ = ["attach_uprobe_multi"]
 
-_MULTI = struct.Struct("=QQQQIII")  # link_create.uprobe_multi: path, offsets, ref_ctr_offsets, cookies, cnt, flags, pid
+_MULTI = "QQQQIII"  # link_create.uprobe_multi: path, offsets, ref_ctr_offsets, cookies, cnt, flags, pid
 _PATH, _OFFSETS, _COOKIES = 0, 8, 24
 
 
@@ -39,26 +39,27 @@ def attach_uprobe_multi(
     process = check_pid(session, pid, who=program.name)
     path = find_binary(session, binary, who=program.name, pid=process)
     places, shown = _wanted(session, program, path=path, symbol=symbol, offset=offset)
-    packed = pack_cookies(program, cookies, count=len(places))
-    op = _multi_op(program, path=path, places=places, cookies=packed, pid=process)
+    order = session.target.described.order
+    packed = pack_cookies(program, cookies, count=len(places), order=order)
+    op = _multi_op(program, path=path, places=places, cookies=packed, pid=process, order=order)
     where = f"{path}:{shown}"
     link = session.attempt(op, Made)
     if isinstance(link, Made):
         return Link(session, program=program, target=where, mechanism=Mechanism.UPROBE_MULTI, handles=(link.handle,))
     if _is_session(program) or not is_missing(session, "uprobe_multi"):
         session.checked(op, link, kind=Made)
-    each = struct.unpack(f"={len(places)}Q", packed) if packed else (0,) * len(places)
+    each = struct.unpack(f"{order}{len(places)}Q", packed) if packed else (0,) * len(places)
     at = [UprobePlace(place, cookie) for place, cookie in zip(places, each, strict=True)]
     return attach_places(session, program, path=path, places=at, pid=process, where=where)
 
 
 def _multi_op(
-    program: AttachableProgram, *, path: str, places: Sequence[int], cookies: bytes, pid: int | None
+    program: AttachableProgram, *, path: str, places: Sequence[int], cookies: bytes, pid: int | None, order: str
 ) -> LinkCreate:
     assert program.definition.spec is not None
     pointers = [
         PointerAt(_PATH, path.encode() + b"\0"),
-        PointerAt(_OFFSETS, struct.pack(f"={len(places)}Q", *places)),
+        PointerAt(_OFFSETS, struct.pack(f"{order}{len(places)}Q", *places)),
     ]
     if cookies:
         pointers.append(PointerAt(_COOKIES, cookies))
@@ -66,7 +67,7 @@ def _multi_op(
     return LinkCreate(
         program.handle,
         program.definition.spec.attach_type,
-        extra=_MULTI.pack(0, 0, 0, 0, len(places), flags, pid or 0),
+        extra=struct.pack(order + _MULTI, 0, 0, 0, 0, len(places), flags, pid or 0),
         pointers=tuple(pointers),
     )
 

@@ -99,10 +99,10 @@ class Jited:
 
 
 def read_source_lines(data: bytes, *, record_size: int, btf: Btf | None) -> tuple[SourceLine, ...]:
-    """The kernel's line records (struct bpf_line_info); texts come from ``btf``."""
+    """The kernel's line records (struct bpf_line_info), in the byte order of ``btf``, which has the texts."""
     if btf is None or record_size < _LINE_INFO:
         return ()
-    record = Struct(f"=4I{record_size - _LINE_INFO}x")
+    record = Struct(f"{'>' if btf.byteorder == 'big' else '<'}4I{record_size - _LINE_INFO}x")
     return tuple(
         SourceLine(insn, btf.string(file), where >> 10, btf.string(text).strip())
         for insn, file, text, where in record.iter_unpack(data[: len(data) // record_size * record_size])

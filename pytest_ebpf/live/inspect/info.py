@@ -185,11 +185,12 @@ class BtfInfo:
     is_kernel: bool | None = None
 
 
-def _read(data: bytes, places: Mapping[str, _Place]) -> dict[str, Any]:
-    """Fields by name; None for what ``data`` is too short for. Texts end at their NUL."""
+def _read(data: bytes, places: Mapping[str, _Place], *, order: str) -> dict[str, Any]:
+    """Fields by name; None for what ``data`` is too short for. Texts end at their NUL. ``order``: ``Described.order``,
+    here and below."""
     found: dict[str, Any] = {}
     for name, (offset, code) in places.items():
-        place = Struct("=" + code)
+        place = Struct(order + code)
         value = place.unpack_from(data, offset)[0] if len(data) >= offset + place.size else None
         if code == "16s" and value is not None:
             value = value.split(b"\0", 1)[0].decode(errors="replace")
@@ -197,60 +198,63 @@ def _read(data: bytes, places: Mapping[str, _Place]) -> dict[str, Any]:
     return found
 
 
-def read_prog_info(data: bytes, *, map_ids: tuple[int, ...] = (), fdinfo: Mapping[str, str]) -> ProgInfo:
+def read_prog_info(data: bytes, *, map_ids: tuple[int, ...] = (), fdinfo: Mapping[str, str], order: str) -> ProgInfo:
     """``data``: struct bpf_prog_info."""
-    fields = _read(data, _PROG)
+    fields = _read(data, _PROG, order=order)
     fields |= {"tag": fields["tag"].hex(), "type": prog_type_text(fields["type_number"]), "map_ids": map_ids}
     if fields["gpl_compatible"] is not None:
         fields["gpl_compatible"] = bool(fields["gpl_compatible"] & 1)
     return ProgInfo(**fields, memlock=_number(fdinfo, "memlock"))
 
 
-def read_map_info(data: bytes, *, fdinfo: Mapping[str, str]) -> MapInfo:
+def read_map_info(data: bytes, *, fdinfo: Mapping[str, str], order: str = "<") -> MapInfo:
     """``data``: struct bpf_map_info."""
-    fields = _read(data, _MAP)
+    fields = _read(data, _MAP, order=order)
     fields |= {"type": map_type_text(fields["type_number"]), "flags": map_flag_names(fields["flags"])}
     frozen = _number(fdinfo, "frozen")
     return MapInfo(**fields, memlock=_number(fdinfo, "memlock"), frozen=None if frozen is None else bool(frozen))
 
 
-def read_btf_info(data: bytes, *, name: bytes = b"") -> BtfInfo:
+def read_btf_info(data: bytes, *, name: bytes = b"", order: str = "<") -> BtfInfo:
     """``data``: struct bpf_btf_info."""
-    fields = _read(data, _BTF)
+    fields = _read(data, _BTF, order=order)
     if fields["is_kernel"] is not None:
         fields["is_kernel"] = bool(fields["is_kernel"])
     return BtfInfo(**fields, name=_text(name))
 
 
-def read_link_info(data: bytes, *, arrays: Mapping[str, bytes] | None = None) -> LinkInfo:
+def read_link_info(data: bytes, *, arrays: Mapping[str, bytes] | None = None, order: str = "<") -> LinkInfo:
     """``data``: struct bpf_link_info; ``arrays``: what is behind its pointers, by the names in ``LINK_ARRAYS``."""
-    fields = _read(data, _LINK)
-    kind = link_kind(data)
-    details = {name: value for name, value in _read(data, _LINK_DETAILS.get(kind, {})).items() if value is not None}
+    fields = _read(data, _LINK, order=order)
+    kind = link_kind(data, order=order)
+    found = _read(data, _LINK_DETAILS.get(kind, {}), order=order)
+    details = {name: value for name, value in found.items() if value is not None}
     if "attach_type" in details:
         details["attach_type"] = attach_type_text(details["attach_type"])
     if kind.startswith("perf_event"):
-        details = {"event": _perf_type(data), **details}
+        details = {"event": _perf_type(data, order=order), **details}
     shapes = dict(LINK_ARRAYS.get(kind, ()))
     for name, value in (arrays or {}).items():
         stride = shapes[name].stride
         code = "I" if stride == 4 else "Q"
-        details[name] = _text(value) if shapes[name].room else Struct(f"={len(value) // stride}{code}").unpack(value)
+        details[name] = (
+            _text(value) if shapes[name].room else Struct(f"{order}{len(value) // stride}{code}").unpack(value)
+        )
     return LinkInfo(type=link_type_text(fields["type_number"]), **fields, details=MappingProxyType(details))
 
 
-def link_kind(data: bytes) -> str:
+def link_kind(data: bytes, *, order: str = "<") -> str:
     """The row of ``LINK_ARRAYS`` for a link: its type, and for perf events what they are about."""
-    number = _read(data, _LINK)["type_number"]
+    number = _read(data, _LINK, order=order)["type_number"]
     name = str(link_type_text(number))
     if name != LinkTypeName.PERF_EVENT:
         return name
-    kind = _perf_type(data)
+    kind = _perf_type(data, order=order)
     return f"{name} {_PERF_KINDS.get(kind, kind)}"
 
 
-def _perf_type(data: bytes) -> str:
-    number = _read(data, {"type": (16, "I")})["type"] or 0
+def _perf_type(data: bytes, *, order: str) -> str:
+    number = _read(data, {"type": (16, "I")}, order=order)["type"] or 0
     return _name(PerfEventKind, number=number)
 
 

@@ -109,8 +109,7 @@ class RunStats:
 
 def ids_of(session: Session, kind: str) -> tuple[int, ...]:
     """The ids of a kind (prog, map, link, btf), ascending. KernelCallError where the kernel has none (links: 5.8)."""
-    data = session.one(Ids(kind), Data).data
-    return unpack(f"={len(data) // 4}I", data)
+    return _u32s(session.one(Ids(kind), Data).data, order=_order(session))
 
 
 def ask_info(session: Session, kind: str, *, asked: Asked) -> Any:
@@ -135,21 +134,21 @@ def ask_infos(session: Session, kind: str, *, ids: Iterable[int]) -> list[AnyInf
 
 
 def _value(session: Session, info: Info, *, text: Data, asked: Asked) -> AnyInfo:
-    fdinfo = fdinfo_fields(text.data)
+    fdinfo, order = fdinfo_fields(text.data), _order(session)
     if info.kind == "prog":
-        return read_prog_info(info.data, map_ids=_u32s(info.arrays[0]), fdinfo=fdinfo)
+        return read_prog_info(info.data, map_ids=_u32s(info.arrays[0], order=order), fdinfo=fdinfo, order=order)
     if info.kind == "map":
-        return read_map_info(info.data, fdinfo=fdinfo)
+        return read_map_info(info.data, fdinfo=fdinfo, order=order)
     if info.kind == "btf":
-        return read_btf_info(info.data, name=info.arrays[0])
-    rows = LINK_ARRAYS.get(link_kind(info.data), ())
+        return read_btf_info(info.data, name=info.arrays[0], order=order)
+    rows = LINK_ARRAYS.get(link_kind(info.data, order=order), ())
     if not rows:
-        return read_link_info(info.data)
+        return read_link_info(info.data, order=order)
     request = tuple(array for _, array in rows)
     (full,) = _ask(session, "link", asked=asked, ops=lambda obj: [InfoArrays(obj, request)])
     with_arrays = check(full, Info)
     names = (name for name, _ in rows)
-    return read_link_info(with_arrays.data, arrays=dict(zip(names, with_arrays.arrays, strict=True)))
+    return read_link_info(with_arrays.data, arrays=dict(zip(names, with_arrays.arrays, strict=True)), order=order)
 
 
 def _ask(session: Session, kind: str, *, asked: Asked, ops: Callable[[Obj], list[Op]]) -> Sequence[Result]:
@@ -162,12 +161,16 @@ def _ask(session: Session, kind: str, *, asked: Asked, ops: Callable[[Obj], list
     return answers
 
 
-def _u32s(data: bytes) -> tuple[int, ...]:
-    return unpack(f"={len(data) // 4}I", data)
+def _order(session: Session) -> str:
+    return session.target.described.order
 
 
-def _u64s(data: bytes) -> tuple[int, ...]:
-    return unpack(f"={len(data) // 8}Q", data)
+def _u32s(data: bytes, *, order: str) -> tuple[int, ...]:
+    return unpack(f"{order}{len(data) // 4}I", data)
+
+
+def _u64s(data: bytes, *, order: str) -> tuple[int, ...]:
+    return unpack(f"{order}{len(data) // 8}Q", data)
 
 
 def ask_run_stats(session: Session, asked: Asked) -> RunStats:
@@ -187,7 +190,7 @@ def ask_btf(session: Session, id: int) -> Btf:
     """The types of a BTF object of the kernel: a program's, vmlinux's, a module's."""
     (answer,) = _ask(session, "btf", asked=id, ops=lambda obj: [InfoArrays(obj, (_BTF_DATA, _BTF_NAME))])
     info = check(answer, Info)
-    about = read_btf_info(info.data, name=info.arrays[1])
+    about = read_btf_info(info.data, name=info.arrays[1], order=_order(session))
     kernel = session.target.facts().btf if about.is_kernel else None
     if about.name == "vmlinux" and kernel is not None:
         return kernel
@@ -200,6 +203,7 @@ def ask_xlated(session: Session, asked: Asked) -> Xlated:
     """The instructions of a program after verification. PlanError when the kernel does not show them."""
     info = _arrays(session, asked, arrays=(_XLATED, _MAP_IDS, _KSYMS, _LINES))
     code, map_ids, ksyms, lines = info.arrays
+    order = _order(session)
     if not code:
         raise PlanError(
             "this kernel does not show the instructions of programs",
@@ -208,8 +212,8 @@ def ask_xlated(session: Session, asked: Asked) -> Xlated:
     names = xlated_names(
         helpers=HELPERS,
         symbols=_symbols(session),
-        maps=_map_names(session, _u32s(map_ids)),
-        ksyms=_u64s(ksyms),
+        maps=_map_names(session, _u32s(map_ids, order=order)),
+        ksyms=_u64s(ksyms, order=order),
     )
     insns = unpack_insns(code, byteorder=session.target.described.byteorder)
     return list_xlated(insns, names=names, lines=_source_lines(session, info, lines=lines))
@@ -221,10 +225,12 @@ def ask_jited(session: Session, asked: Asked) -> Jited:
     code, ksyms, lengths, lines, jited_lines = info.arrays
     if not code:
         return Jited(())
-    sizes = _u32s(lengths) or (len(code),)
-    addresses = _u64s(ksyms) or (0,) * len(sizes)
+    order = _order(session)
+    sizes = _u32s(lengths, order=order) or (len(code),)
+    addresses = _u64s(ksyms, order=order) or (0,) * len(sizes)
     symbols = _symbols(session) if any(addresses) else Symbols("")
-    sources = list(zip(_u64s(jited_lines), _source_lines(session, info, lines=lines), strict=False))
+    places = _u64s(jited_lines, order=order)
+    sources = list(zip(places, _source_lines(session, info, lines=lines), strict=False))
     functions, start = [], 0
     for address, size in zip(addresses, sizes, strict=False):
         own = tuple(JitedLine(at - address, source) for at, source in sources if address <= at < address + size)
@@ -241,7 +247,8 @@ def _arrays(session: Session, asked: Asked, *, arrays: tuple[InfoArray, ...]) ->
 def _source_lines(session: Session, info: Info, *, lines: bytes) -> tuple[SourceLine, ...]:
     if len(info.data) < _LINE_SIZE + 4 or not lines:
         return ()
-    (btf_id,), (size,) = unpack_from("=I", info.data, _BTF_ID), unpack_from("=I", info.data, _LINE_SIZE)
+    word = f"{_order(session)}I"
+    (btf_id,), (size,) = unpack_from(word, info.data, _BTF_ID), unpack_from(word, info.data, _LINE_SIZE)
     return read_source_lines(lines, record_size=size, btf=ask_btf(session, btf_id)) if btf_id else ()
 
 
@@ -260,10 +267,11 @@ def ask_function_name(session: Session, asked: Asked) -> str:
     """The name of a program's function in its BTF, "" when it has none: the kernel keeps 15 characters of a name."""
     info = _arrays(session, asked, arrays=(_FUNCS,))
     (records,) = info.arrays
-    (btf_id,) = unpack_from("=I", info.data, _BTF_ID) if len(info.data) >= _BTF_ID + 4 else (0,)
+    order = _order(session)
+    (btf_id,) = unpack_from(f"{order}I", info.data, _BTF_ID) if len(info.data) >= _BTF_ID + 4 else (0,)
     if len(records) < 8 or not btf_id:
         return ""
-    _, type_id = unpack_from("=II", records)  # the program itself comes first
+    _, type_id = unpack_from(f"{order}II", records)  # the program itself comes first
     return ask_btf(session, btf_id).name(type_id)
 
 

@@ -41,7 +41,7 @@ _FIRST: Mapping[str, str] = MappingProxyType({"device": "ifindex", "cpu": "qsize
 _SLOT = 8  # a value of one processor is padded to a multiple of this
 _ONE_VALUE = MapFlag.CPU | MapFlag.ALL_CPUS  # the kernel reads one value, which is of one CPU or for all of them
 _PROGRAM_AT, _WITH_PROGRAM = 4, 8  # struct bpf_devmap_val, bpf_cpumap_val: u32, then the fd of a program
-_CGROUP_KEY = Struct("=QI4x")  # struct bpf_cgroup_storage_key; maps with one storage per group have a u64 as key
+_CGROUP_KEY = "QI4x"  # struct bpf_cgroup_storage_key; maps with one storage per group have a u64 as key
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +135,18 @@ class MapCodec:
         """The key of a cgroup's storage: its id, and for maps with a storage per attach type the only type it has."""
         inode = self._session.one(InodeOf(handle), Value).data
         assert inode is not None
-        if self.definition.key_size != _CGROUP_KEY.size:
+        layout = Struct(self._session.target.described.order + _CGROUP_KEY)
+        if self.definition.key_size != layout.size:
             return inode
         assert self._map is not None
         dump = self._session.one(MapDump(self._map), Entries)
         wanted = int.from_bytes(inode, "big" if self._order == "big" else "little")
-        found = [kind for number, kind in _CGROUP_KEY.iter_unpack(dump.keys) if number == wanted]
+        found = [kind for number, kind in layout.iter_unpack(dump.keys) if number == wanted]
         if len(found) > 1:
             kinds = ", ".join(map(str, found))
             hint = f"give {{'cgroup_inode_id': {wanted}, 'attach_type': {found[0]}}}"
             raise ValueError(f"{self._key.what}: the group has a storage for each of the attach types {kinds}: {hint}")
-        return _CGROUP_KEY.pack(wanted, found[0] if found else 0)
+        return layout.pack(wanted, found[0] if found else 0)
 
     def keys_of(self, dump: Entries) -> list[object]:
         """The key of every entry, each fit to be a dict's."""

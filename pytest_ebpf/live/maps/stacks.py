@@ -23,8 +23,8 @@ from pytest_ebpf.uapi.flags import MapCreateFlag
 
 __all__ = ["Frame", "StackTrace", "read_stack"]
 
-_ADDRESS = Struct("=Q")
-_BUILD_ID = Struct("=i20sQ")  # status, build id, offset in the file or (BPF_STACK_BUILD_ID_IP) address
+_ADDRESS = "Q"
+_BUILD_ID = "i20sQ"  # status, build id, offset in the file or (BPF_STACK_BUILD_ID_IP) address
 _KERNEL = 1 << 63
 
 
@@ -80,16 +80,17 @@ def read_stack(session: Session, handle: Handle, *, codec: MapCodec, id: int, pi
     data = session.one(MapGet(handle, codec.raw_key(id)), Value).data
     if data is None:
         raise KeyError(f"map {codec.name!r} has no stack {id}")
+    order = session.target.described.order
     if codec.definition.flags & MapCreateFlag.STACK_BUILD_ID:
-        return StackTrace(tuple(_by_build_id(data)))
-    addresses = [address for (address,) in _ADDRESS.iter_unpack(data) if address]
+        return StackTrace(tuple(_by_build_id(data, order=order)))
+    addresses = [address for (address,) in Struct(order + _ADDRESS).iter_unpack(data) if address]
     kernel = _kernel_names(session, [address for address in addresses if address >= _KERNEL])
     user = _UserNames(session, pid)
     return StackTrace(tuple(kernel.get(address) or user.frame(address) for address in addresses))
 
 
-def _by_build_id(data: bytes) -> Iterator[Frame]:
-    for status, build_id, place in _BUILD_ID.iter_unpack(data):
+def _by_build_id(data: bytes, *, order: str) -> Iterator[Frame]:
+    for status, build_id, place in Struct(order + _BUILD_ID).iter_unpack(data):
         if status == StackBuildIdStatus.VALID:
             yield Frame(0, offset=place, build_id=build_id.hex())
         elif status == StackBuildIdStatus.IP:

@@ -31,11 +31,12 @@ class Accel:
 
     kind: AccelKind
     reason: str
+    slowness: float = _SLOWNESS
 
     @property
     def factor(self) -> float:
         """What to multiply deadlines by that were thought out for real hardware."""
-        return 1.0 if self.kind == "kvm" else _SLOWNESS
+        return 1.0 if self.kind == "kvm" else self.slowness
 
     @property
     def label(self) -> str:

@@ -103,8 +103,9 @@ def _version(python: str) -> tuple[int, ...]:
     return tuple(int(part) for part in result.stdout.split()) if result.returncode == 0 else ()
 
 
-def make_agent(cache: Path, *, python: str, package: Path = _PACKAGE) -> Agent:
-    """The bundle of the package's agent for ``python``, from the cache if it was made before."""
+def make_agent(cache: Path, *, python: str, package: Path = _PACKAGE, starter: tuple[str, ...] = ()) -> Agent:
+    """The bundle of the package's agent for ``python``, from the cache if it was made before. ``starter`` is what comes
+    before ``python`` in a command that runs it here."""
     sources = agent_sources(package)
     status = Path(python).stat()
     identity = json.dumps([sources, _CODECS, python, status.st_size, status.st_mtime_ns, _MAKER, LISTING])
@@ -117,7 +118,7 @@ def make_agent(cache: Path, *, python: str, package: Path = _PACKAGE) -> Agent:
     bundle.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=bundle.parent) as scratch:
         made = Path(scratch) / bundle.name
-        listing = _make(made, python=python, job=job)
+        listing = _make(made, python=python, job=job, starter=starter)
         digest = hashlib.sha256(made.read_bytes()).hexdigest()
         replace_file(_record(bundle), json.dumps({"sha256": digest}) + "\n" + listing)
         made.rename(bundle)
@@ -181,9 +182,9 @@ def _job(sources: dict[str, str]) -> str:
     return json.dumps({"imports": imports, "modules": modules, "start": start})
 
 
-def _make(target: Path, *, python: str, job: str) -> str:
+def _make(target: Path, *, python: str, job: str, starter: tuple[str, ...]) -> str:
     """What LISTING printed."""
-    command = [python, *OPTIONS, "-c", _MAKER + LISTING, str(target)]
+    command = [*starter, python, *OPTIONS, "-c", _MAKER + LISTING, str(target)]
     result = subprocess.run(command, input=job, capture_output=True, text=True, check=False, timeout=120)
     if result.returncode != 0:
         last = " ".join(line.strip() for line in result.stderr.strip().splitlines()[-4:])

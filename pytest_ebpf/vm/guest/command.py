@@ -20,11 +20,13 @@ from pytest_ebpf.errors import BootFailed
 __all__ = [
     "AGENT_PORT",
     "AccelKind",
+    "Composition",
     "Guest",
     "MemoryFile",
     "Recipe",
     "composed_command",
     "guest_cmdline",
+    "joined",
     "probe_cmdline",
     "qemu_argv",
     "supervised",
@@ -73,6 +75,14 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
+class Composition:
+    """A QEMU command without what belongs to one boot. Its initramfs lies in ``path``."""
+
+    path: Path
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryFile:
     """A file of ``size`` bytes. ``shared``: the guest writes to it; else it is mapped copy-on-write."""
 
@@ -84,12 +94,14 @@ class MemoryFile:
 @dataclass(frozen=True, slots=True)
 class Guest:
     """What is of one boot. ``channel`` is the inherited descriptor of the agent's socket, None for no agent;
-    ``monitor`` that of QMP. Without a ``cmdline``, that of virtme-ng and its processor are kept. ``memory_file`` is
+    ``monitor`` that of QMP. Without a ``cmdline``, that of virtme-ng and its processor are kept; with a ``cpu``, that
+    is the processor. ``memory_file`` is
     what the guest's memory is mapped from; ``incoming`` for a machine that waits for a saved state.
     ``shell`` and ``gdb`` are listening sockets."""
 
     accel: AccelKind
     cmdline: str
+    cpu: str = ""
     memory: str = "1G"
     cpus: int = 1
     channel: int | None = None
@@ -125,7 +137,7 @@ def qemu_argv(composed: Sequence[str], guest: Guest) -> list[str]:
     argv = [*composed, "-nodefaults", "-no-user-config", "-no-reboot", "-m", guest.memory, "-smp", str(guest.cpus)]
     argv += ["-machine", f"accel={guest.accel}"]
     if guest.cmdline:
-        argv += ["-cpu", _CPU[guest.accel], "-append", guest.cmdline]
+        argv += ["-cpu", guest.cpu or _CPU[guest.accel], "-append", guest.cmdline]
     if guest.channel is not None:
         argv += ["-chardev", f"socket,id=pytest-ebpf,fd={guest.channel}"]
         argv += ["-device", f"virtserialport,chardev=pytest-ebpf,name={AGENT_PORT}"]
@@ -151,7 +163,11 @@ def _memory(file: MemoryFile) -> str:
 def guest_cmdline(kind: AccelKind, *, init: Sequence[str], extra: Sequence[str] = ()) -> str:
     """The kernel command line of a guest whose process 1 is ``init``, a program of its initramfs."""
     program, *arguments = init
-    words = [*_ALWAYS, *_FOR_KIND[kind], f"rdinit={program}", *extra, "--", *arguments]
+    return joined([*_ALWAYS, *_FOR_KIND[kind], f"rdinit={program}", *extra, "--", *arguments])
+
+
+def joined(words: Sequence[str]) -> str:
+    """A kernel's command line of its words."""
     return " ".join(_quoted(word) for word in words)
 
 

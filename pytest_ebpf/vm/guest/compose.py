@@ -9,32 +9,24 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from pytest_ebpf.errors import BootFailed
 from pytest_ebpf.vm.guest.bundle import Agent
-from pytest_ebpf.vm.guest.command import AGENT_PORT, Recipe, composed_command, virtme_argv
+from pytest_ebpf.vm.guest.command import AGENT_PORT, Composition, Recipe, composed_command, virtme_argv
 from pytest_ebpf.vm.guest.config import Image
 from pytest_ebpf.vm.guest.initramfs import make_initramfs
 from pytest_ebpf.vm.guest.tools import Tools
 from pytest_ebpf.vm.images.cache import Store
 from pytest_ebpf.vm.images.expiry import drop_stale, mark_used
 
-__all__ = ["Composition", "compose", "discard"]
+__all__ = ["compose", "discard"]
 
 _COMMAND = "command.json"
 _TIMEOUT = 120.0
 _NOWHERE = "file,id=ret,path=/dev/null"  # in place of a file for the exit status of a script
 _SBIN = "/usr/sbin:/sbin"
-
-
-@dataclass(frozen=True, slots=True)
-class Composition:
-    """A QEMU command without what belongs to one boot. Its initramfs lies in ``path``."""
-
-    path: Path
-    argv: tuple[str, ...]
 
 
 def compose(image: Image, *, tools: Tools, agent: Agent, cache: Path, stock: bool = False) -> Composition:

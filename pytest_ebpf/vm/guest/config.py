@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from pytest_ebpf.vm.images.cache import default_cache
+from pytest_ebpf.vm.images.rootfs import Rooted
 
 __all__ = ["AccelMode", "BootConfig", "BootMode", "Image", "Progress", "silent"]
 
@@ -33,6 +34,12 @@ class Image(Protocol):
 
     @property
     def modules_root(self) -> Path | None: ...
+
+    @property
+    def architecture(self) -> str: ...
+
+    @property
+    def rooted(self) -> Rooted | None: ...
 
 
 def silent(text: str) -> None:

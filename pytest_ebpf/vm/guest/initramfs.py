@@ -9,7 +9,7 @@ from __future__ import annotations
 import lzma
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 from pytest_ebpf.errors import BootFailed
@@ -17,7 +17,9 @@ from pytest_ebpf.vm.guest.bundle import Agent
 from pytest_ebpf.vm.guest.cpio import Member, directories, read_cpio, write_cpio
 from pytest_ebpf.vm.guest.runtime import runtime_members
 
-__all__ = ["AGENT_PATH", "make_initramfs", "ordered_modules"]
+__all__ = ["AGENT_PATH", "Module", "assemble", "make_initramfs", "ordered_modules", "plain_module"]
+
+Module = tuple[str, bytes]  # name of the file, and what is in it
 
 _HOME = "pytest-ebpf"  # agent.protocol.setup looks there
 AGENT_PATH = f"/{_HOME}/agent.pyc"
@@ -31,9 +33,14 @@ _DEVICES = (("dev/console", (5, 1)), ("dev/null", (1, 3)), ("dev/kmsg", (1, 11))
 def make_initramfs(composed: bytes, *, agent: Agent) -> bytes:
     """The archive. ``composed`` is the initramfs of virtme-run, of which the modules are taken. BootFailed if it is
     none."""
+    return assemble(ordered_modules(composed), agent=agent)
+
+
+def assemble(found: Iterable[Module], *, agent: Agent) -> bytes:
+    """The archive with the agent and modules, in the order of loading."""
     modules = [
         Member(f"{_HOME}/modules/{place:02}-{name}", stat.S_IFREG | 0o644, data)
-        for place, (name, data) in enumerate(ordered_modules(composed))
+        for place, (name, data) in enumerate(found)
     ]
     bundle = Member(AGENT_PATH.lstrip("/"), stat.S_IFREG | 0o644, agent.bundle.read_bytes())
     files = [*runtime_members(agent.runtime), *modules, bundle]
@@ -42,7 +49,7 @@ def make_initramfs(composed: bytes, *, agent: Agent) -> bytes:
     return write_cpio([*directories([*(member.name for member in files), *places]), *nodes, *files])
 
 
-def ordered_modules(composed: bytes) -> Iterator[tuple[str, bytes]]:
+def ordered_modules(composed: bytes) -> Iterator[Module]:
     """(file name, module) in the order of loading, uncompressed."""
     try:
         found = {member.name: member.data for member in read_cpio(composed)}
@@ -51,14 +58,19 @@ def ordered_modules(composed: bytes) -> Iterator[tuple[str, bytes]]:
     for path in re.findall(r"insmod '?(\S+?)'?$", found.get(_LOADER, b"").decode(), re.MULTILINE):
         name = PurePosixPath(path).name
         if not name.startswith(_NEEDLESS):
-            yield re.sub(r"\.(xz|gz|zst)$", "", name), _plain(found[path])
+            yield re.sub(r"\.(xz|gz|zst)$", "", name), plain_module(found[path])
 
 
-def _plain(module: bytes) -> bytes:
+def plain_module(module: bytes) -> bytes:
+    """Uncompressed: not every kernel unpacks modules itself."""
     if module.startswith(b"\xfd7zXZ\0"):
         return lzma.decompress(module)
     if module.startswith(b"\x1f\x8b"):
         import gzip
 
         return gzip.decompress(module)
+    if module.startswith(b"\x28\xb5\x2f\xfd"):
+        import zstandard
+
+        return zstandard.ZstdDecompressor().decompressobj().decompress(module)
     return module

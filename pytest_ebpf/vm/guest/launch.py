@@ -15,16 +15,28 @@ from typing import Any
 from pytest_ebpf.errors import BootFailed
 from pytest_ebpf.vm.guest.accel import Accel, choose_accel
 from pytest_ebpf.vm.guest.bundle import OPTIONS, Agent, find_python, make_agent
-from pytest_ebpf.vm.guest.command import AGENT_PORT, Guest, MemoryFile, guest_cmdline, qemu_argv, supervised
-from pytest_ebpf.vm.guest.compose import Composition, compose
+from pytest_ebpf.vm.guest.command import (
+    AGENT_PORT,
+    Composition,
+    Guest,
+    MemoryFile,
+    guest_cmdline,
+    joined,
+    qemu_argv,
+    supervised,
+)
+from pytest_ebpf.vm.guest.compose import compose
 from pytest_ebpf.vm.guest.config import BootConfig, Image
 from pytest_ebpf.vm.guest.console import console_tail, last_line
+from pytest_ebpf.vm.guest.foreign import compose_foreign, make_foreign_agent
 from pytest_ebpf.vm.guest.initramfs import AGENT_PATH
+from pytest_ebpf.vm.guest.platforms import PLATFORMS, SHARE_TAG, platform_cmdline
 from pytest_ebpf.vm.guest.probe import kvm_problem
 from pytest_ebpf.vm.guest.process import QemuProcess
 from pytest_ebpf.vm.guest.rundir import RunDir, close_rundir, open_rundir
 from pytest_ebpf.vm.guest.stream import Stream
-from pytest_ebpf.vm.guest.tools import Tools, find_tools
+from pytest_ebpf.vm.guest.tools import Tools, find_foreign_tools, find_tools
+from pytest_ebpf.vm.images.architecture import NATIVE
 from pytest_ebpf.vm.images.cache import CACHE_VARIABLE
 
 __all__ = [
@@ -73,9 +85,15 @@ class Launch:
     def guest(self, *, park: bool) -> Guest:
         """The guest, without descriptors and files. ``park``: one whose state is saved, or comes from there."""
         init = [self.agent.python, *OPTIONS, AGENT_PATH, AGENT_PORT, *([_PARK] if park else [])]
-        cmdline = "" if self.stock else guest_cmdline(self.accel.kind, init=init, extra=self.config.kernel_args)
         cpus = self.config.cpus or (1 if self.accel.kind == "tcg" else 2)
-        return Guest(self.accel.kind, cmdline, memory=self.config.memory, cpus=cpus, extra=self.config.qemu_args)
+        made = Guest(self.accel.kind, "", memory=self.config.memory, cpus=cpus, extra=self.config.qemu_args)
+        if self.stock:
+            return made
+        platform = PLATFORMS.get(self.image.architecture)
+        if platform is None:
+            return replace(made, cmdline=guest_cmdline(self.accel.kind, init=init, extra=self.config.kernel_args))
+        words = platform_cmdline(platform, init=init, extra=self.config.kernel_args)
+        return replace(made, cmdline=joined(words), cpu=platform.cpu)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +128,35 @@ class Parts:
 def prepare(image: Image, config: BootConfig) -> Launch:
     """BootFailed when a program is missing, KVM is required and does not work, or the cache cannot be written to."""
     cache = config.cache.resolve()
-    tools = find_tools()
+    native = image.architecture == NATIVE
+    tools = find_tools() if native else find_foreign_tools(image.architecture)
     try:
+        (cache / "running").mkdir(parents=True, exist_ok=True)
+        if not native:
+            return _prepare_foreign(image, config, tools=tools, cache=cache)
         agent = make_agent(cache, python=find_python())
         composition = compose(image, tools=tools, agent=agent, cache=cache, stock=config.boot == "stock")
-        (cache / "running").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         hint = f"free some space, or name a writable directory with {CACHE_VARIABLE} or --bpf-cache-dir"
         raise BootFailed(f"cannot use the cache {cache}: {error.strerror or error}", hint=hint) from error
     known = partial(kvm_problem, composition, tools, cache=cache, on_progress=config.on_progress)
     accel = choose_accel(config.accel, require_kvm=config.require_kvm, problem=known)
     return Launch(image, config, tools, agent, composition, accel)
+
+
+def _prepare_foreign(image: Image, config: BootConfig, *, tools: Tools, cache: Path) -> Launch:
+    """For another architecture: there is only emulation, and virtme-ng's own process 1 is not there."""
+    if config.require_kvm or config.accel == "kvm":
+        raise BootFailed(
+            f"kernel {image.spec}: KVM runs no kernel of {image.architecture}", hint="drop the demand for KVM"
+        )
+    if image.rooted is None:
+        raise BootFailed(f"kernel {image.spec} has no root", hint=f"run: pytest-ebpf kernels fetch {image.spec}")
+    agent = make_foreign_agent(image.rooted, image.architecture, cache=cache)
+    composition = compose_foreign(image, qemu=tools.qemu, agent=agent, cache=cache)
+    accel = Accel("tcg", f"{image.architecture} is emulated", PLATFORMS[image.architecture].slowness)
+    wanted = replace(config, boot="cold") if config.boot == "stock" else config
+    return Launch(image, wanted, tools, agent, composition, accel)
 
 
 def start(launch: Launch, *, saved: Saved | None = None) -> Parts:
@@ -267,4 +303,5 @@ def _wishes(image: Image, *, keep: tuple[Path, ...]) -> dict[str, Any]:
         "keep": [str(path.resolve()) for path in keep],
         "seed": os.urandom(32).hex(),
         "now": time.time(),
+        "host": "" if image.architecture == NATIVE else SHARE_TAG,
     }

@@ -6,8 +6,7 @@ import time
 from pathlib import Path
 
 from pytest_ebpf.vm.guest.accel import device_problem, recall, remember
-from pytest_ebpf.vm.guest.command import AccelKind, Guest, probe_cmdline, qemu_argv, supervised
-from pytest_ebpf.vm.guest.compose import Composition
+from pytest_ebpf.vm.guest.command import AccelKind, Composition, Guest, probe_cmdline, qemu_argv, supervised
 from pytest_ebpf.vm.guest.config import Progress
 from pytest_ebpf.vm.guest.console import read_from
 from pytest_ebpf.vm.guest.process import QemuProcess

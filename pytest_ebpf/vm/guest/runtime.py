@@ -41,15 +41,17 @@ print(json.dumps({"files": stamps, "links": links, "startup": startup}, sort_key
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """``files`` are rows (path, size, mtime in ns), ``links`` names and their targets, ``startup`` byte code by its
-    path (empty for ``os``, which is frozen, but whose file is how Python finds its home)."""
+    path (empty for ``os``, which is frozen, but whose file is how Python finds its home). ``root``: the directory that
+    the paths are in, "" for this machine's own."""
 
     files: tuple[tuple[str, int, int], ...]
     links: Mapping[str, str]
     startup: Mapping[str, bytes]
+    root: str = ""
 
     def current(self) -> bool:
         """Whether the files are those that were listed."""
-        return all(_stamp(Path(path)) == (size, modified) for path, size, modified in self.files)
+        return all(_stamp(Path(self.root + path)) == (size, modified) for path, size, modified in self.files)
 
 
 def read_runtime(text: str) -> Runtime:
@@ -65,7 +67,10 @@ def read_runtime(text: str) -> Runtime:
 
 def runtime_members(runtime: Runtime) -> list[Member]:
     """The members of an archive. ``OSError`` when a file is gone."""
-    members = [Member(path.lstrip("/"), stat.S_IFREG | 0o755, Path(path).read_bytes()) for path, _, _ in runtime.files]
+    members = [
+        Member(path.lstrip("/"), stat.S_IFREG | 0o755, Path(runtime.root + path).read_bytes())
+        for path, _, _ in runtime.files
+    ]
     for path, code in sorted(runtime.startup.items()):
         members.append(Member(path.lstrip("/"), stat.S_IFREG | 0o644, code))
     for path, target in sorted(runtime.links.items()):

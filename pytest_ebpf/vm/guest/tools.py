@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_ebpf.errors import BootFailed
+from pytest_ebpf.vm.guest.platforms import PLATFORMS
 from pytest_ebpf.vm.images.modules import find_program
 
-__all__ = ["Tools", "find_tools", "is_static", "missing_tools"]
+__all__ = ["Tools", "find_foreign_tools", "find_tools", "is_static", "missing_tools"]
 
 _PT_INTERP = 3
 # Program -> the Debian package that has it. virtme-run calls the last three.
@@ -44,6 +45,18 @@ def find_tools() -> Tools:
     if missing:
         raise BootFailed(f"cannot boot a guest without {_and(missing)}", hint=_way_out(missing))
     return Tools(*(str(found[name]) for name in ("virtme-run", "qemu", "busybox", "setpriv")))
+
+
+def find_foreign_tools(architecture: str) -> Tools:
+    """For a guest of another architecture. BootFailed names what is missing and the command that installs it."""
+    platform = PLATFORMS[architecture]
+    qemu, setpriv = find_program(platform.qemu), find_program("setpriv")
+    if qemu is None or setpriv is None:
+        name, package = (platform.qemu, platform.package) if qemu is None else ("setpriv", _PACKAGES["setpriv"])
+        raise BootFailed(
+            f"cannot boot a guest of {architecture} without {name}", hint=f"run: apt-get install {package}"
+        )
+    return Tools("", qemu, "", setpriv)
 
 
 def missing_tools() -> dict[str, str]:

@@ -1,13 +1,14 @@
 """Unpack a .deb without dpkg and without root: an ar archive (deb(5)) with a compressed tar inside.
 
-Only regular files are taken, each to the place that the caller names for it. A name that leaves the tree, as a hostile
-package could hold, is an error and not a file.
+Only regular files are taken, and links where the caller wants them, each to the place that the caller names for it. A
+name or a link that leaves the tree, as a hostile package could hold, is an error and not a file.
 """
 
 from __future__ import annotations
 
 import io
 import lzma
+import os
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -52,11 +53,17 @@ def ar_members(stream: IO[bytes]) -> Iterator[ArMember]:
 
 
 def extract(
-    deb: Path, *, into: Path, place: Callable[[str], str | None], tick: Callable[[], None] = lambda: None
+    deb: Path,
+    *,
+    into: Path,
+    place: Callable[[str], str | None],
+    tick: Callable[[], None] = lambda: None,
+    links: bool = False,
 ) -> list[str]:
     """Write the files for which ``place(name)`` gives a path below ``into``; the paths written, in order.
 
     ``name`` is the member's path without a leading ``./``. ``tick`` is called before each member and may raise to stop.
+    ``links``: symbolic links too, those to an absolute path made relative to the tree, and the modes of files.
     ImageError names the package when it is damaged or unsafe.
     """
     written = []
@@ -64,10 +71,20 @@ def extract(
         with deb.open("rb") as stream, tarfile.open(fileobj=_data(stream), mode="r|", bufsize=_BLOCK) as tar:
             for member in tar:
                 tick()
-                target = place(safe_name(member.name)) if member.isfile() else None
-                if target is not None:
+                taken = member.isfile() or (links and (member.issym() or member.islnk()))
+                target = place(safe_name(member.name)) if taken else None
+                if target is None:
+                    continue
+                if member.isfile():
                     _write(member, tar.extractfile(member), target=into / target)
-                    written.append(target)
+                    if links:
+                        (into / target).chmod(member.mode & 0o755)
+                elif member.issym():
+                    _link(member.linkname, target, into=into)
+                elif (other := place(safe_name(member.linkname))) is not None:
+                    (into / target).parent.mkdir(parents=True, exist_ok=True)
+                    (into / target).hardlink_to(into / other)
+                written.append(target)
     except (ValueError, EOFError, lzma.LZMAError, zlib.error, tarfile.TarError, _zstd_error()) as error:
         raise ImageError(f"{deb.name}: damaged or unsafe package: {error}") from error
     return written
@@ -93,6 +110,19 @@ def _write(member: tarfile.TarInfo, source: IO[bytes] | None, *, target: Path) -
                 raise EOFError(f"{member.name} is cut off")
             out.write(block)
             left -= len(block)
+
+
+def _link(points_to: str, target: str, *, into: Path) -> None:
+    """A symbolic link inside the tree. ValueError if it leads out of it."""
+    path = PurePosixPath("/", target).parent / points_to
+    inside = os.path.normpath(path)
+    depth = len(PurePosixPath(target).parent.parts)
+    climbs = sum(1 if part == ".." else 0 for part in PurePosixPath(points_to).parts)
+    if climbs > depth:
+        raise ValueError(f"the link {target!r} leaves the package")
+    link = into / target
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(os.path.relpath(inside, PurePosixPath("/", target).parent))
 
 
 def _data(stream: IO[bytes]) -> IO[bytes]:

@@ -5,6 +5,7 @@ resolved/<spec>.json          the lock: which versions and hashes a spec stood f
 indexes/<archive>.json        the kernel packages of one suite; the file's time is when it was checked
 downloads/<sha256>.part       packages on their way
 tmp/<digest>/                 images being unpacked; the process that holds locks/<digest> may empty it
+roots/<architecture>-<digest>/  what guests of other architectures have as their root (rootfs.py)
 warm/<release>-<key>/         saved states of guests (vm/guest/snapshot.py)
 locks/                        flock(2) files: the kernel drops them when a process dies, however it dies
 """
@@ -24,6 +25,7 @@ from typing import Any
 
 from pytest_ebpf.errors import ImageError
 from pytest_ebpf.files import replace_file
+from pytest_ebpf.vm.images.architecture import NATIVE
 
 __all__ = ["CACHE_VARIABLE", "FETCHING", "Entry", "Store", "default_cache", "newest_series", "use_lock"]
 
@@ -35,7 +37,8 @@ _TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# Kernel images of pytest-e
 
 def newest_series(cache: Path | None = None) -> str:
     """The series of the newest kernel in a cache (default: the user's), "" where it is empty."""
-    series = {entry.series for entry in Store(cache or default_cache()).entries()}
+    entries = Store(cache or default_cache()).entries()
+    series = {entry.series for entry in entries if entry.architecture == NATIVE}
     return max(series, key=lambda name: [int(part) for part in name.split(".")], default="")
 
 
@@ -65,11 +68,12 @@ class Entry:
     suite: str
     verified: str
     packages: tuple[Mapping[str, Any], ...]
+    architecture: str = NATIVE
 
     @property
     def record(self) -> dict[str, Any]:
         """What the manifest and the lock files hold."""
-        fields = ("digest", "series", "release", "version", "suite", "verified")
+        fields = ("digest", "series", "release", "version", "suite", "verified", "architecture")
         return {name: getattr(self, name) for name in fields} | {"packages": [dict(row) for row in self.packages]}
 
 
@@ -90,6 +94,10 @@ class Store:
     @property
     def tmp(self) -> Path:
         return self.root / "tmp"
+
+    @property
+    def roots(self) -> Path:
+        return self.root / "roots"
 
     @property
     def warm(self) -> Path:
@@ -230,4 +238,5 @@ def _entry(path: Path, record: Mapping[str, Any]) -> Entry:
         record["suite"],
         record["verified"],
         tuple(record["packages"]),
+        record.get("architecture", NATIVE),
     )

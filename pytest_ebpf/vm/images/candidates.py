@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pytest_ebpf.errors import ImageError
-from pytest_ebpf.vm.images.catalogue import Part, Series
+from pytest_ebpf.vm.images.architecture import NATIVE
+from pytest_ebpf.vm.images.catalogue import Part
 from pytest_ebpf.vm.images.index import Package, SuiteIndex
 from pytest_ebpf.vm.images.spec import SeriesSpec, version_matches
 
@@ -36,6 +37,7 @@ class Choice:
     suite: str
     verified: str
     parts: tuple[Chosen, ...]
+    architecture: str = NATIVE
 
     @property
     def digest(self) -> str:
@@ -61,7 +63,7 @@ def choose(spec: SeriesSpec, indexes: Iterable[SuiteIndex]) -> tuple[Choice, ...
     found = [choice for index in suites for choice in _choices(spec, index, incomplete=incomplete)]
     if found:
         return tuple(newest_first(found))
-    wanted = spec.series.name if not spec.release else f"{spec.release} (series {spec.series.name})"
+    wanted = spec.name if not spec.release else f"{spec.name} (series {spec.series.name})"
     if incomplete:
         raise ImageError(
             f"kernel {wanted}: the archive has only parts of it: {incomplete[0]}",
@@ -84,7 +86,7 @@ def newest_first(choices: Iterable[Choice]) -> list[Choice]:
 
 def _choices(spec: SeriesSpec, index: SuiteIndex, *, incomplete: list[str]) -> Iterator[Choice]:
     series = spec.series
-    parts = [(part, _candidates(part, series, index=index)) for part in series.parts]
+    parts = [(part, _candidates(part, spec, index=index)) for part in series.parts]
     first, *others = parts
     for (release, version), package in first[1].items():
         if spec.release and not _fits(spec.release, release, version=version):
@@ -97,18 +99,20 @@ def _choices(spec: SeriesSpec, index: SuiteIndex, *, incomplete: list[str]) -> I
                 incomplete.append(f"{package.name} {version} without {part.names[0].format(release)}")
                 break
         else:
-            yield Choice(series.name, release, version, index.suite, index.verified, tuple(chosen))
+            found = (release, version, index.suite, index.verified, tuple(chosen), spec.architecture)
+            yield Choice(series.name, *found)
 
 
 def _fits(wanted: str, release: str, *, version: str) -> bool:
     return version_matches(version, prefix=wanted) or version_matches(release, prefix=wanted)
 
 
-def _candidates(part: Part, series: Series, *, index: SuiteIndex) -> dict[tuple[str, str], Package]:
+def _candidates(part: Part, spec: SeriesSpec, *, index: SuiteIndex) -> dict[tuple[str, str], Package]:
     """A part's packages in a suite by (release, version); where two names exist, the first in the catalogue's order."""
+    series = spec.series
     found: dict[tuple[str, str], Package] = {}
     for name in reversed(part.names):
-        pattern = re.compile(re.escape(name).replace(r"\{\}", _release_pattern(series.flavour)))
+        pattern = re.compile(re.escape(name).replace(r"\{\}", _release_pattern(spec.flavour)))
         for package in index.packages:
             match = pattern.fullmatch(package.name)
             # linux-image-6.1-amd64 and the like are meta packages: they only depend on the real one

@@ -1,11 +1,12 @@
 """The kernel series we know: one TOML file each in ``vmimages/``, data only.
 
-A file is named after its series and has four keys:
+A file is named after its series and has four keys, and may have a fifth:
 
     version = "6.1"        what the Debian versions of the series begin with ("7.3~rc" for release candidates)
     flavour = "amd64"      Debian's kernel flavour; "cloud-amd64" would lack 9p
     layout  = "single"     "single": one package has image and modules; "split": three packages (6.19 and later)
     suites  = ["…", …]     the suites that may hold it; those ending in -security are in the security archive
+    architectures = ["…"]  the other processors that Debian builds it for (Debian's names); none if not given
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_ebpf.errors import ImageError
+from pytest_ebpf.vm.images.architecture import ARCHITECTURES, NATIVE
 
 __all__ = ["LAYOUTS", "Catalogue", "Part", "Series", "catalogue_directory", "load_catalogue", "parse_series"]
 
 _KEYS = {"version": str, "flavour": str, "layout": str, "suites": list}
+_OPTIONAL = "architectures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +46,15 @@ LAYOUTS: dict[str, tuple[Part, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One row of the catalogue. ``name`` is what a user types: ``6.1`` or ``7.3-rc``."""
+    """One row of the catalogue. ``name`` is what a user types: ``6.1`` or ``7.3-rc``. ``others``: architectures that it
+    is built for besides x86-64."""
 
     name: str
     version: str
     flavour: str
     layout: str
     suites: tuple[str, ...]
+    others: tuple[str, ...] = ()
 
     @property
     def is_rc(self) -> bool:
@@ -64,6 +69,11 @@ class Series:
     @property
     def parts(self) -> tuple[Part, ...]:
         return LAYOUTS[self.layout]
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """Debian's names of all processors that it is built for."""
+        return (NATIVE, *self.others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +105,12 @@ class Catalogue:
         wanted = 100 * int(match[1]) + int(match[2])
         return min(self.series, key=lambda one: abs(100 * one.order[0] + one.order[1] - wanted)).name
 
-    def alias(self, name: str) -> Series | None:
-        """The series that an alias stands for, None if ``name`` is not an alias."""
-        released = [series for series in self.series if not series.is_rc]
-        candidates = [series for series in self.series if series.is_rc]
+    def alias(self, name: str, *, architecture: str = NATIVE) -> Series | None:
+        """The series that an alias stands for, of those that are built for a processor. None if ``name`` is not an
+        alias."""
+        built = [series for series in self.series if architecture in series.architectures]
+        released = [series for series in built if not series.is_rc]
+        candidates = [series for series in built if series.is_rc]
         if name == "oldest" and released:
             return released[0]
         if name == "newest" and released:
@@ -135,8 +147,10 @@ def parse_series(name: str, data: bytes) -> Series:
         table = tomllib.loads(data.decode())
     except ValueError as error:
         raise ImageError(f"{where}: {error}") from error
-    if unknown := sorted(table.keys() - _KEYS.keys()):
-        raise ImageError(f"{where}: unknown key {', '.join(unknown)}", hint=f"known keys: {', '.join(_KEYS)}")
+    if unknown := sorted(table.keys() - _KEYS.keys() - {_OPTIONAL}):
+        raise ImageError(
+            f"{where}: unknown key {', '.join(unknown)}", hint=f"known keys: {', '.join([*_KEYS, _OPTIONAL])}"
+        )
     for key, kind in _KEYS.items():
         if not isinstance(table.get(key), kind) or not table[key]:
             raise ImageError(f"{where}: {key} must be a non-empty {'list' if kind is list else 'string'}")
@@ -144,4 +158,8 @@ def parse_series(name: str, data: bytes) -> Series:
         raise ImageError(f"{where}: unknown layout {table['layout']!r}", hint=f"known: {', '.join(LAYOUTS)}")
     if not all(isinstance(suite, str) for suite in table["suites"]):
         raise ImageError(f"{where}: suites must be a list of strings")
-    return Series(name, table["version"], table["flavour"], table["layout"], tuple(table["suites"]))
+    others = table.get(_OPTIONAL, [])
+    if not isinstance(others, list) or not set(others) <= ARCHITECTURES.keys() - {NATIVE}:
+        known = ", ".join(ARCHITECTURES.keys() - {NATIVE})
+        raise ImageError(f"{where}: {_OPTIONAL} must be a list of Debian's names of processors", hint=f"known: {known}")
+    return Series(name, table["version"], table["flavour"], table["layout"], tuple(table["suites"]), tuple(others))

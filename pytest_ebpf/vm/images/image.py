@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_ebpf.errors import ImageError
+from pytest_ebpf.vm.images.architecture import NATIVE
 from pytest_ebpf.vm.images.cache import Entry, Store, default_cache, use_lock
+from pytest_ebpf.vm.images.rootfs import Rooted
 
 __all__ = ["DEFAULT_CONFIG", "ImageConfig", "KernelImage", "image_of", "in_use"]
 
@@ -45,6 +47,7 @@ class KernelImage:
     ``modules_root``: has lib/modules/``release`` with depmod's files; None if the kernel has no modules.
     ``btf``: raw .BTF; None if built without. ``kconfig``: its configuration, if known. ``digest``: its identity.
     ``version``: the package's version; empty for a kernel of the user. ``origin``: a text for people.
+    ``architecture``: Debian's name of the processor; ``rooted``: what guests of another one than this machine's need.
     """
 
     spec: str
@@ -58,6 +61,8 @@ class KernelImage:
     kconfig: Path | None
     digest: str
     origin: str
+    architecture: str = NATIVE
+    rooted: Rooted | None = None
 
     @property
     def modules(self) -> Path | None:
@@ -76,7 +81,7 @@ def in_use(image: KernelImage, *, config: ImageConfig = DEFAULT_CONFIG) -> Itera
         yield
 
 
-def image_of(entry: Entry, *, spec: str) -> KernelImage:
+def image_of(entry: Entry, *, spec: str, rooted: Rooted | None = None) -> KernelImage:
     """The image in a cache entry."""
     path = entry.path
     return KernelImage(
@@ -85,12 +90,14 @@ def image_of(entry: Entry, *, spec: str) -> KernelImage:
         release=entry.release,
         version=entry.version,
         vmlinux=path / "vmlinux",
-        bzimage=path / "bzImage",
+        bzimage=_if_file(path / "bzImage"),
         modules_root=path,
         btf=_if_file(path / "vmlinux.btf"),
         kconfig=_if_file(path / "config"),
         digest=entry.digest,
         origin=f"Debian {entry.version} from {entry.suite} (verified by {entry.verified})",
+        architecture=entry.architecture,
+        rooted=rooted if entry.architecture != NATIVE else None,
     )
 
 

@@ -22,17 +22,26 @@ from pathlib import Path
 from typing import Any
 
 from pytest_ebpf.errors import ImageError, MirrorUnreachable
+from pytest_ebpf.vm.images.architecture import NATIVE
 from pytest_ebpf.vm.images.cache import Store
 from pytest_ebpf.vm.images.download import Web
 from pytest_ebpf.vm.images.mirror import Mirror
 
-__all__ = ["Package", "SuiteIndex", "cached_index", "cut_stanzas", "load_index", "parse_packages", "verify_release"]
+__all__ = [
+    "Package",
+    "SuiteIndex",
+    "Wanted",
+    "cached_index",
+    "cut_stanzas",
+    "load_index",
+    "parse_packages",
+    "verify_release",
+]
 
 _FRESH_SECONDS = 3600
-_INDEX = "main/binary-amd64/Packages"
 _FORMAT = 1
 # Every name that a layout of the catalogue can ask for begins like this; "unsigned-" is linux-binary's own spelling.
-_WANTED = re.compile(rb"Package: linux-(?:image|binary|modules|base)-(?:unsigned-)?\d")
+_KERNELS = r"linux-(?:image|binary|modules|base)-(?:unsigned-)?\d.*"
 _CHUNK = 1 << 20
 
 
@@ -51,24 +60,51 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class SuiteIndex:
-    """A suite's kernel packages. ``verified``: how they were verified; ``stale``: why an old index is used."""
+    """A suite's packages. ``verified``: how they were verified; ``stale``: why an old index is used; ``problem``: why
+    there are none."""
 
     suite: str
     base: str
     verified: str
     packages: tuple[Package, ...]
     stale: str = ""
+    problem: str = ""
 
 
-def load_index(suite: str, *, mirror: Mirror, store: Store, web: Web, max_age: float = _FRESH_SECONDS) -> SuiteIndex:
-    """The packages of ``suite``, none if the archive lacks it. MirrorUnreachable if neither cached nor to be had."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The packages of one suite that are of interest: those of an ``architecture`` (Debian's name) whose names
+    ``pattern`` matches as a whole."""
+
+    suite: str
+    architecture: str = NATIVE
+    pattern: str = _KERNELS
+
+    @property
+    def index(self) -> str:
+        """The index's path in its suite."""
+        return f"main/binary-{self.architecture}/Packages"
+
+    @property
+    def key(self) -> str:
+        """What tells an extract from others of the same suite."""
+        if (self.architecture, self.pattern) == (NATIVE, _KERNELS):
+            return self.suite
+        return " ".join((self.suite, self.architecture, *([self.pattern] if self.pattern != _KERNELS else [])))
+
+
+def load_index(
+    wanted: Wanted, *, mirror: Mirror, store: Store, web: Web, max_age: float = _FRESH_SECONDS
+) -> SuiteIndex:
+    """The packages of a suite, none if the archive lacks it. MirrorUnreachable if neither cached nor to be had."""
+    suite = wanted.suite
     base = mirror.base(suite)
-    file = _index_file(suite, base=base, store=store)
+    file = _index_file(wanted, base=base, store=store)
     kept = _kept(file, store=store)
     if kept is not None and 0 <= time.time() - file.stat().st_mtime < max_age:
         return _from_record(kept, suite=suite, base=base)
     try:
-        record = _download_index(suite, mirror=mirror, web=web, kept=kept)
+        record = _download_index(wanted, mirror=mirror, web=web, kept=kept)
     except MirrorUnreachable as error:
         if kept is None:
             raise
@@ -80,16 +116,16 @@ def load_index(suite: str, *, mirror: Mirror, store: Store, web: Web, max_age: f
     return _from_record(record, suite=suite, base=base)
 
 
-def cached_index(suite: str, *, mirror: Mirror, store: Store) -> SuiteIndex | None:
-    """The last known index of ``suite``, however old; None if it was never fetched."""
-    base = mirror.base(suite)
-    kept = _kept(_index_file(suite, base=base, store=store), store=store)
-    return None if kept is None else _from_record(kept, suite=suite, base=base)
+def cached_index(wanted: Wanted, *, mirror: Mirror, store: Store) -> SuiteIndex | None:
+    """The last known index of a suite, however old; None if it was never fetched."""
+    base = mirror.base(wanted.suite)
+    kept = _kept(_index_file(wanted, base=base, store=store), store=store)
+    return None if kept is None else _from_record(kept, suite=wanted.suite, base=base)
 
 
-def _index_file(suite: str, *, base: str, store: Store) -> Path:
-    key = hashlib.sha256(f"{base} {suite}".encode()).hexdigest()[:16]
-    return store.root / "indexes" / f"{suite}-{key}.json"
+def _index_file(wanted: Wanted, *, base: str, store: Store) -> Path:
+    key = hashlib.sha256(f"{base} {wanted.key}".encode()).hexdigest()[:16]
+    return store.root / "indexes" / f"{wanted.suite}-{key}.json"
 
 
 def _kept(file: Path, *, store: Store) -> dict[str, Any] | None:
@@ -98,26 +134,41 @@ def _kept(file: Path, *, store: Store) -> dict[str, Any] | None:
 
 
 def _from_record(record: dict[str, Any], *, suite: str, base: str, stale: str = "") -> SuiteIndex:
-    return SuiteIndex(suite, base, record["verified"], tuple(Package(**row) for row in record["packages"]), stale)
+    packages = tuple(Package(**row) for row in record["packages"])
+    return SuiteIndex(suite, base, record["verified"], packages, stale, record.get("problem", ""))
 
 
-def _download_index(suite: str, *, mirror: Mirror, web: Web, kept: dict[str, Any] | None) -> dict[str, Any]:
+def _download_index(wanted: Wanted, *, mirror: Mirror, web: Web, kept: dict[str, Any] | None) -> dict[str, Any]:
     """The record to keep: ``kept`` itself when the archive has nothing newer."""
+    suite, index = wanted.suite, wanted.index
     folder = f"{mirror.base(suite)}/dists/{suite}"
     for _attempt in range(2):  # the archive may be changing under us: then InRelease and Packages disagree once
         signed = web.read(f"{folder}/InRelease")
         if signed is None:
             return {"format": _FORMAT, "verified": "", "hash": "", "packages": []}
         text, verified = verify_release(signed, suite=suite, mirror=mirror)
-        digest, size = _index_hash(text, suite=suite)
+        found = _index_hash(text, index=index)
+        if found is None and wanted.architecture != NATIVE:  # suites end for one architecture before another
+            return {"format": _FORMAT, "verified": verified, "hash": "", "packages": []}
+        if found is None:
+            hint = "is this the archive of another architecture?"
+            raise ImageError(f"{suite}: InRelease lists no {index}.xz", hint=hint)
+        digest, size = found
         if kept is not None and kept["hash"] == digest and kept["verified"] == verified:
             return kept
-        data = web.read(f"{folder}/main/binary-amd64/by-hash/SHA256/{digest}") or web.read(f"{folder}/{_INDEX}.xz")
+        by_hash = f"{folder}/{index.removesuffix('Packages')}by-hash/SHA256/{digest}"
+        data = web.read(by_hash) or web.read(f"{folder}/{index}.xz")
         if data is not None and len(data) == size and hashlib.sha256(data).hexdigest() == digest:
-            rows = [asdict(package) for package in parse_packages(b"".join(cut_stanzas(_unpacked(data))))]
+            stanzas = b"".join(cut_stanzas(_unpacked(data), pattern=wanted.pattern))
+            rows = [asdict(package) for package in parse_packages(stanzas)]
             return {"format": _FORMAT, "verified": verified, "hash": digest, "packages": rows}
+    what = f"{suite}: the package index does not match its hash in InRelease"
+    if (
+        wanted.architecture != NATIVE
+    ):  # mirrors that keep one architecture up to date and others not: other suites will do
+        return {"format": _FORMAT, "verified": verified, "hash": "", "packages": [], "problem": f"{what} ({index})"}
     raise ImageError(
-        f"{suite}: the package index does not match its hash in InRelease",
+        what,
         hint="the archive is being updated or is damaged: try again in a few minutes, or name another with --mirror",
     )
 
@@ -197,15 +248,11 @@ def _check_release(text: str, *, suite: str, check_expiry: bool) -> None:
             )
 
 
-def _index_hash(release: str, *, suite: str) -> tuple[str, int]:
-    """SHA-256 and size of Packages.xz."""
+def _index_hash(release: str, *, index: str) -> tuple[str, int] | None:
+    """SHA-256 and size of Packages.xz, None if the suite has no such index."""
     sums = release.partition("\nSHA256:")[2]
-    match = re.search(rf"^ ([0-9a-f]{{64}}) +(\d+) {re.escape(_INDEX)}\.xz$", sums, re.MULTILINE)
-    if match is None:
-        raise ImageError(
-            f"{suite}: InRelease lists no {_INDEX}.xz", hint="is this the archive of another architecture?"
-        )
-    return match[1], int(match[2])
+    match = re.search(rf"^ ([0-9a-f]{{64}}) +(\d+) {re.escape(index)}\.xz$", sums, re.MULTILINE)
+    return (match[1], int(match[2])) if match is not None else None
 
 
 def _unpacked(data: bytes) -> Iterator[bytes]:
@@ -219,25 +266,23 @@ def _unpacked(data: bytes) -> Iterator[bytes]:
         raise ImageError(f"damaged package index: {error}") from error
 
 
-def cut_stanzas(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The stanzas of kernel packages, each ending in an empty line, out of a Packages file that comes in pieces."""
+def cut_stanzas(pieces: Iterable[bytes], *, pattern: str = _KERNELS) -> Iterator[bytes]:
+    """The stanzas of packages whose names a pattern matches, each ending in an empty line, out of a Packages file that
+    comes in pieces."""
+    wanted = re.compile(rb"\nPackage: (?:%s)\n" % pattern.encode())
     rest = b"\n"
     for piece in pieces:
         rest += piece
         end = rest.rfind(b"\n\n")
         if end >= 0:
-            yield from _kernel_stanzas(rest[: end + 2])
+            yield from _stanzas(rest[: end + 2], wanted=wanted)
             rest = rest[end + 1 :]
-    yield from _kernel_stanzas(rest + b"\n\n")
+    yield from _stanzas(rest + b"\n\n", wanted=wanted)
 
 
-def _kernel_stanzas(block: bytes) -> Iterator[bytes]:
-    at = block.find(b"\nPackage: linux-")
-    while at >= 0:
-        end = block.find(b"\n\n", at + 1)
-        if _WANTED.match(block, at + 1):
-            yield block[at + 1 : end + 2]
-        at = block.find(b"\nPackage: linux-", end)
+def _stanzas(block: bytes, *, wanted: re.Pattern[bytes]) -> Iterator[bytes]:
+    for match in wanted.finditer(block):
+        yield block[match.start() + 1 : block.find(b"\n\n", match.start() + 1) + 2]
 
 
 def parse_packages(stanzas: bytes) -> list[Package]:

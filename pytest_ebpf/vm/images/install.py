@@ -10,13 +10,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pytest_ebpf.errors import ImageError, MirrorUnreachable, PackageGone
+from pytest_ebpf.vm.images.architecture import NATIVE
 from pytest_ebpf.vm.images.cache import Entry, Store
 from pytest_ebpf.vm.images.candidates import Choice, Chosen
 from pytest_ebpf.vm.images.download import Item, Web, disk_full, file_sha256
 from pytest_ebpf.vm.images.progress import Reporter, Task, megabytes
 from pytest_ebpf.vm.images.resolve import cached_entry
 from pytest_ebpf.vm.images.spec import SeriesSpec
-from pytest_ebpf.vm.images.unpack import build_image
+from pytest_ebpf.vm.images.unpack import build_foreign_image, build_image
 
 __all__ = ["Obtainer"]
 
@@ -83,7 +84,8 @@ class Obtainer:
         try:
             packages = [self._download(part, task=task) for part in choice.parts]
             task.stage("unpacking")
-            build_image(packages, into=tmp, release=choice.release, tick=self.web.stop_if_cancelled)
+            build = build_image if choice.architecture == NATIVE else build_foreign_image
+            build(packages, into=tmp, release=choice.release, tick=self.web.stop_if_cancelled)
             self.store.publish(tmp, entry=entry)
         except OSError as error:
             # on a full disk remove the packages; after other errors they save a download
@@ -137,6 +139,5 @@ def _words_for_disk(where: Path) -> Iterator[None]:
 def _entry(choice: Choice, *, path: Path) -> Entry:
     fields = ("name", "version", "sha256", "size")
     rows = tuple({key: asdict(part.package)[key] for key in fields} for part in choice.parts)
-    return Entry(
-        path, choice.digest, choice.series, choice.release, choice.version, choice.suite, choice.verified, rows
-    )
+    where = (choice.release, choice.version, choice.suite, choice.verified, rows, choice.architecture)
+    return Entry(path, choice.digest, choice.series, *where)

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pytest_ebpf.errors import ImageError, MirrorUnreachable
+from pytest_ebpf.vm.images.architecture import NATIVE
 from pytest_ebpf.vm.images.cache import Entry
 from pytest_ebpf.vm.images.candidates import choose
 from pytest_ebpf.vm.images.catalogue import Catalogue, Series, load_catalogue
 from pytest_ebpf.vm.images.download import Web
-from pytest_ebpf.vm.images.fetch import load_indexes
+from pytest_ebpf.vm.images.fetch import kernel_indexes, load_indexes
 from pytest_ebpf.vm.images.image import ImageConfig
-from pytest_ebpf.vm.images.index import SuiteIndex, cached_index
+from pytest_ebpf.vm.images.index import SuiteIndex, Wanted, cached_index
 from pytest_ebpf.vm.images.mirror import find_mirror
 from pytest_ebpf.vm.images.prune import tree_size
 from pytest_ebpf.vm.images.resolve import cached_entry
@@ -38,12 +39,20 @@ class Row:
 def overview(config: ImageConfig, *, ask_archive: bool) -> list[Row]:
     """A row per series, oldest first. ``ask_archive``: go by fresh indexes; else by those that are cached."""
     catalogue = load_catalogue()
-    suites = {suite for series in catalogue.series for suite in series.suites}
+    specs = [_spec(series, name) for series in catalogue.series for name in series.architectures]
+    # Every processor of every series would be many indexes to ask for: the others are shown where they are cached.
+    shown = [spec for spec in specs if spec.architecture == NATIVE or cached_entry(spec, store=config.store)]
+    suites = {wanted for spec in shown for wanted in kernel_indexes(spec)}
     indexes = _fresh(suites, config=config) if ask_archive else _known(suites, config=config)
-    return [_row(series, catalogue, indexes=indexes, config=config) for series in catalogue.series]
+    return [_row(spec, catalogue, indexes=indexes, config=config) for spec in shown]
 
 
-def _fresh(suites: set[str], *, config: ImageConfig) -> Mapping[str, SuiteIndex]:
+def _spec(series: Series, architecture: str) -> SeriesSpec:
+    text = series.name if architecture == NATIVE else f"{series.name}:{architecture}"
+    return SeriesSpec(text, series, architecture=architecture)
+
+
+def _fresh(suites: set[Wanted], *, config: ImageConfig) -> Mapping[Wanted, SuiteIndex]:
     config.store.prepare()
     mirror = find_mirror(config.mirror, keyring=config.keyring)
     web = Web(mirror.options.proxies, pauses=config.pauses)
@@ -54,7 +63,7 @@ def _fresh(suites: set[str], *, config: ImageConfig) -> Mapping[str, SuiteIndex]
     return {name: one for name, one in loaded.items() if isinstance(one, SuiteIndex)}
 
 
-def _known(suites: set[str], *, config: ImageConfig) -> Mapping[str, SuiteIndex]:
+def _known(suites: set[Wanted], *, config: ImageConfig) -> Mapping[Wanted, SuiteIndex]:
     try:
         mirror = find_mirror(config.mirror)
     except ImageError:  # no archive on this machine: the cache alone is shown
@@ -63,21 +72,23 @@ def _known(suites: set[str], *, config: ImageConfig) -> Mapping[str, SuiteIndex]
     return {name: one for name, one in found.items() if one is not None}
 
 
-def _row(series: Series, catalogue: Catalogue, *, indexes: Mapping[str, SuiteIndex], config: ImageConfig) -> Row:
-    spec = SeriesSpec(series.name, series)
-    aliases = tuple(name for name in _ALIASES if catalogue.alias(name) == series)
+def _row(spec: SeriesSpec, catalogue: Catalogue, *, indexes: Mapping[Wanted, SuiteIndex], config: ImageConfig) -> Row:
+    behind = "" if spec.architecture == NATIVE else f":{spec.architecture}"
+    aliases = tuple(
+        name + behind for name in _ALIASES if catalogue.alias(name, architecture=spec.architecture) == spec.series
+    )
     entry = cached_entry(spec, store=config.store)
     states = config.store.saved_states(entry.release) if entry is not None else []
     saved = sum(map(tree_size, states))
-    return Row(series.name, aliases, _entry_words(entry), _newest_words(spec, indexes=indexes), saved)
+    return Row(spec.name, aliases, _entry_words(entry), _newest_words(spec, indexes=indexes), saved)
 
 
 def _entry_words(entry: Entry | None) -> str:
     return "" if entry is None else f"{entry.release} ({entry.version})"
 
 
-def _newest_words(spec: SeriesSpec, *, indexes: Mapping[str, SuiteIndex]) -> str:
-    known = [indexes[suite] for suite in spec.series.suites if suite in indexes]
+def _newest_words(spec: SeriesSpec, *, indexes: Mapping[Wanted, SuiteIndex]) -> str:
+    known = [indexes[wanted] for wanted in kernel_indexes(spec) if wanted in indexes]
     if len(known) < len(spec.series.suites):
         return ""
     try:

@@ -25,14 +25,14 @@ class Pruned:
 
 
 def prune(store: Store) -> Pruned:
-    """Keep the newest image of each series."""
+    """Keep the newest image of each series and processor, and the newest root of each processor."""
     from debian.debian_support import Version
 
-    newest: dict[str, Entry] = {}
+    newest: dict[tuple[str, str], Entry] = {}
     for entry in store.entries():
-        best = newest.get(entry.series)
+        best = newest.get((entry.series, entry.architecture))
         if best is None or Version(entry.version) > Version(best.version):
-            newest[entry.series] = entry
+            newest[entry.series, entry.architecture] = entry
     keep = {entry.path for entry in newest.values()}
     return _remove(store, [path for path in sorted(store.images.glob("*")) if path not in keep])
 
@@ -40,7 +40,7 @@ def prune(store: Store) -> Pruned:
 def prune_all(store: Store) -> Pruned:
     """Keep nothing but what is in use; indexes go too."""
     result = _remove(store, [*sorted(store.images.glob("*")), *sorted((store.root / "local").glob("*"))])
-    freed = _delete(store.root / "indexes", tmp=store.tmp)
+    freed = _delete(store.root / "indexes", tmp=store.tmp) + _delete(store.roots, tmp=store.tmp)
     return replace(result, freed=result.freed + freed)
 
 

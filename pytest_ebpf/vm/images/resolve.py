@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pytest_ebpf.errors import ImageError
+from pytest_ebpf.vm.images.architecture import NATIVE
 from pytest_ebpf.vm.images.cache import Entry, Store
 from pytest_ebpf.vm.images.image import DEFAULT_CONFIG, ImageConfig, KernelImage, image_of
 from pytest_ebpf.vm.images.local import local_image
+from pytest_ebpf.vm.images.rootfs import root_of
 from pytest_ebpf.vm.images.spec import HostSpec, PathSpec, SeriesSpec, parse_spec, version_matches
 
 __all__ = ["cached_entry", "resolve"]
@@ -26,11 +28,13 @@ def resolve(spec: str, *, config: ImageConfig = DEFAULT_CONFIG) -> KernelImage:
     entry = cached_entry(parsed, store=config.store)
     if entry is None:
         raise ImageError(f"kernel {spec} is not in the cache", hint=f"run: pytest-ebpf kernels fetch {spec}")
-    return image_of(entry, spec=spec)
+    return image_of(entry, spec=spec, rooted=root_of(entry.architecture, store=config.store))
 
 
 def cached_entry(spec: SeriesSpec, *, store: Store) -> Entry | None:
     """What the spec's lock file names, else the newest image in the cache that fits."""
+    if spec.architecture != NATIVE and root_of(spec.architecture, store=store) is None:
+        return None  # its kernel is of no use without
     locked = store.resolved(spec.text)
     if locked is not None and (entry := _locked_entry(locked, spec=spec, store=store)) is not None:
         return entry
@@ -41,14 +45,18 @@ def cached_entry(spec: SeriesSpec, *, store: Store) -> Entry | None:
 
 
 def _locked_entry(locked: Mapping[str, object], *, spec: SeriesSpec, store: Store) -> Entry | None:
-    """An alias moves with the catalogue: its lock counts only while it is of the same series."""
+    """An alias moves with the catalogue: its lock counts only while it is of the same series and processor."""
     name = locked.get("image")
     entry = store.entry(store.images / name) if isinstance(name, str) and "/" not in name else None
-    return entry if entry is not None and entry.series == spec.series.name else None
+    return entry if entry is not None and _same(entry, spec=spec) else None
+
+
+def _same(entry: Entry, *, spec: SeriesSpec) -> bool:
+    return entry.series == spec.series.name and entry.architecture == spec.architecture
 
 
 def _fits(entry: Entry, *, spec: SeriesSpec) -> bool:
-    if entry.series != spec.series.name:
+    if not _same(entry, spec=spec):
         return False
     wanted = spec.release
     return not wanted or any(version_matches(had, prefix=wanted) for had in (entry.version, entry.release))

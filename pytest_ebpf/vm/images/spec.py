@@ -5,6 +5,7 @@ host                         the running kernel
 oldest, newest, rc           a series chosen from the catalogue; newest is never a release candidate
 6.1.176, 6.1.0-50-amd64      a version or a release of a series, or how it begins
 ./bzImage, /boot/vmlinuz-…   a file, its modules beside it; or a built kernel tree, or an extracted directory
+6.12:arm64, newest:s390x     any of the catalogue's, for another processor, which is emulated
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_ebpf.errors import ImageError
+from pytest_ebpf.vm.images.architecture import ARCHITECTURES, NATIVE, Architecture, find_architecture
 from pytest_ebpf.vm.images.catalogue import Catalogue, Series, load_catalogue
 
 __all__ = ["HostSpec", "KernelSpec", "PathSpec", "SeriesSpec", "parse_spec", "version_matches"]
@@ -34,16 +36,28 @@ class HostSpec:
 
 @dataclass(frozen=True, slots=True)
 class SeriesSpec:
-    """A series of the catalogue. ``release`` is empty for "the newest", else how version or release must begin."""
+    """A series of the catalogue. ``release`` is empty for "the newest", else how version or release must begin.
+    ``architecture`` is Debian's name of the processor."""
 
     text: str
     series: Series
     release: str = ""
+    architecture: str = NATIVE
 
     @property
     def name(self) -> str:
-        """A short id for reports: ``6.1``, ``6.1.176``; an alias gives its series."""
+        """A short id for reports: ``6.1``, ``6.1.176``, ``6.12:arm64``; an alias gives its series."""
+        return self.numbers + ("" if self.architecture == NATIVE else f":{self.architecture}")
+
+    @property
+    def numbers(self) -> str:
+        """``name`` without the processor."""
         return self.release or self.series.name
+
+    @property
+    def flavour(self) -> str:
+        """Debian's name of the kernels that fit."""
+        return self.series.flavour if self.architecture == NATIVE else ARCHITECTURES[self.architecture].flavour
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +83,37 @@ def parse_spec(text: str, *, catalogue: Catalogue | None = None) -> KernelSpec:
     if "/" in text or text.startswith((".", "~")):
         return PathSpec(text, Path(text).expanduser().absolute())
     known = load_catalogue() if catalogue is None else catalogue
-    if series := known.alias(text):
-        return SeriesSpec(text, series)
-    match = _VERSION.fullmatch(text)
+    numbers, colon, named = text.partition(":")
+    if colon and Path(text).exists():
+        return PathSpec(text, Path(text).absolute())
+    if colon and numbers == "host":
+        raise ImageError(
+            f"{text!r}: the host has the processor that it has", hint=f"name a series, as in newest:{named or 'arm64'}"
+        )
+    architecture = find_architecture(named) if colon else ARCHITECTURES[NATIVE]
+    return _series_spec(text, numbers, architecture, known=known)
+
+
+def _series_spec(text: str, numbers: str, architecture: Architecture, *, known: Catalogue) -> KernelSpec:
+    """``text`` is ``numbers`` with the architecture behind it, if it has one."""
+    if series := known.alias(numbers, architecture=architecture.name):
+        return SeriesSpec(text, series, architecture=architecture.name)
+    match = _VERSION.fullmatch(numbers)
     if match is None:
         if text and Path(text).exists():
             return PathSpec(text, Path(text).absolute())
-        known.find(text)
+        known.find(numbers)
         raise ImageError(f"{text!r} is not a kernel spec")
     rc = match["rc"] or ""
     series = known.find(match["series"] + ("-rc" if rc else ""))
+    if architecture.name not in series.architectures:
+        having = ", ".join(one.name for one in known.series if architecture.name in one.architectures)
+        raise ImageError(
+            f"{text}: Debian has no kernel {series.name} for {architecture.name}",
+            hint=f"{architecture.name} has {having or 'none'}; {series.name} has {', '.join(series.architectures)}",
+        )
     whole = not match["rest"] and rc in ("", "-rc", "~rc")
-    return SeriesSpec(text, series, "" if whole else text)
+    return SeriesSpec(text, series, "" if whole else numbers, architecture.name)
 
 
 def version_matches(version: str, *, prefix: str) -> bool:

@@ -20,9 +20,9 @@ from pathlib import Path
 from pytest_ebpf.errors import ImageError
 from pytest_ebpf.vm.images.archive import extract
 from pytest_ebpf.vm.images.modules import run_depmod
-from pytest_ebpf.vm.images.vmlinux import extract_btf, extract_vmlinux
+from pytest_ebpf.vm.images.vmlinux import extract_btf, extract_vmlinux, find_btf, plain_kernel
 
-__all__ = ["build_image", "place_file", "write_kernel"]
+__all__ = ["build_foreign_image", "build_image", "place_file", "write_kernel"]
 
 
 def build_image(packages: Iterable[Path], *, into: Path, release: str, tick: Callable[[], None]) -> None:
@@ -38,10 +38,28 @@ def build_image(packages: Iterable[Path], *, into: Path, release: str, tick: Cal
     run_depmod(into, release=release)
 
 
+def build_foreign_image(packages: Iterable[Path], *, into: Path, release: str, tick: Callable[[], None]) -> None:
+    """As ``build_image``, for another processor: ``vmlinux`` is the file that QEMU is given, without a bzImage."""
+    shutil.rmtree(into, ignore_errors=True)
+    into.mkdir(parents=True)
+    for package in packages:
+        extract(package, into=into, place=lambda name: place_file(name, release=release), tick=tick)
+    packaged = into / "bzImage"
+    if not packaged.is_file() or not (into / "lib/modules" / release / "kernel").is_dir():
+        raise ImageError(f"the packages of {release} hold no image or no modules: an unknown package layout")
+    kernel = plain_kernel(packaged.read_bytes(), name=release)
+    packaged.unlink()
+    (into / "vmlinux").write_bytes(kernel)
+    if (btf := find_btf(kernel)) is not None:
+        (into / "vmlinux.btf").write_bytes(btf)
+    tick()
+    run_depmod(into, release=release)
+
+
 def place_file(name: str, *, release: str) -> str | None:
     """Where a package's file goes, None for files that are not needed (documentation, System.map)."""
     folder = rf"(?:usr/)?lib/modules/{re.escape(release)}"
-    if re.fullmatch(rf"boot/vmlinuz-{re.escape(release)}|{folder}/vmlinuz(\.unsigned)?", name):
+    if re.fullmatch(rf"boot/vmlinu[xz]-{re.escape(release)}|{folder}/vmlinu[xz](\.unsigned)?", name):
         return "bzImage"
     if re.fullmatch(rf"boot/config-{re.escape(release)}|{folder}/config", name):
         return "config"

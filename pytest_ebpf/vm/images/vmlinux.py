@@ -18,9 +18,19 @@ from typing import Any
 
 from pytest_ebpf.errors import ImageError
 
-__all__ = ["bzimage_release", "extract_btf", "extract_vmlinux", "is_bzimage", "is_elf", "vmlinux_release"]
+__all__ = [
+    "bzimage_release",
+    "extract_btf",
+    "extract_vmlinux",
+    "find_btf",
+    "is_bzimage",
+    "is_elf",
+    "plain_kernel",
+    "vmlinux_release",
+]
 
 _ELF = b"\x7fELF"
+_LEAST_STRINGS = 1 << 18  # bytes of names in a kernel's BTF; modules and programs have fewer
 
 
 def is_elf(data: bytes) -> bool:
@@ -75,6 +85,31 @@ def extract_btf(vmlinux: Path) -> bytes | None:
             return None if section is None else bytes(section.data())
     except ELFError as error:
         raise ImageError(f"{vmlinux}: not a usable ELF file: {error}") from error
+
+
+def plain_kernel(data: bytes, *, name: str) -> bytes:
+    """The kernel of another processor as QEMU takes it. arm64's and riscv64's may be packed into an EFI program that
+    unpacks itself (CONFIG_EFI_ZBOOT; include/linux/efi.h and drivers/firmware/efi/libstub/zboot-header.S), or gzipped;
+    the others are taken as they are."""
+    if data[:2] == b"MZ" and data[4:8] == b"zimg":
+        start, length = struct.unpack_from("<II", data, 8)
+        return _decompress(data[start : start + length], name=name)
+    return _decompress(data, name=name) if data.startswith(b"\x1f\x8b") else data
+
+
+def find_btf(kernel: bytes) -> bytes | None:
+    """The types in a kernel that is no ELF file but an image of its memory: the first place that looks like a whole BTF
+    of some size (include/uapi/linux/btf.h). None if there is none, as in an image that is packed."""
+    for order in ("<", ">"):
+        head = struct.pack(f"{order}HBBI", 0xEB9F, 1, 0, 24)
+        at = kernel.find(head)
+        while at >= 0:
+            types, types_size, strings, strings_size = struct.unpack_from(f"{order}4I", kernel, at + len(head))
+            end = at + 24 + strings + strings_size
+            if types == 0 and types_size == strings and strings_size > _LEAST_STRINGS and end <= len(kernel):
+                return kernel[at:end]
+            at = kernel.find(head, at + 1)
+    return None
 
 
 def _decompress(payload: bytes, *, name: str) -> bytes:
