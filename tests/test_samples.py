@@ -5,10 +5,12 @@ import runpy
 
 import pytest
 
+from pytest_ebpf.obj.parse import parse_object
 from support.paths import ROOT
 
 SAMPLES = ROOT / "sample_programs"
 OBJECTS = sorted((SAMPLES / "built").glob("*.bpf.o"))
+BIG = sorted((SAMPLES / "built").glob("*.bpfeb.o"))
 
 
 def test_each_source_has_its_object():
@@ -17,11 +19,24 @@ def test_each_source_has_its_object():
     assert len(sources) >= 18
 
 
-@pytest.mark.parametrize("path", OBJECTS, ids=lambda path: path.name)
+def test_each_object_but_those_with_registers_has_one_for_big_endian_kernels():
+    """The same programs and maps, in the same order."""
+    little = {path.name.removesuffix(".bpf.o"): parse_object(path.read_bytes(), name=path.name) for path in OBJECTS}
+    big = {path.name.removesuffix(".bpfeb.o"): parse_object(path.read_bytes(), name=path.name) for path in BIG}
+    assert little.keys() - big.keys() == {"kprobe_fork"}
+    for name, obj in big.items():
+        other = little[name]
+        assert obj.byteorder == "big"
+        assert [(one.name, one.section) for one in obj.programs] == [(one.name, one.section) for one in other.programs]
+        shapes = [(one.name, one.type, one.key_size, one.value_size, one.max_entries) for one in obj.maps]
+        assert shapes == [(one.name, one.type, one.key_size, one.value_size, one.max_entries) for one in other.maps]
+
+
+@pytest.mark.parametrize("path", [*OBJECTS, *BIG], ids=lambda path: path.name)
 def test_objects_are_bpf_and_tell_nothing_of_their_builder(path):
     data = path.read_bytes()
     assert data[:4] == b"\x7fELF"
-    assert data[18:20] == b"\xf7\x00"  # e_machine EM_BPF, little endian
+    assert data[18:20] == (b"\xf7\x00" if path in OBJECTS else b"\x00\xf7")  # e_machine EM_BPF
     assert b".BTF.ext\0" in data
     assert b".debug_info" not in data
     assert not re.search(rb"/(home|root|tmp|usr|work|build)/", data)

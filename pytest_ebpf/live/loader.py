@@ -25,7 +25,7 @@ from pytest_ebpf.live.load import load_plan
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.load_request import Asked, options_of
 from pytest_ebpf.live.maps.map import Map
-from pytest_ebpf.live.missing_object import missing_object
+from pytest_ebpf.live.object_file import find_object
 from pytest_ebpf.live.pin_reuse import PinTakenError, reuse_pinned
 from pytest_ebpf.live.program import Program
 from pytest_ebpf.live.run_counts import counting_runs
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from pytest_ebpf.live.rejects import Rejects
     from pytest_ebpf.verifier.log.expect import Wanted
 
-__all__ = ["Bpf", "Source", "find_object"]
+__all__ = ["Bpf", "Source"]
 
 Source: TypeAlias = "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
 _PIN_ATTEMPTS = 5
@@ -293,8 +293,9 @@ class Bpf:
         return counting_runs(self.session)
 
     def find(self, path: str | os.PathLike[str]) -> Path:
-        """Where a relative path leads: next to the test, then ``bpf_object_dirs``, then the working directory."""
-        return find_object(path, self._directories)
+        """Where a relative path leads: next to the test, then ``bpf_object_dirs``, then the working directory. On a
+        big-endian kernel, to ``x.bpfeb.o`` where that is beside ``x.bpf.o`` or ``x.o``."""
+        return find_object(path, self._directories, byteorder=self.session.target.described.byteorder)
 
     def close(self) -> tuple[Leak, ...]:
         """Detach and unload everything; what outlives it comes back."""
@@ -384,15 +385,3 @@ class Bpf:
 
     def __repr__(self) -> str:
         return f"<Bpf on {self.session.target.name}>"
-
-
-def find_object(path: str | os.PathLike[str], directories: Sequence[Path]) -> Path:
-    """Where a relative path leads: into the first of ``directories`` that has it, else the working directory.
-    ``ObjectError`` for a file that is in none of them."""
-    given = Path(path)
-    for directory in () if given.is_absolute() else directories:
-        if (directory / given).exists():
-            return directory / given
-    if directories and not given.exists():
-        raise missing_object(given, directories)
-    return given

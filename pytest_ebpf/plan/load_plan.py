@@ -77,8 +77,15 @@ def _check_byteorder(obj: ObjectFile, facts: Facts) -> None:
         raise PlanError(
             f"{obj.name}: object is {obj.byteorder} endian, this kernel ({facts.described.machine}) is "
             f"{facts.described.byteorder} endian",
-            hint=f"compile it with -target {'bpfel' if facts.described.byteorder == 'little' else 'bpfeb'}",
+            hint=_build_hint(obj.name, facts.described.byteorder),
         )
+
+
+def _build_hint(name: str, byteorder: str) -> str:
+    if byteorder == "little":
+        return "compile it with -target bpfel"
+    stem = name.rpartition("/")[2].removesuffix(".o").removesuffix(".bpf")
+    return f"compile it with -target bpfeb, as {stem}.bpfeb.o beside it: big-endian kernels are given that one"
 
 
 def _wanted(obj: ObjectFile, only: tuple[str, ...]) -> tuple[list[ProgramDef], tuple[str, ...]]:

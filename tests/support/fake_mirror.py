@@ -11,7 +11,7 @@ import lzma
 import struct
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,10 +100,11 @@ class Row:
     deb: bytes
     depends: str = "kmod"
     installed_kb: int = 10
+    architecture: str = "amd64"
 
     @property
     def path(self) -> str:
-        return f"pool/main/l/linux/{self.name}_{self.version}_amd64.deb"
+        return f"pool/main/l/linux/{self.name}_{self.version}_{self.architecture}.deb"
 
     @property
     def stanza(self) -> str:
@@ -162,21 +163,29 @@ class Mirror:
     requests: list[str]
     ranges: list[str]
 
-    def add_suite(self, suite: str, rows: list[Row], *, key: Key | None = None, named: str = "") -> None:
-        """Publish a suite. ``named``: the Suite field, if the archive lies."""
+    def add_suite(
+        self,
+        suite: str,
+        rows: list[Row],
+        *,
+        key: Key | None = None,
+        named: str = "",
+        others: Mapping[str, list[Row]] | None = None,
+    ) -> None:
+        """Publish a suite. ``named``: the Suite field, if the archive lies. ``others``: rows of other architectures."""
         base = "/debian-security" if suite.endswith("-security") else "/debian"
-        packages = (_OTHER + "".join(row.stanza for row in rows)).encode()
-        packed = lzma.compress(packages)
-        digest = hashlib.sha256(packed).hexdigest()
+        folder = f"{base}/dists/{suite}"
+        sums = f" {'0' * 64} 1 main/binary-hurd-i386/Packages.xz\n"
+        for name, several in {"amd64": rows, **(others or {})}.items():
+            packed = lzma.compress((_OTHER + "".join(row.stanza for row in several)).encode())
+            sums += f" {hashlib.sha256(packed).hexdigest()} {len(packed)} main/binary-{name}/Packages.xz\n"
+            self.files[f"{folder}/main/binary-{name}/Packages.xz"] = packed
+            self.files |= {f"{base}/{row.path}": row.deb for row in several}
         release = (
             f"Origin: Test\nSuite: {named or suite}\nDate: Sat, 01 Jan 2022 00:00:00 UTC\nMD5Sum:\n"
-            f" {'0' * 32} 1 main/binary-amd64/Packages.xz\nSHA256:\n"
-            f" {'0' * 64} 1 main/binary-arm64/Packages.xz\n {digest} {len(packed)} main/binary-amd64/Packages.xz\n"
+            f" {'0' * 32} 1 main/binary-amd64/Packages.xz\nSHA256:\n{sums}"
         )
-        folder = f"{base}/dists/{suite}"
         self.files[f"{folder}/InRelease"] = key.clear_sign(release) if key else release.encode()
-        self.files[f"{folder}/main/binary-amd64/Packages.xz"] = packed
-        self.files |= {f"{base}/{row.path}": row.deb for row in rows}
 
     def asked(self, part: str) -> int:
         """How many requests had ``part`` in their path."""

@@ -121,7 +121,8 @@ def corpus_share(bpf: Bpf, directories: tuple[Path, ...] = CORPUS) -> Share:
     """Load every program of every object, and then a copy with counters."""
     plain = 0
     refused: list[str] = []
-    for path in sorted(path for directory in directories for path in directory.rglob("*.o")):
+    files = {path for directory in directories for path in directory.rglob("*.o")}
+    for path in sorted(path for path in files if not path.name.endswith(".bpfeb.o")):  # of other kernels
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for obj in _loaded(bpf, path):

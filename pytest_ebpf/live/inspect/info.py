@@ -198,7 +198,9 @@ def _read(data: bytes, places: Mapping[str, _Place], *, order: str) -> dict[str,
     return found
 
 
-def read_prog_info(data: bytes, *, map_ids: tuple[int, ...] = (), fdinfo: Mapping[str, str], order: str) -> ProgInfo:
+def read_prog_info(
+    data: bytes, *, map_ids: tuple[int, ...] = (), fdinfo: Mapping[str, str], order: str = "<"
+) -> ProgInfo:
     """``data``: struct bpf_prog_info."""
     fields = _read(data, _PROG, order=order)
     fields |= {"tag": fields["tag"].hex(), "type": prog_type_text(fields["type_number"]), "map_ids": map_ids}

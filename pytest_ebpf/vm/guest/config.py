@@ -7,10 +7,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from pytest_ebpf.errors import BootFailed
+from pytest_ebpf.vm.images.architecture import NATIVE
 from pytest_ebpf.vm.images.cache import default_cache
+from pytest_ebpf.vm.images.image import KernelImage
 from pytest_ebpf.vm.images.rootfs import Rooted
 
-__all__ = ["AccelMode", "BootConfig", "BootMode", "Image", "Progress", "silent"]
+__all__ = [
+    "AccelMode",
+    "BootConfig",
+    "BootMode",
+    "Image",
+    "Progress",
+    "architecture_of",
+    "rooted_of",
+    "silent",
+]
 
 AccelMode = Literal["auto", "kvm", "tcg"]
 BootMode = Literal["warm", "cold", "stock"]
@@ -35,11 +47,17 @@ class Image(Protocol):
     @property
     def modules_root(self) -> Path | None: ...
 
-    @property
-    def architecture(self) -> str: ...
 
-    @property
-    def rooted(self) -> Rooted | None: ...
+def architecture_of(image: Image) -> str:
+    """Debian's name of the processor that an image is for. Other images than ours are for this machine's."""
+    return image.architecture if isinstance(image, KernelImage) else NATIVE
+
+
+def rooted_of(image: Image) -> Rooted:
+    """The root of a guest of another architecture. BootFailed if it is not in the cache."""
+    if isinstance(image, KernelImage) and image.rooted is not None:
+        return image.rooted
+    raise BootFailed(f"kernel {image.spec} has no root", hint=f"run: pytest-ebpf kernels fetch {image.spec}")
 
 
 def silent(text: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from pytest_ebpf.errors import BootFailed
 from pytest_ebpf.vm.guest.bundle import Agent, make_agent
 from pytest_ebpf.vm.guest.command import Composition
-from pytest_ebpf.vm.guest.config import Image
+from pytest_ebpf.vm.guest.config import Image, architecture_of, rooted_of
 from pytest_ebpf.vm.guest.initramfs import Module, assemble, plain_module
 from pytest_ebpf.vm.guest.platforms import PLATFORMS, machine_argv
 from pytest_ebpf.vm.guest.runtime import Runtime
@@ -112,16 +112,13 @@ def _stamped(name: str, *, root: Path) -> tuple[str, int, int]:
 
 def compose_foreign(image: Image, *, qemu: str, agent: Agent, cache: Path) -> Composition:
     """The machine for ``image``, from the cache when kernel, root, QEMU and agent are those of the last time."""
-    assert image.rooted is not None
-    platform = PLATFORMS[image.architecture]
-    facts = [machine_argv(platform, qemu=qemu, kernel=str(image.vmlinux), initramfs="", root=str(image.rooted.root))]
+    platform, root = PLATFORMS[architecture_of(image)], str(rooted_of(image).root)
+    facts = [machine_argv(platform, qemu=qemu, kernel=str(image.vmlinux), initramfs="", root=root)]
     stamps = [[str(one), one.stat().st_size, one.stat().st_mtime_ns] for one in (image.vmlinux, Path(qemu))]
     text = json.dumps([facts, stamps, _MODULES, agent.bundle.name, agent.runtime.files])
     home = cache / "machines" / f"{image.release}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     initramfs = home / "initramfs"
-    argv = machine_argv(
-        platform, qemu=qemu, kernel=str(image.vmlinux), initramfs=str(initramfs), root=str(image.rooted.root)
-    )
+    argv = machine_argv(platform, qemu=qemu, kernel=str(image.vmlinux), initramfs=str(initramfs), root=root)
     with Store(cache).lock(f"machine-{home.name}"):
         if initramfs.is_file():
             mark_used(home)

@@ -26,7 +26,7 @@ from pytest_ebpf.vm.guest.command import (
     supervised,
 )
 from pytest_ebpf.vm.guest.compose import compose
-from pytest_ebpf.vm.guest.config import BootConfig, Image
+from pytest_ebpf.vm.guest.config import BootConfig, Image, architecture_of, rooted_of
 from pytest_ebpf.vm.guest.console import console_tail, last_line
 from pytest_ebpf.vm.guest.foreign import compose_foreign, make_foreign_agent
 from pytest_ebpf.vm.guest.initramfs import AGENT_PATH
@@ -89,7 +89,7 @@ class Launch:
         made = Guest(self.accel.kind, "", memory=self.config.memory, cpus=cpus, extra=self.config.qemu_args)
         if self.stock:
             return made
-        platform = PLATFORMS.get(self.image.architecture)
+        platform = PLATFORMS.get(architecture_of(self.image))
         if platform is None:
             return replace(made, cmdline=guest_cmdline(self.accel.kind, init=init, extra=self.config.kernel_args))
         words = platform_cmdline(platform, init=init, extra=self.config.kernel_args)
@@ -128,8 +128,8 @@ class Parts:
 def prepare(image: Image, config: BootConfig) -> Launch:
     """BootFailed when a program is missing, KVM is required and does not work, or the cache cannot be written to."""
     cache = config.cache.resolve()
-    native = image.architecture == NATIVE
-    tools = find_tools() if native else find_foreign_tools(image.architecture)
+    native = architecture_of(image) == NATIVE
+    tools = find_tools() if native else find_foreign_tools(architecture_of(image))
     try:
         (cache / "running").mkdir(parents=True, exist_ok=True)
         if not native:
@@ -146,15 +146,14 @@ def prepare(image: Image, config: BootConfig) -> Launch:
 
 def _prepare_foreign(image: Image, config: BootConfig, *, tools: Tools, cache: Path) -> Launch:
     """For another architecture: there is only emulation, and virtme-ng's own process 1 is not there."""
+    name = architecture_of(image)
     if config.require_kvm or config.accel == "kvm":
         raise BootFailed(
-            f"kernel {image.spec}: KVM runs no kernel of {image.architecture}", hint="drop the demand for KVM"
+            f"kernel {image.spec}: KVM runs no kernel of {name} here", hint="run it without the demand for KVM"
         )
-    if image.rooted is None:
-        raise BootFailed(f"kernel {image.spec} has no root", hint=f"run: pytest-ebpf kernels fetch {image.spec}")
-    agent = make_foreign_agent(image.rooted, image.architecture, cache=cache)
+    agent = make_foreign_agent(rooted_of(image), name, cache=cache)
     composition = compose_foreign(image, qemu=tools.qemu, agent=agent, cache=cache)
-    accel = Accel("tcg", f"{image.architecture} is emulated", PLATFORMS[image.architecture].slowness)
+    accel = Accel("tcg", f"{name} is emulated", PLATFORMS[name].slowness)
     wanted = replace(config, boot="cold") if config.boot == "stock" else config
     return Launch(image, wanted, tools, agent, composition, accel)
 
@@ -303,5 +302,5 @@ def _wishes(image: Image, *, keep: tuple[Path, ...]) -> dict[str, Any]:
         "keep": [str(path.resolve()) for path in keep],
         "seed": os.urandom(32).hex(),
         "now": time.time(),
-        "host": "" if image.architecture == NATIVE else SHARE_TAG,
+        "host": "" if architecture_of(image) == NATIVE else SHARE_TAG,
     }

@@ -1,14 +1,42 @@
-"""An object file that is in none of the directories that were looked in."""
+"""Where an object file is: the directories that are looked in, and the build for the byte order of a kernel."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.suggest import did_you_mean
 
-__all__ = ["missing_object"]
+__all__ = ["find_object", "missing_object", "names_for"]
+
+_BIG = ".bpfeb.o"  # -target bpfeb
+
+
+def names_for(path: Path, byteorder: str) -> list[Path]:
+    """The files that may be meant by a name, best first: for a big-endian kernel ``x.bpfeb.o`` comes before ``x.bpf.o``
+    or ``x.o``."""
+    if byteorder != "big" or path.suffix != ".o" or path.name.endswith(_BIG):
+        return [path]
+    return [path.with_name(path.name.removesuffix(".o").removesuffix(".bpf") + _BIG), path]
+
+
+def find_object(path: str | os.PathLike[str], directories: Sequence[Path], *, byteorder: str = "little") -> Path:
+    """Where a relative path leads: into the first of ``directories`` that has it, else the working directory.
+    ``byteorder``: of the kernel that is to load it. ``ObjectError`` for a file that is in none of them."""
+    given = Path(path)
+    names = names_for(given, byteorder)
+    for directory in () if given.is_absolute() else directories:
+        for name in names:
+            if (directory / name).exists():
+                return directory / name
+    for name in names:
+        if name.exists():
+            return name
+    if directories:
+        raise missing_object(given, directories)
+    return given
 
 
 def missing_object(given: Path, directories: Sequence[Path]) -> ObjectError:

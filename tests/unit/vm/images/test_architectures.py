@@ -1,0 +1,206 @@
+"""Kernels of other architectures: their specs, their packages, the root of their guests."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_ebpf.errors import ImageError
+from pytest_ebpf.vm.images.architecture import ARCHITECTURES, find_architecture
+from pytest_ebpf.vm.images.archive import extract
+from pytest_ebpf.vm.images.catalogue import load_catalogue
+from pytest_ebpf.vm.images.fetch import fetch
+from pytest_ebpf.vm.images.image import ImageConfig
+from pytest_ebpf.vm.images.listing import overview
+from pytest_ebpf.vm.images.prune import prune, prune_all
+from pytest_ebpf.vm.images.resolve import resolve
+from pytest_ebpf.vm.images.rootfs import root_of, wanted_for
+from pytest_ebpf.vm.images.spec import PathSpec, SeriesSpec, parse_spec
+from pytest_ebpf.vm.images.vmlinux import find_btf, plain_kernel
+from support.fake_mirror import Mirror, Row, make_deb, serve, write_ring
+from support.openpgp import make_key
+
+KEY = make_key(1)
+RELEASE = "6.12.9+deb13-s390x"
+
+
+def spec(text: str) -> SeriesSpec:
+    parsed = parse_spec(text)
+    assert isinstance(parsed, SeriesSpec)
+    return parsed
+
+
+def test_a_spec_names_the_processor_behind_a_colon() -> None:
+    arm = spec("6.12:arm64")
+    assert (arm.series.name, arm.architecture, arm.name, arm.flavour) == ("6.12", "arm64", "6.12:arm64", "arm64")
+    assert spec("6.12:aarch64").name == spec("6.12:arm64").name == "6.12:arm64"
+    assert spec("6.12.107:ppc64le").name == "6.12.107:ppc64el"
+    assert spec("6.12.107:ppc64el").flavour == "powerpc64le"
+    assert spec("6.12:amd64").name == spec("6.12").name == "6.12"
+    assert spec("newest:riscv64").architecture == "riscv64"
+
+
+def test_an_alias_is_the_newest_that_is_built_for_the_processor() -> None:
+    catalogue = load_catalogue()
+    for name in ARCHITECTURES:
+        newest = spec(f"newest:{name}").series
+        later = [one for one in catalogue.series if one.order > newest.order and not one.is_rc]
+        assert name in newest.architectures
+        assert not [one.name for one in later if name in one.architectures]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("6.12:arm46", r"unknown architecture 'arm46'\ndid you mean arm64"),
+        ("6.12:s390", r"unknown architecture 's390'\ndid you mean s390x"),
+        ("6.12:vax", r"unknown architecture 'vax'\nknown: amd64, arm64, riscv64, s390x, ppc64el"),
+        ("6.12:", "unknown architecture ''"),
+        ("5.10:riscv64", r"5\.10:riscv64: Debian has no kernel 5\.10 for riscv64\nriscv64 has 6\.12, "),
+        ("9.9:arm64", "unknown kernel series '9.9'"),
+        ("host:arm64", "the host has the processor that it has"),
+    ],
+)
+def test_a_spec_that_is_none_says_what_there_is(text: str, words: str) -> None:
+    with pytest.raises(ImageError, match=words):
+        parse_spec(text)
+
+
+def test_a_path_with_a_colon_is_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "6.12:mine").touch()
+    assert isinstance(parse_spec("6.12:mine"), PathSpec)
+    assert isinstance(parse_spec("./a:b"), PathSpec)
+
+
+def test_names_of_architectures() -> None:
+    for text in ("ppc64el", "ppc64le", "powerpc64le"):
+        assert find_architecture(text).name == "ppc64el"
+    assert [one.name for one in ARCHITECTURES.values() if one.byteorder == "big"] == ["s390x"]
+
+
+def btf(order: str, strings: int = 300_000) -> bytes:
+    return struct.pack(f"{order}HBBI4I", 0xEB9F, 1, 0, 24, 0, 8, 8, strings) + bytes(8 + strings)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_types_are_found_in_an_image_of_memory(order: str) -> None:
+    """Neither the header's constant in the code nor a module's types are taken for them."""
+    lure = struct.pack(f"{order}HBBI", 0xEB9F, 1, 0, 24)
+    image = b"kernel" + lure + bytes(90) + btf(order, 100) + btf(order) + b"more"
+    assert find_btf(image) == btf(order)
+    assert find_btf(image[: -len(btf(order)) + 100]) is None
+
+
+def test_a_kernel_in_an_efi_program_is_unpacked() -> None:
+    import gzip
+
+    packed = gzip.compress(b"the kernel" * 100)
+    zboot = b"MZ\0\0zimg" + struct.pack("<II", 64, len(packed)) + bytes(64 - 16) + packed
+    assert plain_kernel(zboot, name="x") == plain_kernel(packed, name="x") == b"the kernel" * 100
+    assert plain_kernel(b"MZ\x00\x91plain", name="x") == b"MZ\x00\x91plain"
+
+
+def kernel(version: str) -> Row:
+    files = {
+        f"./boot/vmlinuz-{RELEASE}": b"packed for s390" + version.encode(),
+        f"./boot/config-{RELEASE}": b"CONFIG_S390=y\n",
+        f"./usr/lib/modules/{RELEASE}/modules.order": b"",
+        f"./usr/lib/modules/{RELEASE}/modules.builtin": b"",
+        f"./usr/lib/modules/{RELEASE}/kernel/fs/9p/9p.ko": b"?",
+    }
+    return Row(f"linux-image-{RELEASE}", version, make_deb(files), architecture="s390x")
+
+
+def root_rows(architecture: str, version: str = "1") -> list[Row]:
+    names = sorted(wanted_for("s390x")[0].pattern.replace("\\", "").split("|"))
+    rows = [Row(name, version, make_deb({f"./usr/lib/{name}": b"x"}), architecture=architecture) for name in names]
+    extra = make_deb({"./usr/bin/kmod": b"x"}, links={"./usr/sbin/modprobe": "../bin/kmod"})
+    return [*rows[:-1], Row(names[-1], version, extra, architecture=architecture)]
+
+
+@pytest.fixture
+def mirror() -> Iterator[Mirror]:
+    """trixie lacks a package of s390x that its index has; forky has all."""
+    with serve() as running:
+        for suite in ("trixie-security", "bookworm-security", "bookworm-backports", "sid"):
+            running.add_suite(suite, [], key=KEY)
+        rows = {"s390x": [kernel("6.12.9-1"), *root_rows("s390x")]}
+        running.add_suite("trixie", root_rows("amd64"), others=rows, key=KEY)
+        running.add_suite("forky", [], key=KEY, others={"s390x": root_rows("s390x", "2")})
+        del running.files["/debian/pool/main/l/linux/libc6_1_s390x.deb"]
+        yield running
+
+
+def config_of(mirror: Mirror, folder: Path) -> ImageConfig:
+    return ImageConfig(mirror=mirror.url, cache=folder / "cache", keyring=write_ring(folder, KEY), pauses=(0.01,))
+
+
+def test_a_kernel_and_its_root_from_an_archive_with_a_gap(mirror: Mirror, tmp_path: Path) -> None:
+    config = config_of(mirror, tmp_path)
+    (image,) = fetch(["6.12:s390x"], config=config)
+    assert (image.release, image.architecture, image.bzimage, image.btf) == (RELEASE, "s390x", None, None)
+    assert image.vmlinux.read_bytes().startswith(b"packed for s390")
+    assert image.rooted is not None
+    assert image.rooted.root.name.startswith("s390x-")
+    root = image.rooted.root
+    assert (root / "usr/lib/libc6").is_file()
+    assert (root / "bin").is_symlink()
+    assert (root / "usr/sbin/modprobe").readlink() == Path("../bin/kmod")
+    assert (root / "bin/sh").readlink() == Path("busybox")
+    assert mirror.asked("_2_s390x.deb") == len(root_rows("s390x"))  # all of the root is of one suite
+    assert resolve("6.12:s390x", config=config).rooted == image.rooted
+    asked = len(mirror.requests)
+    assert resolve("6.12:s390x", config=config).digest == image.digest
+    assert len(mirror.requests) == asked
+
+
+def test_a_kernel_without_its_root_is_not_in_the_cache(mirror: Mirror, tmp_path: Path) -> None:
+    config = config_of(mirror, tmp_path)
+    fetch(["6.12:s390x"], config=config)
+    with pytest.raises(ImageError, match=r"6\.12 is not in the cache"):
+        resolve("6.12", config=config)  # of this machine
+    with pytest.raises(ImageError, match=r"6\.12:arm64 is not in the cache"):
+        resolve("6.12:arm64", config=config)
+    rooted = root_of("s390x", store=config.store)
+    assert rooted is not None
+    (rooted.twin / "ready").unlink()
+    with pytest.raises(ImageError, match=r"kernel 6\.12:s390x is not in the cache\nrun: .* fetch 6\.12:s390x"):
+        resolve("6.12:s390x", config=config)
+
+
+def test_list_and_prune_know_it(mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_EBPF_MIRROR", mirror.url)
+    config = config_of(mirror, tmp_path)
+    assert "6.12:s390x" not in [row.series for row in overview(config, ask_archive=False)]
+    fetch(["6.12:s390x"], config=config)
+    (row,) = [row for row in overview(config, ask_archive=False) if row.series == "6.12:s390x"]
+    assert row.cached == f"{RELEASE} (6.12.9-1)"
+    assert prune(config.store).removed == ()
+    assert prune_all(config.store).removed != ()
+    assert not config.store.roots.exists()
+
+
+def test_an_index_that_is_out_of_step_is_not_used_for_another_processor(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.add_suite("trixie-security", [], key=KEY, others={"s390x": []})
+    mirror.files["/debian-security/dists/trixie-security/main/binary-s390x/Packages.xz"] = b"of another day"
+    (image,) = fetch(["6.12:s390x"], config=config_of(mirror, tmp_path))
+    assert "from trixie " in image.origin
+
+
+@pytest.mark.parametrize("target", ["../../../etc/passwd", "../../.."])
+def test_a_link_that_leaves_the_package_is_refused(tmp_path: Path, target: str) -> None:
+    deb = tmp_path / "bad.deb"
+    deb.write_bytes(make_deb({}, links={"./usr/lib/bad": target}))
+    with pytest.raises(ImageError, match="the link 'usr/lib/bad' leaves the package"):
+        extract(deb, into=tmp_path / "out", place=lambda name: name, links=True)
+
+
+def test_an_absolute_link_stays_in_the_tree(tmp_path: Path) -> None:
+    deb = tmp_path / "good.deb"
+    deb.write_bytes(make_deb({"./usr/lib/file": b"x"}, links={"./usr/bin/link": "/usr/lib/file"}))
+    extract(deb, into=tmp_path / "out", place=lambda name: name, links=True)
+    assert (tmp_path / "out/usr/bin/link").readlink() == Path("../lib/file")
