@@ -64,11 +64,9 @@ def attach_iter(
         info, fds = _groups(session, program, cgroup=cgroup, order=order or "descendants")
     elif named:
         info = _tasks(session, program, pid=pid, tid=tid)
-    op = LinkCreate(program.handle, AttachType.TRACE_ITER)
-    if info:
-        pointer = PointerAt(0, info, fds=fds)
-        extra = struct.pack(session.target.described.order + _INFO, 0, len(info))
-        op = LinkCreate(program.handle, AttachType.TRACE_ITER, extra=extra, pointers=(pointer,))
+    extra = struct.pack(session.target.described.order + _INFO, 0, len(info)) if info else b""
+    pointers = (PointerAt(0, info, fds=fds),) if info else ()
+    op = LinkCreate(program.handle, AttachType.TRACE_ITER, extra=extra, pointers=pointers)
     try:
         handle = session.make(op)
     except KernelCallError as error:

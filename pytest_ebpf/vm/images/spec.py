@@ -91,10 +91,10 @@ def parse_spec(text: str, *, catalogue: Catalogue | None = None) -> KernelSpec:
             f"{text!r}: the host has the processor that it has", hint=f"name a series, as in newest:{named or 'arm64'}"
         )
     architecture = find_architecture(named) if colon else ARCHITECTURES[NATIVE]
-    return _series_spec(text, numbers, architecture, known=known)
+    return _series_spec(text, numbers, architecture=architecture, known=known)
 
 
-def _series_spec(text: str, numbers: str, architecture: Architecture, *, known: Catalogue) -> KernelSpec:
+def _series_spec(text: str, numbers: str, *, architecture: Architecture, known: Catalogue) -> KernelSpec:
     """``text`` is ``numbers`` with the architecture behind it, if it has one."""
     if series := known.alias(numbers, architecture=architecture.name):
         return SeriesSpec(text, series, architecture=architecture.name)
