@@ -17,7 +17,7 @@ _COLUMNS = ("objects", "apart", "programs", "loaded", "refused", "differ")
 # What a difference looks like -> why it is. The first row that fits counts.
 _REASONS: tuple[tuple[str, str], ...] = (
     (
-        r"only we load it .*(map '\w+': failed to create: -EINVAL)",
+        r"(only we load it|libbpf at the stage map) .*(map '\w+': failed to create: -EINVAL)",
         "The object gives a ring buffer or a perf event array a value type. libbpf passes its size on, and the kernel "
         "refuses the map; we leave out what such maps do not have, as Aya and cilium/ebpf do.",
     ),
@@ -42,8 +42,9 @@ The programs of {objects} objects were loaded by libbpf {libbpf} and by us on Li
 alone, so that one refusal hides no other; we load each object in one batch. Programs agree when both load and the
 verifier processed the same number of instructions, or when both are refused; if the verifier refused both, it has to
 have processed the same number of instructions until then. That was so for {walked} refused ones; the others fail before
-the verifier: a kernel function or attach target that this kernel lacks, a map that it does not take, `fentry` and its
-kin, which it does not permit.
+the verifier, and have to fail at the same stage: in the loader (a kernel function or attach target that this kernel
+lacks), at a map that the kernel does not take, or when it is asked to load the program (`fentry` and its kin where a
+policy forbids them).
 
 {told} programs are in sections that libbpf has no type for (`classifier/x`, `socket/x`: the dialect of other loaders).
 There it was told the type that we know. For a kernel symbol that one program lacks libbpf refuses all programs of an
@@ -149,6 +150,7 @@ def _place(program: Program) -> str:
 def _told(program: Program) -> str:
     """How they differ, and what the one that refused said."""
     said = {
+        f"both refuse it, libbpf at the stage map, we at the stage {program.ours.stage}": program.theirs["warnings"],
         "only libbpf loads it": program.ours.words,
         "only we load it": program.theirs["warnings"] or program.theirs["log"],
         "an error of ours": program.ours.words,

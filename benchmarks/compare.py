@@ -74,8 +74,8 @@ def compare(ours: Ours, *, project: str, libbpf: Peer) -> Comparison:
 
 
 def _weakened(programs: list[Program], ours: Ours, libbpf: Peer) -> tuple[Program, ...]:
-    """libbpf refuses all programs of an object for a kernel symbol that one of them lacks. Those that we load are put
-    to it once more, in a copy of the object that does without the symbol."""
+    """libbpf refuses all programs of an object for a kernel symbol that one of them lacks. Those that we load, or that
+    come further with us, are put to it once more, in a copy of the object that does without the symbol."""
     hindered = [i for i, program in enumerate(programs) if not program.same and _lacks_symbol(program)]
     if hindered:
         with tempfile.TemporaryDirectory() as folder:
@@ -90,7 +90,7 @@ def _weakened(programs: list[Program], ours: Ours, libbpf: Peer) -> tuple[Progra
 
 
 def _lacks_symbol(program: Program) -> bool:
-    return program.difference == ONLY_WE and "extern" in program.theirs["warnings"]
+    return not program.theirs["loaded"] and "extern" in program.theirs["warnings"]
 
 
 def _verdicts(ours: Ours, libbpf: Peer) -> dict[str, Any]:

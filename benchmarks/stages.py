@@ -15,7 +15,7 @@ LOADER, MAP, KERNEL, VERIFIER = "loader", "map", "kernel", "verifier"
 # What libbpf 1.1 to 1.8 print (src/libbpf.c: bpf_object__create_maps, bpf_object_load_prog). The first row that fits.
 _WORDS: tuple[tuple[str, str], ...] = (
     (r"BPF program load failed", KERNEL),
-    (r"map '[^']*': failed to create|failed to create.* map|Error in bpf_create_map", MAP),
+    (r"map '[^']*': failed to create", MAP),
 )
 
 

@@ -143,12 +143,12 @@ class Bpf:
         """A double of bpf_get_prandom_u32() whose numbers follow from ``seed``."""
         return instrumenting().seeded_random(seed)  # type: ignore[no-any-return]  # of a module, so untyped
 
-    def open(self, path: Source) -> ObjectSpec:
+    def open(self, path: Source, *, license: str = "") -> ObjectSpec:
         """What an object file (or several, linked) would load, to be changed before ``.load()`` loads it. No kernel is
-        asked before. ``ObjectError`` says what is wrong with the file."""
+        asked before. ``license`` in place of the object's. ``ObjectError`` says what is wrong with the file."""
         from pytest_ebpf.live.object_spec import ObjectSpec
 
-        return ObjectSpec(self._object(path), load=self._load)
+        return ObjectSpec(self._object(path), load=self._load, license=license)
 
     def after_load(self, hear: Callable[[BpfObject], None]) -> None:
         """Call ``hear`` with every object that is loaded from now on."""

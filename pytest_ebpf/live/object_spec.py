@@ -208,12 +208,12 @@ class ObjectSpec:
     btf: str | os.PathLike[str] | bytes | Btf | None = None
     pin_path: str | os.PathLike[str] = ""
     log_level: int | None = None
-    license: str = ""
+    license: str
     perf_pages: int = 0
     types: str | os.PathLike[str] | Btf | None = None
     _load: Callable[[ObjectFile, Asked], BpfObject]
 
-    def __init__(self, obj: ObjectFile, *, load: Callable[[ObjectFile, Asked], BpfObject]) -> None:
+    def __init__(self, obj: ObjectFile, *, load: Callable[[ObjectFile, Asked], BpfObject], license: str = "") -> None:
         programs = {program.name: ProgramSpec(program) for program in obj.programs}
         maps = {name: MapSpec(found) for name, found in _maps(obj)}
         variables = tuple(variable.name for section in obj.data for variable in section.variables)
@@ -225,6 +225,7 @@ class ObjectSpec:
             globals=ValuesMapping(variables, what="global variable"),
             kconfig=ValuesMapping(kconfig, what="__kconfig variable"),
             struct_ops={},
+            license=license,
             _load=load,
         )
 

@@ -5,14 +5,23 @@ from __future__ import annotations
 import ipaddress
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from pytest_ebpf import Bpf, BpfObject, addr
+from pytest_ebpf.agent.ops import Handle, Value
 from pytest_ebpf.btf.addresses import AddressInt, address_kind
 from pytest_ebpf.btf.codec import decode, encode
+from pytest_ebpf.btf.parse import parse_btf
+from pytest_ebpf.live.maps.absent_key import describe_absent
+from pytest_ebpf.live.maps.codec import MapCodec
 from pytest_ebpf.live.run.contexts import CONTEXTS, decode_ctx, encode_ctx
+from pytest_ebpf.obj.object import MapDef
 from pytest_ebpf.obj.read import read_object
+from pytest_ebpf.uapi.enums import MapType
+from support.btf_writer import BtfWriter
 
 FLOW = {
     "saddr": 0xC0000201,
@@ -88,6 +97,32 @@ def test_a_key_error_names_the_swapped_key(obj: BpfObject) -> None:
         plain[5]
     with pytest.raises(KeyError, match="its bytes swapped"):
         del plain[swapped]
+
+
+@pytest.mark.parametrize(
+    ("stored", "words"),
+    [
+        ({"ip": 0x0A000001, "port": 80}, "in ip"),
+        ({"ip": 0x0100000A, "port": 0x5000}, "in port"),
+        ({"ip": 0x0A000001, "port": 0x5000}, "in each field"),
+        ({"ip": 0x0A000002, "port": 80}, ""),
+    ],
+)
+def test_a_key_error_names_the_field_of_a_struct_that_is_swapped(stored: dict[str, int], words: str) -> None:
+    btf = BtfWriter()
+    key = btf.struct("key", 8, [("ip", btf.int("__u32", 4), 0), ("port", btf.int("__u16", 2), 32)])
+    inside = codec_of(btf.build(), key).raw_key(stored)
+    session = SimpleNamespace(run=lambda ops: [Value(b"1" if op.op.key == inside else None) for op in ops])
+    asked = {"ip": 0x0100000A, "port": 80}
+    text = describe_absent(cast(Any, session), Handle(1, "b"), key=asked, codec=codec_of(btf.build(), key))
+    assert text.startswith(f"{asked} is not in map 'flows'")
+    assert text.endswith(f"; {stored} (its bytes swapped {words}) is" if words else "'flows'")
+
+
+def codec_of(btf: bytes, key: int) -> MapCodec:
+    session = cast(Any, SimpleNamespace(target=SimpleNamespace(described=SimpleNamespace(byteorder="little"))))
+    flows = MapDef("flows", MapType.HASH, key_size=8, value_size=4, max_entries=8, key_type=key)
+    return MapCodec(session, definition=flows, btf=parse_btf(btf))
 
 
 @WRITES

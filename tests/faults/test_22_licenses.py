@@ -44,6 +44,7 @@ def test_an_object_of_c_without_license_is_refused_and_the_error_says_what_is_mi
 def test_the_option(bpf: Bpf, tmp_path: Path) -> None:
     path = write(tmp_path / "c.o", None)
     assert bpf.load(path, license="GPL")["gives_2"].run(bytes(64)).retval == 2
+    assert bpf.open(path, license="GPL").load()["gives_2"].run(bytes(64)).retval == 2
     spec = bpf.open(path)
     spec.license = "Dual MIT/GPL"
     assert spec.load()["gives_2"].run(bytes(64)).retval == 2
