@@ -18,7 +18,8 @@ def row(field: Field) -> str:
         value = 'number or "192.0.2.1"' if field.count == 1 else '"2001:db8::1" or 4 numbers'
     if field.is_interface:
         value = "number or interface"
-    return f"| `{field.name}` | {size} | {order} | {value} | {'yes' if field.settable else 'no'} |"
+    allowed = f"since {field.since}" if field.since else "yes" if field.settable else "no"
+    return f"| `{field.name}` | {size} | {order} | {value} | {allowed} |"
 
 
 @pytest.mark.parametrize("name", CONTEXTS)

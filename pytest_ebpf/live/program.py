@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, TypeVar, Unpack
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
-from pytest_ebpf.agent.ops import Close, Done, Handle, Op, ProgLoaded, ProgRun, ProgRunMany, Ran, RanMany
+from pytest_ebpf.agent.ops import Close, Done, Handle, ProgLoad, ProgLoaded, ProgRun, ProgRunMany, Ran, RanMany
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import BpfUsageError, GuestLost, KernelCallError
 from pytest_ebpf.live.attach.link import Link
@@ -17,13 +17,17 @@ from pytest_ebpf.live.bpf_streams import ProgStream
 from pytest_ebpf.live.bpffs import pin, unpin
 from pytest_ebpf.live.inspect import queries
 from pytest_ebpf.live.maps.map import Map
-from pytest_ebpf.live.reload import TRACE_LEVEL, Reload, load_trace
+from pytest_ebpf.live.reload import TRACE_LEVEL, Costs, Reload, load_trace
+from pytest_ebpf.live.run.accepted import ContextCheck
 from pytest_ebpf.live.run.flow_probe import dissects_as_boolean
+from pytest_ebpf.live.run.limits import why_refused
 from pytest_ebpf.live.run.live_run import LiveRun, run_live
+from pytest_ebpf.live.run.many import Batch, plan_many, read_batches
 from pytest_ebpf.live.run.place import run_place
 from pytest_ebpf.live.run.refusals import refusal
 from pytest_ebpf.live.run.syscall_context import shape_of_context
-from pytest_ebpf.live.run.test_run import PacketRuns, RunInput, RunResult, plan_many, plan_run, read_many, read_run
+from pytest_ebpf.live.run.test_run import PacketRuns, RunInput, RunResult, plan_run, read_run
+from pytest_ebpf.live.run.watch import Watch
 from pytest_ebpf.live.session import Session, calling_folder
 from pytest_ebpf.live.typed.shape import Shape
 from pytest_ebpf.obj.object import LineInfo, ObjectFile, ProgramDef
@@ -41,15 +45,9 @@ if TYPE_CHECKING:
     from pytest_ebpf.packets.capture import Capture
     from pytest_ebpf.verifier.compare.cost import LineCost
     from pytest_ebpf.verifier.verifier_log import VerifierLog
-__all__ = ["Program", "Watch"]
+__all__ = ["Program"]
 
 R = TypeVar("R")
-
-
-class Watch(Protocol):
-    """Runs the op of a test run, and does what an instrumented copy wants done around it."""
-
-    def __call__(self, op: Op, kind: type[R], /) -> R: ...
 
 
 class Program:
@@ -105,7 +103,9 @@ class Program:
             return self._session.one(op, kind) if self._watch is None else self._watch(op, kind)
         except KernelCallError as error:
             where = self.definition.spec.attach_type if self.definition.spec is not None else 0
-            error.hint = refusal(op, error.errno, prog_type=self.type_number, attach_type=where) or error.hint
+            said = refusal(op, error.errno, prog_type=self.type_number, attach_type=where)
+            like = self._again.op if self._again is not None else ProgLoad(self.type_number, b"", "GPL")
+            error.hint = why_refused(self._session, op, error=error, like=like) or said or error.hint
             raise
 
     @property
@@ -251,7 +251,7 @@ class Program:
             quick = self._packets.plan(data)
             if quick is not None:
                 return self._noted(self._packets.read(self._answer(quick, Ran), quick.data))
-        place = run_place(self._session, netns, ctx=ctx)
+        place, ctx = run_place(self._session, netns, ctx=ctx), self._contexts.checked(ctx)
         given = RunInput(data, ctx, repeat, flags, cpu, batch_size, self.context_shape, netns=place)
         op = plan_run(given, self.handle, prog_type=self.type_number, program=self.name, byteorder=self._byteorder)
         result = self._answer(op, Ran)
@@ -263,13 +263,22 @@ class Program:
 
     def run_many(self, packets: Iterable[object], *, ctx: object = None, netns: object = None) -> list[RunResult]:
         """Run it once per packet, a thousand packets per round trip. ``ctx`` is the same for all; none comes back."""
-        given = RunInput(ctx=ctx, shape=self.context_shape, netns=run_place(self._session, netns, ctx=ctx))
-        kind, order = self.type_number, self._byteorder
-        ops = plan_many(packets, given, prog=self.handle, prog_type=kind, program=self.name, byteorder=order)
-        answers = ((self._answer(op, RanMany), op.data) for op in ops)
-        boolean = self._is_boolean
-        many = (read_many(ran, sent, prog_type=kind, byteorder=order, boolean=boolean) for ran, sent in answers)
-        return [self._noted(result) for results in many for result in results]
+        place, ctx = run_place(self._session, netns, ctx=ctx), self._contexts.checked(ctx)
+        given = RunInput(ctx=ctx, shape=self.context_shape, netns=place)
+        return [self._noted(result) for _, results in self._many(packets, given, skip=False) for result in results]
+
+    def run_valid(self, packets: Iterable[object]) -> dict[int, RunResult]:
+        """As ``run_many`` without the packets that this kernel calls invalid (too short, too long): the results of the
+        others by their numbers."""
+        runs = self._many(packets, RunInput(), skip=True)
+        pairs = (pair for numbers, results in runs for pair in zip(numbers, results, strict=True))
+        return {number: self._noted(result) for number, result in pairs}
+
+    def _many(self, packets: Iterable[object], given: RunInput, *, skip: bool) -> Iterator[Batch]:
+        kind, order, name = self.type_number, self._byteorder, self.name
+        ops = plan_many(packets, given, prog=self.handle, prog_type=kind, program=name, byteorder=order, skip=skip)
+        ran = ((op, self._answer(op, RanMany)) for op in ops)
+        return read_batches(ran, prog_type=kind, byteorder=order, boolean=self._is_boolean)
 
     def run_pcap(
         self, path: str | os.PathLike[str] | Capture, *, ctx: object = None, netns: object = None
@@ -294,7 +303,7 @@ class Program:
 
         The result has counts and no verdict, since the kernel reports none.
         """
-        place = run_place(self._session, None, ctx=ctx)
+        place, ctx = run_place(self._session, None, ctx=ctx), self._contexts.checked(ctx)
         given = RunInput(ctx=ctx, repeat=repeat, flags=flags, batch_size=batch, netns=place)
         kind, name = self.type_number, self.name
         return run_live(self._session, self.handle, given=given, packets=packets, prog_type=kind, program=name)
@@ -372,6 +381,10 @@ class Program:
         return PacketRuns(self.handle, prog_type=self.type_number)
 
     @cached_property
+    def _contexts(self) -> ContextCheck:
+        return ContextCheck(self._session, prog_type=self.type_number)
+
+    @cached_property
     def context_shape(self) -> Shape | None:
         """The struct a SYSCALL program takes, from the prototype of its function."""
         return shape_of_context(self._obj, self.definition, prog_type=self.type_number)
@@ -386,15 +399,7 @@ def _read_log(text: str, *, log_level: int) -> VerifierLog:
     return parse_log(text, log_level=log_level)
 
 
-class _Costs(Protocol):
-    """``live.budget``, as far as programs use it."""
-
-    def line_costs(self, log: str, line_info: Sequence[LineInfo], /) -> tuple[LineCost, ...]: ...
-    def figures_of(self, stats: VerifierStats, *, size: int, jited: int) -> Mapping[str, int]: ...
-    def check_within(self, program: Program, /, *, bounds: Mapping[str, object]) -> None: ...
-
-
-def _budget() -> _Costs:
+def _budget() -> Costs:
     from pytest_ebpf.live.seldom import budget
 
     return budget

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_ebpf.agent.ops import (
     Close,
@@ -23,8 +24,12 @@ from pytest_ebpf.agent.ops import (
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.object import LineInfo, ProgramDef
 from pytest_ebpf.uapi.flags import LogFlag
+from pytest_ebpf.verifier.log.values import VerifierStats
 
-__all__ = ["TRACE_LEVEL", "TRACE_ROOM", "Reload", "load_trace", "resolved"]
+if TYPE_CHECKING:
+    from pytest_ebpf.verifier.compare.cost import LineCost
+
+__all__ = ["TRACE_LEVEL", "TRACE_ROOM", "Costs", "Reload", "load_trace", "resolved"]
 
 TRACE_LEVEL = LogFlag.LEVEL2 | LogFlag.STATS
 TRACE_ROOM = 64 << 20  # bytes of trace: before Linux 6.4 the first of it, since then the last
@@ -51,6 +56,14 @@ def resolved(op: ProgLoad, results: Sequence[Result]) -> ProgLoad:
         attach_btf_obj=optional(op.attach_btf_obj),
         fd_array=tuple(handle(obj) for obj in op.fd_array),
     )
+
+
+class Costs(Protocol):
+    """``live.budget``, as far as programs use it. ``program``: a ``Program``."""
+
+    def line_costs(self, log: str, line_info: Sequence[LineInfo], /) -> tuple[LineCost, ...]: ...
+    def figures_of(self, stats: VerifierStats, *, size: int, jited: int) -> Mapping[str, int]: ...
+    def check_within(self, program: Any, /, *, bounds: Mapping[str, object]) -> None: ...
 
 
 class Reload:

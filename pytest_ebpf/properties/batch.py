@@ -135,6 +135,12 @@ class Body:
 def _taken(program: Any, packets: Sequence[Packet], *, restore: Restore) -> tuple[Sequence[Packet], Sequence[Any]]:
     """The packets that the kernel runs a program of this type on, and the results. Kernels refuse some that are cut
     off: too short for an Ethernet header, or (skb programs) for the IP header that its type announces."""
+    valid = getattr(program, "run_valid", None)
+    if valid is not None:
+        ran = valid([bytes(packet) for packet in packets])
+        if not ran and len(packets) > 1:
+            program.run(bytes(packets[0]))  # none at all: an error that says why, not a property that holds
+        return [packets[number] for number in ran], list(ran.values())
     left = list(packets)
     while left:
         try:

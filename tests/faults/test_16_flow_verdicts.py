@@ -9,7 +9,8 @@ import pytest
 from pytest_ebpf import FLOW, Bpf
 from pytest_ebpf.agent.ops import Ran, RanMany
 from pytest_ebpf.live.run.flow_probe import dissects_as_boolean
-from pytest_ebpf.live.run.test_run import read_many, read_run
+from pytest_ebpf.live.run.many import read_many
+from pytest_ebpf.live.run.test_run import read_run
 from pytest_ebpf.uapi.enums import ProgType
 
 KIND = ProgType.FLOW_DISSECTOR

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import errno
+import re
 
 import pytest
 
-from pytest_ebpf import IP, UDP, Bpf, Eth
+from pytest_ebpf import IP, UDP, Bpf, Eth, KernelCallError, Program
 from pytest_ebpf.agent.ops import Failed, Handle, ProgLoaded, ProgRejected, ProgRun, Ran, Result, Try
 from pytest_ebpf.btf.types import Kind
 from pytest_ebpf.features.progs import load_op
 from pytest_ebpf.kernels.pool import HOST
-from pytest_ebpf.live.run.contexts import CONTEXTS
+from pytest_ebpf.live.run.contexts import CONTEXTS, RunContext
 from pytest_ebpf.live.run.rules import RUN_RULES
 from pytest_ebpf.live.run.test_run import RunInput, plan_run
 from pytest_ebpf.obj.insn import Insn
 from pytest_ebpf.uapi.sections import PROG_TYPES
+from support.paths import ROOT
 from support.proof import skip_if_missing
 
 TRACED = {"TRACING": "bpf_fentry_test1", "LSM": "bpf_lsm_file_open"}
@@ -107,8 +109,10 @@ def test_every_field_that_may_be_set(bpf: Bpf, name: str) -> None:
         result = run(bpf, planned(prog, name, FRAME, ctx={field: VALUES.get(field, 1)}))
         if not isinstance(result, Ran):
             refused[field] = result
-    if context.name == "__sk_buff":
-        refused.pop("data_end", None)  # taken since 7.3 at the latest: it makes part of the packet non-linear
+    for late in (
+        field for field in context.fields if field.since and release(bpf) < tuple(map(int, field.since.split(".")))
+    ):
+        refused.pop(late.name)
     assert refused == {}
 
 
@@ -121,3 +125,79 @@ def test_a_field_that_may_not_be_set(bpf: Bpf, field: str) -> None:
     result = run(bpf, ProgRun(loaded(bpf, "SCHED_CLS"), data=FRAME, ctx=bytes(ctx)))
     assert isinstance(result, Failed), result
     assert result.errno == errno.EINVAL
+
+
+LATE = [(name, field.name) for name, row in CONTEXTS.items() for field in row.fields if field.since]
+OF_CONTEXT = {"xdp_md": "xdp_firewall:firewall", "__sk_buff": "tc_rewrite:redirect_service"}
+
+
+def sample(bpf: Bpf, where: str) -> Program:
+    path, _, name = where.partition(":")
+    return bpf.load(ROOT / f"sample_programs/built/{path}.bpf.o")[name]
+
+
+@pytest.mark.parametrize(("context", "field"), LATE)
+def test_15_fields_of_later_kernels_are_refused_before_the_call(bpf: Bpf, context: str, field: str) -> None:
+    """The kernel takes them, or the error names the field, the first release and what may be set."""
+    prog = sample(bpf, OF_CONTEXT[context])
+    value = {"data_end": len(FRAME), "data": 4}.get(field, 1)
+    ctx = {field: 1, "ingress_ifindex": 1} if field == "rx_queue_index" else {field: value}
+    since = next(row.since for row in CONTEXTS[context].fields if row.name == field)
+    if field == "rx_queue_index":
+        with pytest.raises(KernelCallError, match=f"(?s){field}.*(a queue that the interface|first that does)"):
+            prog.run(FRAME, ctx=ctx)
+    elif release(bpf) >= tuple(map(int, since.split("."))):
+        prog.run(FRAME, ctx=ctx)
+    else:
+        with pytest.raises(KernelCallError, match=f"does not let a test run set '{field}'") as refused:
+            prog.run_many([FRAME], ctx=ctx)
+        assert refused.value.errno == 0
+        assert f"Linux {since} is the first that does. Here a run may set: " in refused.value.hint
+
+
+@pytest.mark.parametrize("context", OF_CONTEXT)
+def test_15_a_context_that_came_back_runs_again(bpf: Bpf, context: str) -> None:
+    prog = sample(bpf, OF_CONTEXT[context])
+    back = prog.run(FRAME, ctx={"ifindex": 1} if context == "__sk_buff" else None)
+    late = [name for of, name in LATE if of == context and name in ("ingress_ifindex", "hwtstamp")]
+    again = RunContext(back.ctx) | dict.fromkeys(late, 1)
+    assert prog.run(FRAME, ctx=again).retval == back.retval
+
+
+@pytest.mark.parametrize(
+    ("ctx", "field"),
+    [
+        ({"mark": 7, "wire_len": 3}, "wire_len"),
+        ({"ifindex": 12345, "mark": 1}, "ifindex"),
+        ({"gso_segs": 70000}, "gso_segs"),
+    ],
+)
+def test_15_a_refused_value_is_named(bpf: Bpf, ctx: dict[str, int], field: str) -> None:
+    with pytest.raises(KernelCallError) as refused:
+        sample(bpf, OF_CONTEXT["__sk_buff"]).run(FRAME, ctx=ctx)
+    assert f"does not take {field}={ctx[field]}." in refused.value.hint
+    assert not any(f"take {other}=" in refused.value.hint for other in ctx if other != field)
+
+
+@pytest.mark.parametrize("where", OF_CONTEXT.values())
+def test_15_the_limits_of_a_packet_are_named_and_true(bpf: Bpf, where: str) -> None:
+    prog = sample(bpf, where)
+    for size in (14, 200_000):
+        data = (FRAME + bytes(size))[:size]
+        try:
+            prog.run(data)
+        except KernelCallError as refused:
+            hint = refused.hint
+            limit = re.search(r"this kernel runs \w+ programs on ([\d,]+) (or more|at most)", hint)
+            assert limit is not None, hint
+            at = int(limit[1].replace(",", ""))
+            over = at - 1 if limit[2] == "or more" else at + 1
+            assert prog.run((FRAME + bytes(size))[:at]).sent[:14] == FRAME[:14]
+            with pytest.raises(KernelCallError, match="packet 1"):
+                prog.run_many([FRAME, (FRAME + bytes(over))[:over]])
+
+
+def test_15_packets_that_are_invalid_are_left_out(bpf: Bpf) -> None:
+    prog = sample(bpf, OF_CONTEXT["__sk_buff"])
+    ran = prog.run_valid([FRAME, FRAME + bytes(200_000), FRAME + b"2"])
+    assert {number: len(result.sent) for number, result in ran.items()} == {0: len(FRAME), 2: len(FRAME) + 1}

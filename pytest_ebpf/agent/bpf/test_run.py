@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EINTR, ENOSPC
+from errno import EINTR, EINVAL, EMSGSIZE, ENOSPC
 from struct import Struct
 
 from pytest_ebpf.agent.base.batch import Batch
@@ -223,15 +223,19 @@ def _many_runs(op: ProgRunMany, batch: Batch) -> Result:
     retvals: list[int] = []
     packets: list[bytes] = []
     durations: list[int] = []
+    refused: list[int] = []
     length = 0
-    for packet in op.data:
+    for number, packet in enumerate(op.data):
         if len(packet) != length:
             words[_DATA_SIZE_IN] = length = len(packet)
         words[_DATA_SIZE_OUT] = room
         source_view[:length] = packet
         if call() < 0 and (result := scratch.again()):
-            return _failed("ProgRunMany", entry, result=result, where=f", packet {len(retvals)}")
+            if op.skip and result in (-EINVAL, -EMSGSIZE):
+                refused.append(number)
+                continue
+            return _failed("ProgRunMany", entry, result=result, where=f", packet {number}")
         retvals.append(words[_RETVAL])
         packets.append(array[: words[_DATA_SIZE_OUT]])
         durations.append(words[_DURATION])
-    return RanMany(tuple(retvals), tuple(packets), tuple(durations))
+    return RanMany(tuple(retvals), tuple(packets), tuple(durations), tuple(refused))

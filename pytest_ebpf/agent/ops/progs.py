@@ -85,13 +85,14 @@ class ProgRun:
 @dataclass(frozen=True, slots=True)
 class ProgRunMany:
     """One BPF_PROG_TEST_RUN per packet, in one trip -> RanMany. ``ctx`` is shared by all of them. ``netns`` as for
-    ``ProgRun``."""
+    ``ProgRun``. ``skip``: go on behind a packet that the kernel calls invalid; ``RanMany.refused`` has its number."""
 
     prog: Obj
     data: tuple[bytes, ...]
     ctx: bytes = b""
     flags: int = 0
     netns: Obj | None = None
+    skip: bool = False
 
 
 @dataclass(frozen=True, slots=True)

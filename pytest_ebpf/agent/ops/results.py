@@ -118,11 +118,12 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class RanMany:
-    """One entry per packet."""
+    """One entry per packet, but for those whose numbers are in ``refused``."""
 
     retvals: tuple[int, ...]
     data: tuple[bytes, ...]
     durations: tuple[int, ...]
+    refused: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ class Field:
 
     ``big_endian`` marks fields in network byte order, whose value here is the number as people write it.
     ``is_address``: one element is an IPv4 address, four are IPv6; it may be given as text, and equals its text.
-    ``is_interface``: the index of an interface, which may be given itself."""
+    ``is_interface``: the index of an interface, which may be given itself. ``since``: the first release in which a run
+    may set it, where that is later than the type's first test run."""
 
     name: str
     offset: int
@@ -35,6 +36,7 @@ class Field:
     big_endian: bool = False
     is_address: bool = False
     is_interface: bool = False
+    since: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,11 @@ def _xdp_md() -> Context:
         "xdp_md",
         24,
         (
-            Field("data", 0, 4, settable=True),
-            Field("data_end", 4, 4, settable=True),
+            Field("data", 0, 4, settable=True, since="5.14"),
+            Field("data_end", 4, 4, settable=True, since="5.14"),
             Field("data_meta", 8, 4),
-            Field("ingress_ifindex", 12, 4, settable=True, is_interface=True),
-            Field("rx_queue_index", 16, 4, settable=True),
+            Field("ingress_ifindex", 12, 4, settable=True, is_interface=True, since="5.14"),
+            Field("rx_queue_index", 16, 4, settable=True, since="5.14"),
             Field("egress_ifindex", 20, 4),
         ),
     )
@@ -75,19 +77,19 @@ def _sk_buff() -> Context:
             Field("vlan_tci", 24, 4),
             Field("vlan_proto", 28, 4),
             Field("priority", 32, 4, settable=True),
-            Field("ingress_ifindex", 36, 4, settable=True, is_interface=True),
+            Field("ingress_ifindex", 36, 4, settable=True, is_interface=True, since="5.15"),
             Field("ifindex", 40, 4, settable=True, is_interface=True),
             Field("tc_index", 44, 4),
             Field("cb", 48, 4, count=5, settable=True),
             Field("hash", 68, 4),
             Field("tc_classid", 72, 4),
-            Field("data_end", 80, 4, settable=True),  # since 7.3 at the latest; 6.18 still wants it zero
+            Field("data_end", 80, 4, settable=True, since="6.19"),
             Field("napi_id", 84, 4),
             Field("tstamp", 152, 8, settable=True),
             Field("wire_len", 160, 4, settable=True),
             Field("gso_segs", 164, 4, settable=True),
             Field("gso_size", 176, 4, settable=True),
-            Field("hwtstamp", 184, 8, settable=True),
+            Field("hwtstamp", 184, 8, settable=True, since="5.16"),
         ),
     )
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from pytest_ebpf.agent.ops import Handle, ProgRun, ProgRunMany, Ran, RanMany
+from pytest_ebpf.agent.ops import Handle, ProgRun, Ran
 from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.live.run.contexts import CONTEXTS, RunContext, decode_ctx, encode_ctx
 from pytest_ebpf.live.run.flow_probe import flow_verdict
@@ -19,9 +19,8 @@ from pytest_ebpf.uapi.numbers import BPF_F_TEST_XDP_LIVE_FRAMES
 if TYPE_CHECKING:
     from pytest_ebpf.packets.packet import Packet
 
-__all__ = ["PacketRuns", "RunInput", "RunResult", "plan_many", "plan_run", "read_many", "read_run", "rule_for"]
+__all__ = ["PacketRuns", "RunInput", "RunResult", "context_of", "data_of", "plan_run", "read_run", "rule_for"]
 
-_BATCH = 1000  # packets per round trip of run_many
 _RAW_TP_ARGS = 12  # MAX_BPF_FUNC_ARGS, include/linux/bpf.h
 
 
@@ -116,8 +115,8 @@ def plan_run(given: RunInput, prog: Handle, *, prog_type: int, program: str, byt
             f"{program}: a run on live frames returns no verdict, data or context",
             hint="Use prog.run_live(packets, repeat=, batch=, ctx=), whose result has counts.",
         )
-    data = _data(given.data, rule, program=program)
-    ctx = _context(given, rule, size=len(data), byteorder=byteorder)
+    data = data_of(given.data, rule, program=program)
+    ctx = context_of(given, rule, size=len(data), byteorder=byteorder)
     if not isinstance(given.repeat, int) or not 0 <= given.repeat < 1 << 31:
         _refuse(f"{program}: repeat is a number of runs below 2**31, not {given.repeat!r}")
     if given.repeat != 1 and not rule.repeatable:
@@ -165,43 +164,8 @@ def read_run(
     return RunResult(retval, result.data, ctx, result.duration, sent)
 
 
-def plan_many(
-    packets: Iterable[object], given: RunInput, *, prog: Handle, prog_type: int, program: str, byteorder: str
-) -> Iterator[ProgRunMany]:
-    """The ops for one run per packet, a thousand in each; packets whose context differs (an ``xdp_md`` tells the
-    length) go in ops of their own. ``given`` has everything but the data. Errors as ``plan_run``."""
-    rule = rule_for(prog_type, program=program)
-    by_size = rule.context == "xdp_md" and given.ctx is not None
-    batch: list[bytes] = []
-    ctx, size = b"", -1
-    for packet in packets:
-        data = _data(packet, rule, program=program)
-        if size < 0 or (by_size and len(data) != size) or len(batch) == _BATCH:
-            if batch:
-                yield ProgRunMany(prog, tuple(batch), ctx=ctx, netns=given.netns)
-            batch, size = [], len(data)
-            ctx = _context(given, rule, size=size, byteorder=byteorder)
-        batch.append(data)
-    if batch:
-        yield ProgRunMany(prog, tuple(batch), ctx=ctx, netns=given.netns)
-
-
-def read_many(
-    ran: RanMany, sent: Sequence[bytes] = (), *, prog_type: int, byteorder: str, boolean: bool = False
-) -> list[RunResult]:
-    """The kernel's answers with names on them, one per packet."""
-    rows = zip(ran.retvals, ran.data, ran.durations, sent or (b"",) * len(ran.data), strict=True)
-    if RUN_RULES[prog_type].context == "bpf_flow_keys":
-        found = ((Ran(retval, data, b"", duration), packet) for retval, data, duration, packet in rows)
-        return [
-            read_run(answer, prog_type=prog_type, byteorder=byteorder, boolean=boolean, sent=packet)
-            for answer, packet in found
-        ]
-    named = {retval: decode_retval(prog_type, retval) for retval in set(ran.retvals)}
-    return [RunResult(named[retval], data, {}, duration, packet) for retval, data, duration, packet in rows]
-
-
-def _data(given: object, rule: RunRule, *, program: str) -> bytes:
+def data_of(given: object, rule: RunRule, *, program: str) -> bytes:
+    """The bytes to run on. ``KernelCallError`` (errno 0) for none where the type wants some, and the reverse."""
     data = as_bytes(given)
     if rule.takes_data and len(data) >= rule.min_data:
         return data
@@ -216,7 +180,8 @@ def _data(given: object, rule: RunRule, *, program: str) -> bytes:
     return data
 
 
-def _context(given: RunInput, rule: RunRule, *, size: int, byteorder: str) -> bytes:
+def context_of(given: RunInput, rule: RunRule, *, size: int, byteorder: str) -> bytes:
+    """The bytes of the context for a packet of ``size`` bytes, b"" for none."""
     ctx = given.ctx
     if rule.context == "args":
         return _args(ctx, byteorder=byteorder)
