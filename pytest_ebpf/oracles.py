@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.packets.assemble import checksum_of
 from pytest_ebpf.packets.diff import assert_packet, diff_packets, render_differences
 from pytest_ebpf.packets.layer import Layer, label_layers
 from pytest_ebpf.packets.packet import Packet
 from pytest_ebpf.packets.parse import parse_packet
 from pytest_ebpf.packets.sources import PacketLike, first_header, packet_bytes
+from pytest_ebpf.properties.state import remember
 
 __all__ = [
     "right_checksums",
@@ -142,38 +144,102 @@ def same_for_truncations(prog: _Prog, packet: PacketLike, *, least: int = 14) ->
 
 
 def same_on(
-    progs: Mapping[str, _Prog], packets: Sequence[PacketLike], *, maps: Callable[[Any], object] | None = None
+    progs: Mapping[str, Any],
+    packets: Sequence[PacketLike],
+    *,
+    maps: str | Iterable[str] | Callable[[Any], object] | None = None,
 ) -> None:
     """Differential: every program (of another kernel, build or path, by its name) gives the same verdict and bytes for
-    each packet as the first; ``maps(prog)`` reads what it left in maps, which must be the same as well."""
+    each packet as the first. Packets that one of the kernels calls invalid (too short, too long) are left out.
+
+    ``maps``: names of maps that must hold the same afterwards (the sum over the CPUs, where each has a value), which
+    are put back to what they held before; or a function that reads something of the program."""
     data = [packet_bytes(packet) for packet in packets]
     names = list(progs)
-    ran = {name: _all(prog, data) for name, prog in progs.items()}
-    for name in names[1:]:
-        for packet, one, other in zip(data, ran[names[0]], ran[name], strict=True):
-            if one.retval != other.retval or one.data != other.data:
-                raise AssertionError(_difference(packet, {names[0]: one, name: other}))
-    if maps is not None:
-        left = {name: maps(prog) for name, prog in progs.items()}
-        for name in names[1:]:
-            if left[name] != left[names[0]]:
-                raise AssertionError(f"maps differ: {left[names[0]]!r} on {names[0]}, {left[name]!r} on {name}")
+    watched = (maps,) if isinstance(maps, str) else () if maps is None or callable(maps) else tuple(maps)
+    for name in watched:
+        _own_maps(progs, name)
+    restores = [remember(prog.maps, watched) for prog in progs.values()] if watched else []
+    try:
+        ran = {name: _all(prog, data) for name, prog in progs.items()}
+        for other in names[1:]:
+            _same_runs(packets, {names[0]: ran[names[0]], other: ran[other]})
+        if maps is not None:
+            left = {name: maps(prog) if callable(maps) else _held(prog, watched) for name, prog in progs.items()}
+            for other in names[1:]:
+                _same_maps({names[0]: left[names[0]], other: left[other]})
+    finally:
+        for restore in restores:
+            restore()
 
 
-def _all(prog: _Prog, data: Sequence[bytes]) -> Sequence[_Ran]:
-    many = getattr(prog, "run_many", None)
-    return many(data) if many is not None else [prog.run(one) for one in data]
+def _own_maps(progs: Mapping[str, Any], name: str) -> None:
+    """An error for two programs with one map, of which both would see the same."""
+    seen: dict[object, str] = {}
+    for where, prog in progs.items():
+        other = seen.setdefault(prog.maps[name].handle, where)
+        if other != where:
+            raise BpfUsageError(
+                f"same_on: {other} and {where} use one map {name!r}",
+                hint="Load the object once for each: bpf.open(path).load().",
+            )
 
 
-def _difference(packet: bytes, ran: Mapping[str, _Ran]) -> str:
+def _same_runs(packets: Sequence[PacketLike], ran: Mapping[str, Mapping[int, Any]]) -> None:
+    one, other = ran.values()
+    for number, packet in enumerate(packets):
+        if number not in one or number not in other:
+            continue
+        both = dict(zip(ran, (one[number], other[number]), strict=True))
+        if _verdict(one[number]) != _verdict(other[number]) or one[number].data != other[number].data:
+            raise AssertionError(_difference(packet, both))
+
+
+def _same_maps(left: Mapping[str, object]) -> None:
+    (first, one), (second, other) = left.items()
+    if one == other:
+        return
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+        lines = [f"  {key}: {one.get(key)!r} on {first}, {other.get(key)!r} on {second}" for key in keys[:8]]
+        raise AssertionError("\n".join([f"maps differ between {first} and {second}:", *lines]))
+    raise AssertionError(f"maps differ: {one!r} on {first}, {other!r} on {second}")
+
+
+def _held(prog: Any, names: Iterable[str]) -> dict[str, object]:
+    """What the maps hold, by ``map[key]``."""
+    found = {}
+    for name in names:
+        table = prog.maps[name]
+        for key, value in table.items():
+            found[f"{name}[{key!r}]"] = table.sum(key) if table.kind.per_cpu else value
+    return found
+
+
+def _all(prog: Any, data: Sequence[bytes]) -> Mapping[int, Any]:
+    """The results by the number of the packet: of those that ran."""
+    valid, many = getattr(prog, "run_valid", None), getattr(prog, "run_many", None)
+    if valid is not None:
+        ran: Mapping[int, Any] = valid(data)
+        return ran
+    return dict(enumerate(many(data) if many is not None else [prog.run(one) for one in data]))
+
+
+def _verdict(ran: Any) -> object:
+    """The effect, where a path shows that instead of the program's value."""
+    return ran.verdict if hasattr(ran, "verdict") else ran.retval
+
+
+def _difference(packet: PacketLike, ran: Mapping[str, Any]) -> str:
     (first, one), (second, other) = ran.items()
-    lines = [f"{first} and {second} differ for {parse_packet(packet)!r}"]
-    if one.retval != other.retval:
-        lines.append(f"  verdict {one.retval!r} on {first}, {other.retval!r} on {second}")
+    lines = [f"{first} and {second} differ for {packet if isinstance(packet, Packet) else parse_packet(packet)!r}"]
+    if _verdict(one) != _verdict(other):
+        lines.append(f"  verdict {_verdict(one)!r} on {first}, {_verdict(other)!r} on {second}")
     if one.data != other.data:
         lines.append(
-            render_differences(diff_packets(other.data, one.data))
+            f"  the packet of {first} (expected) and of {second} (got):\n"
+            + render_differences(diff_packets(other.data, one.data))
             if one.data and other.data
-            else "  only one has a packet"
+            else f"  only {first if one.data else second} has a packet"
         )
     return "\n".join(lines)

@@ -111,3 +111,20 @@ def test_a_policer_keeps_to_its_budget(packets: list[Packet], results: list[RunR
 @bpf_property(program="xdp_lb.bpf.o:balance", max_examples=FEW)
 def test_a_balancer_without_services_touches_nothing(packet: Packet, result: RunResult) -> None:
     assert (result.retval, parse_packet(result)) == (XDP.PASS, parse_packet(bytes(packet)))
+
+
+@bpf_property(
+    packets=st.packets(["ip", "tcp", "options", "fragment"], addresses=["10.0.0.1", "198.51.100.7"], ports=[80, 1000]),
+    program="conn_track.bpf.o:track",
+    reset="connections",
+    max_examples=FEW,
+)
+def test_what_comes_in_was_asked_for(packets: list[Packet], results: list[RunResult]) -> None:
+    asked = set()
+    for packet, result in zip(map(parse_packet, packets), results, strict=True):
+        if [layer.name for layer in packet.layers[:3]] == ["eth", "ip", "tcp"]:
+            ip, tcp = packet["ip"], packet["tcp"]
+            if ip.src.startswith("10."):
+                asked.add((ip.src, tcp.sport, ip.dst, tcp.dport))
+            else:
+                assert result.retval == XDP.DROP or (ip.dst, tcp.dport, ip.src, tcp.sport) in asked

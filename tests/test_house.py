@@ -125,7 +125,7 @@ ROOMS: dict[str, set[str]] = {
         "pcap_files",
     },
     "live.open_kernel": {"live", "kernels"},
-    "oracles": {"packets"},
+    "oracles": {"errors", "packets", "properties"},
     "strategies": {
         *("packets", "live", "live.run", "live.maps", "live.typed", "btf", "errors", "suggest"),
     },

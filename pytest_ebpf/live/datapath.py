@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -19,11 +19,12 @@ from pytest_ebpf.uapi.net import XdpFlag
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.attach.link import Link
+    from pytest_ebpf.live.maps.map import Map
     from pytest_ebpf.live.net.capture import Capture
     from pytest_ebpf.live.net.netns import NetInterface, Netns, Veth
     from pytest_ebpf.live.program import Program
 
-__all__ = ["PATHS", "BpfDatapath", "PathResult"]
+__all__ = ["PATHS", "BpfDatapath", "PathProgram", "PathResult"]
 
 PATHS = ("test_run", "wire")
 _PASS = bytes.fromhex("b7000000020000009500000000000000")  # mov64 r0, XDP_PASS; exit
@@ -109,6 +110,11 @@ class BpfDatapath:
         if self.name == "test_run":
             return _tested(program, packet)
         return self._sent(program, as_bytes(packet), timeout=timeout)
+
+    def of(self, program: Program) -> PathProgram:
+        """The program as this path runs it, for what compares programs: ``oracles.same_on({"test_run":
+        path.on("test_run").of(prog), "wire": path.on("wire").of(prog)}, packets)``."""
+        return PathProgram(self, program)
 
     @cached_property
     def veth(self) -> Veth:
@@ -223,6 +229,23 @@ class BpfDatapath:
 
     def __repr__(self) -> str:
         return f"<BpfDatapath {self.name}>"
+
+
+@dataclass(frozen=True, slots=True)
+class PathProgram:
+    """A program that a path runs: ``BpfDatapath.of``."""
+
+    path: BpfDatapath
+    program: Program
+
+    def run(self, packet: object) -> PathResult:
+        """As ``BpfDatapath.run``."""
+        return self.path.run(self.program, packet)
+
+    @property
+    def maps(self) -> Mapping[str, Map]:
+        """Those of the program."""
+        return self.program.maps
 
 
 class _Attached(NamedTuple):

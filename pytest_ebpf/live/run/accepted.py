@@ -71,25 +71,26 @@ class ContextCheck:
             return ctx
         if isinstance(ctx, RunContext):
             names = {field.name for field in refused}
-            return RunContext({name: value for name, value in ctx.items() if name not in names})
-        raise self._error(refused[0])
+            left = RunContext({name: value for name, value in ctx.items() if name not in names})
+            return left or None
+        raise self._error(refused)
 
     @cached_property
     def _accepted(self) -> frozenset[str]:
         assert self._context is not None
         return frozenset(field.name for field in _taken(self._session, self._type, fields=_late(self._context)))
 
-    def _error(self, field: Field) -> KernelCallError:
+    def _error(self, refused: Sequence[Field]) -> KernelCallError:
         assert self._context is not None
         where = self._session.target
         fields = [one for one in self._context.fields if one.settable]
         taken = [one.name for one in fields if not one.since or one.name in self._accepted]
         return KernelCallError(
             f"struct {self._context.name}: this kernel ({where.described.release}) does not let a test run set "
-            f"{field.name!r}",
+            f"{', '.join(repr(field.name) for field in refused)}",
             op="ProgRun",
             errno=0,
-            hint=f"Linux {field.since} is the first that does. Here a run may set: {', '.join(taken) or 'nothing'}.",
+            hint=f"Linux {refused[0].since} is the first that does. Here a run may set: {', '.join(taken) or 'nothing'}.",
         )
 
 
