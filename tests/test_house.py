@@ -125,13 +125,13 @@ ROOMS: dict[str, set[str]] = {
         "pcap_files",
     },
     "live.open_kernel": {"live", "kernels"},
-    "oracles": {"errors", "packets", "properties"},
     "strategies": {
         *("packets", "live", "live.run", "live.maps", "live.typed", "btf", "errors", "suggest"),
     },
     "properties": {
         *("packets", "strategies", "live", "live.maps", "errors", "suggest", "agent.ops", "asm", "uapi"),
     },
+    "oracles": {"errors", "packets", "properties"},
     "report": {"verifier", "errors", "outcome"},
     "verify": {
         *("agent.ops", "btf", "errors", "features", "live", "obj", "plan", "report", "suggest", "uapi", "verifier"),

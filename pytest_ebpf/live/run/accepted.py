@@ -90,7 +90,7 @@ class ContextCheck:
             f"{', '.join(repr(field.name) for field in refused)}",
             op="ProgRun",
             errno=0,
-            hint=f"Linux {refused[0].since} is the first that does. Here a run may set: {', '.join(taken) or 'nothing'}.",
+            hint=f"Linux {refused[0].since} is the first that does. Here a run may set: {', '.join(taken) or '-'}.",
         )
 
 
