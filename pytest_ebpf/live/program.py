@@ -9,7 +9,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
-from pytest_ebpf.agent.ops import Close, Done, Handle, ProgLoad, ProgLoaded, ProgRun, ProgRunMany, Ran, RanMany
+from pytest_ebpf.agent.ops import Close, Done, Handle, ProgLoaded, ProgRun, ProgRunMany, Ran, RanMany
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import BpfUsageError, GuestLost, KernelCallError
 from pytest_ebpf.live.attach.link import Link
@@ -20,11 +20,10 @@ from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.reload import TRACE_LEVEL, Costs, Reload, load_trace
 from pytest_ebpf.live.run.accepted import ContextCheck
 from pytest_ebpf.live.run.flow_probe import dissects_as_boolean
-from pytest_ebpf.live.run.limits import why_refused
+from pytest_ebpf.live.run.limits import hint_for_run
 from pytest_ebpf.live.run.live_run import LiveRun, run_live
-from pytest_ebpf.live.run.many import Batch, plan_many, read_batches
+from pytest_ebpf.live.run.many import plan_many, read_batches
 from pytest_ebpf.live.run.place import run_place
-from pytest_ebpf.live.run.refusals import refusal
 from pytest_ebpf.live.run.syscall_context import shape_of_context
 from pytest_ebpf.live.run.test_run import PacketRuns, RunInput, RunResult, plan_run, read_run
 from pytest_ebpf.live.run.watch import Watch
@@ -102,10 +101,8 @@ class Program:
         try:
             return self._session.one(op, kind) if self._watch is None else self._watch(op, kind)
         except KernelCallError as error:
-            where = self.definition.spec.attach_type if self.definition.spec is not None else 0
-            said = refusal(op, error.errno, prog_type=self.type_number, attach_type=where)
-            like = self._again.op if self._again is not None else ProgLoad(self.type_number, b"", "GPL")
-            error.hint = why_refused(self._session, op, error=error, like=like) or said or error.hint
+            kind, again = self.definition.spec, self._again
+            error.hint = hint_for_run(self._session, op, error=error, kind=kind, load=again and again.op) or error.hint
             raise
 
     @property
@@ -255,8 +252,7 @@ class Program:
         given = RunInput(data, ctx, repeat, flags, cpu, batch_size, self.context_shape, netns=place)
         op = plan_run(given, self.handle, prog_type=self.type_number, program=self.name, byteorder=self._byteorder)
         result = self._answer(op, Ran)
-        shape, boolean = self.context_shape, self._is_boolean
-        kind, order = self.type_number, self._byteorder
+        shape, boolean, kind, order = self.context_shape, self._is_boolean, self.type_number, self._byteorder
         return self._noted(
             read_run(result, prog_type=kind, byteorder=order, shape=shape, boolean=boolean, sent=op.data)
         )
@@ -265,20 +261,17 @@ class Program:
         """Run it once per packet, a thousand packets per round trip. ``ctx`` is the same for all; none comes back."""
         place, ctx = run_place(self._session, netns, ctx=ctx), self._contexts.checked(ctx)
         given = RunInput(ctx=ctx, shape=self.context_shape, netns=place)
-        return [self._noted(result) for _, results in self._many(packets, given, skip=False) for result in results]
+        return [self._noted(result) for _, result in self._many(packets, given, skip=False)]
 
     def run_valid(self, packets: Iterable[object]) -> dict[int, RunResult]:
-        """As ``run_many`` without the packets that this kernel calls invalid (too short, too long): the results of the
-        others by their numbers."""
-        runs = self._many(packets, RunInput(), skip=True)
-        pairs = (pair for numbers, results in runs for pair in zip(numbers, results, strict=True))
-        return {number: self._noted(result) for number, result in pairs}
+        """As ``run_many`` without what this kernel calls invalid (too short, too long): results by packet number."""
+        return {number: self._noted(result) for number, result in self._many(packets, RunInput(), skip=True)}
 
-    def _many(self, packets: Iterable[object], given: RunInput, *, skip: bool) -> Iterator[Batch]:
-        kind, order, name = self.type_number, self._byteorder, self.name
-        ops = plan_many(packets, given, prog=self.handle, prog_type=kind, program=name, byteorder=order, skip=skip)
-        ran = ((op, self._answer(op, RanMany)) for op in ops)
-        return read_batches(ran, prog_type=kind, byteorder=order, boolean=self._is_boolean)
+    def _many(self, packets: Iterable[object], given: RunInput, *, skip: bool) -> Iterator[tuple[int, RunResult]]:
+        kind, order, prog = self.type_number, self._byteorder, self.handle
+        ops = plan_many(packets, given, prog=prog, prog_type=kind, program=self.name, byteorder=order, skip=skip)
+        answers = ((op, self._answer(op, RanMany)) for op in ops)
+        return read_batches(answers, prog_type=kind, byteorder=order, boolean=self._is_boolean)
 
     def run_pcap(
         self, path: str | os.PathLike[str] | Capture, *, ctx: object = None, netns: object = None

@@ -18,11 +18,13 @@ from pytest_ebpf.agent.ops import Close, ProgLoad, ProgLoaded, ProgRun, ProgRunM
 from pytest_ebpf.errors import KernelCallError
 from pytest_ebpf.live.run.accepted import idle_program
 from pytest_ebpf.live.run.contexts import CONTEXTS, Context, Field, encode_ctx
+from pytest_ebpf.live.run.refusals import refusal
 from pytest_ebpf.live.run.rules import RUN_RULES, RunRule, type_name
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.obj.sections import SectionSpec
 from pytest_ebpf.uapi.numbers import BPF_F_TEST_XDP_LIVE_FRAMES
 
-__all__ = ["why_refused"]
+__all__ = ["hint_for_run", "why_refused"]
 
 _ASKED = (errno.EINVAL, errno.E2BIG, errno.ENODEV, errno.ERANGE, errno.ENOMEM, errno.EMSGSIZE)
 _ENOUGH = 128  # bytes that every kernel takes: no header is too short in them, no page too small
@@ -42,6 +44,21 @@ _LIMITS: Mapping[tuple[str, str], str] = MappingProxyType(
         ("nf_hook_state", "pf"): "2 (NFPROTO_IPV4) or 10 (NFPROTO_IPV6), as the packet is",
     }
 )
+
+
+def hint_for_run(
+    session: Session,
+    op: ProgRun | ProgRunMany,
+    *,
+    error: KernelCallError,
+    kind: SectionSpec | None,
+    load: ProgLoad | None,
+) -> str:
+    """What to do about a refused run: what experiments say, else what is known of the type. ``load``: what loaded the
+    program, None for one from its pin."""
+    assert kind is not None
+    why = why_refused(session, op, error=error, like=load or ProgLoad(kind.prog_type, b"", "GPL"))
+    return why or refusal(op, error.errno, prog_type=kind.prog_type, attach_type=kind.attach_type)
 
 
 def why_refused(session: Session, op: ProgRun | ProgRunMany, *, error: KernelCallError, like: ProgLoad) -> str:

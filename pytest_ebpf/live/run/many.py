@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeAlias
 
 from pytest_ebpf.agent.ops import Handle, ProgRunMany, Ran, RanMany
 from pytest_ebpf.live.run.retvals import decode_retval
 from pytest_ebpf.live.run.rules import RUN_RULES
 from pytest_ebpf.live.run.test_run import RunInput, RunResult, context_of, data_of, read_run, rule_for
 
-__all__ = ["Batch", "plan_many", "read_batches", "read_many"]
+__all__ = ["plan_many", "read_batches", "read_many"]
 
 _BATCH = 1000  # packets per round trip
-Batch: TypeAlias = tuple[Sequence[int], list[RunResult]]  # the numbers of packets that ran, and their results
 
 
 def plan_many(
@@ -62,22 +60,20 @@ def read_many(
 
 def read_batches(
     ran: Iterable[tuple[ProgRunMany, RanMany]], *, prog_type: int, byteorder: str, boolean: bool
-) -> Iterator[Batch]:
+) -> Iterator[tuple[int, RunResult]]:
     """The answers to ``plan_many``, with the numbers of the packets among all."""
     first = 0
     for op, answer in ran:
         numbers, sent = _taken(answer, op.data)
-        yield (
-            [first + number for number in numbers],
-            read_many(answer, sent, prog_type=prog_type, byteorder=byteorder, boolean=boolean),
-        )
+        results = read_many(answer, sent, prog_type=prog_type, byteorder=byteorder, boolean=boolean)
+        yield from zip([first + number for number in numbers] if first else numbers, results, strict=True)
         first += len(op.data)
 
 
-def _taken(ran: RanMany, sent: Sequence[bytes]) -> tuple[list[int], list[bytes]]:
+def _taken(ran: RanMany, sent: Sequence[bytes]) -> tuple[Sequence[int], Sequence[bytes]]:
     """The numbers of the packets that the kernel ran, and the packets."""
     if not ran.refused:
-        return list(range(len(sent))), list(sent)
+        return range(len(sent)), sent
     refused = set(ran.refused)
     numbers = [number for number in range(len(sent)) if number not in refused]
     return numbers, [sent[number] for number in numbers]
