@@ -101,8 +101,8 @@ class Program:
         try:
             return self._session.one(op, kind) if self._watch is None else self._watch(op, kind)
         except KernelCallError as error:
-            kind, again = self.definition.spec, self._again
-            error.hint = hint_for_run(self._session, op, error=error, kind=kind, load=again and again.op) or error.hint
+            spec, load = self.definition.spec, self._again.op if self._again is not None else None
+            error.hint = hint_for_run(self._session, op, error=error, kind=spec, load=load) or error.hint
             raise
 
     @property
