@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 from warnings import warn
 
@@ -37,9 +37,10 @@ from pytest_ebpf.live.reload import Reload
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.struct_ops import StructOps
 from pytest_ebpf.live.typed.map_types import AskedTypes, typed_map
-from pytest_ebpf.live.typed.object_types import object_types
+from pytest_ebpf.live.typed.object_types import ObjectTypes, object_types
 from pytest_ebpf.obj.object import Problem
-from pytest_ebpf.plan.data_maps import arena_of
+from pytest_ebpf.plan.data_maps import arena_of, placed_types
+from pytest_ebpf.plan.kconfig import KCONFIG
 from pytest_ebpf.plan.load_plan import Plan, PlannedMap, PlannedProgram, PlannedStructOps
 from pytest_ebpf.plan.program_overrides import why_lost
 from pytest_ebpf.uapi.enums import MapType
@@ -194,6 +195,10 @@ class _Assembly:
             file=plan.obj,
         )
 
+    @cached_property
+    def _sections(self) -> ObjectTypes:
+        return ObjectTypes(placed_types(self._plan.obj, kconfig=self._plan.kconfig))
+
     def _program(self, planned: PlannedProgram) -> Program:
         result = self._results[planned.op]
         assert isinstance(result, ProgLoaded)
@@ -213,7 +218,10 @@ class _Assembly:
         )
 
     def _map(self, planned: PlannedMap) -> Map:
-        definition, types = typed_map(planned.definition, self._types, named=self._named.get(planned.name, {}))
+        named = self._named.get(planned.name, {})
+        is_section = planned.data is not None or planned.name == KCONFIG
+        types = self._sections if is_section and not named else self._types
+        definition, types = typed_map(planned.definition, types, named=named)
         return Map(
             self._session,
             definition=definition,

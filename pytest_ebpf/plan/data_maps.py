@@ -11,16 +11,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_ebpf.btf.codec import encode
+from pytest_ebpf.btf.parse import Btf, parse_btf
+from pytest_ebpf.btf.types import BtfType, DataSec
+from pytest_ebpf.btf.write import rewrite_btf
 from pytest_ebpf.errors import ObjectError, PlanError
 from pytest_ebpf.obj.object import DataSection, MapDef, ObjectFile, Variable
 from pytest_ebpf.obj.static_names import meanings
 from pytest_ebpf.plan.facts import Facts
+from pytest_ebpf.plan.kconfig import Kconfig
 from pytest_ebpf.plan.map_definitions import MapOverride, kernel_name, nearest, override_map
-from pytest_ebpf.plan.sanitise import SectionLayout
+from pytest_ebpf.plan.sanitise import SectionLayout, place_variables
 from pytest_ebpf.uapi.enums import MapType
 from pytest_ebpf.uapi.flags import MapCreateFlag
 
-__all__ = ["DataMap", "arena_of", "arena_start", "plan_data", "section_layouts", "section_map"]
+__all__ = ["DataMap", "arena_of", "arena_start", "placed_types", "plan_data", "section_layouts", "section_map"]
 
 # INT_MAX, the limit of any value that maps have had (kernel/bpf/arraymap.c: array_map_alloc_check); before Linux 6.1
 # arrays stopped at KMALLOC_MAX_SIZE, 4 MiB on x86: that kernel says so itself (E2BIG).
@@ -70,6 +74,21 @@ def section_layouts(obj: ObjectFile) -> dict[int, SectionLayout]:
     return {
         section.btf_id: SectionLayout(section.size, _places(section)) for section in obj.data if _is_typed(obj, section)
     }
+
+
+def placed_types(obj: ObjectFile, *, kconfig: Kconfig | None) -> Btf | None:
+    """The types of an object with the sizes of its sections and the places of the variables in them, as the kernel gets
+    them (compilers leave them 0): for the values of the maps that sections become."""
+    btf = obj.btf
+    if btf is None:
+        return None
+    layouts = {**section_layouts(obj), **({kconfig.btf_id: kconfig.layout} if kconfig else {})}
+    placed: dict[int, BtfType] = {}
+    for type_id, layout in layouts.items():
+        section = btf.type(type_id)
+        if isinstance(section, DataSec):
+            placed[type_id] = DataSec(section.name, layout.size, place_variables(section, btf=btf, layout=layout))
+    return parse_btf(rewrite_btf(btf, placed)) if placed else btf
 
 
 def _places(section: DataSection) -> dict[str, tuple[int, int]]:

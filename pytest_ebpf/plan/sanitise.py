@@ -22,7 +22,7 @@ from pytest_ebpf.btf.write import rewrite_btf
 from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.uapi.btf import Linkage
 
-__all__ = ["SectionLayout", "sanitise_btf"]
+__all__ = ["SectionLayout", "place_variables", "sanitise_btf"]
 
 # Compilers insert calls of these; as global functions they would be verified on their own, and fail.
 _BUILTINS = ("memset", "memcpy", "memmove", "memcmp", "bcmp")
@@ -207,7 +207,7 @@ def _var(type_: t.Var, work: _Work) -> BtfType:
 
 
 def _datasec(type_: t.DataSec, work: _Work, *, layout: SectionLayout) -> BtfType:
-    entries = _placed(type_, work, layout=layout)
+    entries = place_variables(type_, btf=work.btf, layout=layout)
     size = max(layout.size, 1)
     if not work.can("datasec"):
         members = tuple(t.Member(work.btf.name(entry.type), entry.type, entry.offset * 8) for entry in entries)
@@ -216,16 +216,16 @@ def _datasec(type_: t.DataSec, work: _Work, *, layout: SectionLayout) -> BtfType
     return t.DataSec(name, size, entries)
 
 
-def _placed(type_: t.DataSec, work: _Work, *, layout: SectionLayout) -> tuple[t.SecVar, ...]:
+def place_variables(type_: t.DataSec, *, btf: Btf, layout: SectionLayout) -> tuple[t.SecVar, ...]:
     """The variables by rising offset. A variable that does not fit its place is dropped: the kernel would refuse it."""
     found = []
     seen: dict[str, int] = {}
     for entry in type_.vars:
-        name = work.btf.name(entry.type)
+        name = btf.name(entry.type)
         seen[name] = seen.get(name, 0) + 1
         numbered = name if seen[name] == 1 else f"{name}#{seen[name]}"  # static variables of several files
         offset, size = layout.variables.get(numbered, (0, 0))
-        if 0 < work.btf.known_size(entry.type) <= size and offset + size <= layout.size:
+        if 0 < btf.known_size(entry.type) <= size and offset + size <= layout.size:
             found.append(t.SecVar(entry.type, offset, size))
     found.sort(key=lambda entry: entry.offset)
     entries: list[t.SecVar] = []

@@ -161,3 +161,6 @@ def test_data_sections_are_maps_of_one_entry(bpf: Bpf) -> None:
     assert obj.maps[".data"] == {0: {"budget": 7}}
     obj.maps[".bss"][0] = {"accepted": 3}
     assert (obj.globals["accepted"], obj.globals["refused"]) == (3, 0)
+    ((key, constants),) = obj.maps[".rodata"].items()  # a struct, a bool and a text: their places are in no type
+    assert (key, constants["limits"]) == (0, {"smallest": 64, "largest": 1500})
+    assert (constants["strict"], constants["label"]) == (False, "samples")

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pytest_ebpf.btf import types as t
+from pytest_ebpf.btf.layout import fields
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.object import DataSection, Variable
-from pytest_ebpf.plan.data_maps import plan_data, section_layouts
+from pytest_ebpf.obj.read import read_object
+from pytest_ebpf.plan.data_maps import placed_types, plan_data, section_layouts
 from pytest_ebpf.plan.sanitise import SectionLayout
+from support.paths import ROOT
 from support.plan_facts import an_object, facts, types
+
+SAMPLES, OBJECTS = ROOT / "sample_programs" / "built", ROOT / "tests" / "objects" / "built"
 
 BTF = types(
     t.Int("unsigned int", 4, 32),
@@ -103,3 +110,21 @@ def test_a_variable_shorter_than_its_type() -> None:
     section = DataSection(".data", "data", 8, bytes(8), (Variable("short", 0, 4, 3),))
     with pytest.raises(ObjectError, match="global 'short' is 4 bytes long, but its type takes 8"):
         plan_data(an_object(btf=BTF, data=(section,)), facts(), values={"short": {"limit": 1}})
+
+
+@pytest.mark.parametrize("path", sorted((*SAMPLES.glob("*.o"), *OBJECTS.glob("*.o"))), ids=lambda path: path.name)
+def test_the_value_of_a_section_is_read_by_the_names_of_its_variables(path: Path) -> None:
+    """Compilers leave the places of variables 0 in BTF: read by that, each lies outside of its section."""
+    try:
+        obj = read_object(path)
+    except ObjectError:
+        return  # broken on purpose
+    placed = placed_types(obj, kconfig=None)
+    for section in obj.data:
+        size = obj.btf.known_size if obj.btf else lambda type_id: 0
+        typed = {v.var_name or v.name: v.offset for v in reversed(section.variables) if v.type_id and size(v.type_id)}
+        if placed is None or section.btf_id not in section_layouts(obj) or any("#" in name for name in typed):
+            continue
+        found = {field.name: field.bit_offset // 8 for field in fields(placed, section.btf_id)}
+        assert found.items() <= typed.items(), section.name
+        assert found
