@@ -217,7 +217,8 @@ class Inventory:
         return KernelLink(introspect.ask_info(self._session, "link", asked=id), self._session)
 
     def btfs(self) -> list[KernelBtf]:
-        """Every BTF object, oldest first: vmlinux, modules, then those of programs."""
+        """Every BTF object, oldest first: vmlinux, modules, then those of programs. (Before Linux 5.11, 5329722057d4,
+        only those of programs have an id and are listed.)"""
         infos = introspect.ask_infos(self._session, "btf", ids=introspect.ids_of(self._session, "btf"))
         return [KernelBtf(info, self._session) for info in infos if isinstance(info, BtfInfo)]
 
