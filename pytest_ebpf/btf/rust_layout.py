@@ -7,7 +7,7 @@ overlap, as in an enum of Rust) is an array of bytes of the size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -79,12 +79,13 @@ def _split(btf: Btf, struct: Struct) -> tuple[list[Row], list[Bits]]:
     return rows, bits
 
 
-def _runs(bits: list[Bits]) -> Iterator[tuple[int, int]]:
-    """The bytes of bitfields that touch: (first, end)."""
+def _runs(bits: list[Bits], *, cuts: Collection[int]) -> Iterator[tuple[int, int]]:
+    """The bytes of bitfields that touch: (first, end). ``cuts``: bytes where another field begins; the kernel marks
+    places among bitfields with arrays of no bytes (struct sk_buff: __pkt_type_offset)."""
     open_: tuple[int, int] | None = None
     for one in sorted(bits, key=lambda one: one.start):
         first, end = one.start // 8, (one.start + one.width + 7) // 8
-        if open_ is not None and first <= open_[1]:
+        if open_ is not None and (first < open_[1] or (first == open_[1] and first not in cuts)):
             open_ = open_[0], max(open_[1], end)
             continue
         if open_ is not None:
@@ -101,8 +102,9 @@ def _named_bits(bits: list[Bits], runs: list[tuple[int, int]]) -> tuple[Bits, ..
 
 def _struct(btf: Btf, struct: Struct, *, depth: int) -> RustLayout:
     own, bits = _split(btf, struct)
-    runs = list(_runs(bits))
-    fields = sorted([*own, *(Row(first, end - first, None, True) for first, end in runs)], key=lambda row: row.start)
+    runs = list(_runs(bits, cuts={row.start for row in own}))
+    own = [row for row in own if row.size or not any(first < row.start < end for first, end in runs)]
+    fields = sorted([*own, *(Row(first, end - first, None, True) for first, end in runs)], key=lambda row: row[:2])
     aligns = [_align(btf, row.member.type, depth=depth) if row.member else 1 for row in fields]
     align = max(aligns, default=1)
     packed = struct.size % align != 0 or any(row.start % one for row, one in zip(fields, aligns, strict=True))
@@ -122,7 +124,7 @@ def _struct(btf: Btf, struct: Struct, *, depth: int) -> RustLayout:
 
 def _union(btf: Btf, union: Struct, *, depth: int) -> RustLayout:
     own, bits = _split(btf, union)
-    runs = list(_runs(bits))
+    runs = list(_runs(bits, cuts=()))
     fields = [*own, *(Row(first, end - first, None, True) for first, end in runs)]
     if any(row.start or row.size > union.size for row in fields):
         return _opaque(union)

@@ -157,3 +157,32 @@ def test_overlapping_fields_are_bytes() -> None:
     u32 = w.int("unsigned int", 4)
     w.struct("either", 4, [("a", u32, 0), ("b", u32, 0)])
     assert "pub struct either {\n    pub _pad_0: [u8; 4],\n}" in text_of(w, "either")
+
+
+def test_marks_of_no_bytes_among_bitfields_hide_no_field() -> None:
+    """struct sk_buff has ``__u8 __pkt_type_offset[0]`` between two bitfields: all of it was bytes without names."""
+    w = BtfWriter()
+    u8 = w.int("unsigned char", 1)
+    mark = w.array(u8, 0)
+    fields = [
+        ("first", u8, 0, 4),
+        ("second", u8, 8, 4),
+        ("mark", mark, 8, 0),
+        ("third", u8, 16, 3),
+        ("whole", u8, 24, 0),
+    ]
+    w.bitfields("marked", 4, fields)
+    text = text_of(w, "marked")
+    for field in ("mark", "whole"):
+        assert f"pub {field}: " in text
+    for field in ("first", "second", "third"):
+        assert f"pub fn {field}(&self)" in text
+
+
+def test_a_mark_inside_a_bitfield_is_left_out() -> None:
+    w = BtfWriter()
+    u8, u32 = w.int("unsigned char", 1), w.int("unsigned int", 4)
+    w.bitfields("marked", 4, [("wide", u32, 0, 20), ("mark", w.array(u8, 0), 8, 0)])
+    text = text_of(w, "marked")
+    assert "pub _bitfield_0: [u8; 3],\n    pub _pad_3: [u8; 1],\n" in text
+    assert "mark:" not in text
