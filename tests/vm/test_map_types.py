@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from pytest_ebpf import Bpf, BpfUsageError, KernelCallError, MapFlag, PlanError
+from pytest_ebpf import Bpf, BpfUsageError, KernelCallError, MapFlag, PlanError, ProgramRejected
 from pytest_ebpf.features.skip_rule import is_older
 from pytest_ebpf.live.bpf_object import BpfObject
 from support.paths import TESTS
@@ -69,6 +69,10 @@ def test_frozen_maps_are_read_only(bpf: Bpf) -> None:
 
 def test_globals_beside_a_lock(bpf: Bpf) -> None:
     """Line 11 of "the verifier's words": the kernel maps no value that holds a lock, and these are read as elements."""
+    if is_older(bpf.session.target.described.release, "5.15"):  # kernel/bpf/btf.c: a lock in a struct only
+        with pytest.raises(ProgramRejected, match="is not a struct type or bpf_spin_lock is mangled"):
+            bpf.load(BUILT / "map_locks.bpf.o")
+        return
     obj = bpf.load(BUILT / "map_locks.bpf.o", globals={"step": 2})
     assert obj["count"].run(FRAME).retval == 7
     assert (obj.globals["inside"], obj.globals["step"]) == (5, 2)
@@ -103,7 +107,7 @@ def test_one_processor(bpf: Bpf, name: str) -> None:
 @pytest.mark.parametrize("name", ["per_cpu_array", "per_cpu_hash"])
 def test_flags_of_one_value_in_a_batch(bpf: Bpf, name: str) -> None:
     """Line 11 of "the verifier's words": with MapFlag.ALL_CPUS the kernel takes one value for each key, not padded."""
-    table = bpf.load(BUILT / "map_locks.bpf.o").maps[name]
+    table = bpf.load(BUILT / "map_locks.bpf.o", programs={"count": False}).maps[name]
     cpus = bpf.session.target.described.cpus
     if is_older(bpf.session.target.described.release, "7.0"):
         with pytest.raises(
@@ -128,7 +132,7 @@ def test_flags_of_one_value_in_a_batch(bpf: Bpf, name: str) -> None:
     ("name", "flags", "words"),
     [
         ("plain_hash", 4, "needs a struct bpf_spin_lock"),
-        ("per_cpu_hash", 3, "exclude each other"),
+        ("plain_hash", 3, "exclude each other"),
         ("plain_hash", 0x40, "0x40 is no flag of an update: pytest_ebpf.MapFlag has NOEXIST, EXIST"),
         ("per_cpu_array", 1, "NOEXIST never succeeds"),
         ("plain_hash", 2, "the flag EXIST was given"),
@@ -136,7 +140,7 @@ def test_flags_of_one_value_in_a_batch(bpf: Bpf, name: str) -> None:
 )
 @pytest.mark.parametrize("many", [False, True])
 def test_flags_that_a_map_refuses(bpf: Bpf, name: str, flags: int, words: str, many: bool) -> None:
-    table = bpf.load(BUILT / "map_locks.bpf.o").maps[name]
+    table = bpf.load(BUILT / "map_locks.bpf.o", programs={"count": False}).maps[name]
     with pytest.raises(KernelCallError, match=words):
         table.update({0: 1}, flags=flags) if many else table.put(0, 1, flags=flags)
 
