@@ -25,7 +25,7 @@ INCLUDES = (
     *("linux/bpf.h", "linux/btf.h", "linux/perf_event.h", "linux/hw_breakpoint.h", "linux/if_link.h"),
     *("linux/if_packet.h", "linux/if_ether.h", "linux/if_xdp.h", "linux/pkt_cls.h", "linux/netfilter.h"),
     *("linux/capability.h", "linux/securebits.h", "linux/netlink.h", "linux/sockios.h", "linux/if.h"),
-    "linux/random.h",
+    *("linux/random.h", "linux/fanotify.h"),
 )
 KERNEL_ONLY = {"ENOTSUPP", "BPF_LOG_LEVEL1", "BPF_LOG_LEVEL2", "BPF_LOG_STATS"}
 CODES = {"u32": "I", "u64": "Q", "16s": "16s"}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["replace_file"]
+__all__ = ["fresh_folder", "replace_file"]
 
 
 def replace_file(path: Path, content: bytes | str) -> None:
@@ -23,3 +25,15 @@ def replace_file(path: Path, content: bytes | str) -> None:
         with suppress(OSError):
             fresh.unlink()
         raise
+
+
+@contextmanager
+def fresh_folder(path: Path) -> Iterator[Path]:
+    """An empty directory of this name, which is removed at the end. What a process that was killed had left of it goes
+    first: the caller holds a lock that says that nobody else works there."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Sequence
 
 from pytest_ebpf.agent.base.handles import Table
+from pytest_ebpf.agent.base.ledger import open_ledger
+from pytest_ebpf.agent.host.sweep import sweep
 from pytest_ebpf.agent.ops import Handle, Op, Result
 from pytest_ebpf.agent.protocol.execute import execute
 
@@ -16,7 +18,8 @@ class LocalKernel:
     """Needs the privileges that the ops need. Batches of several threads wait for each other, as with a guest."""
 
     def __init__(self) -> None:
-        self._table = Table()
+        self.swept = tuple(sweep())  # what a run that was killed had left, in words
+        self._table = Table(open_ledger=open_ledger)
         self._lock = threading.Lock()
 
     def run(self, ops: Sequence[Op], *, scope: Handle | None = None, timeout: float | None = None) -> list[Result]:

@@ -146,6 +146,8 @@ class KernelPool:
         cache = self._config.cache or default_cache()
         running = RunningKernel(HOST, kernel=open_host_kernel(), accel="this machine", state=GuestState(), cache=cache)
         running.accel += "" if running.local else ", through sudo"
+        for words in getattr(running.kernel, "swept", ()):
+            _LOG.warning("removed what a run that was killed had left: %s", words)
         return running
 
     def _boot(self, slot: Slot, *, wait: Waiting) -> RunningKernel:

@@ -55,6 +55,11 @@ __all__ = [
     "MS_REC",
     "MS_PRIVATE",
     "MNT_DETACH",
+    "FAN_MODIFY",
+    "FAN_CLOEXEC",
+    "FAN_NONBLOCK",
+    "FAN_MARK_ADD",
+    "FAN_MARK_FILESYSTEM",
     "RNDADDENTROPY",
     "RNDRESEEDCRNG",
     "FSCONFIG_CMD_CREATE",
@@ -132,6 +137,11 @@ MS_MOVE = 0x2000
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
 MNT_DETACH = 2
+FAN_MODIFY = 2
+FAN_CLOEXEC = 1
+FAN_NONBLOCK = 2
+FAN_MARK_ADD = 1
+FAN_MARK_FILESYSTEM = 256
 RNDADDENTROPY = 0x40085203
 RNDRESEEDCRNG = 0x5207
 FSCONFIG_CMD_CREATE = 6
@@ -160,6 +170,9 @@ BTF_MAGIC = 0xEB9F
 SYSCALLS = {
     "x86_64": {
         "bpf": 321,
+        "delete_module": 176,
+        "fanotify_init": 300,
+        "fanotify_mark": 301,
         "finit_module": 313,
         "perf_event_open": 298,
         "fsopen": 430,
@@ -168,6 +181,9 @@ SYSCALLS = {
     },
     "generic": {
         "bpf": 280,
+        "delete_module": 106,
+        "fanotify_init": 262,
+        "fanotify_mark": 263,
         "finit_module": 273,
         "perf_event_open": 241,
         "fsopen": 430,
@@ -176,6 +192,9 @@ SYSCALLS = {
     },
     "s390x": {
         "bpf": 351,
+        "delete_module": 129,
+        "fanotify_init": 332,
+        "fanotify_mark": 333,
         "finit_module": 344,
         "perf_event_open": 331,
         "fsopen": 430,
@@ -184,6 +203,9 @@ SYSCALLS = {
     },
     "ppc64le": {
         "bpf": 361,
+        "delete_module": 129,
+        "fanotify_init": 323,
+        "fanotify_mark": 324,
         "finit_module": 353,
         "perf_event_open": 319,
         "fsopen": 430,

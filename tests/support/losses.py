@@ -123,7 +123,7 @@ class Loss:
         """Of a guest that does not come up again and again: no words for a warm start."""
         if self.at != "boot":
             return []
-        more = {"panic": ["--bpf-cmdline=rdinit=/nowhere root=none"], "hang": ["--bpf-boot-timeout=0.2"]}
+        more = {"panic": ["--bpf-cmdline=rdinit=/nowhere root=none"], "hang": ["--bpf-boot-timeout=0.03"]}
         return ["--bpf-boot=cold", *more.get(self.how, [])]
 
 

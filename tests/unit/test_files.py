@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ebpf.files import replace_file
+from pytest_ebpf.files import fresh_folder, replace_file
 
 
 def test_a_file_is_replaced_and_its_folder_made(tmp_path: Path) -> None:
@@ -24,3 +24,14 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"file\.json"):
         replace_file(folder, b"content")
     assert [each.name for each in tmp_path.iterdir()] == ["file.json"]
+
+
+def test_a_folder_is_fresh_and_gone_at_the_end(tmp_path: Path) -> None:
+    """What a process that was killed had left in it does not stay."""
+    place = tmp_path / "deep" / "new-one"
+    place.mkdir(parents=True)
+    (place / "half").write_text("x")
+    with fresh_folder(place) as folder:
+        assert not list(folder.iterdir())
+        (folder / "made").mkdir()
+    assert not place.exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pytest_ebpf.agent.base.handles import Entry, Refused, Table
 from pytest_ebpf.agent.ops import Handle, Made, Obj, ProgLoaded, Ref, Result
 
@@ -36,6 +38,21 @@ class Batch:
     def own(self, fd: int, kind: str, *, name: str = "", site: str = "", own: bool = True) -> Entry:
         """Register a new object with the scope of the batch."""
         return self.table.add(fd, kind, name=name, site=site, scope=self.scope, own=own)
+
+    def undo(self, entry: Entry, call: Callable[[], None], *, kind: str, name: str) -> None:
+        """Undo it with ``entry``. It would outlive this process if that were killed: then ``host/sweep.py`` undoes it,
+        which knows the kind."""
+        ledger = self.table.ledger
+        if ledger is None:
+            entry.closers.append(call)
+            return
+
+        def undone() -> None:
+            call()
+            ledger.strike(kind, name)
+
+        ledger.note(kind, name)
+        entry.closers.append(undone)
 
     def _referred(self, ref: Ref) -> Handle:
         if not 0 <= ref.index < len(self.results):

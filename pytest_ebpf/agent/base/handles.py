@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from pytest_ebpf.agent.base.ledger import Ledger
 from pytest_ebpf.agent.ops import Handle
 
 __all__ = ["Entry", "EventReader", "MapShape", "Refused", "Table"]
@@ -102,8 +103,9 @@ def _label(handle: Handle) -> str:
 class Table:
     """Every open handle of one agent life. ``boot`` is that life's random name."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, open_ledger: Callable[[str], Ledger | None] = lambda boot: None) -> None:
         self.boot = os.urandom(8).hex()
+        self.ledger = open_ledger(self.boot)
         self._entries: dict[int, Entry] = {}
         self._serial = 0
         self._graves: dict[int, str] = {}
@@ -164,6 +166,8 @@ class Table:
                 self.close(entry, how="closed with its kernel")
             except OSError:
                 continue
+        if self.ledger is not None:
+            self.ledger.close()
 
     def _stale(self, handle: Handle) -> str:
         if handle.boot != self.boot:

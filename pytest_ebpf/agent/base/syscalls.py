@@ -19,7 +19,18 @@ from functools import partial
 from typing import Any
 
 from pytest_ebpf.uapi.enums import Cmd
-from pytest_ebpf.uapi.numbers import ENOTSUPP, FSCONFIG_CMD_CREATE, MAP_FIXED_NOREPLACE, MNT_DETACH, SYSCALLS
+from pytest_ebpf.uapi.numbers import (
+    ENOTSUPP,
+    FAN_CLOEXEC,
+    FAN_MARK_ADD,
+    FAN_MARK_FILESYSTEM,
+    FAN_MODIFY,
+    FAN_NONBLOCK,
+    FSCONFIG_CMD_CREATE,
+    MAP_FIXED_NOREPLACE,
+    MNT_DETACH,
+    SYSCALLS,
+)
 
 __all__ = [
     "Memory",
@@ -29,8 +40,10 @@ __all__ = [
     "bpf_errno",
     "bpf_prepared",
     "capset",
+    "delete_module",
     "detached_mount",
     "error_text",
+    "fanotify",
     "finit_module",
     "last_errno",
     "map_shared",
@@ -293,6 +306,27 @@ def finit_module(fd: int) -> None:
     """finit_module(2), without parameters."""
     if _syscall(_numbers["finit_module"], fd, address_of(b"\0"), 0, 0, 0, 0) < 0:
         raise _fail()
+
+
+def delete_module(name: str) -> None:
+    """delete_module(2), without waiting for its users."""
+    text = os.fsencode(name) + b"\0"
+    if _syscall(_numbers["delete_module"], address_of(text), os.O_NONBLOCK, 0, 0, 0, 0) < 0:
+        raise _fail()
+
+
+def fanotify(path: str) -> int:
+    """A descriptor that tells, without waiting, of writes to any file of the file system of ``path`` (Linux 4.20)."""
+    group: int = _syscall(_numbers["fanotify_init"], FAN_CLOEXEC | FAN_NONBLOCK, os.O_RDONLY | os.O_CLOEXEC, 0, 0, 0, 0)
+    if group < 0:
+        raise _fail()
+    name = os.fsencode(path) + b"\0"
+    flags = FAN_MARK_ADD | FAN_MARK_FILESYSTEM
+    if _syscall(_numbers["fanotify_mark"], group, flags, FAN_MODIFY, -100, address_of(name), 0) < 0:  # AT_FDCWD
+        error = _fail()
+        os.close(group)
+        raise error
+    return group
 
 
 def detached_mount(fstype: str) -> int:

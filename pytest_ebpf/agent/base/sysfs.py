@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["in_guest", "cpu_set", "possible_cpus", "read_bytes", "read_text"]
+__all__ = ["AUTOLOADED", "in_guest", "cpu_set", "possible_cpus", "read_bytes", "read_text"]
 
+AUTOLOADED = "/run/modprobe.log"  # of a guest: what the kernel itself asked modprobe for (protocol/setup.py)
 _CHUNK = 1 << 16
 
 

@@ -280,7 +280,9 @@ def obj_pin(op: ObjPin, batch: Batch) -> Result:
     bpf(Cmd.OBJ_PIN, ATTR_OBJ.pack(pathname=address_of(path), bpf_fd=batch.fd(op.obj)))
     entry.pins.append(op.path)
     if op.undo:
-        entry.closers.append(lambda: _unpin(path))
+        batch.undo(entry, lambda: _unpin(path), kind="pin", name=op.path)
+    elif batch.table.ledger is not None:
+        batch.table.ledger.note("pin", op.path)
     return Done()
 
 
@@ -289,6 +291,8 @@ def obj_unpin(op: ObjUnpin, batch: Batch) -> Result:
     path = os.fsencode(op.path)
     os.close(bpf(Cmd.OBJ_GET, ATTR_OBJ.pack(pathname=address_of(path)).ljust(12, b"\0")))
     os.unlink(path)
+    if batch.table.ledger is not None:
+        batch.table.ledger.strike("pin", op.path)
     return Done()
 
 

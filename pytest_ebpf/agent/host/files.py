@@ -10,7 +10,7 @@ from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.host.machine import remove_tree
 from pytest_ebpf.agent.ops import Data, Done, ReadTree, Result, WriteFile, WriteTree
 
-__all__ = ["read_tree", "write_file", "write_tree"]
+__all__ = ["read_tree", "remove_path", "write_file", "write_tree"]
 
 
 def write_file(op: WriteFile, batch: Batch) -> Result:
@@ -40,10 +40,11 @@ def _open(op: WriteFile, batch: Batch, *, how: int) -> int:
 def _owned(batch: Batch, path: str) -> None:
     """The path did not exist before; it is removed when the scope is closed."""
     entry = batch.own(-1, "path", name=path)
-    entry.closers.append(lambda: _remove(path))
+    batch.undo(entry, lambda: remove_path(path), kind="file", name=path)
 
 
-def _remove(path: str) -> None:
+def remove_path(path: str) -> None:
+    """A file or directory; harmless if it does not exist."""
     if os.path.isdir(path) and not os.path.islink(path):
         remove_tree(path)
     else:

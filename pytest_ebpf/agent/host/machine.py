@@ -96,7 +96,7 @@ def make_dir(op: MakeDir, batch: Batch) -> Result:
         os.rmdir(op.path)
         raise
     entry = batch.own(fd, "dir", name=op.path, site=op.site)
-    entry.closers.append(lambda: remove_tree(op.path))
+    batch.undo(entry, lambda: remove_tree(op.path), kind="directory", name=op.path)
     return Made(entry.handle)
 
 
@@ -154,7 +154,7 @@ def mount(op: Mount, batch: Batch) -> Result:
         raise
     if not op.flags & MS_REMOUNT:
         entry = batch.own(-1, "mount", name=op.target)
-        entry.closers.append(lambda: umount(op.target))
+        batch.undo(entry, lambda: umount(op.target), kind="mount", name=op.target)
     return Done()
 
 

@@ -16,7 +16,9 @@ from typing import TypeVar
 
 from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.handles import Entry, Refused
+from pytest_ebpf.agent.base.ledger import Ledger
 from pytest_ebpf.agent.base.syscalls import error_text, mount, setns, umount, unshare
+from pytest_ebpf.agent.base.sysfs import read_text
 from pytest_ebpf.agent.ops import Data, Failed, Made, Netlink, NetNs, Obj, Result
 from pytest_ebpf.uapi.numbers import (
     CLONE_NEWNET,
@@ -32,13 +34,25 @@ from pytest_ebpf.uapi.numbers import (
     SIOCSIFFLAGS,
 )
 
-__all__ = ["in_thread", "inside", "inside_fd", "loopback_up", "net_ns", "netlink"]
+__all__ = [
+    "in_thread",
+    "inside",
+    "inside_fd",
+    "loopback_up",
+    "net_ns",
+    "netlink",
+    "open_netlink",
+    "program_id",
+    "read_answers",
+    "remove_namespace",
+]
 
 T = TypeVar("T")
 _NAMES = "/run/netns"
 _NLMSG = struct.Struct("=IHHII")
 _FD = struct.Struct("=I")
 _RECEIVE = 1 << 20
+_NEWQDISC, _DELQDISC = 36, 37  # include/uapi/linux/rtnetlink.h
 _TIMEOUT = 10.0
 
 
@@ -89,7 +103,7 @@ def net_ns(op: NetNs, batch: Batch) -> Result:
     entry = batch.own(fd, "netns", name=op.name, site=op.site)
     if op.name:
         try:
-            _publish(entry, op.name)
+            _publish(batch, entry, name=op.name)
         except OSError:
             batch.table.close(entry)
             raise
@@ -117,15 +131,21 @@ def loopback_up() -> None:
         fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("=16sH14x", b"lo", flags | IFF_UP))
 
 
-def _publish(entry: Entry, name: str) -> None:
+def _publish(batch: Batch, entry: Entry, *, name: str) -> None:
     if "/" in name or name in (".", ".."):
         raise Refused(f"{name!r} cannot name a network namespace")
     path = f"{_NAMES}/{name}"
     os.makedirs(_NAMES, exist_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_CLOEXEC, 0o444))
-    entry.closers.append(lambda: os.unlink(path))
+    batch.undo(entry, lambda: remove_namespace(name), kind="netns", name=name)
     mount(f"/proc/self/fd/{entry.fd}", path, fstype="", flags=MS_BIND)
-    entry.closers.append(lambda: umount(path))
+
+
+def remove_namespace(name: str) -> None:
+    """Its name, and with it the namespace, unless somebody is in it."""
+    with contextlib.suppress(OSError):
+        umount(f"{_NAMES}/{name}")
+    os.unlink(f"{_NAMES}/{name}")
 
 
 def netlink(op: Netlink, batch: Batch) -> Result:
@@ -142,12 +162,31 @@ def netlink(op: Netlink, batch: Batch) -> Result:
         length, kind, flags, sequence, port = _NLMSG.unpack_from(request)
         sock.send(_NLMSG.pack(length, kind, flags | NLM_F_ACK, sequence, port) + request[_NLMSG.size :])
         try:
-            failure = _collect(sock, sequence, parts=parts)
+            failure = read_answers(sock, sequence, parts=parts)
         except TimeoutError:
             return Failed("Netlink", 0, f"no answer to message type {kind} within {_TIMEOUT:.0f} s")
         if failure is not None:
             return failure
+        if op.netns is None and batch.table.ledger is not None:
+            _note(batch.table.ledger, request, programs=[batch.fd(place.target) for place in op.fds])
     return Data(b"".join(parts))
+
+
+def _note(ledger: Ledger, request: bytes, *, programs: list[int]) -> None:
+    """What the request hung on an interface of this machine, which holds it from now on."""
+    kind = _NLMSG.unpack_from(request)[1]
+    interface = str(struct.unpack_from("=i", request, _NLMSG.size + 4)[0]) if len(request) >= _NLMSG.size + 8 else ""
+    if kind in (_NEWQDISC, _DELQDISC):
+        (ledger.note if kind == _NEWQDISC else ledger.strike)("qdisc", interface)
+    for fd in programs:
+        if number := program_id(fd):
+            ledger.note("program", str(number))
+
+
+def program_id(fd: int) -> int:
+    """Of an open program; 0 for anything else."""
+    lines = read_text(f"/proc/self/fdinfo/{fd}").splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("prog_id:")), 0)
 
 
 def _split(request: bytes) -> list[bytes]:
@@ -174,13 +213,14 @@ def _socket(batch: Batch, op: Netlink) -> socket.socket:
         owner.state = kept
     sock = kept.get(key)
     if not isinstance(sock, socket.socket):
-        sock = kept[key] = inside(batch, op.netns, call=lambda: _open_socket(op.protocol))
+        sock = kept[key] = inside(batch, op.netns, call=lambda: open_netlink(op.protocol))
         if owner is not None:
             owner.closers.append(sock.close)
     return sock
 
 
-def _open_socket(protocol: int) -> socket.socket:
+def open_netlink(protocol: int) -> socket.socket:
+    """A socket in the namespace of this thread."""
     sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
     with contextlib.suppress(OSError):  # NETLINK_EXT_ACK: error texts, since 4.12
         sock.setsockopt(270, 11, 1)
@@ -190,7 +230,7 @@ def _open_socket(protocol: int) -> socket.socket:
     return sock
 
 
-def _collect(sock: socket.socket, sequence: int, *, parts: list[bytes]) -> Failed | None:
+def read_answers(sock: socket.socket, sequence: int, *, parts: list[bytes]) -> Failed | None:
     """Add the answers to ``parts``, up to the acknowledgement or the end of a dump. None: no error."""
     while True:
         data = sock.recv(_RECEIVE)

@@ -279,13 +279,15 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """A kernel object that outlived the scope that made it, and the way it is held (pinned path, attached)."""
+    """What outlived the scope that made it. ``held_by``: the way a kernel object is held (pinned path, attached).
+    ``stays``: why what a command left in a guest could not be removed, "" where it was."""
 
     kind: str
     name: str
     id: int
     site: str
     held_by: str = ""
+    stays: str = ""
 
 
 @dataclass(frozen=True, slots=True)

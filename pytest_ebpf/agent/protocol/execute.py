@@ -11,7 +11,6 @@ from typing import Any
 from pytest_ebpf.agent import ops as o
 from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.handles import Refused, Table
-from pytest_ebpf.agent.base.leaks import watch_around
 from pytest_ebpf.agent.base.syscalls import error_text, raise_open_files
 from pytest_ebpf.agent.bpf.info import info_by_fd, next_id, obj_by_id
 from pytest_ebpf.agent.bpf.introspect import all_ids, enable_stats, fd_info, info_arrays
@@ -40,6 +39,7 @@ from pytest_ebpf.agent.bpf.progs import btf_load, prog_load
 from pytest_ebpf.agent.bpf.rings import map_create_read, ring_drain
 from pytest_ebpf.agent.bpf.test_run import prog_run, prog_run_many
 from pytest_ebpf.agent.bpf.user_rings import ring_produce
+from pytest_ebpf.agent.host.around import watch_around
 from pytest_ebpf.agent.host.files import read_tree, write_file, write_tree
 from pytest_ebpf.agent.host.machine import describe, list_dir, make_dir, mount, open_file, read_file
 from pytest_ebpf.agent.host.mounts import mount_ns, run_inside

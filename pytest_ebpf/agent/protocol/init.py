@@ -18,12 +18,14 @@ import sys
 import time
 from contextlib import suppress
 
+from pytest_ebpf.agent.host.sysctls import read_settings
 from pytest_ebpf.agent.protocol.parked import freshen, park
 from pytest_ebpf.agent.protocol.setup import Wishes, bring_up, enter_host, first_mounts, load_modules, settle, write
 from pytest_ebpf.agent.protocol.shell import Patient, start_shells
 
 __all__ = ["find_port", "main", "read_wishes"]
 
+_MODPROBE = "/proc/sys/kernel/modprobe"
 _PORTS = "/sys/class/virtio-ports"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -41,6 +43,9 @@ def main(argv: list[str]) -> int:
         from pytest_ebpf.agent.protocol.serve import serve  # noqa: F401  # only loaded
 
         stages["imports"] = _uptime()
+        settings: dict[str, bytes] = {}
+        if "park" in argv:
+            settings = read_settings()  # the first look at them is slow: it is in what is saved
         wishes, problems = _wake(port) if "park" in argv else _start(port)
         time.clock_settime(time.CLOCK_REALTIME, wishes.now)
         enter_host(wishes)
@@ -48,7 +53,8 @@ def main(argv: list[str]) -> int:
         stages["machine"] = _uptime()
         child = os.fork()
         if child == 0:
-            return _agent(port, stages=stages, problems=problems, stay=bool(wishes.shell))
+            settings.update(read_settings([_MODPROBE]) if settings else {})  # it was set since
+            return _agent(port, stages=stages, problems=problems, stay=bool(wishes.shell), settings=settings)
         os.close(port)
         if wishes.shell:
             start_shells(wishes.shell)
@@ -98,7 +104,7 @@ def read_wishes(port: int) -> Wishes:
     return Wishes(**known | {"keep": tuple(known["keep"])})
 
 
-def _agent(port: int, *, stages: dict[str, float], problems: list[str], stay: bool) -> int:
+def _agent(port: int, *, stages: dict[str, float], problems: list[str], stay: bool, settings: dict[str, bytes]) -> int:
     """The agent's process: say that it is there, then serve until the host closes the port."""
     from pytest_ebpf.agent.protocol.serve import serve
 
@@ -110,7 +116,7 @@ def _agent(port: int, *, stages: dict[str, float], problems: list[str], stay: bo
     hello = {"release": os.uname().release, "python": version, "uptime": stages, "problems": problems}
     with open(port, "rb", buffering=0) as stream_in, open(os.dup(port), "wb", buffering=0) as stream_out:
         stream_out.write(json.dumps(hello).encode() + b"\n")
-        serve(Patient(stream_in) if stay else stream_in, stream_out)
+        serve(Patient(stream_in) if stay else stream_in, stream_out, settings=settings)
     return 0
 
 

@@ -23,6 +23,7 @@ from pytest_ebpf.agent.base.leaks import leftovers, namespaces
 from pytest_ebpf.agent.base.syscalls import address_of, bpf, bpf_errno
 from pytest_ebpf.agent.base.sysfs import read_text
 from pytest_ebpf.agent.bpf.info import ID_KINDS, fd_kind, kernel_id
+from pytest_ebpf.agent.host.around import put_back
 from pytest_ebpf.agent.ops import Close, Done, Failed, Leak, Made, Result, ScopeClose, ScopeClosed, ScopeOpen
 from pytest_ebpf.uapi.enums import Cmd, MapType
 from pytest_ebpf.uapi.layouts import ATTR_ID, ATTR_OBJ
@@ -81,6 +82,7 @@ def scope_close(op: ScopeClose, batch: Batch) -> Result:
         except OSError as error:
             failures.append(f"{entry.label}: {error.strerror}")
     leaks = (*_leaks(table, watched), *leftovers(table, scope, spaces=spaces))
+    leaks += tuple(put_back(table, scope, told=" ".join(leak.held_by for leak in leaks)))
     if failures:
         return Failed("ScopeClose", 0, "; ".join(failures))
     return ScopeClosed(leaks)

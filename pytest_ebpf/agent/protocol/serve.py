@@ -11,9 +11,12 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from typing import Protocol
 
 from pytest_ebpf.agent.base.handles import Table
+from pytest_ebpf.agent.base.ledger import Ledger, open_ledger
+from pytest_ebpf.agent.host.sweep import sweep
 from pytest_ebpf.agent.ops import Failed, NotRun
 from pytest_ebpf.agent.protocol.execute import execute
 from pytest_ebpf.agent.protocol.wire import Alive, BadRequest, Codec, Decoder, Hello, Reply, Request, WireError
@@ -43,9 +46,17 @@ class Writer(Protocol):
         ...
 
 
-def serve(reader: Reader, writer: Writer) -> None:
-    """Say hello, then answer every request. Returns when the input ends; everything is closed by then."""
-    codec, table = Codec(), Table()
+def serve(
+    reader: Reader,
+    writer: Writer,
+    *,
+    settings: dict[str, bytes] | None = None,
+    open_ledger: Callable[[str], Ledger | None] = lambda boot: None,
+) -> None:
+    """Say hello, then answer every request. Returns when the input ends; everything is closed by then. ``settings``:
+    the values of /proc/sys, if they were read before. ``open_ledger``: of a machine that outlives the agent."""
+    codec, table = Codec(), Table(open_ledger=open_ledger)
+    table.cache["setting values"] = settings
     decoder = Decoder(codec)
     pulse = _Pulse(writer, codec.encode(Alive()))
     try:
@@ -123,7 +134,11 @@ def main(argv: list[str]) -> int:
         _watch(fd_in)
     with open(fd_in, "rb", buffering=0, closefd=False) as reader, open(fd_out, "wb", buffering=0) as writer:
         try:
-            serve(reader, writer)
+            if argv:
+                serve(reader, writer)
+            else:  # a process of the host
+                sweep()
+                serve(reader, writer, open_ledger=open_ledger)
         except WireError as error:
             print(f"agent: {error}", file=sys.stderr)
             return 1

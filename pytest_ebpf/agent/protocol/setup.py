@@ -15,6 +15,7 @@ from functools import partial
 from typing import NamedTuple
 
 from pytest_ebpf.agent.base import syscalls
+from pytest_ebpf.agent.base.sysfs import AUTOLOADED
 from pytest_ebpf.uapi.numbers import MS_BIND, MS_MOVE, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY
 
 __all__ = [
@@ -194,21 +195,29 @@ def _fresh_directories(keep: tuple[str, ...]) -> None:
 
 
 def _find_modules(modules: str) -> None:
-    """Let ``modprobe``, the kernel's own calls of it included, find the modules of this kernel."""
+    """Let ``modprobe`` find the modules of this kernel. Its own calls of it are written down: what they load is a part
+    of what it does, and not left behind by a test."""
     here = f"/lib/modules/{os.uname().release}"
-    if not modules or os.path.realpath(here) == modules:
-        return
-    if os.path.isdir("/lib/modules"):
-        _mount("tmpfs", "/lib/modules", flags=_PLAIN, data="mode=755")
-        os.symlink(modules, here)
-        return
-    # The host has no such directory and its root is read-only: tell modprobe instead.
-    root = modules[: -len(here)]
-    os.environ["MODPROBE_OPTIONS"] = f"-d {root}"
+    where = ""
+    if modules and os.path.realpath(here) != modules:
+        if os.path.isdir("/lib/modules"):
+            _mount("tmpfs", "/lib/modules", flags=_PLAIN, data="mode=755")
+            os.symlink(modules, here)
+        else:  # the host has no such directory and its root is read-only: tell modprobe instead
+            root = modules[: -len(here)]
+            os.environ["MODPROBE_OPTIONS"] = f"-d {_quoted(root)}"
+            where = f"-d {_quoted(root)} "
     script = "/run/modprobe"
-    write(script, f'#!/bin/sh\nexec modprobe -d "{root}" "$@"\n')
+    # The kernel calls it with "-q -- NAME", and -q would silence -v, which prints a line for each module.
+    write(script, f'#!/bin/sh\nshift\nexec modprobe -v {where}"$@" >>{AUTOLOADED} 2>/dev/null\n')
     os.chmod(script, 0o755)
     write("/proc/sys/kernel/modprobe", script)
+    write(AUTOLOADED, "")
+
+
+def _quoted(path: str) -> str:
+    """For a shell, and for modprobe's own options."""
+    return path if path.replace("/", "").isalnum() else "'" + path.replace("'", "'\\''") + "'"
 
 
 def _loopback_up() -> None:

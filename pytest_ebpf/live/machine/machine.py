@@ -170,8 +170,20 @@ class BpfVm:
 
     def write_file(self, path: FilePath, data: bytes | str, *, mode: int = 0o644, append: bool = False) -> None:
         """Create, replace or append to a file. A file that did not exist is removed at the end of the test."""
+        self._watch()
         raw = data.encode() if isinstance(data, str) else bytes(data)
         self._one(WriteFile(os.fspath(path), raw, append, mode), Done)
+
+    def modprobe(self, name: str, *parameters: str) -> None:
+        """Load a module of the kernel, with its ``parameters`` ("size=4"); it is unloaded at the end of the test, if it
+        was not there before. ``AssertionError`` with modprobe's words if that fails."""
+        before = self._one(ReadFile("/proc/modules"), Data).data.split()
+        self.run(["modprobe", name, *parameters], check=True)
+        if name.replace("-", "_").encode() not in before:
+            self._session.later(lambda: self._unload(name))
+
+    def _unload(self, name: str) -> None:
+        self.run(["modprobe", "-r", name])
 
     def list_dir(self, path: FilePath) -> list[str]:
         """The names in a directory, sorted."""

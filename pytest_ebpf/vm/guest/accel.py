@@ -27,16 +27,22 @@ _SLOWNESS = 6.0  # a guest's boot under TCG over its boot under KVM, with room f
 
 @dataclass(frozen=True, slots=True)
 class Accel:
-    """What guests run on, and why that."""
+    """What guests run on, and why that. ``pace``: how many times slower than usual they are here (``pace.py``)."""
 
     kind: AccelKind
     reason: str
     slowness: float = _SLOWNESS
+    pace: float = 1.0
 
     @property
     def factor(self) -> float:
         """What to multiply deadlines by that were thought out for real hardware."""
-        return 1.0 if self.kind == "kvm" else self.slowness
+        return self.pace * (1.0 if self.kind == "kvm" else self.slowness)
+
+    @property
+    def expected(self) -> float:
+        """How many times longer a guest of its architecture takes than one of this machine's."""
+        return self.slowness / _SLOWNESS
 
     @property
     def label(self) -> str:

@@ -8,11 +8,11 @@ import os
 import shlex
 import shutil
 import subprocess
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from pytest_ebpf.errors import BootFailed
+from pytest_ebpf.files import fresh_folder
 from pytest_ebpf.vm.guest.bundle import Agent
 from pytest_ebpf.vm.guest.command import AGENT_PORT, Composition, Recipe, composed_command, virtme_argv
 from pytest_ebpf.vm.guest.config import Image
@@ -103,12 +103,12 @@ def _stamp(file: Path) -> tuple[str, int, int]:
 
 def _build(image: Image, recipe: Recipe, *, agent: Agent, home: Path) -> Composition:
     """Compose in a scratch directory, then move it into place."""
-    with tempfile.TemporaryDirectory(dir=home.parent, prefix="new-") as name:
-        scratch = Path(name) / "machine"
+    with fresh_folder(home.parent / f"new-{home.name}") as folder:  # the lock of this machine is ours
+        scratch = folder / "machine"
         _lay_out(image, scratch / "root", kernel=image.bzimage if recipe.script else None)
         theirs = scratch / recipe.initramfs
         here = replace(recipe, kernel=scratch / recipe.kernel, initramfs=theirs)
-        argv = composed_command(_run(virtme_argv(here), scratch=Path(name)), qemu=recipe.qemu)
+        argv = composed_command(_run(virtme_argv(here), scratch=folder), qemu=recipe.qemu)
         if not recipe.script:
             theirs.write_bytes(make_initramfs(theirs.read_bytes(), agent=agent))
         argv = [word.replace(str(scratch), str(home)) for word in argv]

@@ -30,6 +30,7 @@ from pytest_ebpf.vm.guest.config import BootConfig, Image, architecture_of, root
 from pytest_ebpf.vm.guest.console import console_tail, last_line
 from pytest_ebpf.vm.guest.foreign import compose_foreign, make_foreign_agent
 from pytest_ebpf.vm.guest.initramfs import AGENT_PATH
+from pytest_ebpf.vm.guest.pace import kept_pace
 from pytest_ebpf.vm.guest.platforms import PLATFORMS, SHARE_TAG, platform_cmdline
 from pytest_ebpf.vm.guest.probe import kvm_problem
 from pytest_ebpf.vm.guest.process import QemuProcess
@@ -141,6 +142,7 @@ def prepare(image: Image, config: BootConfig) -> Launch:
         raise BootFailed(f"cannot use the cache {cache}: {error.strerror or error}", hint=hint) from error
     known = partial(kvm_problem, composition, tools, cache=cache, on_progress=config.on_progress)
     accel = choose_accel(config.accel, require_kvm=config.require_kvm, problem=known)
+    accel = replace(accel, pace=kept_pace(cache, kind=accel.kind))
     return Launch(image, config, tools, agent, composition, accel)
 
 

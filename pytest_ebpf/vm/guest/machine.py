@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from pytest_ebpf.vm.guest.compose import discard
 from pytest_ebpf.vm.guest.config import BootConfig, Image
 from pytest_ebpf.vm.guest.console import console_size, console_tail
 from pytest_ebpf.vm.guest.launch import CLOCK_ATTEMPTS, Launch, Parts, clock_agrees, greet, prepare, start, wrong_clock
+from pytest_ebpf.vm.guest.pace import keep_pace, pace_of
 from pytest_ebpf.vm.guest.process import End
 from pytest_ebpf.vm.guest.qmp import interrupt
 from pytest_ebpf.vm.guest.snapshot import Unusable, restore
@@ -124,8 +125,11 @@ def boot(image: Image, *, config: BootConfig | None = None) -> Machine:
     began = time.monotonic()
     launch = prepare(image, config or BootConfig())
     parts, hello, way = _start(launch)
-    seconds = time.monotonic() - began
-    return Machine(parts, name=image.spec, accel=launch.accel, hello=hello, boot_seconds=seconds, way=way)
+    now = time.monotonic()
+    pace = pace_of((now - parts.started) / launch.accel.expected, kind=launch.accel.kind, way=way.name)
+    keep_pace(launch.config.cache.resolve(), pace, kind=launch.accel.kind)
+    seconds, accel = now - began, replace(launch.accel, pace=max(pace, launch.accel.pace))
+    return Machine(parts, name=image.spec, accel=accel, hello=hello, boot_seconds=seconds, way=way)
 
 
 def _start(launch: Launch) -> tuple[Parts, dict[str, Any], Way]:

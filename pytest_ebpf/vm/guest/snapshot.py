@@ -14,13 +14,13 @@ import json
 import os
 import shlex
 import shutil
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pytest_ebpf.errors import BootFailed
+from pytest_ebpf.files import fresh_folder
 from pytest_ebpf.vm.guest.command import MemoryFile, qemu_argv
 from pytest_ebpf.vm.guest.launch import (
     CLOCK_ATTEMPTS,
@@ -123,7 +123,7 @@ def _stamp(file: Path) -> tuple[int, int]:
 
 
 def _restore(launch: Launch, home: Path, *, entry: Entry) -> tuple[Parts, dict[str, Any]]:
-    seconds = max(_MIN_DEADLINE, entry.seconds * _SLACK)
+    seconds = max(_MIN_DEADLINE, entry.seconds * _SLACK) * launch.accel.pace
     state = os.open(home / "state", os.O_RDONLY | os.O_CLOEXEC)
     try:
         parts = start(launch, saved=Saved(_memory(home / "memory", launch, shared=False), state))
@@ -167,8 +167,8 @@ def _make(launch: Launch, home: Path) -> Entry:
     if shutil.disk_usage(home.parent).free < _ROOM:
         raise OSError(f"less than {_ROOM >> 20} MB are free on the disk of {home.parent}")
     launch.config.on_progress(f"booting {launch.image.spec} under {launch.accel.label}, to save its state")
-    with tempfile.TemporaryDirectory(dir=home.parent, prefix="new-") as name:
-        scratch = Path(name) / "made"
+    with fresh_folder(home.parent / f"new-{home.name}") as folder:  # the lock of this state is ours
+        scratch = folder / "made"
         scratch.mkdir()
         for _ in range(CLOCK_ATTEMPTS):
             if seconds := _save(launch, scratch):
