@@ -6,6 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import overload
 
 from pytest_ebpf.verifier.explain.advice import advice_for
 from pytest_ebpf.verifier.explain.caret import Span, span_of
@@ -74,6 +75,25 @@ class Explanation:
     path_complete: bool = True
     report: Diagnosis | None = None
     span: Span | None = None
+
+    def below(self, root: str) -> Explanation:
+        """The same, with source files that are in the directory ``root`` named from there on."""
+        return replace(
+            self,
+            source=_named_from(root, self.source),
+            context=tuple(_named_from(root, line) for line in self.context),
+            path=tuple(replace(step, source=_named_from(root, step.source)) for step in self.path),
+        )
+
+
+@overload
+def _named_from(root: str, source: SourceLine) -> SourceLine: ...
+@overload
+def _named_from(root: str, source: SourceLine | None) -> SourceLine | None: ...
+def _named_from(root: str, source: SourceLine | None) -> SourceLine | None:
+    if source is None or not source.file:
+        return source
+    return replace(source, file=source.file.removeprefix(f"{root}/"))
 
 
 def explain(

@@ -127,3 +127,14 @@ def test_the_table_of_helpers_is_the_generated_one() -> None:
     code = "import sys; sys.path.insert(0, 'ci'); import gen_helper_versions as g; "
     code += "assert g.render() == g.TARGET.read_text()"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_files_are_named_from_a_directory_on() -> None:
+    quoted = "; *count += 1; @ /work/project/src/x.bpf.c:17"
+    lines = (quoted, "7: (79) r1 = *(u64 *)(r0 +0)", "R0 invalid mem access 'inv'")
+    found = explained(*lines).below("/work/project")
+    assert found.source is not None
+    assert (found.source.file, found.context[0].file) == ("src/x.bpf.c", "src/x.bpf.c")
+    elsewhere = explained(*lines).below("/work/pro").source
+    assert elsewhere is not None
+    assert elsewhere.file == "/work/project/src/x.bpf.c"
