@@ -1,4 +1,7 @@
-"""The part of the pytest plugin about instrumented programs: faults, coverage, benchmarks. A table of contents too."""
+"""The part of the pytest plugin about instrumented programs: faults, coverage, benchmarks. A table of contents too.
+
+PYTEST_DONT_REWRITE: fixtures/neighbours/plain_import.py says why; without these words pytest warns that it is too late.
+"""
 
 from __future__ import annotations
 
