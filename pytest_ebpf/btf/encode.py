@@ -14,6 +14,7 @@ from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.positional import positional
 from pytest_ebpf.btf.types import Array, DataSec, Struct
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.suggest import did_you_mean
 
 __all__ = ["Encoder", "encoder"]
 
@@ -260,7 +261,8 @@ def _compound(btf: Btf, type_id: int, *, depth: int) -> Encoder:
         for key, given in value.items():
             put = puts.get(key)
             if put is None:
-                raise _RefusedError(f"{name} has no field {key!r}; it has {', '.join(puts)}", kind=ValueError)
+                near = did_you_mean(str(key), puts, otherwise=f"it has {', '.join(puts)}")
+                raise _RefusedError(f"{name} has no field {key!r}; {near}", kind=ValueError)
             try:
                 put(buffer, given)
             except _RefusedError as error:

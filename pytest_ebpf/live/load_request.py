@@ -38,6 +38,13 @@ _PROGRAM_FIELDS = (
     "interface",
 )
 
+_PROGRAM_TYPES: tuple[tuple[str, tuple[type, ...], str], ...] = (
+    ("section", (str,), 'the name of one: "fentry/do_exit"'),
+    ("type", (str, int), "the name of a program type, or its number"),
+    ("attach_type", (str, int), "the name of an attach type, or its number"),
+    *((field, (bool,), "True or False") for field in ("autoload", "sleepable", "frags")),
+)
+
 
 class LoadArguments(TypedDict, total=False):
     """The keyword arguments of ``bpf.load``."""
@@ -225,6 +232,9 @@ def _program(name: str, value: Any) -> ProgramOverride:
     for field_name, what in (("type", "program"), ("attach_type", "attach")):
         if isinstance(fields.get(field_name), str):
             fields[field_name] = _number(what, fields[field_name])
+    _check_program(name, fields)
+    if "target" in fields and not isinstance(fields["target"], str | None):  # a loaded program, as cilium/ebpf has it
+        fields["traces"] = fields.pop("target")
     extends, traces = fields.pop("extends", None), fields.pop("traces", None)
     if extends is not None or traces is not None:
         fields["program"] = function_of_program(name, extends if extends is not None else traces)
@@ -234,6 +244,14 @@ def _program(name: str, value: Any) -> ProgramOverride:
     if interface is not None:
         fields["device"] = _device(name, interface)
     return ProgramOverride(**fields)
+
+
+def _check_program(name: str, fields: Mapping[str, Any]) -> None:
+    """``BpfUsageError`` for a value that the field cannot have."""
+    for key, types, what in _PROGRAM_TYPES:
+        value = fields.get(key)
+        if value is not None and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
+            raise BpfUsageError(f"programs={{{name!r}: {{{key!r}: {value!r}}}}}: {key} is {what}")
 
 
 def _device(name: str, interface: object) -> Device:

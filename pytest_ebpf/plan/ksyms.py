@@ -21,6 +21,11 @@ from pytest_ebpf.uapi.insn import PseudoCall, PseudoLoad
 
 __all__ = ["POISON_KFUNC", "Ksym", "find_ksym", "load_address", "call_kfunc"]
 
+_LIBC = frozenset(("bcmp", "memcmp", "memcpy", "memmove", "memset", "strcmp", "strlen"))
+_OF_LIBC = (
+    "Compilers make such calls of loops and of copies of large structs. Build with -fno-builtin, or write the loop so "
+    "that its end is a constant."
+)
 POISON_KFUNC = 2002000000  # libbpf's: + index of the extern
 
 
@@ -80,6 +85,8 @@ def _missing(extern: Extern, *, typed: bool, facts: Facts) -> PlanError:
             f"{what} {extern.name}: /proc/kallsyms has no addresses, as with kernel.kptr_restrict=2",
             hint="sysctl kernel.kptr_restrict=1 shows them to root, or declare the variable with its type",
         )
+    if extern.name in _LIBC:
+        return PlanError(f"the program calls {extern.name}(), and programs have no C library", hint=_OF_LIBC)
     where = "its BTF or that of a loaded module" if typed else "/proc/kallsyms"
     return PlanError(
         f"this kernel has no {what} {extern.name} in {where}",

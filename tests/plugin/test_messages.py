@@ -126,6 +126,35 @@ def test_b5_a_failure_shows_the_last_run_and_small_maps(
 
 
 @pytest.mark.usefixtures("quiet")
+def test_b5_the_first_line_does_not_send_people_to_an_assertion_that_there_is_not(
+    pytester: pytest.Pytester, objects: Callable[..., None]
+) -> None:
+    objects("config", "fentry_counter")
+    pytester.makepyfile(
+        """
+        from pytest_ebpf import ProgramRejected
+        from pytest_ebpf.verifier.verifier_log import VerifierLog
+        def test_no_target(bpf):
+            bpf.load("fentry_counter.bpf.o", programs={"count_exit": "fentry/no_such_function"})
+        def test_refused(bpf):
+            bpf.load("config.bpf.o", globals={"budgets": 1})
+        def test_wrong_type(bpf):
+            bpf.load("config.bpf.o", programs={"police": {"autoload": "yes"}})
+        def test_no_log(bpf):
+            log = VerifierLog("")
+            raise ProgramRejected("police was refused", program="police", errno=1, log=log, hint="Ask root.")
+        """
+    )
+    text = pytester.runpytest("--bpf-kernels=host", "--no-header").stdout.str()
+    first = {name: " ".join(sections_of(text, f"test_{name}").split()) for name in ("refused", "wrong_type", "no_log")}
+    assert "missing-feature: " in sections_of(text, "test_no_target")
+    assert "compare the assertion" not in text
+    assert "autoload is True or False -> change the call in the test, or what it was given" in first["wrong_type"]
+    assert "- failed: config.bpf.o: no global variable 'budgets' to set -> did you mean budget?" in first["refused"]
+    assert "rejected: police was refused -> Ask root" in first["no_log"]
+
+
+@pytest.mark.usefixtures("quiet")
 def test_b5_the_sections_of_a_failure_have_one_order(pytester: pytest.Pytester, objects: Callable[..., None]) -> None:
     objects("config", "xdp_decap", "reject_null_value")
     pytester.makepyfile(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pytest_ebpf.errors import HarnessError
 from pytest_ebpf.live.maps.map import Map
 
-__all__ = ["glimpse"]
+__all__ = ["glimpse", "has_entries"]
 
 _MOST_SHOWN = 16  # entries
 _LONGEST = 200  # characters of one
@@ -16,13 +16,17 @@ _LINE = "\n"
 _CONSTANT = (".rodata", ".kconfig")  # as the object file has them
 
 
-def glimpse(map: Map) -> list[str]:
-    """The map and up to 16 entries, values decoded, of an array those that are not zero. One round trip. Empty for maps
-    that have no entries to list (rings, queues, storages), hold other maps or sockets, or are constants."""
+def has_entries(map: Map) -> bool:
+    """Whether it can hold entries that are worth a look: not a ring, queue or storage, nor one of maps or sockets, nor
+    a constant."""
     if map.kind.access != "keyed" or map.kind.holds not in ("data", "prog", "device", "cpu"):
-        return []
-    if any(kind in map.name for kind in _CONSTANT):
-        return []
+        return False
+    return not any(kind in map.name for kind in _CONSTANT)
+
+
+def glimpse(map: Map) -> list[str]:
+    """The map and up to 16 entries, values decoded, of an array those that are not zero; nothing of an empty one. One
+    round trip."""
     title = f"{map.name} ({map.kind.name})"
     try:
         entries = list(_entries(map))
@@ -31,7 +35,7 @@ def glimpse(map: Map) -> list[str]:
     except Exception as error:  # a report is never the worse for what could not be read
         return [f"{title}: not read: {_short(str(error).partition(_LINE)[0])}"]
     if not entries:
-        return [f"{title}: {'all zero' if map.kind.indexed else 'empty'}"]
+        return []
     more = [f"  … and {len(entries) - _MOST_SHOWN} more"] if len(entries) > _MOST_SHOWN else []
     return [f"{title}:", *(f"  {_short(entry)}" for entry in entries[:_MOST_SHOWN]), *more]
 

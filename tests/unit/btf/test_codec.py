@@ -231,6 +231,7 @@ def test_views_of_the_same_bytes_must_agree() -> None:
         ({"ok": 2}, ValueError, "ok: 2 is neither true nor false"),
         ({"in": {"y": [1, 256]}}, ValueError, r"in\.y\[1\]: 256 does not fit unsigned char \(0 to 255\)"),
         ({"in": {"z": 1}}, ValueError, "in: struct inner has no field 'z'; it has a, x, y"),
+        ({"pidd": 1}, ValueError, r"struct event has no field 'pidd'; did you mean pid\?"),
         ({"in": 3}, TypeError, "in: takes a dict of fields, not 3"),
         ({"in": b"short"}, ValueError, "in: takes 16 bytes, not 5"),
         ({"in": {"y": 3}}, TypeError, r"in\.y: takes a list of 4, not 3"),

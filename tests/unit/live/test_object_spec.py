@@ -137,6 +137,11 @@ def test_the_one_program_may_be_given_itself(target_on: Target) -> None:
         ({"programs": {"hz": {"colour": 5}}}, r"(?s)no 'colour'.*autoload"),
         ({"programs": {"hz": {"attach_type": "nowhere"}}}, "no attach type 'nowhere'"),
         ({"programs": {"hz": {"traces": ("x", "y")}}}, "expected a loaded program"),
+        ({"programs": {"hz": {"target": 5}}}, "expected a loaded program"),
+        ({"programs": {"hz": {"autoload": "no"}}}, r"'autoload': 'no'}}: autoload is True or False"),
+        ({"programs": {"hz": {"frags": 1}}}, "frags is True or False"),
+        ({"programs": {"hz": {"type": True}}}, "type is the name of a program type, or its number"),
+        ({"programs": {"hz": {"section": 7}}}, "section is the name of one"),
         ({"only": []}, r"only=\(\) would load nothing"),
     ],
 )
@@ -150,6 +155,8 @@ def test_a_program_as_target(target_on: Target) -> None:
     base = bpf.load("options.bpf.o", only="calls_replaceable", maps={"shared": {"pin": False}})["calls_replaceable"]
     found = options(bpf.session, programs={"replacement": {"extends": (base, "replaceable")}})
     override = found.programs["replacement"]
+    again = options(bpf.session, programs={"replacement": {"target": (base, "replaceable")}})
+    assert again.programs["replacement"].program == override.program, "as other loaders call it"
     assert (override.type, override.program.prog) == (28, base.handle)
     assert OBJ.btf is not None
     assert OBJ.btf.name(override.program.btf_id) == "replaceable"

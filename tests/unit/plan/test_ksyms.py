@@ -49,6 +49,12 @@ def test_weak_ones_may_be_missing() -> None:
     assert find(Extern("bpf_acquire", "kfunc", 2, is_weak=True), btf=None) == Ksym()
 
 
+def test_calls_of_the_c_library_come_from_the_compiler() -> None:
+    with pytest.raises(PlanError, match=r"calls memcmp\(\), and programs have no C library\n.*-fno-builtin") as caught:
+        find(Extern("memcmp", "kfunc", 2))
+    assert caught.value.feature == ""
+
+
 def test_strong_ones_may_not() -> None:
     with pytest.raises(PlanError, match="no kernel function nope in its BTF") as caught:
         find(Extern("nope", "kfunc", 2))
