@@ -247,9 +247,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -> tuple[str, str, str] | None:
     """Words of this plugin: a lost guest is an error and no failed assertion, a second try is flaky."""
-    if str(report.outcome) == "rerun" and not hasattr(report, "bpf_retried"):
-        return None  # a try that pytest-rerunfailures calls off after this plugin spoke
-    return getattr(report, "bpf_status", None)
+    called_off = str(report.outcome) == "rerun" and not hasattr(report, "bpf_retried")  # later, by rerunfailures
+    return None if called_off else getattr(report, "bpf_status", None)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

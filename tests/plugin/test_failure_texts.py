@@ -62,7 +62,7 @@ SUITE = """
 """
 FAILURE = re.compile(r"^_{3,} (?:ERROR at \w+ of )?(test_\w+)\[(?:host-?)?(\w*)\] _{3,}$", re.MULTILINE)
 SECTION = re.compile(r"^-{3,} (.*?) -{3,}$", re.MULTILINE)
-NOT_HERE = ("verifier log", "why ")
+NOT_HERE = ("verifier log", "why ", "maps")  # of maps: on which processor a program ran
 
 
 @pytest.fixture
@@ -71,12 +71,8 @@ def failures(pytester: pytest.Pytester, objects: Objects, monkeypatch: pytest.Mo
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     objects("config", "reject_packet_bounds", "map_kinds", "xdp_firewall")
     pytester.makepyfile(test_kinds=SUITE)
-    text = (
-        pytester.runpytest("--bpf-kernels=host", "--tb=short", "--no-header")
-        .stdout.str()
-        .partition("==== eBPF matrix")[0]
-    )
-    parts = FAILURE.split(text)
+    text = pytester.runpytest("--bpf-kernels=host", "--tb=short", "--no-header").stdout.str()
+    parts = FAILURE.split(re.split(r"=== (?:eBPF matrix|warnings summary) =", text)[0])
     return {
         (kind or name): "".join(sections(body))
         for name, kind, body in zip(parts[1::3], parts[2::3], parts[3::3], strict=True)
