@@ -4,7 +4,7 @@ from typing import Literal
 
 import pytest
 
-from pytest_ebpf import ARP, IP, UDP, Bpf, BpfObject, BpfVm, Eth, Packet
+from pytest_ebpf import ARP, IP, TC, UDP, Bpf, BpfObject, BpfVm, Eth, Packet
 
 
 @pytest.fixture
@@ -31,8 +31,15 @@ def test_an_lru_hash_forgets_the_oldest(bpf: Bpf) -> None:
 
 
 def test_a_struct_as_key(accounting: BpfObject) -> None:
-    accounting["account"].run(frame(77, sender=5))
+    assert accounting["account"].run(frame(77, sender=5)).retval == TC.OK
     assert accounting.maps["last_seen"] == {(bytes([2, 0, 0, 0, 0, 5]),): 77}
+
+
+def test_what_a_sender_sent_last(accounting: BpfObject) -> None:
+    sender = bytes.fromhex("8291a3b4c5d7")
+    for size in (80, 90):
+        accounting["account"].run(Eth(src=sender.hex(":"), type=0x88B5) / bytes(size - 14))
+    assert accounting.maps["last_seen"] == {(sender,): 90}
 
 
 def test_a_queue_gives_the_first_first(accounting: BpfObject) -> None:

@@ -28,7 +28,13 @@ def test_a_connection_is_controlled(bpf: Bpf, bpf_vm: BpfVm) -> None:
     assert obj.globals["connections"] == 1
     assert obj.globals["closed"] == 1
     assert obj.globals["acknowledgements"] > 0
-    assert 10 < obj.globals["largest"] <= 20
+    assert obj.globals["largest"] == 20
+
+
+def test_it_grows_by_one_packet_for_each_acknowledgement(bpf: Bpf, bpf_vm: BpfVm) -> None:
+    obj = bpf.load("tcp_window.bpf.o", globals={"limit": 100_000}).attach()
+    bpf_vm.run(["/usr/bin/env", "python3", "-c", TALK]).check()
+    assert 20 < obj.globals["largest"] <= 10 + obj.globals["acknowledgements"]
 
 
 def test_it_is_known_while_it_is_attached(bpf: Bpf, bpf_vm: BpfVm) -> None:

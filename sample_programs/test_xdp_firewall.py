@@ -50,6 +50,10 @@ def test_every_packet_is_counted_once(firewall: BpfObject) -> None:
     assert (stats.sum(PASSED), stats.sum(BLOCKED), stats.sum(TOO_SHORT)) == (2, 1, 1)
 
 
+def test_a_packet_of_nothing_but_a_link_header(firewall: BpfObject) -> None:
+    assert firewall["firewall"].run(bytes(14)).retval == XDP.PASS
+
+
 def test_live_traffic(firewall: BpfObject, bpf_vm: BpfVm) -> None:
     with firewall["firewall"].attach(interface="lo", mode="skb"):
         bpf_vm.run(["/bin/bash", "-c", "echo hello > /dev/udp/127.0.0.1/9"])

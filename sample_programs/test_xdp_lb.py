@@ -108,3 +108,11 @@ def test_checksums_that_carry(balancer: BpfObject, carry: int) -> None:
     result = balancer["balance"].run(packet)
     expected = packet.replace("ip", dst=f"255.{255 - carry}.254.{31 * carry}").replace("udp", chksum=0)
     assert_packet(result, expected, ignore=["eth.dst", "eth.src"])
+
+
+def test_a_difference_of_more_than_16_bits(bpf: Bpf) -> None:
+    """bpf_csum_diff() returns 32 bits before Linux 6.13: each of the two additions carries."""
+    obj = bpf.load("xdp_lb.bpf.o", doubles={"bpf_csum_diff": 0x2FFFE})
+    obj.maps["services"][53] = obj.maps["dns"]
+    obj.globals["fallback"] = backend("10.0.0.99")
+    assert obj["balance"].run(query()).data[24:26] == b"\xfe\xff"

@@ -31,10 +31,11 @@ def library_of(file: str) -> str:
 
 
 def own_line(lines: Sequence[LineInfo], slot: int, *, start: int) -> LineInfo | None:
-    """The row of the project that covers ``slot``: where that is a line of a library, the last one before it of the
-    function that begins at ``start``; the library's own where there is none. ``lines`` are sorted."""
+    """The row of the project that covers ``slot``: where that is a line of a library, or the line 0 of what a compiler
+    made of several, the last one before it of the function that begins at ``start``; the row itself where there is
+    none. ``lines`` are sorted."""
     row = line_at(lines, slot)
-    if row is None or not library_of(row.file):
+    if row is None or (row.line and not library_of(row.file)):
         return row
     before = (found for found in reversed(lines) if start <= found.insn <= slot)
-    return next((found for found in before if not library_of(found.file)), row)
+    return next((found for found in before if found.line and not library_of(found.file)), row)

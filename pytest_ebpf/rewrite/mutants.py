@@ -14,7 +14,7 @@ from pytest_ebpf.plan.link import line_at
 from pytest_ebpf.rewrite.asm import FRAME, KEPT, mov_imm
 from pytest_ebpf.rewrite.edit import Edit
 from pytest_ebpf.rewrite.flow import Flow
-from pytest_ebpf.rewrite.libraries import library_of
+from pytest_ebpf.rewrite.libraries import library_of, own_line
 from pytest_ebpf.rewrite.sites import CallSite
 from pytest_ebpf.uapi.insn import InsnClass
 
@@ -77,7 +77,10 @@ def find_mutants(
     for slot, insn in enumerate(insns):
         if slot in slots and insn.code:
             row = line_at(lines, slot)
-            if row is not None and (library_of(row.file) or row.text.startswith(_LOGGING)):
+            if row is not None and library_of(row.file):
+                continue
+            row = own_line(lines, slot, start=flow.function_at(slot))
+            if row is not None and row.text.startswith(_LOGGING):
                 continue
             for kind, change, edit in _changes(insns, slot, site=calls.get(slot), text=row.text if row else ""):
                 yield Mutant(slot, kind, change, row, edit)

@@ -27,6 +27,7 @@ def test_what_a_group_sends(bpf: Bpf, bpf_vm: BpfVm) -> None:
         assert python(bpf_vm, SEND % 10, cgroup=group) == 0
         assert obj.maps["BYTES"][0] >= 128
         assert python(bpf_vm, SEND % 9, cgroup=group) == 1
+        assert python(bpf_vm, TALK, cgroup=group) == 0, "TCP passes"
     assert python(bpf_vm, SEND % 9, cgroup=group) == 0
 
 

@@ -47,6 +47,13 @@ def test_a_packet_that_ends_with_the_port(filtered: BpfObject) -> None:
     assert filtered["port_filter"].run(bytes(QUERY)[:37]).retval == XDP.PASS
 
 
+@pytest.mark.parametrize("level", [0, "error", "warn"])
+def test_a_drop_is_one_whatever_is_logged(bpf: Bpf, level: str | int) -> None:
+    obj = bpf.load("built/port_filter.bpf.o", globals={"AYA_LOG_LEVEL": level})
+    obj.maps["PORTS"][53] = {"action": "Drop"}
+    assert obj["port_filter"].run(QUERY).retval == XDP.DROP
+
+
 def test_the_shortest_packet_that_is_looked_at(bpf: Bpf) -> None:
     length = len(bytes(QUERY))
     for shortest, verdict in ((length, XDP.DROP), (length + 1, XDP.PASS)):

@@ -35,5 +35,7 @@ def test_a_packet_that_ends_with_what_is_read_of_it(bpf: Bpf) -> None:
     obj = bpf.load(OBJECT)
     whole = bytes(Eth() / IP() / UDP())
     assert obj["xdp_counter"].run(whole[:30]).retval == XDP.PASS
+    obj.maps["BLOCKED"][int.from_bytes(whole[26:30], "big")] = 1
+    assert obj["xdp_counter"].run(whole[:30]).retval == XDP.DROP
     assert obj["xdp_counter"].run(whole[:29]).retval == XDP.ABORTED
     assert obj["xdp_counter"].run(bytes(14)).retval == XDP.PASS

@@ -39,6 +39,7 @@ def test_calls_stand_at_lines_of_the_project(filtered: BpfObject) -> None:
     filtered["port_filter"].run(QUERY)
     calls_of_map = filtered.calls("bpf_map_lookup_elem")
     calls_of_map.assert_called_once_with("PORTS", 53)
+    assert filtered.calls("bpf_ringbuf_reserve")[0].args[0] == "AYA_LOGS"
     for call in calls:
         assert call.source_line is not None
         assert call.source_line.file.startswith("programs/src/")

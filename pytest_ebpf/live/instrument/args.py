@@ -122,7 +122,7 @@ def _map_register(site: CallSite) -> int:
 
 
 def _is_map(param: str) -> bool:
-    return param.startswith("*") and param.endswith("map")
+    return param.startswith("*") and param.endswith(("map", "ringbuf"))
 
 
 def _size_of(parts: Parts, site: CallSite, *, register: int, param: str, used: ArgumentMap | None) -> int:

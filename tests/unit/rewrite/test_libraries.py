@@ -44,3 +44,10 @@ def test_the_line_of_the_project_before() -> None:
     found = {slot: own_line(lines, slot, start=10 if slot >= 10 else 0) for slot in (0, 5, 7, 11, 13)}
     assert {slot: row.line for slot, row in found.items() if row is not None} == {0: 3, 5: 3, 7: 3, 11: 9, 13: 8}
     assert own_line([], 3, start=0) is None
+
+
+def test_line_0_is_the_line_before() -> None:
+    lines = rows((0, "a.c", 3), (4, "a.c", 0))
+    found = own_line(lines, 5, start=0)
+    assert found is not None
+    assert found.line == 3
