@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from pytest_ebpf.errors import BpfUsageError
+
 __all__ = ["eventually"]
 
 _PAUSE = 0.02  # seconds between two looks at first; each pause is longer than the one before
@@ -21,6 +23,11 @@ def eventually(condition: Callable[[], Any], *, seconds: float, shown: float) ->
 
     ``shown``: the seconds that the caller asked for, on hardware of usual speed.
     """
+    if not callable(condition):
+        raise BpfUsageError(
+            f"eventually() expects a function, got {condition!r}: it was computed once, before the call",
+            hint='Write bpf.eventually(lambda: obj.maps["n"][0] == 3).',
+        )
     deadline = time.monotonic() + seconds
     pause = _PAUSE
     while True:

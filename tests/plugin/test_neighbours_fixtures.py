@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis.internal.conjecture import junkdrawer
@@ -157,6 +159,34 @@ def test_b2_after_a_timeout_nobody_waits_for_the_guest(
     assert result.duration < 300
     result.stdout.re_match_lines([r"E +Failed: Timeout.*", r"  test_a +[✗E]", r"  test_b +✓ \d+"])
     assert "pytest_ebpf/plugin.py" not in result.stdout.str()
+
+
+def test_b2_a_timeout_that_ends_pytest_leaves_no_agent(
+    pytester: pytest.Pytester, objects: Objects, neighbours: Neighbours
+) -> None:
+    """The method "thread" ends the process without any teardown; what it started for its kernel ends too."""
+    objects("config")
+    pytester.makeconftest(LOST)
+    pytester.makepyfile(
+        """
+        def test_a(bpf, bpf_vm, bpf_kernel):
+            bpf.load("config.bpf.o")
+            with open("agent", "w") as file:
+                file.write(str(bpf_kernel.running.agent))
+            bpf_vm.run(["sleep", "600"], timeout=600)
+        def test_b(bpf): bpf.load("config.bpf.o")
+        """
+    )
+    result = neighbours.run("--timeout=3", "--timeout-method=thread", "--bpf-cache-dir=cache", plugins=("timeout",))
+    assert result.duration < 300
+    assert result.ret == 1
+    text = result.stdout.str() + result.stderr.str()
+    assert "Timeout" in text
+    agent = (pytester.path / "agent").read_text()
+    deadline = time.monotonic() + 60
+    while Path(f"/proc/{agent}").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not Path(f"/proc/{agent}").exists()
 
 
 GIVEN = """

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.eventually import eventually
 
 
@@ -49,3 +52,9 @@ def test_c16_a_missing_key_and_a_failed_assertion_are_not_yet() -> None:
 def test_c16_other_errors_are_the_tests_own() -> None:
     with pytest.raises(ZeroDivisionError):
         eventually(lambda: 1 // 0, seconds=5, shown=5)
+
+
+def test_c16_a_value_instead_of_a_function_is_a_usage_error() -> None:
+    value: Any = False  # what bpf.eventually(obj.maps["n"][0] == 3) hands over
+    with pytest.raises(BpfUsageError, match=r"(?s)expects a function, got False.*lambda: obj.maps"):
+        eventually(value, seconds=0, shown=1)

@@ -48,6 +48,7 @@ U64 = "must be an unsigned 64-bit integer"
         ("uprobe//bin/sh", {"offset": "x"}, f"offset= {U64}, got 'x'"),
         ("uprobe.multi//bin/sh", {}, r"attach\(\) needs symbol="),
         ("uprobe.multi//bin/sh", {"symbol": [1]}, "symbol= expects the name of a function, a pattern, or a list of"),
+        ("perf_event", {}, r"needs event=(.|\n)*Write p.attach\(event=\"cpu-clock\", frequency=99\)"),
         ("perf_event", {"event": "cpu-clock"}, "needs either period=.* or frequency="),
         ("perf_event", {"event": "nothing", "period": 1}, "unknown perf event 'nothing'"),
         ("perf_event", {"event": "cpu-clock", "period": -1}, f"period= {U64}, got -1"),
