@@ -1,6 +1,7 @@
 """Many guests lost in one session: by how much the memory and the descriptors of the pytest process grow.
 
 Usage: ci/lose_many.py [how many [kernel [megabytes allowed]]]. Exit status 1 if a descriptor or more memory is kept.
+The kernel "fake" is an agent in a process of this machine: what pytest itself keeps of a guest.
 """
 
 from __future__ import annotations
@@ -17,6 +18,20 @@ from support.paths import ROOT
 CONFTEST = """
 import gc, json, os, pathlib
 import pytest
+FAKE = None
+if os.environ["KERNEL"] == "fake":
+    from support.fake_guests import install
+    FAKE = install(setattr)
+@pytest.fixture
+def lose(bpf_kernel, bpf_vm):
+    from pytest_ebpf.agent.ops import Describe
+    def now():
+        bpf_kernel.running.facts()
+        if FAKE is None:
+            bpf_vm.write_file("/proc/sysrq-trigger", "c")
+        FAKE.lose("panic")
+        bpf_kernel.running.kernel.run([Describe()])
+    return now
 FIGURES = pathlib.Path(os.environ["FIGURES"])
 def figures():
     gc.collect()
@@ -30,10 +45,9 @@ def pytest_runtest_logfinish(nodeid):
 SUITE = """
 import os
 import pytest
-from pytest_ebpf.errors import GuestLost
 @pytest.mark.parametrize("number", range(int(os.environ["MANY"])))
-def test_lost(bpf_vm, number):
-    bpf_vm.write_file("/proc/sysrq-trigger", "c")
+def test_lost(lose, number):
+    lose()
 """
 _SETTLED = 10  # tests after which all is imported and cached
 
@@ -50,9 +64,18 @@ def main(arguments: list[str]) -> int:
         environment = os.environ | {
             "FIGURES": str(folder / "figures"),
             "MANY": str(many + _SETTLED),
-            "PYTHONPATH": str(ROOT),
+            "KERNEL": kernel,
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
         }
-        argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--bpf-kernels={kernel}"]
+        argv = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            f"--bpf-kernels={'6.1' if kernel == 'fake' else kernel}",
+        ]
         done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         rows = [json.loads(line) for line in (folder / "figures").read_text().splitlines()]
     first, last = rows[_SETTLED - 1], rows[-1]

@@ -35,10 +35,10 @@ from pytest_ebpf.vm.guest.platforms import PLATFORMS, SHARE_TAG, platform_cmdlin
 from pytest_ebpf.vm.guest.probe import kvm_problem
 from pytest_ebpf.vm.guest.process import QemuProcess
 from pytest_ebpf.vm.guest.rundir import RunDir, close_rundir, open_rundir
+from pytest_ebpf.vm.guest.spare import check_room, spare_place, unusable
 from pytest_ebpf.vm.guest.stream import Stream
 from pytest_ebpf.vm.guest.tools import Tools, find_foreign_tools, find_tools
 from pytest_ebpf.vm.images.architecture import NATIVE
-from pytest_ebpf.vm.images.cache import CACHE_VARIABLE
 
 __all__ = [
     "CLOCK_ATTEMPTS",
@@ -64,7 +64,7 @@ _PARK = "park"  # agent.protocol.init knows it
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """All that is known before QEMU is started."""
+    """All that is known before QEMU is started. ``problem``: why it is not made in the cache, "" where it is."""
 
     image: Image
     config: BootConfig
@@ -72,6 +72,7 @@ class Launch:
     agent: Agent
     composition: Composition
     accel: Accel
+    problem: str = ""
 
     @property
     def timeout(self) -> float:
@@ -127,19 +128,32 @@ class Parts:
 
 
 def prepare(image: Image, config: BootConfig) -> Launch:
-    """BootFailed when a program is missing, KVM is required and does not work, or the cache cannot be written to."""
+    """BootFailed when a program is missing, KVM is required and does not work, or there is no place to write to. Where
+    that is only the cache, the guest is made elsewhere, and boots cold."""
+    cache = config.cache.resolve()
+    try:
+        check_room(cache)
+        return _prepare(image, config)
+    except OSError as error:
+        spare = spare_place(error)
+        if spare is None:
+            raise unusable(cache, error) from error
+        problem = f"{unusable(cache, error).message}; it runs without"
+    boot = "cold" if config.boot == "warm" else config.boot
+    try:
+        return replace(_prepare(image, replace(config, cache=spare, boot=boot)), problem=problem)
+    except OSError as error:
+        raise unusable(spare, error) from error
+
+
+def _prepare(image: Image, config: BootConfig) -> Launch:
     cache = config.cache.resolve()
     native = architecture_of(image) == NATIVE
     tools = find_tools() if native else find_foreign_tools(architecture_of(image))
-    try:
-        (cache / "running").mkdir(parents=True, exist_ok=True)
-        if not native:
-            return _prepare_foreign(image, config, tools=tools, cache=cache)
-        agent = make_agent(cache, python=find_python())
-        composition = compose(image, tools=tools, agent=agent, cache=cache, stock=config.boot == "stock")
-    except OSError as error:
-        hint = f"free some space, or name a writable directory with {CACHE_VARIABLE} or --bpf-cache-dir"
-        raise BootFailed(f"cannot use the cache {cache}: {error.strerror or error}", hint=hint) from error
+    if not native:
+        return _prepare_foreign(image, config, tools=tools, cache=cache)
+    agent = make_agent(cache, python=find_python())
+    composition = compose(image, tools=tools, agent=agent, cache=cache, stock=config.boot == "stock")
     known = partial(kvm_problem, composition, tools, cache=cache, on_progress=config.on_progress)
     accel = choose_accel(config.accel, require_kvm=config.require_kvm, problem=known)
     accel = replace(accel, pace=kept_pace(cache, kind=accel.kind))

@@ -133,7 +133,7 @@ def boot(image: Image, *, config: BootConfig | None = None) -> Machine:
 
 
 def _start(launch: Launch) -> tuple[Parts, dict[str, Any], Way]:
-    why = ""
+    why = launch.problem
     if launch.config.boot == "warm" and not launch.config.enter and not launch.config.gdb:
         try:
             return *restore(launch), Way("warm")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import lzma
 import os
@@ -9,6 +10,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ import pytest
 
 from pytest_ebpf.errors import BootFailed
 from pytest_ebpf.outcome import Outcome
-from pytest_ebpf.vm.guest import tools as tools_module
+from pytest_ebpf.vm.guest import launch as launch_module, tools as tools_module
 from pytest_ebpf.vm.guest.bundle import Agent
 from pytest_ebpf.vm.guest.command import supervised
 from pytest_ebpf.vm.guest.compose import compose
@@ -363,6 +365,30 @@ def test_a_cache_that_cannot_be_written_to_is_one_message(
     with pytest.raises(BootFailed, match=r"cannot use the cache .*/file: Not a directory") as failed:
         prepare(workshop[0], BootConfig(cache=tmp_path / "file"))
     assert "--bpf-cache-dir" in failed.value.hint
+
+
+@pytest.mark.parametrize("problem", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_cache_that_is_read_only_foreign_or_full_costs_a_cold_boot(
+    workshop: tuple[FakeImage, Tools, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: int
+) -> None:
+    """The run goes on without it, and the reason is told."""
+    image, tools, _ = workshop
+    cache, spare = tmp_path / "cache", tmp_path / "spare"
+    spare.mkdir()
+
+    def make_agent(where: Path, *, python: str) -> Agent:
+        if where == cache.resolve():
+            raise OSError(problem, os.strerror(problem))
+        return agent(tmp_path)
+
+    monkeypatch.setattr(launch_module, "make_agent", make_agent)
+    monkeypatch.setattr(launch_module, "find_tools", lambda: tools)
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(spare))
+    made = prepare(image, BootConfig(cache=cache, accel="tcg"))
+    assert made.config.cache.parent == spare
+    assert made.config.boot == "cold"
+    assert os.strerror(problem) in made.problem
+    assert made.composition.path.is_relative_to(spare)
 
 
 def test_another_kernel_is_another_machine(workshop: tuple[FakeImage, Tools, Path], tmp_path: Path) -> None:
