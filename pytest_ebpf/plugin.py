@@ -55,7 +55,6 @@ __all__ = [
     "pytest_runtest_setup",
     "pytest_sessionfinish",
     "pytest_terminal_summary",
-    "pytest_xdist_make_scheduler",
 ]
 
 pytest_plugins = ("pytest_ebpf.plugin_instruments",)
@@ -182,16 +181,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         pick_shard(items, config=config)
 
 
-@pytest.hookimpl(tryfirst=True, optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With ``--dist loadgroup`` the tests of a kernel stay in one worker, so that it boots once."""
-    if config.getoption("dist") != "loadgroup":
-        return None
-    from pytest_ebpf.fixtures.neighbours.xdist_groups import make_scheduler
-
-    return make_scheduler(config, log)
-
-
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
     """What pytest's JUnit file says of the whole run, before pytest writes it; then the exit status."""
@@ -209,6 +198,10 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
         from pytest_ebpf.fixtures.losses.exit_status import correct_status
 
         correct_status(session)
+
+
+def _names_kernels(config: pytest.Config) -> bool:
+    return bool(config.getoption("bpf_kernels") or config.getini("bpf_kernels"))
 
 
 def _uses_kernel(item: pytest.Item) -> bool:
@@ -253,7 +246,7 @@ def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """The kernels, if the run names them; nothing otherwise."""
-    if not config.getoption("bpf_kernels") and not config.getini("bpf_kernels"):
+    if not _names_kernels(config):
         return []
     from pytest_ebpf.fixtures.kernel_matrix import header
     from pytest_ebpf.fixtures.neighbours.xdist_groups import workers_note

@@ -1,4 +1,6 @@
-"""The part of the pytest plugin about instrumented programs: faults, coverage, benchmarks. A table of contents too.
+"""The part of the pytest plugin about instrumented programs (faults, coverage, benchmarks) and about workers of xdist.
+
+A table of contents too.
 
 PYTEST_DONT_REWRITE: fixtures/neighbours/plain_import.py says why; without these words pytest warns that it is too late.
 """
@@ -22,9 +24,11 @@ __all__ = [
     "bpf_fault",
     "pytest_addoption",
     "pytest_configure",
+    "pytest_configure_node",
     "pytest_generate_tests",
     "pytest_runtest_call",
     "pytest_terminal_summary",
+    "pytest_xdist_make_scheduler",
 ]
 
 _FAULTS = (
@@ -109,3 +113,28 @@ def bpf_benchmark(bpf_kernel: BpfKernel, request: pytest.FixtureRequest) -> BpfB
     from pytest_ebpf.fixtures.instruments.benchmark import BpfBenchmark
 
     return BpfBenchmark(bpf_kernel, request=request)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of xdist whether it has kernels of its own."""
+    node.workerinput["bpf_own_kernels"] = _groups_kernels(node.config)
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """The tests of a kernel stay in one worker, so that it boots once."""
+    if not _groups_kernels(config):
+        return None
+    from pytest_ebpf.fixtures.neighbours.xdist_groups import make_scheduler
+
+    return make_scheduler(config, log)
+
+
+def _groups_kernels(config: pytest.Config) -> bool:
+    named = config.getoption("bpf_kernels") or config.getini("bpf_kernels")
+    if config.getoption("dist") != "loadgroup" and not named:
+        return False  # one kernel, if any
+    from pytest_ebpf.fixtures.neighbours.xdist_groups import groups_kernels
+
+    return groups_kernels(config)

@@ -13,6 +13,7 @@ from pytest_ebpf.kernels.remote import RemoteKernel
 from pytest_ebpf.kernels.running import GuestState, RunningKernel, machine_loss
 from pytest_ebpf.vm.guest.config import BootConfig
 from pytest_ebpf.vm.guest.machine import Machine, boot
+from pytest_ebpf.vm.guest.turns import size_of_memory, turn_to_boot
 from pytest_ebpf.vm.images.fetch import fetch
 from pytest_ebpf.vm.images.image import ImageConfig, KernelImage, in_use
 from pytest_ebpf.vm.images.resolve import cached_entry, resolve
@@ -36,7 +37,8 @@ def boot_guest(image: KernelImage, *, config: PoolConfig, wait: Waiting, until: 
     images = _images(config)
     until.enter_context(in_use(image, config=images))
     with wait(f"booting {image.spec}") as say:
-        machine = boot(image, config=_boot_config(config, cache=images.store.root, say=say))
+        with turn_to_boot(images.store, memory=size_of_memory(config.memory), say=say):
+            machine = boot(image, config=_boot_config(config, cache=images.store.root, say=say))
         try:
             return _connect(machine, image=image, cache=images.store.root)
         except BaseException:

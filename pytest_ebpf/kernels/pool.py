@@ -6,7 +6,6 @@ A guest is booted on first use, kept for the whole session, and replaced by a ne
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from pytest_ebpf.kernels.config import PLAIN, GuestWish, PoolConfig, Slot, Waiti
 from pytest_ebpf.kernels.host import open_host_kernel
 from pytest_ebpf.kernels.prefetch import BackgroundBoot
 from pytest_ebpf.kernels.running import GuestState, RunningKernel
+from pytest_ebpf.vm.guest.turns import free_memory
 from pytest_ebpf.vm.images.cache import default_cache
 
 __all__ = ["HOST", "KernelPool", "has_room", "slot_of"]
@@ -177,11 +177,8 @@ def slot_of(spec: str, guest: GuestWish) -> Slot:
 
 def has_room(meminfo: Path = Path("/proc/meminfo")) -> bool:
     """Whether memory for another guest is free. What is unknown is no reason to wait."""
-    try:
-        found = re.search(r"^MemAvailable: +(\d+) kB$", meminfo.read_text(), re.MULTILINE)
-    except OSError:
-        return True
-    return found is None or int(found[1]) << 10 > _SPARE
+    free = free_memory(meminfo)
+    return free is None or free > _SPARE
 
 
 def _wished(config: PoolConfig, guest: GuestWish) -> PoolConfig:

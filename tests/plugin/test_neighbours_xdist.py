@@ -51,17 +51,39 @@ def test_b1_the_kernel_in_the_id_of_a_test(nodeid: str, kernel: str) -> None:
     assert kernel_in_id(nodeid, ["6.1", "6.12"]) == kernel
 
 
-def test_b1_each_kernel_boots_once_with_loadgroup(
-    pytester: pytest.Pytester, objects: Callable[..., None], neighbours: Neighbours
+@pytest.mark.parametrize(
+    "options", [["-n2", "--dist=loadgroup"], ["-n2"], ["--tx=2*popen", "--dist=load"]], ids=["loadgroup", "load", "tx"]
+)
+def test_b1_each_kernel_boots_once(
+    pytester: pytest.Pytester, objects: Callable[..., None], neighbours: Neighbours, options: list[str]
 ) -> None:
     objects("config")
     pytester.makeconftest(TWO_COLUMNS)
     pytester.makepyfile(BODY)
-    result = neighbours.run("-n2", "--dist=loadgroup")
+    result = neighbours.run(*options)
     result.assert_outcomes(passed=20)
     boots = (pytester.path / "boots").read_text().splitlines()
     assert sorted(line.partition(" ")[0] for line in boots) == ["6.1", "6.12"], boots
     result.stdout.fnmatch_lines(["bpf kernels: *; the tests of a kernel run in one worker, and it boots once"])
+
+
+def test_b1_a_worker_ends_a_kernel_after_the_first_test_of_the_next(
+    pytester: pytest.Pytester, objects: Callable[..., None], neighbours: Neighbours
+) -> None:
+    objects("config")
+    ends = """
+    def retire(self, spec, guest=pool.PLAIN):
+        if self.peek(spec, guest=guest) is not None:
+            with open("boots", "a") as file:
+                file.write(f"end of {spec}\\n")
+            self.discard((spec, guest))
+    pool.KernelPool.retire = retire
+    """
+    pytester.makeconftest(TWO_COLUMNS + ends)
+    pytester.makepyfile(BODY)
+    neighbours.run("-n1").assert_outcomes(passed=20)
+    boots = [line.removesuffix(" gw0") for line in (pytester.path / "boots").read_text().splitlines()]
+    assert boots == ["6.1", "6.12", "end of 6.1", "end of 6.12"], boots
 
 
 def test_b1_other_distributions_say_what_they_cost(pytester: pytest.Pytester, neighbours: Neighbours) -> None:

@@ -36,6 +36,7 @@ from pytest_ebpf.vm.guest.launch import (
     wrong_clock,
 )
 from pytest_ebpf.vm.guest.qmp import Monitor
+from pytest_ebpf.vm.guest.turns import size_of_memory
 from pytest_ebpf.vm.images.cache import Store
 from pytest_ebpf.vm.images.expiry import drop_stale, mark_used
 
@@ -48,7 +49,6 @@ _ROOM = 400 << 20  # bytes of the disk for a state
 _MIN_DEADLINE = 6.0  # seconds for a restore
 _SLACK = 3.0  # a restore may take this many times what the boot before the saving took
 _SAVING = 60.0
-_UNITS = {"": 1 << 20, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 class Unusable(Exception):
@@ -205,9 +205,7 @@ def _save(launch: Launch, folder: Path) -> float:
 
 
 def _memory(path: Path, launch: Launch, *, shared: bool) -> MemoryFile:
-    text = launch.config.memory.strip().upper()
-    number = text.rstrip("BKMGT")
-    return MemoryFile(path, round(float(number) * _UNITS[text[len(number) :][:1]]), shared)
+    return MemoryFile(path, size_of_memory(launch.config.memory), shared)
 
 
 def _throw_away(home: Path) -> None:
