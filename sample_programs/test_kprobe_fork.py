@@ -4,7 +4,8 @@ import pytest
 
 from pytest_ebpf import Bpf, BpfVm
 
-pytestmark = pytest.mark.bpf_feature("kprobe")
+# The object reads its argument from the registers of x86-64.
+pytestmark = pytest.mark.bpf_feature("kprobe", "pt_regs_x86_64")
 
 
 def test_forks_are_counted_by_parent(bpf: Bpf, bpf_vm: BpfVm) -> None:

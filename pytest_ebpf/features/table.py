@@ -1,8 +1,8 @@
 """Feature probes: can this kernel do X? Asked by trying it, never by version.
 
 A name is one of ``names()``, a SEC() prefix (``tp_btf``, ``freplace``), or has a group in front: ``map:ringbuf``,
-``prog:xdp``, ``flag:mmapable``, ``btf:enum64``, ``isa:v4``, ``attach:kprobe``, ``helper:bpf_loop`` (or just
-``bpf_loop``; ``helper:bpf_loop@xdp`` asks for one program type), ``kfunc:bpf_task_acquire`` (``@xdp`` too),
+``prog:xdp``, ``flag:mmapable``, ``btf:enum64``, ``isa:v4``, ``machine:jit``, ``attach:kprobe``, ``helper:bpf_loop``
+(or just ``bpf_loop``; ``helper:bpf_loop@xdp`` asks for one program type), ``kfunc:bpf_task_acquire`` (``@xdp`` too),
 ``config:BPF_LSM``, ``fentry:vfs_read``, ``tracepoint:sched:sched_switch``, ``field:task_struct.mm`` (see
 ``features.places``). ``probe_ops`` gives a batch, ``read_probe`` reads its answers; ``batch_ops`` and ``read_batch`` do
 it for many at once.
@@ -36,6 +36,7 @@ from pytest_ebpf.features.history import KFUNCS
 from pytest_ebpf.features.isa import ISA_FEATURES
 from pytest_ebpf.features.kfuncs import kfunc_feature
 from pytest_ebpf.features.links import LINK_FEATURES
+from pytest_ebpf.features.machine import MACHINE_FEATURES
 from pytest_ebpf.features.maps import FLAG_FEATURES, MAP_FEATURES
 from pytest_ebpf.features.places import PLACE_GROUPS, place_feature
 from pytest_ebpf.features.progs import HELPER_FEATURES, PROG_FEATURES, helper_feature
@@ -64,6 +65,7 @@ _TABLES: dict[str, dict[str, Feature]] = {
     "prog": {row.name: row for row in PROG_FEATURES},
     "btf": {row.name: row for row in BTF_KINDS},
     "isa": {row.name: row for row in ISA_FEATURES},
+    "machine": {row.name: row for row in MACHINE_FEATURES},
     "attach": {row.name: row for row in (*ATTACH_FEATURES, *LINK_FEATURES)},
 }
 # A bare name that several tables know means the last of them: "kprobe" is attaching one, not the program type. Flags
@@ -73,6 +75,7 @@ FEATURES: dict[str, Feature] = {
     **section_features({f"{group}:{name}": row for group, rows in _TABLES.items() for name, row in rows.items()}),
     **{row.name: row for row in HELPER_FEATURES},
     **_TABLES["isa"],
+    **_TABLES["machine"],
     **_TABLES["map"],
     **_TABLES["prog"],
     **_TABLES["attach"],

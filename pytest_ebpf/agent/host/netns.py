@@ -10,9 +10,10 @@ import contextlib
 import os
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.handles import Entry, Refused
@@ -51,6 +52,7 @@ T = TypeVar("T")
 _NAMES = "/run/netns"
 _NLMSG = struct.Struct("=IHHII")
 _FD = struct.Struct("=I")
+_OTHER_ORDER: Literal["little", "big"] = "big" if sys.byteorder == "little" else "little"
 _RECEIVE = 1 << 20
 _NEWQDISC, _DELQDISC = 36, 37  # include/uapi/linux/rtnetlink.h
 _TIMEOUT = 10.0
@@ -194,6 +196,11 @@ def _split(request: bytes) -> list[bytes]:
     offset = 0
     while offset < len(request):
         length = _NLMSG.unpack_from(request, offset)[0] if len(request) - offset >= _NLMSG.size else 0
+        if 0 < int.from_bytes(request[offset : offset + 4], _OTHER_ORDER) <= len(request) < length:
+            raise Refused(
+                "the netlink request is in the host's byte order, which is not this machine's: interfaces, addresses "
+                "and filters of a guest with another byte order cannot be set up"
+            )
         if length < _NLMSG.size or offset + length > len(request):
             raise Refused(f"the netlink request is cut off at byte {offset}")
         messages.append(request[offset : offset + length])

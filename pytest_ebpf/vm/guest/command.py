@@ -101,7 +101,6 @@ class Guest:
 
     accel: AccelKind
     cmdline: str
-    cpu: str = ""
     memory: str = "1G"
     cpus: int = 1
     channel: int | None = None
@@ -111,6 +110,7 @@ class Guest:
     shell: int | None = None
     gdb: int | None = None
     extra: tuple[str, ...] = ()
+    cpu: str = ""
 
 
 def virtme_argv(recipe: Recipe) -> list[str]:

@@ -76,10 +76,7 @@ PLATFORMS: MappingProxyType[str, Platform] = MappingProxyType(
 
 def machine_argv(platform: Platform, *, qemu: str, kernel: str, initramfs: str, root: str) -> list[str]:
     """The QEMU command without what belongs to one boot, as ``composed_command`` gives it for virtme-ng's machines."""
-    argv = [qemu, "-machine", platform.machine, "-cpu", platform.cpu, "-display", "none", "-vga", "none"]
-    if platform.bus == "ccw":
-        argv = [word for word in argv if word not in ("-vga",)]
-        argv.remove("none")
+    argv = [qemu, "-machine", platform.machine, "-cpu", platform.cpu, "-display", "none"]
     argv += ["-chardev", "stdio,id=console,signal=off", *platform.serial]
     argv += ["-device", f"virtio-serial-{platform.bus}", "-device", f"virtio-rng-{platform.bus}"]
     for name, path, tag in (("root", root, ROOT_TAG), ("host", "/", SHARE_TAG)):

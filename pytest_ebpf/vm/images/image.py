@@ -76,6 +76,8 @@ def in_use(image: KernelImage, *, config: ImageConfig = DEFAULT_CONFIG) -> Itera
     with ExitStack() as stack:
         with suppress(OSError):  # a cache that cannot be written to: nobody prunes it
             stack.enter_context(config.store.share(use_lock(image.digest)))
+            if image.rooted is not None:
+                stack.enter_context(config.store.share(use_lock(image.rooted.root.name)))
         if not image.vmlinux.is_file():
             raise ImageError(f"kernel {image.spec}: {image.vmlinux} is missing", hint="it was pruned: fetch it again")
         yield

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pytest_ebpf.vm.images.architecture import ARCHITECTURES
 from pytest_ebpf.vm.images.cache import FETCHING, Entry, Store, use_lock
 
 __all__ = ["Pruned", "prune", "prune_all", "tree_size"]
@@ -58,8 +59,20 @@ def _remove(store: Store, images: Iterable[Path]) -> Pruned:
             store.forget(spec)
     states = store.saved_states()
     freed += sum(_delete(path, tmp=store.tmp) for path in [*states, *sorted(store.warm.glob("*"))])
+    freed += _remove_roots(store)
     freed += _remove_leftovers(store) if store.root.is_dir() else 0
     return Pruned(tuple(removed), tuple(busy), freed, len(states))
+
+
+def _remove_roots(store: Store) -> int:
+    """Roots of other architectures that newer ones have superseded, unless a guest runs on one."""
+    freed = 0
+    for name in ARCHITECTURES:
+        found = sorted(store.roots.glob(f"{name}-*"), key=lambda path: path.stat().st_mtime)
+        for path in found[:-1]:
+            with store.claim(use_lock(path.name)) as free:
+                freed += _delete(path, tmp=store.tmp) if free else 0
+    return freed
 
 
 def _remove_leftovers(store: Store) -> int:

@@ -36,7 +36,7 @@ _PACKAGES = (
     *(f"libpython{_PYTHON}-{part}" for part in _PYTHON_PACKAGES),
     *("libc6", "zlib1g", "libexpat1", "libffi8"),  # what the agent's Python maps
     *("libbz2-1.0", "liblzma5", "libzstd1", "libssl3t64", "libcrypt1", "libuuid1"),  # its library, and kmod
-    *("kmod", "libkmod2", "busybox-static", "netbase"),
+    *("kmod", "libkmod2", "busybox-static", "bash", "libtinfo6", "netbase"),
 )
 _FORMAT = 2  # of an unpacked root
 _READY = "ready"
