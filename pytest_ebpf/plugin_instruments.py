@@ -50,6 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--bpf-benchmark-compare", metavar="FILE", help="compare with what was stored")
     group.addoption(
         "--bpf-benchmark-fail",
+        "--bpf-benchmark-compare-fail",
         metavar="EXPR",
         help="fail a benchmark that is slower than the stored one, such as median:10%% or min:50ns",
     )
