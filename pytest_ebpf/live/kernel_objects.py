@@ -19,6 +19,8 @@ from pytest_ebpf.obj.object import MapDef
 
 __all__ = ["Inventory", "KernelBtf", "KernelLink", "KernelMap", "KernelProgram", "opened_map"]
 
+_KERNEL = "vmlinux"  # the name of the kernel's own types
+
 
 _KEPT = 15  # characters of a name: BPF_OBJ_NAME_LEN less the NUL
 
@@ -138,7 +140,7 @@ class KernelLink:
 
 @dataclass(frozen=True, slots=True)
 class KernelBtf:
-    """A BTF object in the kernel."""
+    """A BTF object in the kernel. ``id``: 0 for that of vmlinux before Linux 5.11."""
 
     info: BtfInfo
     _session: Session = field(repr=False, compare=False)
@@ -155,7 +157,8 @@ class KernelBtf:
     @property
     def btf(self) -> Btf:
         """The types."""
-        return introspect.ask_btf(self._session, self.id)
+        kernel = None if self.id else self._session.target.facts().btf
+        return kernel or introspect.ask_btf(self._session, self.id)
 
     @property
     def types(self) -> TypeTable:
@@ -217,10 +220,15 @@ class Inventory:
         return KernelLink(introspect.ask_info(self._session, "link", asked=id), self._session)
 
     def btfs(self) -> list[KernelBtf]:
-        """Every BTF object, oldest first: vmlinux, modules, then those of programs. (Before Linux 5.11, 5329722057d4,
-        only those of programs have an id and are listed.)"""
+        """Every BTF object, oldest first: vmlinux, modules, then those of programs. Before Linux 5.11 (5329722057d4)
+        the kernel numbers those of programs alone: vmlinux has the id 0 then."""
         infos = introspect.ask_infos(self._session, "btf", ids=introspect.ids_of(self._session, "btf"))
-        return [KernelBtf(info, self._session) for info in infos if isinstance(info, BtfInfo)]
+        found = [KernelBtf(info, self._session) for info in infos if isinstance(info, BtfInfo)]
+        kernel = self._session.target.facts().btf
+        if kernel is not None and not any(one.name == _KERNEL for one in found):
+            info = BtfInfo(0, len(kernel.data), _KERNEL, is_kernel=True)
+            found.insert(0, KernelBtf(info, self._session))
+        return found
 
     def btf(self, id: int) -> KernelBtf:
         """One BTF object."""

@@ -38,7 +38,6 @@ def test_calls_of_a_function_in_user_space(bpf: Bpf, bpf_vm: BpfVm) -> None:
     assert obj.maps["CALLS"][int(many)] - obj.maps["CALLS"][int(few)] == 100
 
 
-@pytest.mark.bpf_kernel(">=5.11")  # lists the BTF of vmlinux, where the test finds the offset
 @pytest.mark.bpf_feature("ringbuf", "kprobe")
 def test_pointers_from_a_socket_to_the_name_of_its_protocol(bpf: Bpf, bpf_vm: BpfVm) -> None:
     kernel = next(one for one in bpf.loaded.btfs() if one.name == "vmlinux")

@@ -79,12 +79,12 @@ def test_btf_objects(bpf: Bpf) -> None:
     (own,) = [each for each in bpf.loaded.btfs() if each.id == program.info.btf_id]
     assert own.types["event"].size == obj.types["event"].size
     assert own.types["event"].fields["comm"].offset == obj.types["event"].fields["comm"].offset
-    kernels = [each for each in bpf.loaded.btfs() if each.name == "vmlinux"]
-    assert len(kernels) == (1 if release(bpf) >= (5, 11) else 0)
-    if kernels:
-        assert kernels[0].info.is_kernel
-        assert kernels[0].types["task_struct"].size > 1000
-        assert bpf.loaded.btf(kernels[0].id).info == kernels[0].info
+    (kernel,) = [each for each in bpf.loaded.btfs() if each.name == "vmlinux"]
+    assert kernel.info.is_kernel
+    assert kernel.types["task_struct"].size > 1000
+    assert bool(kernel.id) == (release(bpf) >= (5, 11))
+    if kernel.id:
+        assert bpf.loaded.btf(kernel.id).info == kernel.info
 
 
 @pytest.mark.parametrize("name", ["xdp_firewall", "config", "tail_calls", "sk_lookup", "map_kinds"])
