@@ -82,7 +82,7 @@ def _weakened(programs: list[Program], ours: Ours, libbpf: Peer) -> tuple[Progra
             copy = Path(folder, ours.path.name)
             copy.write_bytes(weaken(ours.path.read_bytes()))
             theirs = _verdicts(replace(ours, path=copy), libbpf)["programs"]
-        for index in hindered:
+        for index in hindered if len(theirs) == len(programs) else ():
             same, difference = _judge(theirs[index], programs[index].ours)
             answer = theirs[index] | {"weakened": True}
             programs[index] = replace(programs[index], same=same, difference=difference, theirs=answer)
