@@ -35,8 +35,26 @@ _TAG = b"comment:"
 _CONFTEST = """
 import struct
 
+import pytest
+from pytest_ebpf.agent.ops import Spawn
+
 FILLED = {"verifier_array_access": "map_array_ro", "verifier_value_ptr_arith": "map_array_48b"}
 VALUE = struct.pack("<12I", 28, *[0] * 6, 0xABCDEF12, *[0] * 4)
+
+# What the selftests' own configuration (config) builds into the kernel, and distributions build as a module.
+MODULES = ("nf_conntrack", "nf_nat")
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item):
+    done = yield
+    session = getattr(item, "_session", None)
+    ready = item.config.stash.setdefault(READY, set())
+    if session is not None and not session.target.local and id(session.target) not in ready:
+        ready.add(id(session.target))
+        session.target.kernel.run([Spawn(("modprobe", "-a", *MODULES))])
+    return done
+
+READY = pytest.StashKey()
 
 def pytest_bpf_object_loaded(item, loaded):
     name = FILLED.get(item.path.name.removesuffix(".bpf.o"))
