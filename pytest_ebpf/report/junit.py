@@ -182,7 +182,8 @@ def _check_shards(files: Sequence[JUnitFile]) -> None:
     counts = {file.shard[1] for file in shards if file.shard}
     if len(counts) > 1 or len({file.suite for file in shards}) > 1:
         names = ", ".join(f"{file.name} ({file.shard[0]}/{file.shard[1]})" for file in shards if file.shard)
-        raise BpfUsageError(f"shards of different runs: {names}", hint="merge the files of one run")
+        hint = "merge the files of one run, whose jobs all have the same pytest cache (bpf/seconds), or none"
+        raise BpfUsageError(f"shards of different runs: {names}", hint=hint)
     numbers = [file.shard[0] for file in shards if file.shard]
     of = counts.pop()
     if missing := sorted(set(range(1, of + 1)) - set(numbers)):

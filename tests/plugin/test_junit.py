@@ -136,6 +136,34 @@ def test_a_damaged_or_foreign_file_is_one_clear_error(suite: pytest.Pytester, co
     assert not (suite.path / "joined.xml").exists()
 
 
+def test_shards_one_after_the_other_in_one_folder_have_each_test_once(pytester: pytest.Pytester) -> None:
+    """What the first took does not move the border of the second, though it is slow beyond measure."""
+    pytester.makepyfile(
+        """
+        import time, pytest
+        @pytest.mark.parametrize("n", range(8))
+        def test_a(bpf_kernel, n):
+            time.sleep(0.3 if n < 2 else 0)
+        """
+    )
+    results = [pytester.runpytest("--bpf-kernels=host", f"--bpf-shard={i}/4") for i in range(1, 5)]
+    assert [result.parseoutcomes()["passed"] for result in results] == [2, 2, 2, 2]
+    pytester.runpytest("--bpf-kernels=host")  # a whole run is remembered
+    results = [pytester.runpytest("--bpf-kernels=host", f"--bpf-shard={i}/4") for i in range(1, 5)]
+    counts = [result.parseoutcomes().get("passed", 0) for result in results]
+    assert counts[0] == 1
+    assert sum(counts) == 8
+
+
+def test_shards_that_were_split_by_other_times_are_of_different_runs(suite: pytest.Pytester) -> None:
+    first = junit(suite, "--bpf-shard=1/2", name="first.xml")
+    junit(suite, name="whole.xml")  # its times are remembered
+    second = junit(suite, "--bpf-shard=2/2", name="second.xml")
+    with pytest.raises(BpfUsageError, match="shards of different runs") as refused:
+        run_merge(first, second, to=suite.path / "joined.xml")
+    assert "the same pytest cache" in str(refused.value.hint)
+
+
 def test_missing_mixed_and_repeated_shards_are_one_clear_error_each(suite: pytest.Pytester) -> None:
     first, second, third = shards(suite, 3)
     to = suite.path / "joined.xml"
