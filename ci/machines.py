@@ -71,12 +71,12 @@ class Other:
     cache: Path
 
 
-def run(*argv: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
-    """A command whose failure ends this script, with what it said."""
-    done = subprocess.run([str(word) for word in argv], text=True, capture_output=True, check=False, **options)  # type: ignore[call-overload]  # what run takes
+def run(*argv: str | Path, cwd: Path | None = None) -> str:
+    """What a command printed. Its failure ends this script, with what it said."""
+    done = subprocess.run([str(word) for word in argv], cwd=cwd, text=True, capture_output=True, check=False)
     if done.returncode:
         raise SystemExit(f"{shlex.join(map(str, argv))}: status {done.returncode}\n{done.stdout}{done.stderr}")
-    return done
+    return done.stdout
 
 
 def bring_sshd(home: Path) -> Path:
@@ -142,7 +142,7 @@ def ssh(home: Path, other: Other, *command: str) -> str:
         if time.monotonic() > deadline:
             raise SystemExit(f"{other.name} does not answer: {(home / f'{other.name}.log').read_text()}")
         time.sleep(0.2)
-    return run(*argv).stdout
+    return run(*argv)
 
 
 def environment_of(other: Other) -> dict[str, str]:
