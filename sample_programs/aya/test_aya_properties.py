@@ -4,7 +4,7 @@ import pytest
 
 from pytest_ebpf import TC, XDP, Packet, Program, RunResult, SharedBpf, bpf_property, strategies as st
 
-pytestmark = pytest.mark.bpf_feature("ringbuf")
+pytestmark = pytest.mark.bpf_feature("ringbuf", "little_endian")
 QUIET = {"AYA_LOG_LEVEL": "error"}
 KINDS, PORTS = ["ip", "ipv6", "udp", "tcp", "options", "fragment"], [53, 80, 123]
 PACKETS = st.packets(KINDS, ports=PORTS)

@@ -4,6 +4,7 @@ import pytest
 
 from pytest_ebpf import Bpf, BpfVm
 
+pytestmark = pytest.mark.bpf_feature("little_endian")
 CALLS = "import ctypes, os; c = ctypes.CDLL('libc.so.6'); [c.getppid() for _ in range(%d)]; print(os.getpid())"
 CONNECT = """
 import socket
@@ -38,7 +39,7 @@ def test_calls_of_a_function_in_user_space(bpf: Bpf, bpf_vm: BpfVm) -> None:
     assert obj.maps["CALLS"][int(many)] - obj.maps["CALLS"][int(few)] == 100
 
 
-@pytest.mark.bpf_feature("ringbuf", "kprobe")
+@pytest.mark.bpf_feature("ringbuf", "kprobe", "pt_regs_x86_64")
 def test_pointers_from_a_socket_to_the_name_of_its_protocol(bpf: Bpf, bpf_vm: BpfVm) -> None:
     kernel = next(one for one in bpf.loaded.btfs() if one.name == "vmlinux")
     obj = bpf.load("built/connect_chase.bpf.o", globals={"NAME_OFFSET": kernel.types["proto"].offset("name")})

@@ -4,6 +4,7 @@ import pytest
 
 from pytest_ebpf import Bpf, BpfLog, BpfVm
 
+pytestmark = pytest.mark.bpf_feature("little_endian")
 SEND = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b'x' * 100, ('127.0.0.1', %d))"
 TALK = """
 import socket

@@ -5,7 +5,7 @@ import pytest
 from pytest_ebpf import IP, TCP, UDP, XDP, Bpf, BpfLog, BpfObject, Eth, Packet
 
 QUERY = Eth() / IP(src="192.0.2.7") / UDP(dport=53)
-pytestmark = pytest.mark.bpf_feature("ringbuf")
+pytestmark = pytest.mark.bpf_feature("ringbuf", "little_endian")
 
 
 @pytest.fixture

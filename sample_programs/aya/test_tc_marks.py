@@ -4,7 +4,7 @@ import pytest
 
 from pytest_ebpf import IP, TC, TCP, Bpf, BpfLog, Eth, Veth
 
-pytestmark = pytest.mark.bpf_feature("ringbuf")
+pytestmark = pytest.mark.bpf_feature("ringbuf", "little_endian")
 OBJECT = "built/tc_marks.bpf.o"
 WEB = Eth() / IP() / TCP(dport=80)
 PADDING = bytes(40)

@@ -4,7 +4,7 @@ import pytest
 
 from pytest_ebpf import IP, TCP, UDP, XDP, Bpf, BpfLog, Eth
 
-pytestmark = pytest.mark.bpf_feature("ringbuf")
+pytestmark = pytest.mark.bpf_feature("ringbuf", "little_endian")
 OBJECT = "built/xdp_counter.bpf.o"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pytest_ebpf.agent.ops import Data, Failed, ReadFile, Try
+from pytest_ebpf.agent.ops import Data, Failed, ListDir, ReadFile, Try
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.inspect.suggest import nearest_paths
 from pytest_ebpf.live.session import Session
@@ -13,13 +13,15 @@ from pytest_ebpf.obj.executables import find_libraries, is_native
 __all__ = ["Mapping", "check_pid", "find_binary", "mapped_at", "mappings_of", "read_binary"]
 
 _ELF_HEAD = 20
+_LIBRARIES = ("/usr/lib/{}-linux-gnu", "/usr/lib64", "/usr/lib")
 _FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
 def find_binary(session: Session, given: object, *, who: str, pid: int | None = None) -> str:
     """The path of a program or library on the machine under test. A path is returned as it is; a name is looked up
     among
-    the files that process ``pid`` has mapped (also in a container), then in ld.so.cache and the usual folders."""
+    the files that process ``pid`` has mapped (also in a container), then in ld.so.cache (where there is none, in the
+    folders of libraries) and the usual folders."""
     if not isinstance(given, str) or not given:
         raise BpfUsageError(f"{who}: binary= expects a path, or the name of a program or library, got {given!r}")
     if "/" in given:
@@ -29,10 +31,24 @@ def find_binary(session: Session, given: object, *, who: str, pid: int | None = 
     cache = session.attempt(ReadFile("/etc/ld.so.cache"), Data)
     if isinstance(cache, Data) and (path := _native(session, find_libraries(cache.data, given))):
         return path
+    if not isinstance(cache, Data) and (path := _native(session, _listed(session, given))):
+        return path
     for folder in _FOLDERS:
         if isinstance(session.attempt(ReadFile(f"{folder}/{given}", limit=4), Data), Data):
             return f"{folder}/{given}"
     raise BpfUsageError(f"{who}: no library or program {given!r} was found", hint="Give its path.")
+
+
+def _listed(session: Session, name: str) -> list[str]:
+    """The libraries of a name ("libc.so.6", "libc") in the folders where a machine without ld.so.cache has them, such
+    as a guest of another architecture."""
+    found = []
+    for folder in _LIBRARIES:
+        place = folder.format(session.target.described.machine.replace("ppc64", "powerpc64"))
+        listed = session.attempt(ListDir(place), Data)
+        names = sorted(listed.data.decode(errors="replace").split("\0")) if isinstance(listed, Data) else ()
+        found += [f"{place}/{one}" for one in names if one == name or one.startswith(f"{name}.so")]
+    return found
 
 
 def _native(session: Session, paths: list[str]) -> str:
