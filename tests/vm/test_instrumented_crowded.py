@@ -75,6 +75,26 @@ def test_pointers_that_are_returned_are_written_as_addresses(bpf: Bpf) -> None:
     assert repr(calls[0].retval).startswith("0xffff")
 
 
+def test_functions_fail(bpf: Bpf) -> None:
+    """A global one, and one that makes a tail call."""
+    obj = bpf.load(OBJECT, only=["global", "left"])
+    with obj.faults("weigh", errno="ENOENT", after=1, times=1) as fault:
+        assert int(obj["global"].run(PACKET).retval) == 1  # 3 - 2 is not 7
+        assert fault.failed == 1
+    with obj.faults("leave") as fault:
+        assert (int(obj["left"].run(PACKET).retval), fault.failed) == (1, 1)
+    assert [int(obj[name].run(PACKET).retval) for name in ("global", "left")] == [2, 2]
+
+
+def test_an_iterator_that_ends_at_once(bpf: Bpf) -> None:
+    if not bpf.has(NEEDS["iterates"]):
+        return  # test_they_do_the_same shows that it cannot be loaded
+    obj = bpf.load(OBJECT, only="iterates")
+    with obj.faults("bpf_iter_num_next", after=2) as fault:
+        assert (int(obj["iterates"].run(PACKET).retval), fault.failed) == (1, 1)
+    assert int(obj["iterates"].run(PACKET).retval) == 2
+
+
 @pytest.mark.attach_kind("freplace")
 def test_extensions_and_what_they_extend(bpf: Bpf) -> None:
     """Each of the two instrumented, and both."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_ebpf import IP, TC, UDP, XDP, Bpf, BpfObject, Eth
+from pytest_ebpf import IP, TC, TCP, UDP, XDP, Bpf, BpfObject, Eth
 from support.instrumented import instrumentations, outcome, packets
 from support.paths import ROOT
 
@@ -58,6 +58,14 @@ def test_faults(filtered: BpfObject) -> None:
         assert (run(QUERY).retval, fault.failed) == (XDP.DROP, 1)
     assert [event["level"] for event in filtered.aya_logs.events()] == ["info"], "of port 123; no room for the other"
     assert run(QUERY).retval == XDP.DROP
+
+
+def test_faults_of_packets(bpf: Bpf) -> None:
+    """The first, the second and the third part of a packet that cannot be read."""
+    obj = bpf.load(BUILT / "tc_marks.bpf.o")
+    for after in range(3):
+        with obj.faults("bpf_skb_load_bytes", after=after) as fault:
+            assert (obj["tc_marks"].run(Eth() / IP() / TCP(dport=80)).retval, fault.failed) == (TC.OK, 1)
 
 
 def test_doubles(bpf: Bpf) -> None:
