@@ -11,6 +11,8 @@ from pytest_ebpf import Bpf, ObjectError
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.obj.parse import parse_object
+from pytest_ebpf.verifier.tags.spec import Expectation, TestSpec
+from pytest_ebpf.verify.selftest import NotApplicable, Trial, try_program
 from pytest_ebpf.verify.verdict import Wanted, verify_object
 from pytest_ebpf.verify.verdicts import Kernels, gather
 from support import fault_objects
@@ -57,6 +59,15 @@ def test_an_internal_error_is_an_error_of_that_object(
         "bad.o: calls_static": "error",
         "fine.o: calls_static": "accepted",
     }
+
+
+def test_an_item_of_the_other_byte_order_is_for_other_machines(bpf: Bpf, parsed: Parsed) -> None:
+    """Compilers for both orders leave two files side by side, and pytest collects both."""
+    here = bpf.session.target.described.byteorder
+    other = replace(parsed("local_programs"), byteorder="big" if here == "little" else "little")
+    spec = TestSpec("calls_static", priv=Expectation())
+    with pytest.raises(NotApplicable, match=f"only for {other.byteorder} endian machines, and .* is {here} endian"):
+        try_program(bpf.session, Trial(other, spec), cache=LoadCache())
 
 
 def test_values_of_globals_that_do_not_fit_are_still_wrong_usage(bpf: Bpf, parsed: Parsed) -> None:
