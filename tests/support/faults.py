@@ -60,7 +60,7 @@ def problems(lines: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     for test, phases in tests.items():
         name = re.search(r"\[(?:[^\]]*-)?(?P<case>[^\]]+), (?P<moment>[^,\]]+?)(?:-[\w.]+)?\]", test)
         if test.startswith("test_fault") and name is not None:
-            case = next((case for known, case in _CASES.items() if name["case"].endswith(known)), None)
+            case = _CASES.get(name["case"])
             yield test, _wrong(case, phases) if case is not None else "no such case"
         elif any(phase["outcome"] != "passed" for phase in phases):
             failed = next(phase for phase in phases if phase["outcome"] != "passed")

@@ -18,9 +18,9 @@ from typing import IO, cast
 
 from pytest_ebpf.errors import ImageError
 
-__all__ = ["ArMember", "ar_members", "extract", "safe_name"]
+__all__ = ["AR_MAGIC", "ArMember", "ar_members", "extract", "safe_name"]
 
-_AR_MAGIC = b"!<arch>\n"
+AR_MAGIC = b"!<arch>\n"
 _AR_HEADER = 60
 _BLOCK = 1 << 20
 
@@ -36,10 +36,10 @@ class ArMember:
 
 def ar_members(stream: IO[bytes]) -> Iterator[ArMember]:
     """Walk an ar archive. ValueError when it is none, or cut off."""
-    if stream.read(len(_AR_MAGIC)) != _AR_MAGIC:
+    if stream.read(len(AR_MAGIC)) != AR_MAGIC:
         raise ValueError("not an ar archive")
     end = stream.seek(0, io.SEEK_END)
-    at = len(_AR_MAGIC)
+    at = len(AR_MAGIC)
     while at < end:
         stream.seek(at)
         header = stream.read(_AR_HEADER)

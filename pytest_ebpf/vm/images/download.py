@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_ebpf.errors import ImageError, MirrorUnreachable, PackageGone
+from pytest_ebpf.vm.images.archive import AR_MAGIC
 
 __all__ = ["Item", "Web", "disk_full", "file_sha256"]
 
@@ -100,7 +101,7 @@ class Web:
 
     def _complete(self, item: Item, part: Path, *, advance: Callable[[int], None]) -> None:
         """Fill ``part`` up to the size of ``item``. A retry that brought bytes does not count."""
-        if _size(part) > item.size:
+        if _size(part) > item.size or not _may_be(item, part):
             part.unlink()
         had = _size(part)
         advance(had)
@@ -113,6 +114,10 @@ class Web:
                 if _is_absent(error):
                     raise PackageGone(f"{item.name}: listed in the index, yet not in the archive") from error
                 fault = _words(error)
+            if not _may_be(item, part):
+                advance(-_size(part))
+                part.unlink()
+                fault, had = "what came is no package (a proxy's or a captive portal's page?)", 0
             now = _size(part)
             if now > item.size:
                 part.unlink()
@@ -183,6 +188,15 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def _may_be(item: Item, part: Path) -> bool:
+    """Whether ``part`` begins as a Debian package does, if ``item`` is one: it is not a page that somebody on the way
+    sent instead, which the next run would continue."""
+    if not item.name.endswith(".deb") or not _size(part):
+        return True
+    with part.open("rb") as stream:
+        return AR_MAGIC.startswith(stream.read(len(AR_MAGIC)))
 
 
 def file_sha256(path: Path) -> str:

@@ -67,6 +67,20 @@ def test_a_wrong_hash_is_refused_and_removed(mirror: Mirror, config: ImageConfig
     assert fetch(["6.1"], config=config)
 
 
+def test_a_page_in_place_of_a_package_is_thrown_away(mirror: Mirror, config: ImageConfig) -> None:
+    """A captive portal answers everything with its page, which is no beginning of a package to be continued."""
+    real = mirror.files[f"/debian-security/{NEW.path}"]
+    mirror.files[f"/debian-security/{NEW.path}"] = b"<html>please log in</html>"
+    with pytest.raises(MirrorUnreachable, match="what came is no package"):
+        fetch(["6.1"], config=config)
+    assert not list(config.store.downloads.iterdir())
+    mirror.files[f"/debian-security/{NEW.path}"] = real
+    part = config.store.downloads / f"{sha(NEW.deb)}.deb.part"
+    part.write_bytes(b"<html>please log in</html>")  # of an older version, which kept it
+    assert fetch(["6.1"], config=config)
+    assert mirror.ranges == []
+
+
 def test_a_longer_file_than_promised_is_refused(mirror: Mirror, config: ImageConfig) -> None:
     mirror.files[f"/debian-security/{NEW.path}"] += b"more"
     with pytest.raises(ImageError, match=f"the server sent more than the {len(NEW.deb)} bytes"):
