@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.vm.images.cache import Store
 
 __all__ = ["free_memory", "size_of_memory", "turn_to_boot"]
@@ -25,10 +26,10 @@ _LOG = logging.getLogger("pytest_ebpf")
 
 
 def size_of_memory(text: str) -> int:
-    """Bytes of what ``--bpf-memory`` says, in QEMU's words: "1G", "512M", "512". ``ValueError`` for anything else."""
+    """Bytes of what ``--bpf-memory`` says, "1G", "512M", "512" (MB). ``BpfUsageError`` for anything else."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([BKMGT]?)B?", text.strip().upper())
     if found is None:
-        raise ValueError(f"no size of memory: {text!r}")
+        raise BpfUsageError(f"{text!r} is no size of memory", hint="write it as in --bpf-memory=2G or 512M")
     return round(float(found[1]) * _UNITS[found[2]])
 
 

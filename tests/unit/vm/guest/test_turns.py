@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.vm.guest.turns import size_of_memory, turn_to_boot
 from pytest_ebpf.vm.images.cache import Store
 
@@ -68,5 +69,5 @@ def test_sizes_of_memory_as_qemu_reads_them(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "much", "1X", "-1G"])
 def test_what_is_no_size_of_memory(text: str) -> None:
-    with pytest.raises(ValueError, match="no size of memory"):
+    with pytest.raises(BpfUsageError, match="is no size of memory"):
         size_of_memory(text)
