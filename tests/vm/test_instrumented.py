@@ -64,17 +64,17 @@ def test_jump_tables_are_counted_doubled_and_mutated(bpf: Bpf) -> None:
     source = (ROOT / "tests/objects/compilers/jump_table.c").read_text().splitlines()
     at = {text.strip(): number for number, text in enumerate(source, 1)}
     assert lines[at["switch (*ctx & 31) {"]] == lines[at["if (*ctx > 100)"]] == len(NUMBERS)
-    assert lines[at["return twice(*ctx, *ctx + 1);"]] == lines[at["extra++;"]] == 2
+    assert lines[at["return twice(*ctx, *ctx + 1);"]] == lines[at["switch (y & 31) {"]] == 2
     doubled = chosen(bpf.load(JUMP_TABLE, doubles={"twice": 5}))
     assert doubled == [*plain[:-2], 5, 5]
     parts = obj.instruments.programs["choose"]
     slots = frozenset(range(len(parts.insns)))
     taken = 0
     for mutant in find_mutants(parts.insns, sites=parts.sites, lines=parts.lines, flow=parts.flow, slots=slots):
-        if mutant.kind == "constant changed" and taken < 8:
+        if mutant.kind == "constant changed" and taken < 4:
             try:
                 obj.instruments.mutate("choose", {mutant.slot: mutant.edit})
             except PlanError:
                 continue
             taken += chosen(obj) != plain
-    assert taken == 8, "mutants that the verifier takes and that change an answer"
+    assert taken == 4, "mutants that the verifier takes and that change an answer"
