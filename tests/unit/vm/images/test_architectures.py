@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,9 @@ import pytest
 from pytest_ebpf.errors import ImageError
 from pytest_ebpf.vm.images.architecture import ARCHITECTURES, find_architecture
 from pytest_ebpf.vm.images.archive import extract
-from pytest_ebpf.vm.images.catalogue import load_catalogue
+from pytest_ebpf.vm.images.catalogue import load_catalogue, parse_series
 from pytest_ebpf.vm.images.fetch import fetch
-from pytest_ebpf.vm.images.image import ImageConfig
+from pytest_ebpf.vm.images.image import ImageConfig, in_use
 from pytest_ebpf.vm.images.listing import overview
 from pytest_ebpf.vm.images.prune import prune, prune_all
 from pytest_ebpf.vm.images.resolve import resolve
@@ -74,6 +75,14 @@ def test_a_path_with_a_colon_is_a_path(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "6.12:mine").touch()
     assert isinstance(parse_spec("6.12:mine"), PathSpec)
     assert isinstance(parse_spec("./a:b"), PathSpec)
+
+
+@pytest.mark.parametrize("value", [b'["vax"]', b'["amd64"]', b'"arm64"'])
+def test_the_catalogue_names_processors_as_debian_does(value: bytes) -> None:
+    good = b'version = "6.1"\nflavour = "amd64"\nlayout = "single"\nsuites = ["bookworm"]\narchitectures = '
+    assert parse_series("6.1", good + b'["s390x"]').architectures == ("amd64", "s390x")
+    with pytest.raises(ImageError, match="architectures must be a list of Debian's names of processors"):
+        parse_series("6.1", good + value)
 
 
 def test_names_of_architectures() -> None:
@@ -182,6 +191,20 @@ def test_list_and_prune_know_it(mirror: Mirror, tmp_path: Path, monkeypatch: pyt
     assert prune(config.store).removed == ()
     assert prune_all(config.store).removed != ()
     assert not config.store.roots.exists()
+
+
+def test_a_superseded_root_goes_unless_a_guest_runs_on_it(mirror: Mirror, tmp_path: Path) -> None:
+    config = config_of(mirror, tmp_path)
+    (image,) = fetch(["6.12:s390x"], config=config)
+    assert image.rooted is not None
+    newer = image.rooted.root.with_name("s390x-newer")
+    newer.mkdir()
+    os.utime(newer, (2**33, 2**33))
+    with in_use(image, config=config):
+        prune(config.store)
+        assert image.rooted.root.is_dir()
+    prune(config.store)
+    assert (image.rooted.root.exists(), newer.is_dir(), image.rooted.twin.is_dir()) == (False, True, True)
 
 
 def test_an_index_that_is_out_of_step_is_not_used_for_another_processor(mirror: Mirror, tmp_path: Path) -> None:
