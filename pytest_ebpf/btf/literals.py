@@ -60,6 +60,9 @@ def why_never(btf: Btf, type_id: int, *, wanted: Any) -> str:
             return f"{describe(btf, type_id)} has {found.nelems} elements, never {len(wanted)}"
         problems = (why_never(btf, found.type, wanted=one) for one in wanted)
         return next(filter(None, problems), "") or _never_value(btf, type_id, wanted=wanted)
+    if isinstance(wanted, list):
+        what = "a dict of fields" if isinstance(found, Struct | DataSec) else "one value"
+        return f"{describe(btf, type_id)} is {what}, never the list {wanted!r}"
     return _never_value(btf, type_id, wanted=wanted) if isinstance(wanted, _PLAIN) else ""
 
 

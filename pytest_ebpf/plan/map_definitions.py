@@ -15,7 +15,7 @@ from pytest_ebpf.agent.ops import Handle, MapCreate, Obj
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.obj.object import MapDef, ObjectFile
 from pytest_ebpf.plan.facts import Facts
-from pytest_ebpf.suggest import close_names
+from pytest_ebpf.suggest import close_names, did_you_mean
 from pytest_ebpf.uapi.enums import MapType
 
 __all__ = [
@@ -106,7 +106,8 @@ def override_map(definition: MapDef, override: MapOverride | None, *, path: str)
         return replace(definition, max_entries=override)
     for field in override:
         if field not in (*_FIELDS, *_EXTRAS):
-            hint = f"fields that can be set: {', '.join((*_FIELDS, *_EXTRAS))}"
+            known = (*_FIELDS, *_EXTRAS)
+            hint = did_you_mean(field, known, otherwise=f"fields that can be set: {', '.join(known)}")
             raise ObjectError(f"map {definition.name!r} has no {field!r} to override", path=path, hint=hint)
     changes: dict[str, Any] = {field: value for field, value in override.items() if field in _FIELDS}
     for what in ("key", "value"):

@@ -279,7 +279,7 @@ def test_c11_maps_and_programs_as_for_load(pytester: pytest.Pytester, objects: O
             ):
                 with pytest.raises(BpfUsageError, match=message):
                     verify(**asked)
-            with pytest.raises(ObjectError, match="has no 'max_entrie' to override"):
+            with pytest.raises(ObjectError, match="did you mean max_entries"):
                 verify(maps={"last_seen": {"max_entrie": 2}})
         """
     )

@@ -65,6 +65,8 @@ def ring(session_on: Callable[..., Session]) -> Callable[..., tuple[Map, list[Op
         ({"comm": {"x": 1}}, r"comm: char\[8\] has no fields"),
         ((7, 1, 2, 3, 4), r"struct event has 4 members \(pid, op, comm, n\), got 5 values"),
         (7, r"takes a dict of fields, not 7"),
+        ([7, 1], r"struct event is a dict of fields, never the list \[7, 1\]"),
+        ({"pid": [7]}, r"pid: .*is one value, never the list \[7\]"),
     ],
 )
 @pytest.mark.parametrize("type", [None, "struct event"])
