@@ -115,11 +115,14 @@ def round_trip(encap: _Prog, decap: _Prog, *, packet: PacketLike, ignore: Iterab
     assert_packet(decap.run(inside.data), packet, ignore=ignore)
 
 
-def same_for_payloads(prog: _Prog, packet: Packet, *, loads: Sequence[bytes] = (b"", b"\0" * 8, b"\xff" * 8)) -> None:
+def same_for_payloads(
+    prog: _Prog, packet: PacketLike, *, loads: Sequence[bytes] = (b"", b"\0" * 8, b"\xff" * 8)
+) -> None:
     """The verdict does not depend on the payload: that of every load instead of the bytes at the end is the same. Each
     load has the length of the first, so that no length changes."""
     size = max(map(len, loads))
-    heads = tuple(layer for layer in packet.layers if layer.spec.key not in ("raw", "pad"))
+    layers = parse_packet(packet_bytes(packet), first=first_header(packet) or "eth").layers
+    heads = tuple(layer for layer in layers if layer.spec.key not in ("raw", "pad"))
     packets = [Packet(heads) / load.ljust(size, b"\x55") for load in loads]
     ran = prog.run_many([bytes(one) for one in packets])
     for other, result in zip(packets, ran, strict=True):

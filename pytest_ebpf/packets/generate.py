@@ -96,12 +96,21 @@ class Mix:
 def make_packet(below: Below, mix: Mix) -> Packet:
     """One packet."""
     layers: list[Layer] = []
-    if mix.first == "eth":
-        _link(layers, below, mix=mix)
-    _network(layers, below, mix=mix, deep=2)
+    frame = _frame if mix.first == "eth" else _network
+    _nested(below, lambda: frame(layers, below, mix=mix, deep=2))
     if mix.broken and below(mix.broken) == mix.broken - 1:
         return _damaged(layers, below, least=mix.least)
     return Packet(tuple(layers))
+
+
+def _nested(below: Below, make: Callable[[], None]) -> None:
+    """A packet in a packet: who decides may know it as one thing (``below.nested``), to put an inner one in the place
+    of an outer one."""
+    nested = getattr(below, "nested", None)
+    if nested is None:
+        make()
+    else:
+        nested(make)
 
 
 def _pick(below: Below, values: Sequence[int], *, bits: int) -> int:
@@ -149,6 +158,11 @@ def _tag(layers: list[Layer], below: Below) -> None:
 
 
 _ETH = make_layer("eth", {})
+
+
+def _frame(layers: list[Layer], below: Below, *, mix: Mix, deep: int) -> None:
+    _link(layers, below, mix=mix)
+    _nested(below, lambda: _network(layers, below, mix=mix, deep=deep))
 
 
 def _network(layers: list[Layer], below: Below, *, mix: Mix, deep: int) -> None:
@@ -211,8 +225,8 @@ def _ipv6(layers: list[Layer], below: Below, *, mix: Mix, fragment: bool) -> boo
 
 
 def _transport(layers: list[Layer], below: Below, *, mix: Mix, deep: int) -> None:
-    tunnel = _kind(below, mix, names=_TUNNELS, plain=4 * _PLAIN) if deep else ""
-    if tunnel:
+    tunnel = _kind(below, mix, names=_TUNNELS, plain=4 * _PLAIN)  # decided at every depth: an inner packet may move out
+    if tunnel and deep:
         _tunnel(layers, below, mix=mix, kind=tunnel, deep=deep)
         return
     kind = _kind(below, mix, names=_TRANSPORTS)
@@ -246,9 +260,8 @@ def _tunnel(layers: list[Layer], below: Below, *, mix: Mix, kind: str, deep: int
         layers.append(make_layer("udp", {}))
     if kind != "ipip":
         layers.append(make_layer(kind, {_TUNNEL_FIELD[kind]: below(1 << 16)}))
-    if kind in ("vxlan", "geneve") or (kind == "gre" and below(2)):
-        _link(layers, below, mix=mix)
-    _network(layers, below, mix=mix, deep=deep - 1)
+    inner = _frame if kind in ("vxlan", "geneve") or (kind == "gre" and below(2)) else _network
+    _nested(below, lambda: inner(layers, below, mix=mix, deep=deep - 1))
 
 
 _TUNNEL_FIELD: Mapping[str, str] = MappingProxyType(

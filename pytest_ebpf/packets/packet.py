@@ -21,7 +21,8 @@ Label: TypeAlias = "str | Callable[[], Packet]"  # "ip", or IP
 class Packet:
     """``Eth() / IP(ttl=1) / UDP(dport=53) / b"payload"``. ``bytes(packet)`` is the packet on the wire.
 
-    Packets are equal if they have the same headers and the same bytes."""
+    Packets are equal if they have the same headers and the same bytes; a packet equals bytes, a result of a run and a
+    packet of scapy or dpkt with the same bytes."""
 
     layers: tuple[Layer, ...] = ()
 
@@ -36,8 +37,9 @@ class Packet:
         return NotImplemented if layers is None else Packet(layers + self.layers)
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Packet):
-            return NotImplemented
+        if not isinstance(other, Packet):  # bytes, a result, a packet of scapy or dpkt: what is on the wire counts
+            kinds = bytes | bytearray | memoryview | SupportsBytes
+            return bytes(self) == bytes(other) if isinstance(other, kinds) else NotImplemented
         if self.layers == other.layers:
             return True
         names = [layer.name for layer in self.layers]

@@ -14,6 +14,7 @@ from hypothesis.strategies import SearchStrategy
 
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.packets.packet import Packet
+from pytest_ebpf.packets.parse import parse_packet
 from pytest_ebpf.properties.batch import Body, FailedBatch, Found
 from pytest_ebpf.properties.examples import Decided, batch_of, decisions_of, saved, shrink
 from pytest_ebpf.properties.report import explained
@@ -94,7 +95,11 @@ def _signature(body: Callable[..., None], *, program: object) -> inspect.Signatu
 def _explicit(body: Callable[..., None]) -> Iterable[Packet]:
     """Those of ``@example(packet=...)`` or ``@example(...)`` below the decorator."""
     for one in getattr(body, "hypothesis_explicit_examples", ()):
-        yield from (value for value in (*one.args, *one.kwargs.values()) if isinstance(value, Packet))
+        for value in (*one.args, *one.kwargs.values()):
+            try:
+                yield value if isinstance(value, Packet) else parse_packet(value)
+            except TypeError as error:
+                raise BpfUsageError(f"bpf_property: @example({value!r}): {error}") from None
 
 
 def _check(body: Callable[..., None], options: _Options, *, fixtures: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
 from hypothesis import strategies as hypothesis_strategies
@@ -85,7 +85,32 @@ def _drawn(draw: DrawFn, mix: Mix) -> Packet:
 @hypothesis_strategies.composite
 def silent_packets(draw: DrawFn, mix: Mix) -> Packet:
     """The packets of a mix, without a capture of the one that fails."""
-    return make_packet(lambda count: draw(_below(count)) if count > 1 else 0, mix)
+    return make_packet(_Draws(draw), mix)
+
+
+_NOTHING = hypothesis_strategies.none()
+
+
+class _Draws:
+    """Hypothesis decides. What is nested is a span of its own, so that shrinking can put the inner packet of a tunnel
+    in the place of the outer one."""
+
+    __slots__ = ("_draw",)
+
+    def __init__(self, draw: DrawFn) -> None:
+        self._draw = draw
+
+    def __call__(self, count: int) -> int:
+        return self._draw(_below(count)) if count > 1 else 0
+
+    def nested(self, make: Callable[[], None]) -> None:
+        self._draw(_span(make))
+
+
+@hypothesis_strategies.composite
+def _span(draw: DrawFn, make: Callable[[], None]) -> None:
+    draw(_NOTHING)  # a composite has to draw; ``make`` has the draw of its own
+    make()
 
 
 @lru_cache(maxsize=512)

@@ -27,3 +27,13 @@ def test_compared_run_and_taken_apart():
 
 def test_joined_to_ours():
     assert [layer.name for layer in (Eth() / _theirs().data).layers] == ["eth", "ip", "udp", "raw"]
+
+
+def test_15_a_packet_equals_what_has_its_bytes():
+    packet = Eth() / IP() / UDP() / b"x"
+    data = bytes(packet)
+    for same in (data, bytearray(data), memoryview(data), dpkt.ethernet.Ethernet(data)):
+        assert packet == same
+    assert data == packet
+    assert packet != data[:-1]
+    assert packet != "text"

@@ -52,6 +52,14 @@ def test_packets_without_a_link_header():
     assert all(len(bytes(packet)) >= 20 for packet in made)
 
 
+@pytest.mark.parametrize("seed", [1, 4])  # from 1, shrinking ended in a tunnel before inner packets could move out
+@pytest.mark.parametrize(("name", "most"), [("vlan", 4), ("ipv6", 3), ("fragment", 4)])
+def test_15_an_inner_packet_moves_out_of_its_tunnel(name, most, seed):
+    quiet = settings(database=None, max_examples=5000, suppress_health_check=list(HealthCheck), deadline=None)
+    smallest = find(st.packets(), lambda packet: name in packet, settings=quiet, random=Random(seed))
+    assert len(smallest.layers) <= most, smallest
+
+
 @pytest.mark.parametrize("name", ["ip", "udp", "tcp", "vxlan", "fragment"])
 def test_shrinks_to_what_matters(name):
     quiet = settings(database=None, max_examples=5000, suppress_health_check=list(HealthCheck))
