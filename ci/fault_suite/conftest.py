@@ -53,9 +53,7 @@ class Fault:
 
     def _script(self) -> str:
         agent = self._running.kernel.hello.pid
-        links = self._vm.run([SHELL, "-c", f"ls -l /proc/{agent}/fd"]).text.splitlines()
-        port = next((line.split()[-3] for line in links if "vport" in line), "0")
-        return self.case.script.replace("{agent}", str(agent)).replace("{port}", port)
+        return self.case.script.replace("{agent}", str(agent))
 
     def _signal(self) -> None:
         os.kill(self._running.machine.pid, signal.Signals[f"SIG{self.case.host}"])
