@@ -28,7 +28,7 @@ def program(*insns: Insn, core: CoreReloc | None = None, relocs: tuple[Reloc, ..
 
 
 def planned(obj: ObjectFile, *, kernel: Btf | None = None, **changes: object) -> Plan:
-    with time_limit():
+    with time_limit(4):
         plan = plan_load(obj, facts(btf=kernel, **changes))
     check_plan(plan)
     return plan
