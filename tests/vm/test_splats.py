@@ -1,0 +1,17 @@
+"""Real warnings of a kernel (issue 14, A3): a soft lockup and a stall of RCU, made by a program that lingers. ci/splats runs
+the same on three kernels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.splats import run, wrong
+
+pytestmark = pytest.mark.slow
+
+
+def test_a3_a_real_warning_fails_its_test_and_no_other(tmp_path: Path) -> None:
+    done = run("6.1", tmp_path)
+    assert wrong(done) == "", done.stdout + done.stderr
