@@ -1,5 +1,4 @@
-"""Real warnings of a kernel (issue 14, A3): a soft lockup and a stall of RCU, made by a program that lingers. ci/splats runs
-the same on three kernels."""
+"""Real warnings of a kernel: soft lockups, made by a program that lingers. ci/splats does it on three kernels."""
 
 from __future__ import annotations
 
