@@ -120,7 +120,7 @@ def test_a_balancer_without_services_touches_nothing(packet: Packet, result: Run
     max_examples=FEW,
 )
 def test_what_comes_in_was_asked_for(packets: list[Packet], results: list[RunResult]) -> None:
-    asked = set()
+    asked: set[tuple[str, int, str, int]] = set()
     for packet, result in zip(map(parse_packet, packets), results, strict=True):
         if [layer.name for layer in packet.layers[:3]] == ["eth", "ip", "tcp"]:
             ip, tcp = packet["ip"], packet["tcp"]

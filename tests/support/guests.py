@@ -9,6 +9,7 @@ from pytest_ebpf.kernels.remote import RemoteKernel
 from pytest_ebpf.kernels.running import machine_loss
 from pytest_ebpf.vm.guest.config import BootConfig
 from pytest_ebpf.vm.guest.machine import Machine, boot
+from pytest_ebpf.vm.images.architecture import NATIVE
 from pytest_ebpf.vm.images.cache import Store, default_cache
 from pytest_ebpf.vm.images.image import KernelImage, image_of
 
@@ -16,8 +17,8 @@ Boot = Callable[[], tuple[Machine, RemoteKernel]]
 
 
 def images() -> list[KernelImage]:
-    """The newest image of each series in the cache, oldest series first."""
-    newest = {entry.series: entry for entry in Store(default_cache()).entries()}
+    """The newest image of each series in the cache for this processor, oldest series first."""
+    newest = {entry.series: entry for entry in Store(default_cache()).entries() if entry.architecture == NATIVE}
     ordered = sorted(newest.values(), key=lambda entry: [int(part) for part in entry.series.split(".")])
     return [image_of(entry, spec=entry.series) for entry in ordered]
 
