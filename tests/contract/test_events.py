@@ -221,7 +221,7 @@ def test_trace_pipe(run: Run) -> None:
         TraceOpen(),
         TraceDrain(Ref(2)),
         ProgRun(Ref(0), data=SEND),
-        TraceDrain(Ref(2), timeout_ms=2000),
+        TraceDrain(Ref(2), timeout_ms=20_000),
         TraceDrain(Ref(2), timeout_ms=20),
     )
     assert results[3] == Data(b"")
