@@ -118,7 +118,7 @@ def pytest_runtest_logreport(report: Any) -> None:
         "test": report.nodeid.partition("::")[2],
         "when": report.when,
         "outcome": report.outcome,
-        "kind": str(getattr(report, "bpf_kind", "")),
+        "kind": str(getattr(report, "bpf_record", {}).get("kind", "")) if report.outcome == "failed" else "",
         "flaky": str(getattr(report, "bpf_flaky", "") or getattr(report, "bpf_retried", "")),
         "text": report.longreprtext if report.outcome != "passed" else "",
     }
