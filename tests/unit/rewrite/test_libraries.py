@@ -12,7 +12,7 @@ from pytest_ebpf.rewrite.libraries import library_of, own_line
     ("file", "library"),
     [
         ("/rustc/59807616e1fa2540724bfbac14d7976d7e4a3860/library/core/src/ptr/mod.rs", "core"),
-        ("/root/.rustup/toolchains/nightly/lib/rustlib/src/rust/library/alloc/src/vec/mod.rs", "alloc"),
+        ("/home/me/.rustup/toolchains/nightly/lib/rustlib/src/rust/library/alloc/src/vec/mod.rs", "alloc"),
         ("library/core/src/option.rs", "core"),
         (
             "/home/me/.cargo/registry/src/index.example-1949cf8c6b5b557f/aya-ebpf-0.2.1/src/maps/array.rs",

@@ -130,11 +130,11 @@ def test_the_table_of_helpers_is_the_generated_one() -> None:
 
 
 def test_files_are_named_from_a_directory_on() -> None:
-    quoted = "; *count += 1; @ /work/project/src/x.bpf.c:17"
+    quoted = "; *count += 1; @ /home/me/project/src/x.bpf.c:17"
     lines = (quoted, "7: (79) r1 = *(u64 *)(r0 +0)", "R0 invalid mem access 'inv'")
-    found = explained(*lines).below("/work/project")
+    found = explained(*lines).below("/home/me/project")
     assert found.source is not None
     assert (found.source.file, found.context[0].file) == ("src/x.bpf.c", "src/x.bpf.c")
-    elsewhere = explained(*lines).below("/work/pro").source
+    elsewhere = explained(*lines).below("/home/me/pro").source
     assert elsewhere is not None
-    assert elsewhere.file == "/work/project/src/x.bpf.c"
+    assert elsewhere.file == "/home/me/project/src/x.bpf.c"
