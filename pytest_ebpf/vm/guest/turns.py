@@ -65,8 +65,10 @@ def _take_place(store: Store, stack: contextlib.ExitStack, *, places: int, say: 
     told = False
     while True:
         for number in range(places):
-            if stack.enter_context(store.claim(f"boot-{number}")):
-                return
+            with contextlib.ExitStack() as attempt:  # a place that others hold is let go, with its descriptor
+                if attempt.enter_context(store.claim(f"boot-{number}")):
+                    stack.enter_context(attempt.pop_all())
+                    return
         if not told:
             told = True
             say(f"waiting: {places} other guests are booting, which is all that this machine's processors carry")

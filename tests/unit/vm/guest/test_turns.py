@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,22 @@ def test_as_many_boots_as_places(tmp_path: Path) -> None:
         thread.join()
     assert most == 2
     assert said[0] == "waiting: 2 other guests are booting, which is all that this machine's processors carry"
+
+
+def test_a_boot_that_waits_opens_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, holding = Store(tmp_path), ExitStack()
+    opened: list[int] = []
+    holding.enter_context(store.claim("boot-0"))
+
+    def pause(seconds: float) -> None:
+        opened.append(len(list(Path("/proc/self/fd").iterdir())))
+        if len(opened) == 5:
+            holding.close()
+
+    monkeypatch.setattr("pytest_ebpf.vm.guest.turns.time.sleep", pause)
+    with turn_to_boot(store, memory=0, say=lambda text: None, places=1):
+        pass
+    assert opened == opened[:1] * 5
 
 
 def test_a_boot_waits_for_memory(tmp_path: Path) -> None:
