@@ -31,6 +31,12 @@ _NAMED = (Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.ENUM64, Kind.TYPEDEF, Kind.FW
 _KFUNC_TAG = "bpf_kfunc"
 _NO_INDEX = "BPF_NO_PRESERVE_ACCESS_INDEX"
 _NO_KFUNCS = "BPF_NO_KFUNC_PROTOTYPES"
+_HELPER_TYPES = (  # source: the names in bpf_helper_defs.h of libbpf 1.1 and 1.7; what they are: linux/types.h
+    ("__u8", "unsigned char"), ("__s8", "signed char"),
+    ("__u16", "unsigned short"), ("__be16", "unsigned short"), ("__s16", "short"),
+    ("__u32", "unsigned int"), ("__be32", "unsigned int"), ("__wsum", "unsigned int"), ("__s32", "int"),
+    ("__u64", "unsigned long long"), ("__be64", "unsigned long long"), ("__s64", "long long"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +45,14 @@ class CHeaderStyle:
 
     ``preserve_access_index``: make every access to the structs a CO-RE relocation (unless the including file
     defines BPF_NO_PRESERVE_ACCESS_INDEX): right for a kernel's types, wrong for those of an object's own maps.
+
+    ``helper_types``: in a program of eBPF, declare the numbers that libbpf's <bpf/bpf_helpers.h> uses and expects
+    from a header of all types.
     """
 
     guard: str = "__VMLINUX_H__"
     preserve_access_index: bool = True
+    helper_types: bool = False
 
 
 class Block(NamedTuple):
@@ -90,8 +100,15 @@ def render_c(btf: Btf, types: Iterable[int] | None = None, *, style: CHeaderStyl
     texts = [block.text for block in blocks[: len(blocks) - len(kfuncs)]]
     if not any(block.complete and isinstance(btf.type(block.id), Struct) for block in blocks):
         style = replace(style, preserve_access_index=False)  # clang warns about a pragma that applies to nothing
-    parts = [_top(style), *texts, *(_kfunc_part(kfuncs) if kfuncs else ()), _bottom(style)]
+    helper_types = _helper_types({block.spelling for block in blocks}) if style.helper_types else ""
+    parts = [_top(style), helper_types, *texts, *(_kfunc_part(kfuncs) if kfuncs else ()), _bottom(style)]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _helper_types(declared: set[str]) -> str:
+    """Those of ``_HELPER_TYPES`` that no block declares."""
+    lines = [f"typedef {words} {name};" for name, words in _HELPER_TYPES if name not in declared]
+    return "\n".join(("#ifdef __bpf__ /* for <bpf/bpf_helpers.h> */", *lines, "#endif")) if lines else ""
 
 
 def _used(btf: Btf) -> set[int]:

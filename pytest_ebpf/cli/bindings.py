@@ -61,7 +61,7 @@ def _render(found: Btf, ids: list[int], *, lang: str) -> str:
         return render_rust(found, ids)
     from pytest_ebpf.btf.c_header import CHeaderStyle, render_c
 
-    return render_c(found, ids, style=CHeaderStyle("__BINDINGS_H__", True))
+    return render_c(found, ids, style=CHeaderStyle("__BINDINGS_H__", helper_types=True))
 
 
 def _types_of_header(path: Path) -> Btf:

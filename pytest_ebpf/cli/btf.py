@@ -61,7 +61,11 @@ def _dump(
     else:
         from pytest_ebpf.btf.c_header import CHeaderStyle, render_c
 
-        style = CHeaderStyle(guard or _guard(source, is_kernel), is_kernel if relocatable is None else relocatable)
+        style = CHeaderStyle(
+            guard or _guard(source, is_kernel),
+            preserve_access_index=is_kernel if relocatable is None else relocatable,
+            helper_types=is_kernel and ids is not None,
+        )
         text = render_c(found, ids, style=style)
     if output is None:
         click.echo(text, nl=False)
