@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_ebpf import IP, TCP, UDP, XDP, Bpf, BpfLog, BpfObject, Eth, Packet
+from pytest_ebpf import IP, TCP, UDP, XDP, Bpf, BpfLog, BpfObject, Eth, Packet, Veth
 
 QUERY = Eth() / IP(src="192.0.2.7") / UDP(dport=53)
 pytestmark = pytest.mark.bpf_feature("ringbuf", "little_endian")
@@ -31,9 +31,19 @@ def test_the_rest_passes(filtered: BpfObject, packet: Packet) -> None:
 def test_messages(filtered: BpfObject, bpf_log: BpfLog) -> None:
     filtered["port_filter"].run(QUERY)
     filtered["port_filter"].run(Eth() / IP(src="192.0.2.7") / UDP(dport=123))
-    dropped, watched = filtered.aya_logs.events()
-    assert (dropped["level"], dropped["args"]) == ("warn", (len(bytes(QUERY)), 53))
-    assert watched["message"] == "port 123 from 192.0.2.7"
+    dropped = bpf_log.expect(f"dropped {len(bytes(QUERY))} bytes to port 53", level="WARN")
+    assert dropped["args"] == (len(bytes(QUERY)), 53)
+    bpf_log.expect("port 123 from 192.0.2.7", level="INFO", target="port_filter")
+    assert len(bpf_log.records()) == 2
+
+
+def test_on_an_interface(filtered: BpfObject, bpf_veth: Veth, bpf_log: BpfLog) -> None:
+    filtered["port_filter"].attach(bpf_veth.b)
+    bpf_veth.send(QUERY)
+    bpf_veth.send(Eth() / IP(src="192.0.2.7") / UDP(dport=123))
+    bpf_log.expect("bytes to port 53", level="WARN", timeout=5)
+    bpf_log.expect("port 123 from 192.0.2.7", level="INFO", timeout=5)
+    assert filtered.maps["PORTS"][53]["hits"] == 1
 
 
 def test_a_constant_set_at_the_load(bpf: Bpf) -> None:

@@ -26,8 +26,8 @@ def test_a_rule_drops_and_says_so(bpf: Bpf, bpf_log: BpfLog) -> None:
     bpf_log.expect(f"dropped port 80 of {len(bytes(WEB) + PADDING)} bytes", level="WARN")
 
 
-def test_on_an_interface(bpf: Bpf, bpf_veth: Veth) -> None:
-    obj = bpf.load(OBJECT, globals={"AYA_LOG_LEVEL": "error"})
+def test_on_an_interface(bpf: Bpf, bpf_veth: Veth, bpf_log: BpfLog) -> None:
+    obj = bpf.load(OBJECT)
     obj.maps["RULES"][80] = {"drop": 1}
     obj["tc_marks"].attach(bpf_veth.b, direction="ingress")
     with bpf_veth.b.behind_tc(0x0800) as seen:
@@ -35,3 +35,4 @@ def test_on_an_interface(bpf: Bpf, bpf_veth: Veth) -> None:
         bpf_veth.send(Eth() / IP() / TCP(dport=81))
         (passed,) = seen.take(timeout=2, count=1)
     assert passed[TCP].dport == 81
+    bpf_log.expect(f"dropped port 80 of {len(bytes(WEB))} bytes", level="WARN", timeout=5)

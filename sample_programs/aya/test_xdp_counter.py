@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_ebpf import IP, TCP, UDP, XDP, Bpf, BpfLog, Eth
+from pytest_ebpf import IP, TCP, UDP, XDP, Bpf, BpfLog, Eth, Veth
 
 pytestmark = pytest.mark.bpf_feature("ringbuf", "little_endian")
 OBJECT = "built/xdp_counter.bpf.o"
@@ -23,6 +23,19 @@ def test_an_address_is_dropped_and_named(bpf: Bpf, bpf_log: BpfLog) -> None:
     assert obj["xdp_counter"].run(Eth() / IP(src="192.0.2.8") / UDP()).retval == XDP.PASS
     bpf_log.expect("dropped 192.0.2.7, protocol 17", level="INFO")
     bpf_log.expect("passed 192.0.2.8", level="DEBUG", target="xdp_counter")
+
+
+def test_on_an_interface(bpf: Bpf, bpf_veth: Veth, bpf_log: BpfLog) -> None:
+    obj = bpf.load(OBJECT)
+    obj.maps["BLOCKED"][0xC0000207] = 1
+    obj["xdp_counter"].attach(bpf_veth.b)
+    with bpf_veth.b.behind_tc(0x0800) as seen:
+        bpf_veth.send(Eth() / IP(src="192.0.2.7") / UDP())
+        bpf_veth.send(Eth() / IP(src="192.0.2.8") / UDP())
+        (passed,) = seen.take(timeout=5, count=1)
+    assert passed[IP].src == "192.0.2.8"
+    bpf_log.expect("dropped 192.0.2.7, protocol 17", level="INFO", timeout=5)
+    bpf_log.expect("passed 192.0.2.8", level="DEBUG", timeout=5)
 
 
 def test_a_packet_that_ends_in_its_header_is_an_error(bpf: Bpf) -> None:

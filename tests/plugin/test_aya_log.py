@@ -70,6 +70,33 @@ def test_messages_are_in_captured_logging_with_their_place(pytester: pytest.Pyte
     result.stdout.fnmatch_lines(["*INFO*aya.log:main.rs:14 len 70 ip 127.0.0.1"])
 
 
+def test_objects_of_other_fixtures_are_heard_whichever_comes_first(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def obj(bpf):
+            return bpf.load("aya_log.bpf.o")
+
+        def test_before(obj, bpf_log):
+            obj["log_len"].run(bytes(64))
+            bpf_log.expect("len 64")
+
+        def test_after(bpf_log, obj):
+            obj["log_len"].run(bytes(65))
+            assert bpf_log.messages() == ["len 65 ip 127.0.0.1"]
+
+        @pytest.mark.parametrize("size", [64, 65])
+        def test_of_a_module(bpf_shared, bpf_log, size):
+            bpf_shared.load("aya_log.bpf.o")
+            bpf_shared.load("aya_log.bpf.o")["log_len"].run(bytes(size))
+            assert bpf_log.messages() == [f"len {size} ip 127.0.0.1"]
+        """
+    )
+    pytester.runpytest("--bpf-kernels=host").assert_outcomes(passed=4)
+
+
 @pytest.mark.parametrize("plugin", ["asyncio", "anyio"])
 def test_asynchronous_tests(pytester: pytest.Pytester, plugin: str) -> None:
     """pytest-asyncio, and the plugin of anyio with its two backends: events and messages while other tasks run."""
