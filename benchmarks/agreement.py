@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from textwrap import fill
 
-from compare import Comparison, Program
+from compare import ONLY_LIBBPF, ONLY_WE, Comparison, Program
 
-__all__ = ["render_report", "render_summary"]
+__all__ = ["Page", "render_report", "render_summary"]
 
 _COLUMNS = ("objects", "apart", "programs", "loaded", "refused", "differ")
 
@@ -38,20 +39,38 @@ _HEAD = """\
 
 Written by `benchmarks/agree.py`; `benchmarks/README.md` says where the objects come from.
 
-The programs of {objects} objects were loaded by libbpf {libbpf} and by us on Linux {release}. libbpf loads each program
+Objects of other projects were loaded by libbpf {libbpf} and by us, on each kernel below. libbpf loads each program
 alone, so that one refusal hides no other; we load each object in one batch. Programs agree when both load and the
 verifier processed the same number of instructions, or when both are refused; if the verifier refused both, it has to
-have processed the same number of instructions until then. That was so for {walked} refused ones; the others fail before
-the verifier, and have to fail at the same stage: in the loader (a kernel function or attach target that this kernel
-lacks), at a map that the kernel does not take, or when it is asked to load the program (`fentry` and its kin where a
-policy forbids them).
+have processed the same number of instructions until then. What fails before the verifier has to fail at the same stage:
+in the loader (a kernel function or attach target that this kernel lacks), at a map that the kernel does not take, or
+when the kernel is asked to load the program (`fentry` and its kin where a policy forbids them).
 
-{told} programs are in sections that libbpf has no type for (`classifier/x`, `socket/x`: the dialect of other loaders).
-There it was told the type that we know. For a kernel symbol that one program lacks libbpf refuses all programs of an
-object, and we that program; {weakened} programs were put to libbpf in a copy of their object whose symbols are weak.
-Both sides set what objects leave open for their user space, such as `max_entries` of 0. Objects of the other byte
-order are refused by both and not counted.
+Programs in sections that libbpf has no type for (`classifier/x`, `socket/x`: the dialect of other loaders) were told
+the type that we know. For a kernel symbol that one program lacks libbpf refuses all programs of an object, and we that
+program; such programs were put to libbpf in a copy of their object whose symbols are weak. Both sides set what objects
+leave open for their user space, such as `max_entries` of 0. Objects of the other byte order are refused by both and
+not counted.{share}
+
+| kernel | objects | programs | the same | differ | only libbpf loads | only we load |
+|---|---:|---:|---:|---:|---:|---:|
 """
+_SHARE = " Of a project with more objects {share} were taken, at even distances."
+_KERNEL = """
+## Linux {release}
+
+Of {refused:,} programs that both refuse the verifier walked {walked:,}, as far with both. {told} programs were told
+their type, {weakened} were put to libbpf in a copy with weak symbols.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What was found on a kernel. ``spec``: how it was asked for; ``release``: of the kernel."""
+
+    spec: str
+    release: str
+    found: tuple[Comparison, ...]
 
 
 def render_summary(found: Sequence[Comparison]) -> str:
@@ -65,43 +84,63 @@ def render_summary(found: Sequence[Comparison]) -> str:
     return "\n".join(lines)
 
 
-def render_report(found: Sequence[Comparison], *, libbpf: str, release: str) -> str:
-    """The same as Markdown, with the reason of each difference. ``libbpf``: its version; ``release``: the kernel's."""
+def render_report(pages: Sequence[Page], *, libbpf: str, share: int = 0) -> str:
+    """The same as Markdown, with the reason of each difference. ``libbpf``: its version; ``share``: the most objects
+    that were taken of a project, 0 for all."""
+    lines = [_HEAD.format(libbpf=libbpf, share=_SHARE.format(share=share) if share else "").rstrip()]
+    lines += map(_overview, pages)
+    for page in pages:
+        lines += _kernel(page)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _overview(page: Page) -> str:
+    programs = [program for one in page.found for program in one.programs]
+    differences = Counter(program.difference for program in programs)
+    same = differences.pop("", 0)
+    counts = (len(page.found), len(programs), same, len(programs) - same)
+    told = [differences[ONLY_LIBBPF], differences[ONLY_WE]]
+    return f"| {page.release} | " + " | ".join(f"{count:,}" for count in (*counts, *told)) + " |"
+
+
+def _kernel(page: Page) -> list[str]:
+    """The section of one kernel."""
     rows = ["| project | " + " | ".join(_COLUMNS) + " |", "|---|" + "---:|" * len(_COLUMNS)]
-    for project, group in [*_by_project(found), ("**all**", list(found))]:
+    for project, group in [*_by_project(page.found), ("**all**", list(page.found))]:
         rows.append(f"| {project} | " + " | ".join(map(str, _counts(group))) + " |")
-    lines = [
-        _head(found, libbpf=libbpf, release=release),
-        *rows,
-        "",
-        f"{_rate(found).capitalize()}.",
-        "",
-        "## Differences",
-        "",
-    ]
-    for reason, programs in _by_reason(found):
+    lines = [_numbers(page), *rows, "", f"{_rate(page.found).capitalize()}.", "", "### Differences", ""]
+    for reason, programs in _by_reason(page.found):
         lines += [fill(f"**{len(programs)} programs.** {reason}", 120), ""]
-        lines += [f"- `{_place(program)}`: {program.difference}" for program in programs]
+        lines += [f"- `{_place(program)}`: {_difference(program, reason)}" for program in programs]
         lines.append("")
+    if not any(_differing(page.found)):
+        lines += ["None.", ""]
     lines += [
-        "## Not compared",
+        "### Not compared",
         "",
-        "| what libbpf says | objects | programs that we load of them |",
+        "| why | objects | programs that we load of them |",
         "|---|---:|---:|",
     ]
-    lines += [f"| {said} | {objects} | {loaded} |" for said, objects, loaded in _apart(found)]
-    return "\n".join(lines) + "\n"
+    lines += [f"| {said} | {objects} | {loaded} |" for said, objects, loaded in _apart(page.found)]
+    return lines
 
 
-def _head(found: Sequence[Comparison], *, libbpf: str, release: str) -> str:
-    programs = [program for one in found for program in one.programs]
+def _difference(program: Program, reason: str) -> str:
+    """What has no reason yet is shown with the words of the one that refused."""
+    return _escaped(_told(program)) if reason == _UNEXPLAINED else program.difference
+
+
+def _escaped(text: str) -> str:
+    return text.replace("<", "&lt;").replace("*", "\\*")
+
+
+def _numbers(page: Page) -> str:
+    programs = [program for one in page.found for program in one.programs]
     refused = [program for program in programs if program.same == "refused"]
-    walked = sum(program.theirs["walked"] >= 0 <= program.ours.walked for program in refused)
-    return _HEAD.format(
-        objects=len(found),
-        libbpf=libbpf,
-        release=release.partition("-")[0],
-        walked=f"{walked:,} of {len(refused):,}",
+    return _KERNEL.format(
+        release=page.release,
+        refused=len(refused),
+        walked=sum(program.theirs["walked"] >= 0 <= program.ours.walked for program in refused),
         weakened=sum("weakened" in program.theirs for program in programs),
         told=sum(program.theirs["told"] for program in programs),
     )

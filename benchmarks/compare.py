@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from peer import Peer, PeerError
 from stages import stage_in_words
 from weaken import weaken
 
-__all__ = ["ONLY_LIBBPF", "ONLY_WE", "Comparison", "Program", "compare", "find_objects"]
+__all__ = ["ONLY_LIBBPF", "ONLY_WE", "Comparison", "Program", "compare", "find_objects", "share"]
 
 ONLY_LIBBPF, ONLY_WE = "only libbpf loads it", "only we load it"
 
@@ -39,12 +41,14 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """An object. ``apart``: why libbpf does not even open it: then there is nothing to compare with."""
+    """An object. ``apart``: why libbpf does not even open it: then there is nothing to compare with. ``cut``: one of
+    the two did not come to an end with it: the guest was lost, or the time was up."""
 
     project: str
     ours: Ours
     programs: tuple[Program, ...] = ()
     apart: str = ""
+    cut: bool = False
 
 
 def find_objects(folder: Path) -> list[Path]:
@@ -52,14 +56,23 @@ def find_objects(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix in _ENDINGS and path.is_file())
 
 
+def share(paths: Sequence[Path], *, below: Path, most: int = 0) -> Iterator[tuple[str, list[Path]]]:
+    """(project, its objects), ``most`` of each at even distances, 0 for all. The folder below ``below`` is a project's
+    name."""
+    for project, found in groupby(paths, key=lambda path: path.relative_to(below).parts[0]):
+        group = list(found)
+        step = max(1.0, len(group) / most) if most else 1.0
+        yield project, [group[int(number * step)] for number in range(int(len(group) / step))]
+
+
 def compare(ours: Ours, *, project: str, libbpf: Peer) -> Comparison:
     """Load the same file with libbpf, and put both answers side by side."""
+    if ours.path.read_bytes()[5:6] != _EI_DATA[sys.byteorder]:
+        return Comparison(project, ours, apart="of the other byte order")
     try:
         theirs = _verdicts(ours, libbpf)
     except PeerError as error:
-        return Comparison(project, ours, apart=f"libbpf_load did not survive it ({error})")
-    if ours.path.read_bytes()[5:6] != _EI_DATA[sys.byteorder]:
-        return Comparison(project, ours, apart="of the other byte order")
+        return Comparison(project, ours, apart=f"libbpf_load did not survive it ({error})", cut=True)
     if theirs["open_errno"]:
         said = theirs["warnings"].strip().rpartition("\n")[2]
         return Comparison(project, ours, apart=said or f"errno {theirs['open_errno']}")
@@ -78,7 +91,7 @@ def _weakened(programs: list[Program], ours: Ours, libbpf: Peer) -> tuple[Progra
     come further with us, are put to it once more, in a copy of the object that does without the symbol."""
     hindered = [i for i, program in enumerate(programs) if not program.same and _lacks_symbol(program)]
     if hindered:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=libbpf.program.parent) as folder:  # guests see that place too
             copy = Path(folder, ours.path.name)
             copy.write_bytes(weaken(ours.path.read_bytes()))
             theirs = _verdicts(replace(ours, path=copy), libbpf)["programs"]

@@ -23,12 +23,15 @@ Run = Callable[[Sequence[str]], tuple[int, str, str]]
 
 def run_here(command: Sequence[str]) -> tuple[int, str, str]:
     """On this machine."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        raise PeerError(f"not done after {_TIMEOUT} s") from None
     return done.returncode, done.stdout, done.stderr
 
 
 class PeerError(Exception):
-    """libbpf_load could not be compiled, or it died."""
+    """libbpf_load could not be compiled, it died, or it was not done in time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,69 @@
+"""The comparison with libbpf: what a cut run keeps, which objects are taken, and what the page says."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from support.paths import ROOT
+
+sys.path.append(str(ROOT / "benchmarks"))
+import agree_kept  # type: ignore[import-not-found]
+import agreement  # type: ignore[import-not-found]
+import compare  # type: ignore[import-not-found]
+from ours import Ours, Verdict  # type: ignore[import-not-found]
+
+PATH = Path("/corpus/tools/probe.bpf.o")
+
+
+def made(difference: str = "", **changed: Any) -> Any:
+    verdict = Verdict("probe", "kprobe/f", "loaded", walked=9, type=(2, 0))
+    theirs = {"loaded": True, "walked": 9, "told": False, "warnings": "", "log": ""}
+    same = "" if difference else "loaded"
+    program = compare.Program("tools", PATH.name, "kprobe/f", "probe", same, difference, theirs, verdict)
+    return compare.Comparison("tools", Ours(PATH, (verdict,)), (program,), **changed)
+
+
+def test_a_cut_run_goes_on_behind_what_it_kept(tmp_path: Path) -> None:
+    file = tmp_path / "kept.jsonl"
+    agree_kept.open_kept(file).put("6.1", PATH, made())
+    with file.open("a") as opened:
+        opened.write('{"kernel": "6.1", "pa')
+    second = agree_kept.open_kept(file)
+    assert second.get("6.1", PATH) == made()
+    assert second.get("newest", PATH) is None
+    second.put("newest", PATH, made("only libbpf loads it"))
+    third = agree_kept.open_kept(file)
+    assert third.get("newest", PATH) == made("only libbpf loads it")
+    assert third.get("6.1", PATH) == made()
+
+
+def test_the_newest_line_of_an_object_counts(tmp_path: Path) -> None:
+    kept = agree_kept.open_kept(tmp_path / "kept.jsonl")
+    kept.put("6.1", PATH, made("only libbpf loads it", cut=True))
+    kept.put("6.1", PATH, made())
+    assert agree_kept.open_kept(tmp_path / "kept.jsonl").get("6.1", PATH) == made()
+
+
+def test_a_share_of_each_project_is_taken_at_even_distances() -> None:
+    paths = sorted(Path(f"/corpus/{project}/{number}.o") for project in "ab" for number in range(10))
+    taken = {
+        project: [path.stem for path in found] for project, found in compare.share(paths, below=Path("/corpus"), most=4)
+    }
+    assert taken == {"a": ["0", "2", "5", "7"], "b": ["0", "2", "5", "7"]}
+    assert all(len(found) == 10 for _, found in compare.share(paths, below=Path("/corpus")))
+
+
+def test_the_page_counts_each_kernel_and_shows_words_where_no_reason_is_known() -> None:
+    pages = [
+        agreement.Page("6.1", "6.1.9", (made(),)),
+        agreement.Page("newest", "7.3.4", (made("only libbpf loads it"), made(apart="map 'x' is bad"))),
+    ]
+    text = agreement.render_report(pages, libbpf="v1.8", share=40)
+    assert "| 6.1.9 | 1 | 1 | 1 | 0 | 0 | 0 |" in text
+    assert "| 7.3.4 | 2 | 2 | 1 | 1 | 1 | 0 |" in text
+    assert "## Linux 7.3.4" in text
+    assert "- `tools/probe.bpf.o kprobe/f probe`: only libbpf loads it" in text
+    assert "| map … is bad | 1 | 1 |" in text
+    assert "40 were taken" in text
