@@ -27,6 +27,7 @@ __all__ = [
     "pytest_configure_node",
     "pytest_generate_tests",
     "pytest_runtest_call",
+    "pytest_runtest_makereport",
     "pytest_terminal_summary",
     "pytest_xdist_make_scheduler",
 ]
@@ -91,13 +92,25 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         skip_unreached(item)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test measured is on its report."""
+    report = yield
+    if call.when == "call" and "bpf_benchmark" in getattr(item, "fixturenames", ()):
+        from pytest_ebpf.fixtures.instruments.benchmark import report_benchmarks
+
+        report_benchmarks(report, item=item)
+    return report
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """What benchmarks measured."""
-    from sys import modules
+    if any(hasattr(report, "bpf_benchmarks") for found in terminalreporter.stats.values() for report in found):
+        from pytest_ebpf.fixtures.instruments.benchmark import write_benchmarks
 
-    measuring = modules.get("pytest_ebpf.fixtures.instruments.benchmark")
-    if measuring is not None:
-        measuring.write_benchmarks(terminalreporter, config=config)
+        write_benchmarks(terminalreporter, config=config)
 
 
 @pytest.fixture

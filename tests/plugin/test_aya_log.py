@@ -95,37 +95,3 @@ def test_objects_of_other_fixtures_are_heard_whichever_comes_first(pytester: pyt
         """
     )
     pytester.runpytest("--bpf-kernels=host").assert_outcomes(passed=4)
-
-
-@pytest.mark.parametrize("plugin", ["asyncio", "anyio"])
-def test_asynchronous_tests(pytester: pytest.Pytester, plugin: str) -> None:
-    """pytest-asyncio, and the plugin of anyio with its two backends: events and messages while other tasks run."""
-    pytester.makepyfile(
-        f"""
-        import anyio
-        import pytest
-
-        @pytest.mark.{plugin}
-        async def test_events_come_while_traffic_runs(bpf, bpf_log):
-            async with bpf.load("aya_log.bpf.o") as obj:
-                async def traffic():
-                    for size in (64, 65, 66):
-                        obj["log_len"].run(bytes(size))
-                        await anyio.sleep(0.01)
-
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(traffic)
-                    seen = []
-                    async for record in bpf_log.follow(timeout=5):
-                        seen.append(record["args"][0])
-                        if len(seen) == 3:
-                            break
-                assert seen == [64, 65, 66]
-                obj["log_len"].run(bytes(67))
-                async for record in obj.aya_logs.follow(timeout=0.05):
-                    assert record["args"][0] == 67
-        """
-    )
-    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
-    outcome = {"passed": 2 if plugin == "anyio" else 1}
-    pytester.runpytest("--bpf-kernels=host", "-p", "no:cacheprovider").assert_outcomes(**outcome)

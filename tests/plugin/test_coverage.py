@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
 from pathlib import Path
 
 import coverage
@@ -165,6 +164,27 @@ def test_xdist_adds_up(project: Path, pytester: pytest.Pytester) -> None:
     assert (project / "all.info").read_text() == alone
 
 
+@pytest.mark.parametrize("death", ["os._exit(3)", "os.kill(os.getpid(), signal.SIGKILL)"], ids=["exit", "killed"])
+def test_what_a_worker_counted_before_it_died_is_kept(project: Path, pytester: pytest.Pytester, death: str) -> None:
+    """Of the tests before, in the same worker; the test in which it died counts nothing."""
+    dies = f"""
+    def test_dies(bpf):
+        import os, signal
+        bpf.load("config.bpf.o")["police"].run(bytes(60))
+        {death}
+"""
+    pytester.makepyfile(test_samples=TESTS.replace("    def test_tail_calls", f"{dies}\n    def test_tail_calls"))
+    arguments = ("--bpf-kernels=host", "--bpf-cov-lcov=all.info")
+    pytester.runpytest(*arguments, "--deselect=test_samples.py::test_dies[host]").assert_outcomes(
+        passed=3, deselected=1
+    )
+    alone = (project / "all.info").read_text()
+    result = pytester.runpytest_subprocess(*arguments, "-n", "1")
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(["*crashed while running*test_dies*", "config.bpf.o: police *"])
+    assert (project / "all.info").read_text() == alone
+
+
 PLUGIN = '[tool.coverage.run]\nplugins = ["pytest_ebpf.coverage_plugin"]\n'
 
 
@@ -199,31 +219,3 @@ def test_the_data_of_coverage_py(project: Path, pytester: pytest.Pytester) -> No
 def test_nothing_is_counted_unless_asked(project: Path, pytester: pytest.Pytester) -> None:
     result = pytester.runpytest("--bpf-kernels=host")
     assert "eBPF coverage" not in result.stdout.str()
-
-
-def test_benchmark(pytester: pytest.Pytester, objects: Callable[..., None]) -> None:
-    """Statistics named as pytest-benchmark's, stored, compared, and a limit."""
-    objects("config")
-    pytester.makepyfile(
-        """
-        def test_cost(bpf, bpf_benchmark):
-            prog = bpf.load("config.bpf.o")["police"]
-            measured = bpf_benchmark(prog, bytes(100), rounds=3)
-            s = bpf_benchmark.stats
-            assert 0 < s.min <= s.median <= s.max and s.rounds == 3 and s.iterations >= 100
-            assert measured.jited > 0 and measured.insns == prog.loaded_insns
-        """
-    )
-    result = pytester.runpytest("--bpf-kernels=host", "--bpf-benchmark-save=stored.json")
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(
-        ["*eBPF benchmarks (ns per run)*", "host  police: * ns per run (min *bytes of machine code"]
-    )
-    compare = ("--bpf-kernels=host", "--bpf-benchmark-compare=stored.json")
-    pytester.runpytest(*compare, "--bpf-benchmark-fail=median:100000%").assert_outcomes(passed=1)
-    stored = pytester.path / "stored.json"
-    stored.write_text(stored.read_text().replace('"median": ', '"median": 0.00001, "was": '))
-    result = pytester.runpytest(*compare, "--bpf-benchmark-fail=median:1%")
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*police: median * ns, stored * ns: over median:1%*"])
-    pytester.runpytest(*compare, "--bpf-benchmark-fail=fast").assert_outcomes(failed=1)

@@ -9,23 +9,8 @@ from typing import Any
 import pytest
 
 from pytest_ebpf.fixtures.neighbours.xdist_groups import kernel_in_id
-from support.neighbours import Neighbours
+from support.neighbours import TWO_COLUMNS, Neighbours
 
-# Two columns without a guest: what a worker calls each kernel is written down, and the second is the host again.
-TWO_COLUMNS = """
-    import os
-    import pytest_ebpf.fixtures.kernel_matrix as matrix
-    import pytest_ebpf.kernels.pool as pool
-    matrix._AXIS_OF_THIS_TEST = matrix.Axis(
-        (matrix.Kernel("6.1", "6.1", "6.1"), matrix.Kernel("6.12", "6.12", "6.12"), matrix.Kernel("host", "host", ""))
-    )
-    matrix._read = lambda config: matrix._AXIS_OF_THIS_TEST
-    def boot(self, slot, **options):
-        with open("boots", "a") as file:
-            file.write(f"{slot[0]} {os.environ.get('PYTEST_XDIST_WORKER', 'main')}\\n")
-        return self._open_host()
-    pool.KernelPool._boot = boot
-"""
 BODY = """
     import pytest
     @pytest.mark.parametrize("n", range(5))

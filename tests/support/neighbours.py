@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["PLUGINS", "Neighbours"]
+__all__ = ["PLUGINS", "TWO_COLUMNS", "Neighbours"]
+
+OWN = ("asyncio", "anyio")  # plugins of the environment itself: this package requires anyio
 
 PLUGINS = {  # what -p no: calls it -> the package
     "timeout": "pytest-timeout",
@@ -18,6 +20,22 @@ PLUGINS = {  # what -p no: calls it -> the package
     "syrupy": "syrupy",
     "randomly": "pytest-randomly",
 }
+
+# A conftest: columns without a guest. What boots is written down, with the worker.
+TWO_COLUMNS = """
+    import os
+    import pytest_ebpf.fixtures.kernel_matrix as matrix
+    import pytest_ebpf.kernels.pool as pool
+    matrix._AXIS_OF_THIS_TEST = matrix.Axis(
+        (matrix.Kernel("6.1", "6.1", "6.1"), matrix.Kernel("6.12", "6.12", "6.12"), matrix.Kernel("host", "host", ""))
+    )
+    matrix._read = lambda config: matrix._AXIS_OF_THIS_TEST
+    def boot(self, slot, **options):
+        with open("boots", "a") as file:
+            file.write(f"{slot[0]} {os.environ.get('PYTEST_XDIST_WORKER', 'main')}\\n")
+        return self._open_host()
+    pool.KernelPool._boot = boot
+"""
 
 
 def folder() -> Path:
@@ -38,8 +56,8 @@ class Neighbours:
         self._monkeypatch = monkeypatch
 
     def run(self, *arguments: str, plugins: tuple[str, ...] = ()) -> pytest.RunResult:
-        """``plugins``: names of ``PLUGINS``; the others are there and not loaded."""
+        """``plugins``: names of ``PLUGINS`` and ``OWN``; the others are there and not loaded."""
         path = os.environ.get("PYTHONPATH", "")
         self._monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [path, str(folder())])))
-        off = [option for name in PLUGINS if name not in plugins for option in ("-p", f"no:{name}")]
+        off = [option for name in (*PLUGINS, *OWN) if name not in plugins for option in ("-p", f"no:{name}")]
         return self._pytester.runpytest_subprocess("--bpf-kernels=host", *off, *arguments)

@@ -49,6 +49,12 @@ class EventStream:
         records = drained if isinstance(drained, Region) else drained.records
         return [*taken, *records] if taken else records
 
+    def take_one(self) -> bytes | None:
+        """The first record that nobody took, None when there is none now."""
+        if not self._waiting:
+            self._drain(timeout=0, at_least=0)
+        return self._waiting.pop(0) if self._waiting else None
+
     def expect(self, wanted: object, *, timeout: float, type: str | None) -> object:
         """The first record that matches; the others keep waiting."""
         import time

@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Self
 
 from pytest_ebpf.live.maps.events import EventStream
 
-__all__ = ["Following", "pause"]
+__all__ = ["Coming", "Following"]
 
 _PAUSE = 0.005  # seconds between two looks, while other coroutines run
 
 
-async def pause() -> None:
-    """Let other coroutines run for an instant, under asyncio or trio."""
-    import anyio
+class Coming:
+    """For ``async for``, under asyncio or trio: what ``take`` gives, until it gave None for ``seconds``.
 
-    await anyio.sleep(_PAUSE)
+    It is no generator: after a ``break`` the event loop closes one late (asyncio) or complains of it (trio). Other
+    coroutines get their turn before each record, also while records come without a pause.
+    """
+
+    def __init__(self, take: Callable[[], Any], *, seconds: float) -> None:
+        self._take = take
+        self._seconds = seconds
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Any:
+        import anyio
+
+        deadline = time.monotonic() + self._seconds
+        await anyio.sleep(0)
+        while (found := self._take()) is None:
+            if time.monotonic() >= deadline:
+                raise StopAsyncIteration
+            await anyio.sleep(_PAUSE)
+        return found
 
 
 class Following:
@@ -36,19 +56,13 @@ class Following:
         while batch := list(self._stream.take_raw(timeout=self._timeout, at_least=1)):
             yield from self._each(batch)
 
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        import time
+    def __aiter__(self) -> Coming:
+        return Coming(self._next, seconds=self._timeout * self._stream.time_scale)
 
-        limit = self._timeout * self._stream.time_scale
-        last = time.monotonic()
-        while time.monotonic() - last < limit:
-            batch = list(self._stream.take_raw(timeout=0, at_least=0))
-            if not batch:
-                await pause()
-                continue
-            for record in self._each(batch):
-                yield record
-            last = time.monotonic()
+    def _next(self) -> Any:
+        """The next record, None when there is none now."""
+        raw = self._stream.take_one()
+        return None if raw is None else self._stream.decode(raw, type=self._type)
 
     def _each(self, batch: list[bytes]) -> Iterator[Any]:
         done = 0
