@@ -167,14 +167,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         yield
     else:
         from pytest_ebpf.fixtures import kernel_matrix as matrix
-        from pytest_ebpf.fixtures.hooks import register
 
-        register(config)
         matrix.give_fresh_guests(items)
         matrix.mark_groups(items, config=config)
         yield
         matrix.refuse_without_kernels(items, config=config)
         matrix.group_by_kernel(items, config=config)
+        from pytest_ebpf.fixtures.pool import start_ahead
+
+        start_ahead(items, config=config)
+        from pytest_ebpf.fixtures.hooks import register  # while the first guest boots
+
+        register(config)
     if config.getoption("bpf_shard"):
         from pytest_ebpf.fixtures.runs.shard import pick_shard
 

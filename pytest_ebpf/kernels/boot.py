@@ -19,17 +19,22 @@ from pytest_ebpf.vm.images.image import ImageConfig, KernelImage, in_use
 from pytest_ebpf.vm.images.resolve import cached_entry, resolve
 from pytest_ebpf.vm.images.spec import SeriesSpec, parse_spec
 
-__all__ = ["Prepared", "boot_guest", "find_image", "open_guest", "prepare_guest"]
+__all__ = ["Prepared", "boot_guest", "find_image", "is_cached", "open_guest", "prepare_guest"]
 
 
 def find_image(spec: str, *, config: PoolConfig, wait: Waiting) -> KernelImage:
     """The image of a spec from the cache, or from the mirror the first time (``PoolConfig.fetch``)."""
     images = _images(config)
-    parsed = parse_spec(spec)
-    if not config.fetch or not isinstance(parsed, SeriesSpec) or cached_entry(parsed, store=images.store) is not None:
+    if not config.fetch or is_cached(spec, config=config):
         return resolve(spec, config=images)
     with wait(f"fetching kernel {spec}"):
         return fetch([spec], config=images)[0]
+
+
+def is_cached(spec: str, *, config: PoolConfig) -> bool:
+    """Whether nothing has to be fetched for a spec: its image is in the cache, or it names a file."""
+    parsed = parse_spec(spec)
+    return not isinstance(parsed, SeriesSpec) or cached_entry(parsed, store=_images(config).store) is not None
 
 
 def boot_guest(image: KernelImage, *, config: PoolConfig, wait: Waiting, until: ExitStack) -> RunningKernel:

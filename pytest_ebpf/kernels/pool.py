@@ -70,15 +70,15 @@ class KernelPool:
         failed = self._failed.get(slot, ())
         return len(failed) >= _TRIES or any(not isinstance(error, HarnessError) for error in failed)
 
-    def prefetch(self, spec: str, *, guest: GuestWish = PLAIN) -> None:
+    def prefetch(self, spec: str, *, guest: GuestWish = PLAIN, cached: bool = False) -> None:
         """Start to boot a guest in the background, if this machine has the memory. ``get`` raises the error if the boot
-        fails."""
+        fails. ``cached``: not if its image has to be fetched first."""
         slot = slot_of(spec, guest)
         if spec == HOST or slot in self._ahead or slot in self._running or slot in self._failed:
             return
         if not has_room():
             return  # it is booted when it is needed, after others have ended
-        ahead = self._ahead[slot] = BackgroundBoot(lambda: self._start(slot, wait=silent_wait), name=f"boot {spec}")
+        ahead = self._ahead[slot] = BackgroundBoot(lambda: self._boot_ahead(slot, cached=cached), name=f"boot {spec}")
         self._threads.append(ahead)
 
     def retire(self, spec: str, *, guest: GuestWish = PLAIN) -> None:
@@ -137,7 +137,14 @@ class KernelPool:
             with self._wait(f"booting {slot[0]}"):
                 ahead.wait()
         running = ahead.result()
-        return None if running.lost else running
+        return None if running is None or running.lost else running
+
+    def _boot_ahead(self, slot: Slot, *, cached: bool) -> RunningKernel | None:
+        from pytest_ebpf.kernels.boot import is_cached
+
+        if cached and not is_cached(slot[0], config=self._config):
+            return None
+        return self._start(slot, wait=silent_wait)
 
     def _start(self, slot: Slot, *, wait: Waiting) -> RunningKernel:
         return self._open_host() if slot[0] == HOST else self._boot(slot, wait=wait)

@@ -14,9 +14,10 @@ _PATIENCE = 1.0  # seconds for a boot to end before it is left to the end of the
 
 class BackgroundBoot:
     """A boot in a separate thread. The thread lives until ``end``, because QEMU ends with the thread that started it
-    (PR_SET_PDEATHSIG). It does not delay the end of the process."""
+    (PR_SET_PDEATHSIG). It does not delay the end of the process. ``start`` may find that it is too early, and give
+    None."""
 
-    def __init__(self, start: Callable[[], RunningKernel], *, name: str) -> None:
+    def __init__(self, start: Callable[[], RunningKernel | None], *, name: str) -> None:
         self._start = start
         self._done = threading.Event()
         self._over = threading.Event()
@@ -40,11 +41,10 @@ class BackgroundBoot:
         """Block until the boot has ended."""
         self._done.wait()
 
-    def result(self) -> RunningKernel:
+    def result(self) -> RunningKernel | None:
         """The kernel; raises the error of a boot that failed."""
         if isinstance(self._result, BaseException):
             raise self._result
-        assert self._result is not None
         return self._result
 
     def end(self) -> None:

@@ -248,7 +248,9 @@ def test_guests(verify: Verify) -> None:
     """Verdict × kernel; which kernels accept what others refuse."""
     done = verify("fentry_counter", "xdp_lb", "--kernels=host,6.1,7.3")
     assert done.returncode == 1
-    assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["booting 6.1", "booting 7.3"]
+    waits = [line.split(":")[0] for line in done.stderr.splitlines()]
+    assert waits[0] == "booting 6.1"
+    assert waits[1:] in ([], ["booting 7.3"]), "the second boots meanwhile, and is not waited for when it is ready"
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["host", "6.1", "7.3"]
     assert "fentry_counter.bpf.o: count_entry (accepted on 6.1, 7.3)" in lines

@@ -109,6 +109,7 @@ def install(monkey: Callable[[Any, str, Any], None]) -> FakeGuests:
     guests = FakeGuests()
     monkey(pytest_ebpf.kernels.boot, "boot_guest", guests.boot)
     monkey(pytest_ebpf.kernels.boot, "find_image", lambda spec, **named: SimpleNamespace(release="6.1", spec=spec))
+    monkey(pytest_ebpf.kernels.boot, "is_cached", lambda spec, **named: True)
     monkey(pytest_ebpf.kernels.remote, "_SILENCE", 0.3)
     return guests
 
