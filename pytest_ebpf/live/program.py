@@ -22,7 +22,7 @@ from pytest_ebpf.live.run.accepted import ContextCheck
 from pytest_ebpf.live.run.flow_probe import dissects_as_boolean
 from pytest_ebpf.live.run.limits import hint_for_run
 from pytest_ebpf.live.run.live_run import LiveRun, run_live
-from pytest_ebpf.live.run.many import plan_many, read_batches
+from pytest_ebpf.live.run.many import ReadBatch, plan_many, read_batches
 from pytest_ebpf.live.run.place import run_place
 from pytest_ebpf.live.run.syscall_context import shape_of_context
 from pytest_ebpf.live.run.test_run import PacketRuns, RunInput, RunResult, plan_run, read_run
@@ -261,17 +261,19 @@ class Program:
         """Run it once per packet, a thousand packets per round trip. ``ctx`` is the same for all; none comes back."""
         place, ctx = run_place(self._session, netns, ctx=ctx), self._contexts.checked(ctx)
         given = RunInput(ctx=ctx, shape=self.context_shape, netns=place)
-        return [self._noted(result) for _, result in self._many(packets, given, skip=False)]
+        return [one for batch in self._many(packets, given, skip=False) for one in batch.results]
 
     def run_valid(self, packets: Iterable[object]) -> dict[int, RunResult]:
         """As ``run_many`` without what this kernel calls invalid (too short, too long): results by packet number."""
-        return {number: self._noted(result) for number, result in self._many(packets, RunInput(), skip=True)}
+        return {n: one for batch in self._many(packets, RunInput(), skip=True) for n, one in zip(*batch, strict=True)}
 
-    def _many(self, packets: Iterable[object], given: RunInput, *, skip: bool) -> Iterator[tuple[int, RunResult]]:
+    def _many(self, packets: Iterable[object], given: RunInput, *, skip: bool) -> Iterator[ReadBatch]:
         kind, order, prog = self.type_number, self._byteorder, self.handle
         ops = plan_many(packets, given, prog=prog, prog_type=kind, program=self.name, byteorder=order, skip=skip)
         answers = ((op, self._answer(op, RanMany)) for op in ops)
-        return read_batches(answers, prog_type=kind, byteorder=order, boolean=self._is_boolean)
+        for batch in read_batches(answers, prog_type=kind, byteorder=order, boolean=self._is_boolean):
+            self._session.last_run = (self.name, batch.results[-1]) if batch.results else self._session.last_run
+            yield batch
 
     def run_pcap(
         self, path: str | os.PathLike[str] | Capture, *, ctx: object = None, netns: object = None

@@ -284,6 +284,28 @@ def test_many_packets_name_the_bad_one(run: Run) -> None:
     assert check(results[1], Failed).text == "prog 'prog', packet 2: Invalid argument"
 
 
+def test_15_many_packets_go_on_behind_the_bad_ones(run: Run) -> None:
+    """More packets than the agent runs in one go, of many lengths; those that are refused are the first and the last of
+    all, two in a row, and one in each of the next goes."""
+    refused = (0, 100, 101, 300, 700)
+    packets = tuple(b"short" if number in refused else bytes([number % 256]) * (64 + number) for number in range(701))
+    results = run(program(returning(5), SCHED_CLS), ProgRunMany(Ref(0), data=packets, skip=True))
+    many = check(results[1], RanMany)
+    assert many.refused == refused
+    assert many.data == tuple(packet for number, packet in enumerate(packets) if number not in refused)
+    assert many.retvals == (5,) * 696
+    assert len(many.durations) == 696
+    results = run(program(returning(5), SCHED_CLS), ProgRunMany(Ref(0), data=packets[102:]))
+    assert check(results[1], Failed).text == "prog 'prog', packet 198: Invalid argument"
+
+
+def test_15_packets_that_grow_leave_their_neighbours_alone(run: Run) -> None:
+    insns = mov(R2, -200) + call(44) + mov(R0, XDP_PASS) + exit_()  # bpf_xdp_adjust_head
+    packets = tuple(bytes([number]) * 320 for number in range(255))
+    many = check(run(program(insns), ProgRunMany(Ref(0), data=packets))[1], RanMany)
+    assert [data[200:] for data in many.data] == list(packets)
+
+
 def test_many_runs_share_a_context(run: Run) -> None:
     ctx = bytearray(192)
     struct.pack_into("=I", ctx, 8, 7)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import EAGAIN, EMFILE, EPERM
 from functools import partial
+from itertools import compress, repeat
 from typing import Any
 
 from pytest_ebpf.uapi.enums import Cmd
@@ -33,6 +34,7 @@ from pytest_ebpf.uapi.numbers import (
 )
 
 __all__ = [
+    "BpfRow",
     "Memory",
     "address_of",
     "bpf",
@@ -78,6 +80,7 @@ _syscall.argtypes = [ctypes.c_long] * 7
 _prepared = _libc["syscall"]
 _prepared.restype = ctypes.c_long
 _get_errno = ctypes.get_errno
+_long = ctypes.c_long.from_param  # an argument, which a call takes as it is; of a c_long it would make one each time
 _CharPointer = ctypes.c_char_p
 _VoidPointer = ctypes.c_void_p
 
@@ -161,13 +164,29 @@ _ROOM = bytes(256)
 def bpf_prepared(cmd: int, attr: Memory) -> Callable[[], int]:
     """bpf(2) on an attribute that stays where it is, for being called again and again: what the call returned, or -1
     with the errno left for ``last_errno``. ``attr`` has to be kept by the caller."""
-    return partial(
-        _prepared,
-        ctypes.c_long(_BPF),
-        ctypes.c_long(cmd),
-        _VoidPointer(attr.address),
-        ctypes.c_long(attr.size),
-    )
+    return partial(_prepared, _long(_BPF), _long(cmd), ctypes.byref(attr.array), _long(attr.size))
+
+
+class BpfRow:
+    """bpf(2) on attributes of ``size`` bytes that lie one behind the other in ``attrs``. The row has to be kept by the
+    caller. No line of Python runs between two calls, which would take as long as a short system call."""
+
+    __slots__ = ("_call", "_each", "_size")
+
+    def __init__(self, cmd: int, attrs: Memory, *, size: int) -> None:
+        self._call = partial(_prepared, _long(_BPF), _long(cmd))
+        self._each = [ctypes.byref(attrs.array, at) for at in range(0, attrs.size, size)]
+        self._size = _long(size)
+
+    def one(self, index: int) -> Callable[[], int]:
+        """A single call, as of ``bpf_prepared``."""
+        return partial(self._call, self._each[index], self._size)
+
+    def run(self, first: int, last: int) -> int:
+        """The calls from ``first`` on, up to the first that fails: its index, with the errno left for ``last_errno``.
+        ``last`` when none fails before."""
+        each = self._each if last - first == len(self._each) else self._each[first:last]
+        return next(compress(range(first, last), map(self._call, each, repeat(self._size))), last)
 
 
 def last_errno() -> int:

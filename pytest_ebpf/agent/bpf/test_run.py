@@ -1,8 +1,9 @@
-"""BPF_PROG_TEST_RUN: one call, or one per packet."""
+"""BPF_PROG_TEST_RUN, one call. ``run_many`` has the calls for many packets."""
 
 from __future__ import annotations
 
-from errno import EINTR, EINVAL, EMSGSIZE, ENOMEM, ENOSPC
+from collections.abc import Callable
+from errno import EINTR, ENOSPC
 from struct import Struct
 
 from pytest_ebpf.agent.base.batch import Batch
@@ -10,26 +11,38 @@ from pytest_ebpf.agent.base.handles import Entry, Refused
 from pytest_ebpf.agent.base.syscalls import Memory, address_of, bpf_prepared, error_text, last_errno, signals_held_back
 from pytest_ebpf.agent.bpf.info import object_info
 from pytest_ebpf.agent.host.netns import inside
-from pytest_ebpf.agent.ops import Failed, ProgRun, ProgRunMany, Ran, RanMany, Result
+from pytest_ebpf.agent.ops import Failed, ProgRun, Ran, Result
 from pytest_ebpf.uapi.enums import Cmd, ProgType
 from pytest_ebpf.uapi.layouts import PROG_INFO
 from pytest_ebpf.uapi.numbers import BPF_F_TEST_XDP_LIVE_FRAMES
 
-__all__ = ["prog_run", "prog_run_many"]
+__all__ = ["ATTR", "CTX_ONLY", "ROOM", "failed_run", "prog_run", "run_again", "type_of"]
 
 # prog_fd, retval, data_size_in, data_size_out, data_in, data_out, repeat, duration, ctx_size_in, ctx_size_out, ctx_in,
 # ctx_out, flags, cpu, batch_size
-_ATTR = Struct("=IIIIQQIIIIQQIII4x")
+ATTR = Struct("=IIIIQQIIIIQQIII4x")
 _RETVAL, _DATA_SIZE_IN, _DATA_SIZE_OUT, _DURATION, _CTX_SIZE_OUT = 1, 2, 3, 9, 11  # the attribute as u32
 # A program may add as much as fits a page to an XDP frame, more to an skb. The room costs nothing: the kernel writes
 # what there is, and the buffer is kept.
-_LONG = 1 << 16  # bytes of a packet for which Linux 6.19 and later have no memory: it is the packet's fault
-_ROOM = 64 << 10
+ROOM = 64 << 10
 _CTX_ROOM = 1024
 _RETRIES = 3
 # Their context is all they have: no data, no context out, no repeat (net/bpf/test_run.c, bpf_prog_test_run_syscall and
 # bpf_prog_test_run_raw_tp refuse them).
-_CTX_ONLY = frozenset({ProgType.SYSCALL, ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE})
+CTX_ONLY = frozenset({ProgType.SYSCALL, ProgType.RAW_TRACEPOINT, ProgType.RAW_TRACEPOINT_WRITABLE})
+
+
+def run_again(call: Callable[[], int]) -> int:
+    """After a ``call`` that failed: again when a signal interrupted it, at last with signals held back. Older kernels
+    look for signals only after the run, so there an interrupted program has run once more than asked for. 0 or
+    -errno."""
+    for _ in range(_RETRIES):
+        if (errno := last_errno()) != EINTR:
+            return -errno
+        if call() >= 0:
+            return 0
+    with signals_held_back():
+        return 0 if call() >= 0 else -last_errno()
 
 
 class _Scratch:
@@ -38,27 +51,16 @@ class _Scratch:
     __slots__ = ("attr", "bpf", "ctx", "data", "source", "words")
 
     def __init__(self) -> None:
-        self.attr = Memory(_ATTR.size)
+        self.attr = Memory(ATTR.size)
         self.words = self.attr.view.cast("I")
         self.bpf = bpf_prepared(Cmd.PROG_TEST_RUN, self.attr)
         self.ctx = Memory(_CTX_ROOM)
-        self.data = Memory(2 * _ROOM)
-        self.source = Memory(_ROOM)
+        self.data = Memory(2 * ROOM)
+        self.source = Memory(ROOM)
 
     def call(self) -> int:
-        """The call, again when a signal interrupted it, at last with signals held back. Older kernels look for signals
-        only after the run, so there an interrupted program has run once more than asked for. 0 or -errno."""
-        return 0 if self.bpf() >= 0 else self.again()
-
-    def again(self) -> int:
-        """After a call that failed: the same as ``call``."""
-        for _ in range(_RETRIES):
-            if (errno := last_errno()) != EINTR:
-                return -errno
-            if self.bpf() >= 0:
-                return 0
-        with signals_held_back():
-            return 0 if self.bpf() >= 0 else -last_errno()
+        """The call. 0 or -errno."""
+        return 0 if self.bpf() >= 0 else run_again(self.bpf)
 
     def input(self, data: bytes) -> int:
         """The address of ``data``, copied in; 0 for none."""
@@ -88,8 +90,8 @@ class _Plain:
     __slots__ = ("_array", "_attr", "_bpf", "_data", "_fd", "_source", "_source_view", "_words")
 
     def __init__(self) -> None:
-        self._attr, self._source, self._data = Memory(_ATTR.size), Memory(_ROOM), Memory(2 * _ROOM)
-        _ATTR.pack_into(
+        self._attr, self._source, self._data = Memory(ATTR.size), Memory(ROOM), Memory(2 * ROOM)
+        ATTR.pack_into(
             self._attr.view, 0, 0, 0, 0, 0, self._source.address, self._data.address, 1, 0, 0, 0, 0, 0, 0, 0, 0
         )
         self._words = self._attr.view.cast("I")
@@ -103,7 +105,7 @@ class _Plain:
         if fd != self._fd:
             words[0] = self._fd = fd
         words[_DATA_SIZE_IN] = size = len(data)
-        words[_DATA_SIZE_OUT] = size + _ROOM
+        words[_DATA_SIZE_OUT] = size + ROOM
         self._source_view[:size] = data
         if self._bpf() < 0:
             return None
@@ -124,7 +126,8 @@ def _scratch(batch: Batch) -> _Scratch:
     return scratch
 
 
-def _type(entry: Entry) -> int:
+def type_of(entry: Entry) -> int:
+    """The kernel's number of the type of a program. Raises ``Refused`` for anything else."""
     if isinstance(entry.state, int):
         return entry.state
     if entry.kind != "prog":
@@ -140,21 +143,21 @@ def prog_run(op: ProgRun, batch: Batch) -> Result:
 
 def _one_run(op: ProgRun, batch: Batch) -> Result:
     entry = batch.entry(op.prog)
-    type = entry.state if isinstance(entry.state, int) else _type(entry)
-    plain = op.repeat == 1 and op.data_out_size is None and 0 < len(op.data) <= _ROOM
-    if plain and not (op.ctx or op.flags or op.ctx_out_size or op.cpu or op.batch_size) and type not in _CTX_ONLY:
+    type = entry.state if isinstance(entry.state, int) else type_of(entry)
+    plain = op.repeat == 1 and op.data_out_size is None and 0 < len(op.data) <= ROOM
+    if plain and not (op.ctx or op.flags or op.ctx_out_size or op.cpu or op.batch_size) and type not in CTX_ONLY:
         ran = _plain(batch).run(entry.fd, op.data)
         if ran is not None:
             return ran
         if last_errno() not in (EINTR, ENOSPC):
-            return _failed("ProgRun", entry, result=-last_errno())
+            return failed_run("ProgRun", entry, result=-last_errno())
     scratch = _scratch(batch)
-    if type in _CTX_ONLY:
+    if type in CTX_ONLY:
         return _run_on_ctx(op, entry, scratch=scratch)
     live = op.flags & BPF_F_TEST_XDP_LIVE_FRAMES
     room = op.data_out_size
     if room is None:
-        room = len(op.data) + _ROOM if op.data and not live else 0
+        room = len(op.data) + ROOM if op.data and not live else 0
     ctx_room = op.ctx_out_size
     if ctx_room is None:
         ctx_room = max(len(op.ctx), _CTX_ROOM) if op.ctx and not live else 0
@@ -165,7 +168,7 @@ def _one_run(op: ProgRun, batch: Batch) -> Result:
         result = _run_once(op, entry, scratch=scratch, room=room, ctx_room=ctx_room)
     # With a room chosen by the caller ENOSPC only says that there was more: everything else was filled in.
     if result < 0 and not (result == -ENOSPC and op.data_out_size is not None):
-        return _failed("ProgRun", entry, result=result)
+        return failed_run("ProgRun", entry, result=result)
     data = bytes(scratch.data.view[: min(words[_DATA_SIZE_OUT], room)]) if room else b""
     ctx = bytes(scratch.ctx.view[: min(words[_CTX_SIZE_OUT], ctx_room)]) if ctx_room else b""
     return Ran(words[_RETVAL], data, ctx, words[_DURATION])
@@ -176,7 +179,7 @@ def _run_once(op: ProgRun, entry: Entry, *, scratch: _Scratch, room: int, ctx_ro
     source = scratch.input(op.data)
     data = scratch.data_room(room).address if room else 0
     ctx = scratch.ctx_room(ctx_room).address if ctx_room else 0
-    _ATTR.pack_into(
+    ATTR.pack_into(
         scratch.attr.view, 0, entry.fd, 0, len(op.data), room, source, data, op.repeat, 0, len(op.ctx), ctx_room,
         address_of(op.ctx), ctx, op.flags, op.cpu, op.batch_size,
     )  # fmt: skip
@@ -188,55 +191,16 @@ def _run_on_ctx(op: ProgRun, entry: Entry, *, scratch: _Scratch) -> Result:
     size = len(op.ctx)
     ctx, attr = scratch.ctx_room(size), scratch.attr
     ctx.view[:size] = op.ctx
-    _ATTR.pack_into(
+    ATTR.pack_into(
         attr.view, 0, entry.fd, 0, len(op.data), 0, address_of(op.data), 0, 0, 0, size, 0,
         ctx.address if size else 0, 0, op.flags, op.cpu, op.batch_size,
     )  # fmt: skip
     result = scratch.call()
     if result < 0:
-        return _failed("ProgRun", entry, result=result)
+        return failed_run("ProgRun", entry, result=result)
     return Ran(scratch.words[_RETVAL], b"", bytes(ctx.view[:size]), scratch.words[_DURATION])
 
 
-def _failed(op: str, entry: Entry, *, result: int, where: str = "") -> Failed:
+def failed_run(op: str, entry: Entry, *, result: int, where: str = "") -> Failed:
+    """The failure of an op with ``result`` -errno."""
     return Failed(op, -result, f"{entry.label}{where}: {error_text(-result)}")
-
-
-def prog_run_many(op: ProgRunMany, batch: Batch) -> Result:
-    """A tight loop with ``repeat`` 1: with more, the kernel swaps the XDP dispatcher in and out around each call and
-    waits for grace periods."""
-    return inside(batch, op.netns, call=lambda: _many_runs(op, batch))
-
-
-def _many_runs(op: ProgRunMany, batch: Batch) -> Result:
-    entry = batch.entry(op.prog)
-    if _type(entry) in _CTX_ONLY:
-        raise Refused(f"{entry.label} takes no data: run it once per context")
-    scratch = _scratch(batch)
-    longest = max(map(len, op.data), default=0)
-    room = longest + _ROOM
-    source, out, attr = Memory(longest), scratch.data_room(room), scratch.attr
-    _ATTR.pack_into(
-        attr.view, 0, entry.fd, 0, 0, room, source.address, out.address, 1, 0, len(op.ctx), 0,
-        address_of(op.ctx), 0, op.flags, 0, 0,
-    )  # fmt: skip
-    words, call, source_view, array = scratch.words, scratch.bpf, source.view, out.array
-    retvals: list[int] = []
-    packets: list[bytes] = []
-    durations: list[int] = []
-    refused: list[int] = []
-    length = 0
-    for number, packet in enumerate(op.data):
-        if len(packet) != length:
-            words[_DATA_SIZE_IN] = length = len(packet)
-        words[_DATA_SIZE_OUT] = room
-        source_view[:length] = packet
-        if call() < 0 and (result := scratch.again()):
-            if op.skip and (result in (-EINVAL, -EMSGSIZE) or (result == -ENOMEM and length > _LONG)):
-                refused.append(number)
-                continue
-            return _failed("ProgRunMany", entry, result=result, where=f", packet {number}")
-        retvals.append(words[_RETVAL])
-        packets.append(array[: words[_DATA_SIZE_OUT]])
-        durations.append(words[_DURATION])
-    return RanMany(tuple(retvals), tuple(packets), tuple(durations), tuple(refused))

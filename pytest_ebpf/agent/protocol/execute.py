@@ -37,7 +37,8 @@ from pytest_ebpf.agent.bpf.perf import perf_drain, perf_open
 from pytest_ebpf.agent.bpf.prog_streams import stream_read
 from pytest_ebpf.agent.bpf.progs import btf_load, prog_load
 from pytest_ebpf.agent.bpf.rings import map_create_read, ring_drain
-from pytest_ebpf.agent.bpf.test_run import prog_run, prog_run_many
+from pytest_ebpf.agent.bpf.run_many import prog_run_many
+from pytest_ebpf.agent.bpf.test_run import prog_run
 from pytest_ebpf.agent.bpf.user_rings import ring_produce
 from pytest_ebpf.agent.host.around import watch_around
 from pytest_ebpf.agent.host.files import read_tree, write_file, write_tree

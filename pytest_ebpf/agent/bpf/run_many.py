@@ -1,0 +1,119 @@
+"""BPF_PROG_TEST_RUN, one call per packet: what a call takes beside the kernel's work is most of the time of a short
+run, so everything that can be is done for all packets at once."""
+
+from __future__ import annotations
+
+from array import array
+from errno import EINVAL, EMSGSIZE, ENOMEM
+from struct import Struct
+
+from pytest_ebpf.agent.base.batch import Batch
+from pytest_ebpf.agent.base.handles import Refused
+from pytest_ebpf.agent.base.syscalls import BpfRow, Memory, address_of
+from pytest_ebpf.agent.bpf.test_run import ATTR, CTX_ONLY, ROOM, failed_run, run_again, type_of
+from pytest_ebpf.agent.host.netns import inside
+from pytest_ebpf.agent.ops import ProgRunMany, RanMany, Result
+from pytest_ebpf.uapi.enums import Cmd
+
+__all__ = ["prog_run_many"]
+
+# Fields of the attribute, in units of their size.
+_WORDS, _QUADS = ATTR.size // 4, ATTR.size // 8
+_RETVAL, _SIZE_IN, _SIZE_OUT, _DURATION, _DATA_IN, _DATA_OUT = 1, 2, 3, 9, 2, 3
+_LONG = 1 << 16  # bytes of a packet for which Linux 6.19 and later have no memory: it is the packet's fault
+_LEAST = 320  # bytes of a place; no power of two: places that are whole pages apart share lines of the CPU's cache
+_MOST, _ALL_ROOM = 256, 32 << 20  # runs in a row; bytes for what comes out of them
+
+
+class _Row:
+    """Attributes for one run after the other, each with ``size`` bytes of its own for the packet that goes in, and
+    ``room`` for the one that comes out: memory is taken only where the kernel writes."""
+
+    __slots__ = ("_attrs", "_copies", "_in", "_out", "_places", "_words", "calls", "count", "room", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size, self.room = size, size + ROOM
+        self.count = max(1, min(_MOST, _ALL_ROOM // self.room))
+        self._in, self._out = Memory(self.count * size), Memory(self.count * self.room)
+        self._attrs = Memory(self.count * ATTR.size)
+        self.calls = BpfRow(Cmd.PROG_TEST_RUN, self._attrs, size=ATTR.size)
+        self._words = self._attrs.view.cast("I")
+        self._copies = Struct(f"{size}s" * self.count)  # faster than anything else that copies many
+        self._places = [
+            memoryview(array("Q", range(memory.address, memory.address + memory.size, each)))
+            for memory, each in ((self._in, size), (self._out, self.room))
+        ]
+
+    def load(self, fd: int, packets: tuple[bytes, ...], *, ctx: bytes, flags: int) -> None:
+        """Write the attributes for these packets, at most ``count`` of them."""
+        count = len(packets)
+        copies = self._copies if count == self.count else Struct(f"{self.size}s" * count)
+        copies.pack_into(self._in.view, 0, *packets)
+        same = bytearray(ATTR.size)
+        ATTR.pack_into(same, 0, fd, 0, 0, self.room, 0, 0, 1, 0, len(ctx), 0, address_of(ctx), 0, flags, 0, 0)
+        self._attrs.view[: count * ATTR.size] = same * count
+        self._words[_SIZE_IN : count * _WORDS : _WORDS] = memoryview(array("I", map(len, packets)))
+        quads = self._attrs.view.cast("Q")
+        for field, places in zip((_DATA_IN, _DATA_OUT), self._places, strict=True):
+            quads[field : count * _QUADS : _QUADS] = places[:count]
+
+    def answers(self, count: int, *, without: list[int]) -> tuple[list[int], list[bytes], list[int]]:
+        """What the first ``count`` runs returned, what came out of them, and how many nanoseconds each took."""
+        words, out = count * _WORDS, self._out.array
+        for index in without:
+            self._words[index * _WORDS + _SIZE_OUT] = 0
+        retvals, sizes, durations = (
+            self._words[field:words:_WORDS].tolist() for field in (_RETVAL, _SIZE_OUT, _DURATION)
+        )
+        places = range(0, count * self.room, self.room)
+        packets = [out[place : place + size] for place, size in zip(places, sizes, strict=True)]
+        for index in reversed(without):
+            del retvals[index], packets[index], durations[index]
+        return retvals, packets, durations
+
+
+def _row(batch: Batch, *, longest: int) -> _Row:
+    """The row that is kept from run to run."""
+    row = batch.table.cache.get("test_runs")
+    if not isinstance(row, _Row) or row.size < longest:
+        row = batch.table.cache["test_runs"] = _Row(_LEAST << max(0, (longest - 1) // _LEAST).bit_length())
+    return row
+
+
+def prog_run_many(op: ProgRunMany, batch: Batch) -> Result:
+    """A run per packet with ``repeat`` 1: with more, the kernel swaps the XDP dispatcher in and out around each call
+    and waits for grace periods."""
+    return inside(batch, op.netns, call=lambda: _many_runs(op, batch))
+
+
+def _many_runs(op: ProgRunMany, batch: Batch) -> Result:
+    entry = batch.entry(op.prog)
+    if type_of(entry) in CTX_ONLY:
+        raise Refused(f"{entry.label} takes no data: run it once per context")
+    row = _row(batch, longest=max(map(len, op.data), default=0))
+    retvals: list[int] = []
+    packets: list[bytes] = []
+    durations: list[int] = []
+    refused: list[int] = []
+    for first in range(0, len(op.data), row.count):
+        some = op.data[first : first + row.count]
+        count, at = len(some), 0
+        row.load(entry.fd, some, ctx=op.ctx, flags=op.flags)
+        out: list[int] = []
+        while (at := row.calls.run(at, count)) < count:
+            result = run_again(row.calls.one(at))
+            if result and not (op.skip and _packets_fault(result, size=len(some[at]))):
+                return failed_run("ProgRunMany", entry, result=result, where=f", packet {first + at}")
+            if result:
+                out.append(at)
+            at += 1
+        more = row.answers(count, without=out)
+        retvals += more[0]
+        packets += more[1]
+        durations += more[2]
+        refused += [first + index for index in out]
+    return RanMany(tuple(retvals), tuple(packets), tuple(durations), tuple(refused))
+
+
+def _packets_fault(result: int, *, size: int) -> bool:
+    return result in (-EINVAL, -EMSGSIZE) or (result == -ENOMEM and size > _LONG)
