@@ -57,6 +57,7 @@ PURPOSES = {
     "obj": "ELF bytes -> ObjectFile",
     "btf": "BTF: parse, find, write; data by type",
     "suggest": "did you mean …: one wording for close matches",
+    "frozen": "frozen dataclasses, quick to define and to make; every room may import it",
     "files": "a file is replaced as a whole or not at all",
     "kernel_versions": "specifiers such as >=5.15 and the releases that fit them",
     "uapi": "the kernel's enums, flags, layouts and SEC() rows",

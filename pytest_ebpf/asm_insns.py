@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.obj.disasm import insn_text
 from pytest_ebpf.obj.insn import LD_IMM64, Insn
 from pytest_ebpf.uapi.insn import InsnClass, PseudoCall, PseudoLoad

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from support.sources import dotted, each_module, functions, is_generated, parse, room_of
+from support.sources import dotted, each_module, functions, imports, is_generated, parse, room_of
 
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 40
@@ -47,6 +47,13 @@ def test_data_is_frozen(path: Path) -> None:
             if text.startswith("dataclass"):
                 assert "frozen=True" in text, f"{dotted(path)}.{node.name}: dataclasses are frozen"
                 assert "slots=True" in text, f"{dotted(path)}.{node.name}: dataclasses are slotted"
+
+
+@each_module
+def test_data_is_declared_with_frozen(path: Path) -> None:
+    """The standard module is slow to define a class, and guests do not have it."""
+    for name, line in imports(parse(path)):
+        assert name != "dataclasses" or dotted(path) == "frozen", f"{dotted(path)}:{line}: import it from .frozen"
 
 
 @each_module

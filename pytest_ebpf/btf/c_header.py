@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from pytest_ebpf.btf.c_decl import CDeclarer, keyword
@@ -24,6 +23,7 @@ from pytest_ebpf.btf.types import (
     Typedef,
 )
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.frozen import dataclass, replace
 
 __all__ = ["Block", "CHeaderStyle", "c_blocks", "c_roots", "render_c"]
 

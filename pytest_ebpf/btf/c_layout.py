@@ -9,13 +9,13 @@ target follows.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from pytest_ebpf.btf.layout import MAX_DEPTH, element_type
 from pytest_ebpf.btf.parse import POINTER_SIZE, Btf
 from pytest_ebpf.btf.types import Enum, Float, Int, Member, Ptr, Struct
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["CLayout", "Piece", "c_layout", "c_size"]
 

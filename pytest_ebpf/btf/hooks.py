@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pytest_ebpf.btf.c_decl import CDeclarer
 from pytest_ebpf.btf.c_names import CNames
 from pytest_ebpf.btf.functions import is_function
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Func, FuncProto, Kind
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["HOOK_KINDS", "Hook", "find_hook", "hook_names"]
 

@@ -12,13 +12,13 @@ import zlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import accumulate
 from operator import add
 
 from pytest_ebpf.btf.records import HEAD_WORDS, ITEM_WORDS
 from pytest_ebpf.btf.types import essential_name
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["NameIndex", "Steps", "index_names", "index_types", "name_hash", "pack_index", "steps", "unpack_index"]
 

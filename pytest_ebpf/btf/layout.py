@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
 from pytest_ebpf.btf.parse import POINTER_SIZE, Btf
 from pytest_ebpf.btf.types import Array, DataSec, Enum, Float, Int, Member, Ptr, Struct, Var
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.frozen import dataclass
 
 __all__ = [
     "MAX_DEPTH",

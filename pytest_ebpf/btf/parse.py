@@ -10,12 +10,12 @@ import struct
 import sys
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from pytest_ebpf.btf import index, records
 from pytest_ebpf.btf.types import Array, BtfType, Kind, Void, essential_name
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.uapi.numbers import BTF_MAGIC
 
 __all__ = ["POINTER_SIZE", "Btf", "Header", "dump_index", "load_index", "parse_btf"]
@@ -111,7 +111,10 @@ class Btf:
         if found is None:
             if self.base is not None and type_id < self.first_id:
                 return self.base.type(type_id)
-            found = self._types[type_id] = records.read_record(self.record(type_id), self.string)
+            found = records.read_record(self._words, self._start(type_id), string=self.string)
+            if found is None:
+                found = records.read_opaque(self.record(type_id), string=self.string)
+            self._types[type_id] = found
         return found
 
     def kind(self, type_id: int) -> int:

@@ -6,15 +6,17 @@ Layout: include/uapi/linux/btf.h, struct btf_type and what follows it per kind. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeAlias
 
 from pytest_ebpf.btf import types as t
 from pytest_ebpf.btf.types import BtfType, Kind
 from pytest_ebpf.uapi.btf import IntEncoding
 
-__all__ = ["HEAD_WORDS", "ITEM_WORDS", "Words", "read_record"]
+__all__ = ["HEAD_WORDS", "ITEM_WORDS", "Words", "read_opaque", "read_record"]
 
-Words = Sequence[int]
+Words: TypeAlias = Sequence[int]
+_String: TypeAlias = Callable[[int], str]
 
 _SIGNED, _CHAR, _BOOL = int(IntEncoding.SIGNED), int(IntEncoding.CHAR), int(IntEncoding.BOOL)  # "&" of a flag costs 20x
 
@@ -35,120 +37,144 @@ ITEM_WORDS: dict[int, int] = {
 }
 
 
-class _Record:
-    """The first three words of a record, split, and the words after them."""
-
-    __slots__ = ("info", "kflag", "kind", "name", "rest", "string", "type", "vlen")
-
-    def __init__(self, words: Words, string: Callable[[int], str]) -> None:
-        name_off, self.info, self.type = words[:3]
-        self.rest = words[3:]
-        self.kind = (self.info >> 24) & 0x7F
-        self.vlen = self.info & 0xFFFFFF
-        self.kflag = bool(self.info >> 31)
-        self.name = string(name_off) if name_off else ""
-        self.string = string
+def read_record(words: Words, at: int, *, string: Callable[[int], str]) -> BtfType | None:
+    """The type whose record begins at word ``at`` of a table that holds it whole, in native byte order. ``string``:
+    name offset -> text. None for a kind that is not known here: ``read_opaque`` takes its length."""
+    read = _READERS.get((words[at + 1] >> 24) & 0x7F)
+    return read(words, at, string=string) if read is not None else None
 
 
-def read_record(words: Words, string: Callable[[int], str]) -> BtfType:
-    """``words``: exactly one record, in native byte order. ``string``: name offset -> text."""
-    record = _Record(words, string)
-    read = _READERS.get(record.kind)
-    return read(record) if read else _opaque(record)
+def read_opaque(words: Words, *, string: Callable[[int], str]) -> BtfType:
+    """``words``: exactly one record."""
+    name, info, type_ = words[:3]
+    data = b"".join(word.to_bytes(4, "little") for word in words[3:])
+    return t.Opaque((info >> 24) & 0x7F, string(name), info, type_, data)
 
 
-def _int(r: _Record) -> BtfType:
-    word = r.rest[0]
+# The readers take the three words of struct btf_type (name, info, size or type) by their place, as a load reads
+# hundreds of records.
+
+
+def _int(words: Words, at: int, *, string: _String) -> BtfType:
+    word = words[at + 3]
     encoding = word >> 24
     return t.Int(
-        r.name,
-        r.type,
+        string(words[at]),
+        words[at + 2],
         word & 0xFF,
-        signed=bool(encoding & _SIGNED),
-        is_char=bool(encoding & _CHAR),
-        is_bool=bool(encoding & _BOOL),
-        offset=(word >> 16) & 0xFF,
+        bool(encoding & _SIGNED),
+        bool(encoding & _CHAR),
+        bool(encoding & _BOOL),
+        (word >> 16) & 0xFF,
     )
 
 
-def _array(r: _Record) -> BtfType:
-    return t.Array(r.rest[0], r.rest[1], r.rest[2])
+def _ptr(words: Words, at: int, *, string: _String) -> BtfType:
+    return t.Ptr(words[at + 2])
 
 
-def _struct(r: _Record) -> BtfType:
-    rest, string, members = r.rest, r.string, []
-    for at in range(0, 3 * r.vlen, 3):
-        name, where = rest[at], rest[at + 2]
-        # with kind_flag the top byte is the width of a bitfield
-        bits = where >> 24 if r.kflag else 0
-        offset = where & 0xFFFFFF if r.kflag else where
-        members.append(t.Member(string(name) if name else "", rest[at + 1], offset, bits))
-    return t.Struct(r.name, r.type, tuple(members), is_union=r.kind == Kind.UNION)
+def _array(words: Words, at: int, *, string: _String) -> BtfType:
+    return t.Array(words[at + 3], words[at + 4], words[at + 5])
 
 
-def _enum(r: _Record) -> BtfType:
-    rest, string, values = r.rest, r.string, []
-    for at in range(0, 2 * r.vlen, 2):
-        number = rest[at + 1]
-        if r.kflag and number >> 31:
-            number -= 1 << 32
-        values.append((string(rest[at]), number))
-    return t.Enum(r.name, r.type, tuple(values), signed=r.kflag)
+def _struct(words: Words, at: int, *, string: _String) -> BtfType:
+    info = words[at + 1]
+    rows = _rows(words, at, width=3)
+    if info >> 31:  # kind_flag: the top byte is the width of a bitfield
+        members = [t.Member(string(name), kind, place & 0xFFFFFF, place >> 24) for name, kind, place in rows]
+    else:
+        members = [t.Member(string(name), kind, place) for name, kind, place in rows]
+    return t.Struct(string(words[at]), words[at + 2], tuple(members), (info >> 24) & 0x7F == _UNION)
 
 
-def _enum64(r: _Record) -> BtfType:
-    rest, string, values = r.rest, r.string, []
-    for at in range(0, 3 * r.vlen, 3):
-        number = rest[at + 1] | rest[at + 2] << 32
-        if r.kflag and number >> 63:
-            number -= 1 << 64
-        values.append((string(rest[at]), number))
-    return t.Enum(r.name, r.type, tuple(values), signed=r.kflag, is_64=True)
+def _enum(words: Words, at: int, *, string: _String) -> BtfType:
+    signed = bool(words[at + 1] >> 31)
+    values = [
+        (string(name), number - (1 << 32) if signed and number >> 31 else number)
+        for name, number in _rows(words, at, width=2)
+    ]
+    return t.Enum(string(words[at]), words[at + 2], tuple(values), signed)
 
 
-def _func_proto(r: _Record) -> BtfType:
-    rest, string = r.rest, r.string
-    params = tuple(t.Param(string(rest[at]) if rest[at] else "", rest[at + 1]) for at in range(0, 2 * r.vlen, 2))
-    return t.FuncProto(r.type, params)
+def _enum64(words: Words, at: int, *, string: _String) -> BtfType:
+    signed = bool(words[at + 1] >> 31)
+    values = []
+    for name, low, high in _rows(words, at, width=3):
+        number = low | high << 32
+        values.append((string(name), number - (1 << 64) if signed and number >> 63 else number))
+    return t.Enum(string(words[at]), words[at + 2], tuple(values), signed, is_64=True)
 
 
-def _datasec(r: _Record) -> BtfType:
-    rest = r.rest
-    entries = tuple(t.SecVar(rest[at], rest[at + 1], rest[at + 2]) for at in range(0, 3 * r.vlen, 3))
-    return t.DataSec(r.name, r.type, entries)
+def _fwd(words: Words, at: int, *, string: _String) -> BtfType:
+    return t.Fwd(string(words[at]), bool(words[at + 1] >> 31))
 
 
-def _modifier(r: _Record) -> BtfType:
-    return t.Modifier(Kind(r.kind), r.type, r.name, is_attr=r.kflag)
+def _typedef(words: Words, at: int, *, string: _String) -> BtfType:
+    return t.Typedef(string(words[at]), words[at + 2])
 
 
-def _decl_tag(r: _Record) -> BtfType:
-    component = r.rest[0]
-    return t.DeclTag(r.name, r.type, component - (1 << 32) if component >> 31 else component, is_attr=r.kflag)
+def _func(words: Words, at: int, *, string: _String) -> BtfType:
+    return t.Func(string(words[at]), words[at + 2], words[at + 1] & 0xFFFFFF)
 
 
-def _opaque(r: _Record) -> BtfType:
-    data = b"".join(word.to_bytes(4, "little") for word in r.rest)
-    return t.Opaque(r.kind, r.name, r.info, r.type, data)
+def _func_proto(words: Words, at: int, *, string: _String) -> BtfType:
+    return t.FuncProto(words[at + 2], tuple([t.Param(string(name), kind) for name, kind in _rows(words, at, width=2)]))
 
 
-_READERS: dict[int, Callable[[_Record], BtfType]] = {
+def _var(words: Words, at: int, *, string: _String) -> BtfType:
+    return t.Var(string(words[at]), words[at + 2], words[at + 3])
+
+
+def _datasec(words: Words, at: int, *, string: _String) -> BtfType:
+    entries = tuple([t.SecVar(kind, offset, size) for kind, offset, size in _rows(words, at, width=3)])
+    return t.DataSec(string(words[at]), words[at + 2], entries)
+
+
+def _float(words: Words, at: int, *, string: _String) -> BtfType:
+    return t.Float(string(words[at]), words[at + 2])
+
+
+def _modifier(words: Words, at: int, *, string: _String) -> BtfType:
+    info = words[at + 1]
+    return t.Modifier(_KINDS[(info >> 24) & 0x7F], words[at + 2], string(words[at]), bool(info >> 31))
+
+
+def _decl_tag(words: Words, at: int, *, string: _String) -> BtfType:
+    component = words[at + 3]
+    signed = component - (1 << 32) if component >> 31 else component
+    return t.DeclTag(string(words[at]), words[at + 2], signed, bool(words[at + 1] >> 31))
+
+
+def _rows(words: Words, at: int, *, width: int) -> Iterator[tuple[int, ...]]:
+    """The items behind the head of a record, ``width`` words each."""
+    first = at + 3
+    items = iter(words[first : first + width * (words[at + 1] & 0xFFFFFF)])
+    return zip(*[items] * width, strict=True)
+
+
+class _Reader(Protocol):
+    def __call__(self, words: Words, at: int, *, string: _String) -> BtfType: ...
+
+
+_KINDS = {int(kind): kind for kind in Kind}
+_UNION = int(Kind.UNION)
+_READERS: dict[int, _Reader] = {
     Kind.INT: _int,
-    Kind.PTR: lambda r: t.Ptr(r.type),
+    Kind.PTR: _ptr,
     Kind.ARRAY: _array,
     Kind.STRUCT: _struct,
     Kind.UNION: _struct,
     Kind.ENUM: _enum,
-    Kind.FWD: lambda r: t.Fwd(r.name, is_union=r.kflag),
-    Kind.TYPEDEF: lambda r: t.Typedef(r.name, r.type),
+    Kind.FWD: _fwd,
+    Kind.TYPEDEF: _typedef,
     Kind.VOLATILE: _modifier,
     Kind.CONST: _modifier,
     Kind.RESTRICT: _modifier,
-    Kind.FUNC: lambda r: t.Func(r.name, r.type, r.vlen),
+    Kind.FUNC: _func,
     Kind.FUNC_PROTO: _func_proto,
-    Kind.VAR: lambda r: t.Var(r.name, r.type, r.rest[0]),
+    Kind.VAR: _var,
     Kind.DATASEC: _datasec,
-    Kind.FLOAT: lambda r: t.Float(r.name, r.type),
+    Kind.FLOAT: _float,
     Kind.DECL_TAG: _decl_tag,
     Kind.TYPE_TAG: _modifier,
     Kind.ENUM64: _enum64,

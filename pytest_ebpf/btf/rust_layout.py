@@ -8,7 +8,6 @@ overlap, as in an enum of Rust) is an array of bytes of the size.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from pytest_ebpf.btf.c_layout import c_size
@@ -16,6 +15,7 @@ from pytest_ebpf.btf.layout import MAX_DEPTH, bit_range, element_type
 from pytest_ebpf.btf.parse import POINTER_SIZE, Btf
 from pytest_ebpf.btf.types import Enum, Float, Int, Member, Ptr, Struct
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["Bits", "Row", "RustLayout", "rust_layout"]
 

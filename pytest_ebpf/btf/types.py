@@ -7,9 +7,9 @@ means something only together with the ``Btf`` it came from; id 0 is void. Sizes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.uapi.btf import Kind
 
 __all__ = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -12,6 +11,7 @@ from pytest_ebpf.btf.codec import decode, describe, encode
 from pytest_ebpf.btf.layout import Field, fields, strip
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Array, DataSec, Kind, Struct
+from pytest_ebpf.frozen import dataclass, field
 from pytest_ebpf.suggest import close_names
 
 __all__ = ["FieldPlace", "TypeTable", "ValueType", "find_types", "python_type"]

@@ -8,13 +8,13 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import click
 
 from pytest_ebpf.errors import EbpfError
+from pytest_ebpf.frozen import asdict, dataclass
 
 __all__ = ["Finding", "commands_for", "doctor", "examine"]
 

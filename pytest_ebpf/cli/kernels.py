@@ -6,13 +6,13 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.frozen import asdict
 from pytest_ebpf.suggest import did_you_mean
 
 if TYPE_CHECKING:

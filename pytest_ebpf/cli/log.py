@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
+
+from pytest_ebpf.frozen import asdict
 
 if TYPE_CHECKING:
     from pytest_ebpf.verifier.extract.verdict import Verdict

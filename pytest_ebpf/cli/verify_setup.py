@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pytest_ebpf.errors import BpfUsageError, ImageError, ObjectError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.verifier.compare.veristat_filter import Filter, SortKey, parse_emit, parse_filter, parse_sort
 
 if TYPE_CHECKING:

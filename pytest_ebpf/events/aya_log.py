@@ -13,12 +13,12 @@ from __future__ import annotations
 import ipaddress
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal
 from types import MappingProxyType
 from typing import Any, TypedDict, cast
 
 from pytest_ebpf.events.levels import LOG_LEVELS
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["AyaRecord", "parse_aya_record", "render_aya_line", "render_aya_record"]
 

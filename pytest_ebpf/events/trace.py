@@ -7,7 +7,8 @@ Format: ``kernel/trace/trace_output.c`` (trace_print_context) and ``bpf_trace_pr
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["TraceLine", "parse_trace"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 from pytest_ebpf.agent.ops import (
@@ -25,6 +24,7 @@ from pytest_ebpf.agent.ops import (
 from pytest_ebpf.btf.types import Kind
 from pytest_ebpf.features.base import Answer, Feature, refused, said
 from pytest_ebpf.features.progs import load_op
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.obj.insn import Insn
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.uapi.enums import AttachType

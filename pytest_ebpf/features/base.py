@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from pytest_ebpf.agent.ops import Failed, Made, NotRun, Op, ProgLoaded, ProgRejected, Result
 from pytest_ebpf.errors import errno_name
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.uapi.numbers import ENOTSUPP
 

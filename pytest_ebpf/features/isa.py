@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 from pytest_ebpf.agent.ops import FdPatch, MapCreate, Op, ProgLoaded, ProgRejected, Ref, Result, Try
 from pytest_ebpf.btf.types import Kind
 from pytest_ebpf.features.base import Answer, Feature, refused, said
 from pytest_ebpf.features.progs import load_op
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.obj.insn import LD_IMM64, Insn
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.uapi.flags import ProgFlag

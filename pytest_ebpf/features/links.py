@@ -6,13 +6,13 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 
 from pytest_ebpf.agent.ops import Failed, LinkCreate, Made, NetNs, Op, ProgLoaded, RawTracepointOpen, Ref, Result, Try
 from pytest_ebpf.btf.types import Kind
 from pytest_ebpf.features.base import Answer, Feature, refused, said
 from pytest_ebpf.features.progs import load_op
+from pytest_ebpf.frozen import dataclass, replace
 from pytest_ebpf.obj.insn import Insn
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.uapi.enums import AttachType

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 from pytest_ebpf.agent.ops import BtfLoad, Made, MapCreate, Op, Ref, Result, Try
 from pytest_ebpf.features.base import Answer, Feature, refused, said
 from pytest_ebpf.features.history import FLAGS, MAPS
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.plan.btf_features import BTF_FEATURES
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.uapi.enums import MapType

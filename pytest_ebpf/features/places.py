@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
@@ -20,6 +19,7 @@ from pytest_ebpf.btf.types import Kind, Ptr, Struct
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.features.base import Answer, Feature, refused, said
 from pytest_ebpf.features.progs import load_op
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.obj.insn import Insn
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.suggest import did_you_mean

@@ -7,7 +7,6 @@ smallest program with the program type, the expected attach type and the flags o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
 from pytest_ebpf.agent.ops import Op, ProgLoaded, ProgRejected, Result, Try
@@ -15,6 +14,7 @@ from pytest_ebpf.btf.types import Kind
 from pytest_ebpf.features.base import Answer, Feature, refused, said
 from pytest_ebpf.features.history import PROGS
 from pytest_ebpf.features.progs import load_op
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.obj.insn import Insn
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.uapi.enums import AttachType, ProgType

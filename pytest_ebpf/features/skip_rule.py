@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from pytest_ebpf.features.base import Answer, Feature
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.plan.kconfig import config_value
 
 __all__ = ["Circumstances", "Verdict", "first_release", "is_older", "judge_feature"]

@@ -11,7 +11,6 @@ it for many at once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from pytest_ebpf.agent.ops import (
@@ -41,6 +40,7 @@ from pytest_ebpf.features.maps import FLAG_FEATURES, MAP_FEATURES
 from pytest_ebpf.features.places import PLACE_GROUPS, place_feature
 from pytest_ebpf.features.progs import HELPER_FEATURES, PROG_FEATURES, helper_feature
 from pytest_ebpf.features.sections import section_features
+from pytest_ebpf.frozen import fields, is_dataclass, replace
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.kconfig import config_value
 from pytest_ebpf.plan.learn import kconfig_ops, learn

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.kernels.config import PoolConfig, Waiting, silent_wait
 from pytest_ebpf.kernels.loss import Loss
 from pytest_ebpf.kernels.remote import RemoteKernel

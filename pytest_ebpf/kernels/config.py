@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
+
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["PLAIN", "GuestWish", "PoolConfig", "Slot", "Waiting", "silent_wait"]
 

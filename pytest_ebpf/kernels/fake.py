@@ -15,13 +15,13 @@ every batch as it came.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 from pytest_ebpf.agent import ops as o
 from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.handles import Refused, Table
 from pytest_ebpf.agent.protocol.scopes import close, scope_close, scope_open
+from pytest_ebpf.frozen import fields, is_dataclass
 
 __all__ = ["Answer", "FakeKernel"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from pytest_ebpf.agent.ops import Failed, ProgLoad, ProgRejected
 from pytest_ebpf.errors import BpfUsageError, HarnessError, errno_name
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.kernels.base import Kernel
 from pytest_ebpf.kernels.local import LocalKernel
 from pytest_ebpf.kernels.loss import Loss

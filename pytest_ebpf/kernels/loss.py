@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pytest_ebpf.errors import GuestLost
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.outcome import Outcome
 
 __all__ = ["Loss"]

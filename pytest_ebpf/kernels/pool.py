@@ -9,10 +9,10 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 from pytest_ebpf.errors import EbpfError, HarnessError
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.kernels.config import PLAIN, GuestWish, PoolConfig, Slot, Waiting, silent_wait
 from pytest_ebpf.kernels.host import open_host_kernel
 from pytest_ebpf.kernels.prefetch import BackgroundBoot

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Data, Describe, Described, ReadFile, Try
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import GuestLost, HarnessError
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.kernels.base import Kernel, check
 from pytest_ebpf.kernels.btf_cache import indexed_btf
 from pytest_ebpf.kernels.local import LocalKernel

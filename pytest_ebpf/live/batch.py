@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from pytest_ebpf.agent.ops import (
     BtfLoad,
@@ -25,6 +24,7 @@ from pytest_ebpf.agent.ops import (
 )
 from pytest_ebpf.errors import EbpfError, KernelCallError, PlanError, errno_name
 from pytest_ebpf.features import probe_feature
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.live.maps.kinds import MAP_KINDS, kind_of
 from pytest_ebpf.live.session import Session, Target
 from pytest_ebpf.plan.btf_needs import why_btf_is_needed

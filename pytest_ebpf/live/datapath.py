@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pytest_ebpf.agent.ops import EnableStats, Failed, Handle, LinkCreate, Made, ProgLoad, ProgLoaded
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.frozen import dataclass, field
 from pytest_ebpf.live.handles import close_after
 from pytest_ebpf.live.run.retvals import TC, XDP, render_retval
 from pytest_ebpf.live.typed.as_bytes import as_bytes

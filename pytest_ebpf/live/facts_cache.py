@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import fields, replace
 from pathlib import Path
 
 from pytest_ebpf.btf.parse import Btf, parse_btf
 from pytest_ebpf.btf.source import find_btf
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.frozen import fields, replace
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.plan.facts import Facts

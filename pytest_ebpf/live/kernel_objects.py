@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_ebpf.agent.ops import Close, Done, Handle, ObjById
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.value_type import TypeTable
+from pytest_ebpf.frozen import dataclass, field
 from pytest_ebpf.live.inspect import query as introspect
 from pytest_ebpf.live.inspect.dump import Jited, Xlated
 from pytest_ebpf.live.inspect.info import BtfInfo, LinkInfo, MapInfo, ProgInfo

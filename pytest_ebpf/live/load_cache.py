@@ -6,11 +6,11 @@ import gc
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from pytest_ebpf.btf.parse import Btf
+from pytest_ebpf.frozen import fields, is_dataclass
 from pytest_ebpf.live.facts_cache import Knowledge
 from pytest_ebpf.live.typed.object_types import read_types
 from pytest_ebpf.obj.object import ObjectFile

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from pytest_ebpf.agent.ops import Handle
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.events.levels import LEVEL_VARIABLE, LOG_LEVELS, level_name
+from pytest_ebpf.frozen import dataclass, field
 from pytest_ebpf.live.maps.codec import MapCodec
 from pytest_ebpf.live.program_function import function_of_program, is_program
 from pytest_ebpf.live.session import Session

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,6 +14,7 @@ from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import BpfUsageError, GuestLost, HarnessError, PlanError
 from pytest_ebpf.features import probe_feature
 from pytest_ebpf.features.base import Answer
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.bpf_object import BpfObject
 from pytest_ebpf.live.eventually import eventually

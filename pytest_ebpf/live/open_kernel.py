@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.kernels.config import PoolConfig
 from pytest_ebpf.kernels.pool import HOST, KernelPool
 from pytest_ebpf.kernels.running import RunningKernel

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from pytest_ebpf.agent.ops import Done, Failed, Handle, Info, InfoByFd, Made, Mount, ObjGet, Op, Ref, Result, Try
 from pytest_ebpf.errors import PlanError
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.object import MapDef, ObjectFile
 from pytest_ebpf.plan.facts import Facts

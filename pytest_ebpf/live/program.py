@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar, Unpack
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar, Unpack
 from pytest_ebpf.agent.ops import Close, Done, Handle, ProgLoaded, ProgRun, ProgRunMany, Ran, RanMany
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import BpfUsageError, GuestLost, KernelCallError
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.bpf_streams import ProgStream
 from pytest_ebpf.live.bpffs import pin, unpin

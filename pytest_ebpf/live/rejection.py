@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from pytest_ebpf.agent.ops import ProgRejected
 from pytest_ebpf.errors import errno_name
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.obj.object import LineInfo
 from pytest_ebpf.verifier.explain.poison import poison_note
 from pytest_ebpf.verifier.log.values import locate

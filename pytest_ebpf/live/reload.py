@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_ebpf.agent.ops import (
@@ -21,6 +20,7 @@ from pytest_ebpf.agent.ops import (
     Try,
     Unprivileged,
 )
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.object import LineInfo, ProgramDef
 from pytest_ebpf.uapi.flags import LogFlag

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Protocol, TypeVar
@@ -29,6 +28,7 @@ from pytest_ebpf.agent.ops import (
     Try,
 )
 from pytest_ebpf.errors import BpfUsageError, KernelCallError
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.kernels.base import Kernel, check, made
 from pytest_ebpf.plan.facts import Facts
 

@@ -6,8 +6,8 @@ The notations are libbpf's (src/libbpf.c: attach_kprobe, attach_uprobe, attach_u
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.obj.sections import SectionSpec
 
 __all__ = ["AttachPoint", "attach_point"]

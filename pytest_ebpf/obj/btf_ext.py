@@ -9,12 +9,12 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pytest_ebpf.btf.functions import is_function
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.obj.object import CoreReloc, FuncInfo, LineInfo
 from pytest_ebpf.uapi.numbers import BTF_MAGIC
 

@@ -7,9 +7,9 @@ The spelling is that of kernel/bpf/disasm.c as of Linux 7.2; nothing that older 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.obj.insn import LD_IMM64, Insn
 from pytest_ebpf.uapi.insn import InsnClass, PseudoCall
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from io import BytesIO
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +17,7 @@ from pytest_ebpf.btf.parse import POINTER_SIZE, Btf, parse_btf
 from pytest_ebpf.btf.types import BtfType, Kind
 from pytest_ebpf.btf.write import BtfBuilder
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["read_dwarf_types"]
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from itertools import starmap
 from typing import Any, NamedTuple
 
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.frozen import dataclass, field
 
 __all__ = [
     "SHF_ALLOC",

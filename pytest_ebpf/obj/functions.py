@@ -5,11 +5,11 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from pytest_ebpf.btf.functions import is_function
 from pytest_ebpf.btf.types import Kind
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.obj.btf_ext import ExtInfo
 from pytest_ebpf.obj.elf import (
     HIDDEN,

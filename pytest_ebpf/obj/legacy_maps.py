@@ -7,10 +7,10 @@ bytes). libbpf refuses such objects since 1.0; the kernel does not mind them.
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Kind, Struct
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.obj.elf import SHF_ALLOC, STB_WEAK, Elf, Section
 from pytest_ebpf.obj.object import MapDef, Problem
 from pytest_ebpf.obj.rust_names import rust_map_types

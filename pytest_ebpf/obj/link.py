@@ -8,9 +8,9 @@ definition by name, and what the kernel provides (__ksym, __kconfig) stays the k
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.frozen import dataclass, replace
 from pytest_ebpf.obj.insn import INSN_SIZE
 from pytest_ebpf.obj.link_names import Definition, Names, resolve_names
 from pytest_ebpf.obj.link_types import LinkedTypes, link_types

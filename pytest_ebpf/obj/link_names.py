@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.obj.object import ObjectFile
 
 __all__ = ["Definition", "Names", "resolve_names"]

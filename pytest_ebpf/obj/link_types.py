@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from pytest_ebpf.btf.merge import Merged, Place, merge_btf
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import DataSec, Func, Kind, SecVar, Var
+from pytest_ebpf.frozen import dataclass, replace
 from pytest_ebpf.obj.link_names import Names
 from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.uapi.btf import Linkage

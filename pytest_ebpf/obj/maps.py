@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from typing import Any
 
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Array, DataSec, Enum, FuncProto, Fwd, Kind, Member, Ptr, Struct, Var
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.frozen import dataclass, replace
 from pytest_ebpf.obj.elf import STB_WEAK, STT_SECTION, Elf, Section, Symbol, twin_names, without_twins
 from pytest_ebpf.obj.object import MapDef, Problem, SlotInit
 from pytest_ebpf.obj.targets import Span, Targets

@@ -6,11 +6,11 @@ of 8 bytes (a 64-bit load takes two) from the start of its function.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import DataSec
+from pytest_ebpf.frozen import dataclass, field
 from pytest_ebpf.obj.attach_points import AttachPoint, attach_point
 from pytest_ebpf.obj.sections import SectionSpec
 

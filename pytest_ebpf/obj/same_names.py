@@ -8,9 +8,9 @@ name (BTF, relocations, maps, programs), which is right only when a name means o
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.obj.elf import (
     SHF_ALLOC,
     SHF_EXECINSTR,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.suggest import close_names
 from pytest_ebpf.uapi.sections import ATTACH_TYPES, MAP_FLAGS, MAP_TYPES, PROG_TYPES, ROWS
 

@@ -8,8 +8,8 @@ variable that is not static keeps its name.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.obj.object import DataSection, ObjectFile, Variable
 
 __all__ = ["meanings", "number_statics", "statics_by_file"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.obj.elf import SHF_EXECINSTR, STT_FUNC, Elf, Section, Symbol
 
 __all__ = ["JUMP_TABLES", "Span", "Target", "Targets", "find_functions"]

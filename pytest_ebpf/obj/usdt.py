@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from io import BytesIO
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.obj.executables import place_in_file, readable_elf
 
 if TYPE_CHECKING:

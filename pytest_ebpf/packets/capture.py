@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from pytest_ebpf.frozen import dataclass, field
 from pytest_ebpf.packets.packet import Packet
 from pytest_ebpf.packets.read import parse_layers
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from fnmatch import fnmatchcase
 
+from pytest_ebpf.frozen import dataclass, replace
 from pytest_ebpf.outcome import Outcome, with_outcome
 from pytest_ebpf.packets.fields import render_value
 from pytest_ebpf.packets.layer import Layer, label_layers

@@ -8,9 +8,10 @@ A value is an ``int``, a ``str`` (addresses, flags, a few names) or, on the way 
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
+
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["Field", "Value", "field_number", "field_value", "render_value"]
 

@@ -5,10 +5,10 @@ the same decisions one by one and shrinks them. A smaller decision is the simple
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 
+from pytest_ebpf.frozen import dataclass, field
 from pytest_ebpf.packets.layer import Layer, make_layer
 from pytest_ebpf.packets.options import encode_options
 from pytest_ebpf.packets.packet import Packet

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.packets.fields import Field, Value, field_number, field_value, render_value
 from pytest_ebpf.packets.options import OptionBytes, encode_options, written_options
 from pytest_ebpf.packets.protocols import PROTOCOLS

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, SupportsBytes, TypeAlias
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.packets.assemble import assemble
 from pytest_ebpf.packets.layer import FieldValue, Layer, label_layers
 from pytest_ebpf.packets.protocols import PROTOCOLS

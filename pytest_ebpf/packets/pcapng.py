@@ -9,10 +9,10 @@ from __future__ import annotations
 import gzip
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import SupportsBytes
 
+from pytest_ebpf.frozen import dataclass, field
 from pytest_ebpf.packets.capture import LINKTYPE_ETHERNET, Block, Capture, CaptureError, Frame, Interface, Options
 
 __all__ = ["PCAPNG", "parse_pcapng", "render_pcapng"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from pytest_ebpf.frozen import dataclass, field
 from pytest_ebpf.packets.fields import Field
 
 __all__ = ["HeaderSpec", "sum_bits"]

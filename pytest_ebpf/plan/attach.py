@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pytest_ebpf.agent.ops import Handle
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import PlanError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.obj.object import ProgramDef
 from pytest_ebpf.obj.sections import SectionSpec
 from pytest_ebpf.plan.facts import Facts

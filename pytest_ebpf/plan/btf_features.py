@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pytest_ebpf.btf import types as t
 from pytest_ebpf.btf.types import BtfType, Kind
 from pytest_ebpf.btf.write import BtfBuilder
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["BTF_FEATURES", "BtfFeature"]
 

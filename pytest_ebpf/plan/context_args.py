@@ -8,11 +8,11 @@ program without a struct of their own (tracepoint, tracing, LSM, syscall) cannot
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 
 from pytest_ebpf.btf import types as t
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import BtfType, Kind
+from pytest_ebpf.frozen import dataclass, field, replace
 from pytest_ebpf.plan.link import Linked
 from pytest_ebpf.uapi.btf import Linkage
 from pytest_ebpf.uapi.enums import ProgType

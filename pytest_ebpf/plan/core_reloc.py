@@ -7,10 +7,10 @@ not have is poisoned and explained in a note: such code may be guarded by ``bpf_
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import PlanError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.obj.insn import Code
 from pytest_ebpf.obj.object import CoreReloc, LineInfo
 from pytest_ebpf.plan import core_spec as core

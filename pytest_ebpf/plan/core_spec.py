@@ -6,11 +6,10 @@ anonymous structs and unions are looked through, arrays are checked by their bou
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Array, Enum, Kind, Member, Struct, essential_name
 from pytest_ebpf.errors import PlanError
+from pytest_ebpf.frozen import dataclass, field
 from pytest_ebpf.plan.core_match import compatible_fields, compatible_types, matching_types
 from pytest_ebpf.uapi.btf import CoreReloKind
 

@@ -5,11 +5,10 @@ As in libbpf's ``bpf_core_calc_field_relo`` and its siblings (src/relo_core.c, v
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Array, Enum, Int, Member, Ptr, Struct
 from pytest_ebpf.errors import PlanError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.plan import core_spec as core
 from pytest_ebpf.plan.core_spec import Spec
 from pytest_ebpf.uapi.btf import CoreReloKind

@@ -7,7 +7,6 @@ prunes by them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_ebpf.btf.codec import encode
@@ -15,6 +14,7 @@ from pytest_ebpf.btf.parse import Btf, parse_btf
 from pytest_ebpf.btf.types import BtfType, DataSec
 from pytest_ebpf.btf.write import rewrite_btf
 from pytest_ebpf.errors import ObjectError, PlanError
+from pytest_ebpf.frozen import dataclass, field
 from pytest_ebpf.obj.object import DataSection, MapDef, ObjectFile, Variable
 from pytest_ebpf.obj.static_names import meanings
 from pytest_ebpf.plan.facts import Facts

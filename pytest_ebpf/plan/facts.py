@@ -7,7 +7,6 @@ symbol addresses, the types of its modules) is asked for when an object needs it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 
 from pytest_ebpf.agent.ops import (
     BtfLoad,
@@ -26,6 +25,7 @@ from pytest_ebpf.agent.ops import (
 )
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import PlanError
+from pytest_ebpf.frozen import dataclass, field, replace
 from pytest_ebpf.obj.insn import CALL, LD_IMM64, Insn, pack_insns
 from pytest_ebpf.obj.object import Extern, ObjectFile
 from pytest_ebpf.plan.btf_features import BTF_FEATURES

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pytest_ebpf.agent.ops import Described
@@ -16,6 +15,7 @@ from pytest_ebpf.btf.codec import encode
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Array, Enum, Int, Kind
 from pytest_ebpf.errors import ObjectError, PlanError
+from pytest_ebpf.frozen import dataclass, field
 from pytest_ebpf.obj.object import Extern, ObjectFile
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.sanitise import SectionLayout

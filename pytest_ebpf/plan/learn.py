@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from pytest_ebpf.agent.ops import Data, Described, ListDir, Op, ReadFile, Result, Try
 from pytest_ebpf.btf.parse import Btf, parse_btf
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.plan.data_probes import data_probes, read_data_probes
 from pytest_ebpf.plan.facts import Facts, is_untyped

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 
 from pytest_ebpf.btf.types import DeclTag
 from pytest_ebpf.errors import PlanError
+from pytest_ebpf.frozen import dataclass, field, replace
 from pytest_ebpf.obj.insn import INSN_SIZE, Code, Insn
 from pytest_ebpf.obj.object import JumpTable, LineInfo, ObjectFile, ProgramDef, Reloc
 from pytest_ebpf.uapi.insn import PseudoCall, PseudoLoad

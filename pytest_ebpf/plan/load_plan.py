@@ -7,10 +7,10 @@ others. All programs share the maps, so a map that this kernel refuses stops the
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from pytest_ebpf.agent.ops import BtfLoad, FdAt, MapSet, ProgLoad, Ref, Try
 from pytest_ebpf.errors import ObjectError, PlanError
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.obj.object import ObjectFile, Problem, ProgramDef
 from pytest_ebpf.plan.attach import Attachment, plan_attachment
 from pytest_ebpf.plan.context_args import ContextArgs, plan_context_args

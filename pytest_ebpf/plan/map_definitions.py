@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, Union
 
 from pytest_ebpf.agent.ops import Handle, MapCreate, Obj
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.frozen import dataclass, replace
 from pytest_ebpf.obj.object import MapDef, ObjectFile
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.suggest import close_names, did_you_mean

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from pytest_ebpf.agent.ops import Handle, MapCreate, MapFreeze, MapSet, MemWrite, Mount, Obj, ObjPin, Ref, Try
 from pytest_ebpf.errors import ObjectError, PlanError
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.obj.object import MapDef, ObjectFile
 from pytest_ebpf.plan.data_maps import DataMap, arena_of, arena_start, plan_data
 from pytest_ebpf.plan.facts import Facts

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from pytest_ebpf.frozen import dataclass, field
 from pytest_ebpf.plan.attach import Device, ExtTarget
 from pytest_ebpf.plan.map_definitions import MapOverride
 

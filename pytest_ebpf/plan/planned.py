@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 
 from pytest_ebpf.agent.ops import BtfByName, FdAt, MapCreate, Obj, Op, ProgLoad, Ref, Try
 from pytest_ebpf.errors import ObjectError, PlanError
+from pytest_ebpf.frozen import dataclass, field, replace
 from pytest_ebpf.obj.object import LineInfo, MapDef, ObjectFile, ProgramDef
 from pytest_ebpf.plan.data_maps import DataMap
 from pytest_ebpf.plan.facts import Facts

@@ -6,9 +6,9 @@ Nothing of it is an error here. A project that ships its objects for another loa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.obj.sections import parse_section
 from pytest_ebpf.uapi.enums import MapType

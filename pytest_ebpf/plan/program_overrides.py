@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.obj.object import ObjectFile, Problem, ProgramDef
 from pytest_ebpf.obj.sections import SectionSpec, nearest_section, parse_section, spec_of_type
 from pytest_ebpf.plan.map_definitions import nearest

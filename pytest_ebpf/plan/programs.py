@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
 
 from pytest_ebpf.agent.ops import FdPatch, Obj
 from pytest_ebpf.errors import PlanError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.obj.insn import Code
 from pytest_ebpf.obj.object import DataSection, Extern, LineInfo, ObjectFile, ProgramDef, Reloc
 from pytest_ebpf.plan.core_reloc import Relocator

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 from pytest_ebpf.btf import types as t
@@ -19,6 +18,7 @@ from pytest_ebpf.btf.functions import is_function
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import BtfType, Kind
 from pytest_ebpf.btf.write import rewrite_btf
+from pytest_ebpf.frozen import dataclass, replace
 from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.uapi.btf import Linkage
 

@@ -7,12 +7,12 @@ As libbpf (src/libbpf.c: bpf_map__init_kern_struct_ops, v1.7): members that this
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import BtfType, FuncProto, Kind, Member, Ptr, Struct, essential_name
 from pytest_ebpf.errors import ObjectError, PlanError
+from pytest_ebpf.frozen import dataclass, field
 from pytest_ebpf.obj.object import DataSection, MapDef, ObjectFile, Variable
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.modules import find_in_modules

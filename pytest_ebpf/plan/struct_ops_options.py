@@ -7,13 +7,13 @@ says, unless it is asked for by name; a table in a section with "?" is not loade
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from pytest_ebpf.btf.codec import encode
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Struct
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.obj.object import DataSection, ObjectFile, ProgramDef, Variable
 from pytest_ebpf.plan.map_definitions import nearest
 from pytest_ebpf.plan.options import LoadOptions

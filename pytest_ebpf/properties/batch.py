@@ -6,12 +6,12 @@ import errno
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from pytest_ebpf.errors import BpfUsageError, HarnessError, KernelCallError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.packets.packet import Packet
 from pytest_ebpf.properties.state import Reset, Restore, remember
 

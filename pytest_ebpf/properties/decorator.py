@@ -6,13 +6,13 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, Phase, given, seed as hypothesis_seed, settings, strategies as hypothesis_strategies
 from hypothesis.strategies import SearchStrategy
 
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.packets.packet import Packet
 from pytest_ebpf.packets.parse import parse_packet
 from pytest_ebpf.properties.batch import Body, FailedBatch, Found

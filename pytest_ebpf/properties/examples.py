@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from hypothesis import HealthCheck, Phase, find, settings
 from hypothesis.database import ExampleDatabase, InMemoryExampleDatabase, choices_from_bytes, choices_to_bytes
 from hypothesis.errors import NoSuchExample
 from hypothesis.strategies import SearchStrategy
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.packets.generate import Mix, make_packet
 from pytest_ebpf.packets.packet import Packet
 

@@ -4,9 +4,9 @@ lines with their cost. Coordinates are computed here; the page draws them."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.report.document import Document
 from pytest_ebpf.report.history import History, insns_of
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from xml.sax.saxutils import quoteattr
+
+from pytest_ebpf.frozen import dataclass, field
 
 __all__ = [
     "FileCoverage",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.report.document import Document, records_of
 from pytest_ebpf.report.junit import Case, Merged
 from pytest_ebpf.report.record import FailureRecord, RunRecord

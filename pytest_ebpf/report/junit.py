@@ -8,11 +8,11 @@ into its output.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.report.record import KernelRecord, ProgramRecord, RunRecord, merge_kernels
 
 __all__ = ["Case", "JUnitFile", "Merged", "merge_junit", "read_junit", "render_junit"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.report.document import Document
 from pytest_ebpf.report.record import EVERY_KERNEL
 

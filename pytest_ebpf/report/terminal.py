@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from types import MappingProxyType
 from typing import TypeAlias
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.report.fold import differing, fold
 from pytest_ebpf.report.record import EVERY_KERNEL, KernelRecord, RunRecord, merge_kernels, merge_records, most_insns
 

@@ -8,9 +8,9 @@ processors at once some may be lost, but never the first.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from pytest_ebpf.agent.ops import Obj
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.obj.insn import Insn
 from pytest_ebpf.obj.object import LineInfo
 from pytest_ebpf.plan.link import line_at

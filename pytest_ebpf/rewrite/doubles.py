@@ -5,9 +5,8 @@ As a call does, they set r0 and leave r6 to r9 alone; r1 to r5 are free, since n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pytest_ebpf.agent.ops import Obj
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.rewrite.asm import (
     KEPT,
     Item,

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from pytest_ebpf.agent.ops import FdPatch, ProgLoad
+from pytest_ebpf.frozen import dataclass, replace
 from pytest_ebpf.obj.insn import CALL, LD_IMM64, Insn, pack_insns, unpack_insns
 from pytest_ebpf.rewrite.asm import EXIT, KEPT, Item, Kept, MapLoad, map_load, size_of
 from pytest_ebpf.uapi.insn import InsnClass, PseudoCall, PseudoLoad

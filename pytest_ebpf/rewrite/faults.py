@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pytest_ebpf.agent.ops import Obj
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.rewrite.asm import (
     KEPT,
     Item,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.obj.insn import CALL, LD_IMM64, Insn
 from pytest_ebpf.rewrite.asm import EXIT, FRAME
 from pytest_ebpf.rewrite.edit import jump_distance

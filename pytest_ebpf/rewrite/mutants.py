@@ -6,8 +6,8 @@ Each change keeps the places of all instructions or is an edit, so a mutant is a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
+from pytest_ebpf.frozen import dataclass, field
 from pytest_ebpf.obj.insn import Insn
 from pytest_ebpf.obj.object import LineInfo
 from pytest_ebpf.plan.link import line_at

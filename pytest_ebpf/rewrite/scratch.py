@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.rewrite.asm import FRAME, Item, load, store
 from pytest_ebpf.rewrite.edit import RewriteError
 from pytest_ebpf.rewrite.flow import Flow

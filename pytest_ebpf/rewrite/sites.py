@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.types import Enum, Func, FuncProto, Int, Ptr
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.obj.insn import CALL, Insn
 from pytest_ebpf.obj.object import Extern, LineInfo, ProgramDef
 from pytest_ebpf.rewrite.helper_signatures import HELPER_SIGNATURES

@@ -8,9 +8,9 @@ room for what two arguments point to.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pytest_ebpf.agent.ops import Obj
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.rewrite.asm import (
     FRAME,
     Item,

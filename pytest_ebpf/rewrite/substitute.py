@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.obj.insn import CALL, Code, slots_with_code
 from pytest_ebpf.obj.object import ObjectFile, ProgramDef, Reloc
 from pytest_ebpf.uapi.insn import PseudoCall

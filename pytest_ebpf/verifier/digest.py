@@ -8,8 +8,8 @@ from __future__ import annotations
 import codecs
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.verifier.log.lines import Kind
 from pytest_ebpf.verifier.log.trace import Trace, parse_trace
 from pytest_ebpf.verifier.verifier_log import VerifierLog, parse_log

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
+from pytest_ebpf.frozen import dataclass, field
 from pytest_ebpf.verifier.explain.explain import Explanation, explain
 from pytest_ebpf.verifier.log import expect
 from pytest_ebpf.verifier.log.read import read_log

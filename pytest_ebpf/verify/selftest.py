@@ -6,7 +6,6 @@ Order and rules: run_subtest() in tools/testing/selftests/bpf/test_loader.c (Lin
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,6 +22,7 @@ from pytest_ebpf.agent.ops import (
 )
 from pytest_ebpf.errors import PlanError
 from pytest_ebpf.features.helper_table import HELPERS
+from pytest_ebpf.frozen import dataclass, replace
 from pytest_ebpf.live.bpf_object import BpfObject
 from pytest_ebpf.live.facts_cache import facts_for
 from pytest_ebpf.live.load import load_plan

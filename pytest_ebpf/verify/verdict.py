@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_ebpf.agent.ops import Failed, ProgLoad, ProgLoaded, ProgRejected, Result, Try
 from pytest_ebpf.errors import BpfUsageError, EbpfError, GuestLost, KernelCallError, ObjectError, PlanError, errno_name
+from pytest_ebpf.frozen import dataclass, field, replace
 from pytest_ebpf.live.batch import Ran, run_batch, stopped_by
 from pytest_ebpf.live.facts_cache import facts_for
 from pytest_ebpf.live.hints import advise

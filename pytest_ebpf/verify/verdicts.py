@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_ebpf.errors import BpfUsageError, EbpfError, GuestLost
+from pytest_ebpf.frozen import dataclass, field, replace
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.session import Target
 from pytest_ebpf.obj.object import ObjectFile

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from pytest_ebpf.agent.base.ledger import Ledger
 from pytest_ebpf.agent.ops import Handle
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["Entry", "EventReader", "MapShape", "Refused", "Table"]
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import mmap
 import os
-from dataclasses import dataclass
 
 from pytest_ebpf.agent.base.handles import Entry
 from pytest_ebpf.agent.base.syscalls import map_shared, unmap
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["Arena", "arena_read", "arena_write", "map_arena"]
 

@@ -6,7 +6,6 @@ import os
 import re
 import socket
 import time
-from dataclasses import dataclass, replace
 from errno import EMFILE, ENFILE, ENOSPC
 from struct import Struct
 
@@ -17,6 +16,7 @@ from pytest_ebpf.agent.base.sysfs import read_text
 from pytest_ebpf.agent.bpf.info import object_info, object_name
 from pytest_ebpf.agent.host.netns import inside
 from pytest_ebpf.agent.ops import BtfLoad, Failed, Made, ProgLoad, ProgLoaded, ProgRejected, Result
+from pytest_ebpf.frozen import dataclass, replace
 from pytest_ebpf.uapi.enums import Cmd
 from pytest_ebpf.uapi.layout import Layout
 from pytest_ebpf.uapi.layouts import ATTR_BTF_LOAD, ATTR_PROG_LOAD, PROG_INFO

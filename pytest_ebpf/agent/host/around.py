@@ -11,7 +11,6 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
@@ -25,6 +24,7 @@ from pytest_ebpf.agent.host.netns import program_id, remove_namespace
 from pytest_ebpf.agent.host.network_state import hanging, remove_hanging, remove_interface
 from pytest_ebpf.agent.host.sysctls import Settings, put_setting, read_settings
 from pytest_ebpf.agent.ops import Done, Leak, Result, WatchAround
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["Surroundings", "put_back", "watch_around"]
 

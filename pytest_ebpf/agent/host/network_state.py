@@ -7,9 +7,9 @@ import os
 import socket
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from pytest_ebpf.agent.host.netns import open_netlink, read_answers
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.uapi.numbers import NLM_F_ACK
 
 __all__ = ["Hanging", "hanging", "remove_hanging", "remove_interface"]

@@ -13,7 +13,6 @@ Rules that hold for every op:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Union
 
 from pytest_ebpf.agent.ops import (
@@ -40,6 +39,7 @@ from pytest_ebpf.agent.ops.process import *
 from pytest_ebpf.agent.ops.progs import *
 from pytest_ebpf.agent.ops.results import *
 from pytest_ebpf.agent.ops.sockets import *
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["In", "Op", "Try", "Unprivileged"]
 __all__ += base.__all__

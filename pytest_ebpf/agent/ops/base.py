@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Union
+
+from pytest_ebpf.frozen import dataclass, field
 
 __all__ = [
     "Address",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pytest_ebpf.agent.ops.base import FdAt, Obj
+from pytest_ebpf.frozen import dataclass
 
 __all__ = [
     "InodeOf",

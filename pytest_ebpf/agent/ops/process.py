@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pytest_ebpf.agent.ops.base import Obj
 from pytest_ebpf.agent.ops.machine import Spawn
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["ProcessRead", "ProcessSignal", "ProcessWrite", "Start"]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from struct import Struct
 from typing import Union
 
 from pytest_ebpf.agent.ops.base import Address, Handle
+from pytest_ebpf.frozen import dataclass
 
 __all__ = [
     "Data",

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from dataclasses import dataclass
 
 from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.handles import Entry, Refused, Table
@@ -25,6 +24,7 @@ from pytest_ebpf.agent.base.sysfs import read_text
 from pytest_ebpf.agent.bpf.info import ID_KINDS, fd_kind, kernel_id
 from pytest_ebpf.agent.host.around import put_back
 from pytest_ebpf.agent.ops import Close, Done, Failed, Leak, Made, Result, ScopeClose, ScopeClosed, ScopeOpen
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.uapi.enums import Cmd, MapType
 from pytest_ebpf.uapi.layouts import ATTR_ID, ATTR_OBJ
 

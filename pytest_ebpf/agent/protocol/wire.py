@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields, is_dataclass
 from itertools import accumulate, pairwise
 from operator import attrgetter
 from struct import Struct
@@ -22,6 +21,7 @@ from typing import Any, get_args
 
 from pytest_ebpf.agent import ops
 from pytest_ebpf.agent.ops import Handle, Op, Result
+from pytest_ebpf.frozen import MISSING, dataclass, fields, is_dataclass
 
 __all__ = [
     "MAX_BLOBS",

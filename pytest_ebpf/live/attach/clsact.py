@@ -6,10 +6,10 @@ import errno
 import socket
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from pytest_ebpf.agent.ops import Data, Failed, Handle, Netlink
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.link import ReplaceableAttachment
 from pytest_ebpf.live.net.netlink import (

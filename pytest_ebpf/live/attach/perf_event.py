@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import product
 from types import MappingProxyType
 
@@ -24,6 +23,7 @@ from pytest_ebpf.agent.ops import (
     ReadFile,
 )
 from pytest_ebpf.errors import BpfUsageError, EbpfError, KernelCallError, PlanError, errno_name
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.live.attach.arguments import EventArg
 from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.link import Link, Mechanism

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from pytest_ebpf.agent.ops import Failed, Handle, OpenFile, ProgQuery, Queried, Result, Try
 from pytest_ebpf.errors import BpfUsageError, PlanError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.live.attach.cgroup import open_cgroup
 from pytest_ebpf.live.attach.clsact import PARENTS, filters_on
 from pytest_ebpf.live.attach.xdp import xdp_on

@@ -4,12 +4,12 @@ the signature of that function."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from inspect import Parameter, signature
 from types import MappingProxyType
 
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.frozen import dataclass, field
 from pytest_ebpf.live.attach.arguments import check_targets
 from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.cgroup import attach_cgroup, attach_cgroup_skb, attach_lsm_cgroup

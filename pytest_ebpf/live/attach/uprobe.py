@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from pytest_ebpf.agent.ops import PerfEventOpen
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.attach.options import U64, int_option

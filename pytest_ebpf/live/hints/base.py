@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from pytest_ebpf.agent.ops import Described, Op
 from pytest_ebpf.errors import EbpfError
@@ -11,6 +10,7 @@ from pytest_ebpf.features.base import Answer
 from pytest_ebpf.features.probe import probe_feature
 from pytest_ebpf.features.skip_rule import first_release, is_older
 from pytest_ebpf.features.table import feature as row_of
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.live.session import Target
 
 __all__ = ["Case", "Hint", "lacks", "this_kernel"]

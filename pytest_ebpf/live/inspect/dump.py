@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from struct import Struct
 
 from pytest_ebpf.btf.parse import Btf
+from pytest_ebpf.frozen import dataclass, field
 from pytest_ebpf.obj.disasm import InsnNames, WideLoad
 from pytest_ebpf.obj.insn import Insn
 from pytest_ebpf.obj.listing import Listed, SourceLine, list_insns, render_listing

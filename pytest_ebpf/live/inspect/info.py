@@ -7,13 +7,13 @@ structs only ever grew at the end. What a kernel is too old to say is None.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import IntEnum
 from struct import Struct
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pytest_ebpf.agent.ops import InfoArray
+from pytest_ebpf.frozen import dataclass, field
 from pytest_ebpf.obj.sections import map_flag_names
 from pytest_ebpf.obj.type_names import attach_type_text, link_type_text, map_type_text, prog_type_text
 from pytest_ebpf.uapi.links import PerfEventKind

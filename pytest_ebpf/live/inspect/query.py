@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from struct import unpack, unpack_from
 from typing import Any
 
@@ -32,6 +31,7 @@ from pytest_ebpf.agent.ops import (
 from pytest_ebpf.btf.parse import Btf, parse_btf
 from pytest_ebpf.errors import PlanError
 from pytest_ebpf.features.helper_table import HELPERS
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.kernels.base import check
 from pytest_ebpf.live.inspect.dump import (
     Jited,

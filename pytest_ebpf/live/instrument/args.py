@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from pytest_ebpf.agent.ops import Handle
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.live.instrument.parts import Parts
 from pytest_ebpf.obj.insn import LD_IMM64, Insn
 from pytest_ebpf.obj.object import MapDef

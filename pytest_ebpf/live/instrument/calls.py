@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, overload
 
 from pytest_ebpf.agent.ops import Handle, Op
 from pytest_ebpf.features.probe import probe_feature
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.live.instrument.args import Address, Argument, ArgumentMap, arguments_of, plan_record
 from pytest_ebpf.live.instrument.memory import Memory
 from pytest_ebpf.live.instrument.parts import Parts

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pytest_ebpf.agent.ops import Handle, Info, InfoArray, InfoArrays
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.live.instrument.memory import Memory
 from pytest_ebpf.live.instrument.parts import Parts
 from pytest_ebpf.live.session import Session

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 
 from pytest_ebpf.agent.ops import Handle
 from pytest_ebpf.errors import BpfUsageError, PlanError
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.live.instrument.fakes import Fake
 from pytest_ebpf.live.instrument.memory import Memory
 from pytest_ebpf.live.session import Session

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 
 from pytest_ebpf.agent.ops import Op, ProgLoad, Try
 from pytest_ebpf.errors import BpfUsageError, ObjectError, PlanError
 from pytest_ebpf.features.helper_table import HELPERS
+from pytest_ebpf.frozen import dataclass, replace
 from pytest_ebpf.live.instrument.doubles import Doubles
 from pytest_ebpf.live.instrument.failing import FaultPlan
 from pytest_ebpf.live.instrument.fakes import Fake, Function, check_doubles, fake, frozen_clock, seeded_random

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno as _errno
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from pytest_ebpf.agent.ops import Handle
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.live.instrument.args import ArgumentMap, cleared_by, map_of
 from pytest_ebpf.live.instrument.memory import Memory
 from pytest_ebpf.live.instrument.parts import Parts

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.rewrite.doubles import FIRST, Cell, Constant, Double, Random, Sequence as Values
 
 __all__ = ["Fake", "Function", "as_double", "check_doubles", "fake", "frozen_clock", "seeded_random"]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Protocol
 
 from pytest_ebpf.agent.ops import FdPatch, Handle, ProgLoad, ProgLoaded
 from pytest_ebpf.features.helper_table import HELPERS
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.insn import Insn, unpack_insns
 from pytest_ebpf.obj.object import LineInfo, ObjectFile, ProgramDef

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TypedDict, Unpack
 
 from pytest_ebpf.agent.ops import Data, Exited, Failed, ListDir, Made, Op, Spawn, Start
 from pytest_ebpf.errors import BpfUsageError, KernelCallError
+from pytest_ebpf.frozen import dataclass, replace
 from pytest_ebpf.live.handles import netns_handle
 from pytest_ebpf.live.inspect.suggest import nearest_paths
 from pytest_ebpf.live.machine.capabilities import capability_bits

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from struct import Struct
 from types import MappingProxyType
 from typing import cast
@@ -12,6 +11,7 @@ from typing import cast
 from pytest_ebpf.agent.ops import Entries, FdAt, Handle, InodeOf, MapDump, ObjById, Op, OpenFile, PidFd, Value
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.live.maps.kinds import kind_of
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.typed.shape import Shape, StructKey, encode_lpm, hashable

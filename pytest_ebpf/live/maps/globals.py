@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pytest_ebpf.agent.ops import (
@@ -21,6 +20,7 @@ from pytest_ebpf.agent.ops import (
 )
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.live.typed.shape import Shape
 from pytest_ebpf.obj.object import DataSection, Variable

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.uapi.enums import MapType
 
 __all__ = ["MAP_KINDS", "MapKind", "kind_of"]

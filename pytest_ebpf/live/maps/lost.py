@@ -7,9 +7,9 @@ recognised and dropped.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 from pytest_ebpf.agent.ops import Close, FdPatch, Handle, Op, PerfDrain, ProgLoad, ProgRun, Records, Ref, Try
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.obj.insn import Insn, pack_insns
 from pytest_ebpf.uapi.enums import ProgType

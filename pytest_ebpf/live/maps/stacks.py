@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from struct import Struct
 
 from pytest_ebpf.agent.ops import Data, Handle, MapGet, ReadFile, Value
 from pytest_ebpf.errors import ObjectError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.live.inspect.executables import Mapping, mappings_of
 from pytest_ebpf.live.inspect.kallsyms import read_kallsyms
 from pytest_ebpf.live.maps.codec import MapCodec

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.live.net.netlink import CREATE, EXCL, REPLACE, Attr, nested, request
 
 __all__ = [

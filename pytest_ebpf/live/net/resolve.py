@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from pytest_ebpf.agent.ops import Data, Failed, Handle, ReadFile
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.live.handles import netns_handle
 from pytest_ebpf.live.net.netlink import DUMP, attributes, messages, netlink_op, request
 from pytest_ebpf.live.session import Session

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
@@ -35,6 +34,7 @@ from pytest_ebpf.agent.ops import (
     SocketShutdown,
 )
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.live.handles import close_after, netns_handle
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.suggest import did_you_mean

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from pytest_ebpf.btf.addresses import AddressInt, pack_address
 from pytest_ebpf.errors import BpfUsageError, KernelCallError
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["CONTEXTS", "Context", "Field", "RunContext", "decode_ctx", "encode_ctx", "namespaces_of"]
 

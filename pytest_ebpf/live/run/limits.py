@@ -11,11 +11,11 @@ import errno
 import re
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from pytest_ebpf.agent.ops import Close, ProgLoad, ProgLoaded, ProgRun, ProgRunMany, Ran, Try
 from pytest_ebpf.errors import KernelCallError
+from pytest_ebpf.frozen import dataclass, replace
 from pytest_ebpf.live.run.accepted import idle_program
 from pytest_ebpf.live.run.contexts import CONTEXTS, Context, Field, encode_ctx
 from pytest_ebpf.live.run.refusals import refusal

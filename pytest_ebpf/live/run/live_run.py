@@ -7,10 +7,10 @@ them when a context is given (net/bpf/test_run.c, bpf_prog_test_run_xdp).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 
 from pytest_ebpf.agent.ops import Handle, ProgRun, Ran
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.frozen import dataclass, replace
 from pytest_ebpf.live.run.test_run import RunInput, plan_run
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.uapi.enums import ProgType

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
 from itertools import islice, repeat
 from typing import NamedTuple
 
 from pytest_ebpf.agent.ops import Handle, ProgRunMany, Ran, RanMany
+from pytest_ebpf.frozen import fields
 from pytest_ebpf.live.run.retvals import decode_retval
 from pytest_ebpf.live.run.rules import RUN_RULES, RunRule
 from pytest_ebpf.live.run.test_run import RunInput, RunResult, context_of, data_of, read_run, rule_for

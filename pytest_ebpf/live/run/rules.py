@@ -7,9 +7,9 @@ operation answers ENOTSUPP; asking is pointless, so it is refused here with the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.obj.sections import prog_type_name
 from pytest_ebpf.uapi.enums import ProgType
 

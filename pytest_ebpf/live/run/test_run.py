@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from pytest_ebpf.agent.ops import Handle, ProgRun, Ran
 from pytest_ebpf.errors import BpfUsageError, KernelCallError
+from pytest_ebpf.frozen import dataclass, field
 from pytest_ebpf.live.run.contexts import CONTEXTS, RunContext, decode_ctx, encode_ctx
 from pytest_ebpf.live.run.flow_probe import flow_verdict
 from pytest_ebpf.live.run.retvals import decode_retval, render_retval

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.btf.value_type import find_types
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.frozen import dataclass, field, replace
 from pytest_ebpf.live.typed.object_types import ObjectTypes
 from pytest_ebpf.obj.object import MapDef
 from pytest_ebpf.obj.rust_names import rust_map_types

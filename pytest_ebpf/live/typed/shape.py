@@ -7,13 +7,13 @@ import ipaddress
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from pytest_ebpf.btf.codec import decode, encode
 from pytest_ebpf.btf.decode import many_decoder
 from pytest_ebpf.btf.literals import by_name
 from pytest_ebpf.btf.parse import Btf
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.live.typed.as_bytes import as_bytes
 from pytest_ebpf.obj.object import Variable
 

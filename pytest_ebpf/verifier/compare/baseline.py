@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.frozen import dataclass, field, replace
 from pytest_ebpf.verifier.compare.normalise import NormalLine
 
 __all__ = ["LEVELS", "Baseline", "Block", "Snapshot", "differences", "parse_baseline", "render_baseline"]

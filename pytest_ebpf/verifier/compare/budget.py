@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.suggest import did_you_mean
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.verifier.log.lines import source_of, without_listings
 from pytest_ebpf.verifier.log.values import LineInfoLike, SourceLine
 

@@ -12,8 +12,8 @@ import itertools
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
+from pytest_ebpf.frozen import dataclass, field
 from pytest_ebpf.verifier.compare.cost import line_costs
 from pytest_ebpf.verifier.log.lines import without_listings
 from pytest_ebpf.verifier.log.state import Register, parse_state

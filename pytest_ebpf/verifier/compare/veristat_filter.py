@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.verifier.compare.veristat_csv import Row, find_column
 
 __all__ = ["Filter", "SortKey", "keep_rows", "parse_emit", "parse_filter", "parse_sort", "sort_rows"]

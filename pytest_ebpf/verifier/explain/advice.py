@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.verifier.explain.advice_bounds import BOUNDS_ADVICE
 from pytest_ebpf.verifier.explain.advice_pointers import POINTER_ADVICE
 from pytest_ebpf.verifier.explain.fault import Fault

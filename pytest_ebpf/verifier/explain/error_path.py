@@ -8,9 +8,9 @@ beginning of the one before, up to that branch.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cached_property
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.verifier.log.lines import Kind
 from pytest_ebpf.verifier.log.operands import Operands, read_operands
 from pytest_ebpf.verifier.log.state import Register, parse_state

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import overload
 
+from pytest_ebpf.frozen import dataclass, replace
 from pytest_ebpf.verifier.explain.advice import advice_for
 from pytest_ebpf.verifier.explain.caret import Span, span_of
 from pytest_ebpf.verifier.explain.error_path import Path, failing_path

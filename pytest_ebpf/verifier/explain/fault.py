@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.verifier.explain.register_text import describe
 from pytest_ebpf.verifier.explain.value_origin import Cause
 from pytest_ebpf.verifier.log.state import Register

@@ -5,8 +5,7 @@ This is what 7.3's own report calls the causal path, read from the trace of any 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.verifier.explain.error_path import Path
 from pytest_ebpf.verifier.explain.register_text import describe, type_words
 from pytest_ebpf.verifier.log.trace import Instruction

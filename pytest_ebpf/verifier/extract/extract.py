@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 
+from pytest_ebpf.frozen import dataclass, replace
 from pytest_ebpf.verifier.extract.blocks import Block, is_message, split_blocks
 from pytest_ebpf.verifier.extract.plain import plain_lines
 from pytest_ebpf.verifier.log.lines import INSN, PROCESSED, Kind, kind_of, kinds_of

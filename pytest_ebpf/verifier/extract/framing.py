@@ -8,8 +8,9 @@ name the program and the reason that the loader gives.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Enum
+
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["FRAMES", "Frame", "Role", "frame_of"]
 

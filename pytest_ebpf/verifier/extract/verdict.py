@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 
+from pytest_ebpf.frozen import dataclass, replace
 from pytest_ebpf.verifier.explain.explain import Explanation
 from pytest_ebpf.verifier.extract.extract import Found
 from pytest_ebpf.verifier.log.lines import Kind

@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.frozen import dataclass, replace
 from pytest_ebpf.verifier.log.lines import is_statistic, is_trace, without_literals
 from pytest_ebpf.verifier.log.pattern import compile_pattern, literal_of
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["Register", "State", "parse_register", "parse_state"]
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import overload
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.verifier.log.lines import Kind, kinds_of, source_of, split_insn
 from pytest_ebpf.verifier.log.state import State, parse_state
 from pytest_ebpf.verifier.log.values import SourceLine

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["Diagnosis", "LineInfoLike", "ParsedLog", "SourceLine", "VerifierStats", "locate"]
 

@@ -6,7 +6,7 @@ assign messages to classes are in ``rules``; ``docs/verifier-logs.md`` is genera
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["CLASSES", "KINDS", "ErrorClass"]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 
+from pytest_ebpf.frozen import dataclass, replace
 from pytest_ebpf.verifier.log.values import ParsedLog
 from pytest_ebpf.verifier.rejection.classes import CLASSES
 from pytest_ebpf.verifier.rejection.rule import Rule

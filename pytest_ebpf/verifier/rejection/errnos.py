@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-from dataclasses import dataclass
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.uapi.numbers import ENOTSUPP
 
 __all__ = ["ERRNOS", "Errno", "errno_name"]

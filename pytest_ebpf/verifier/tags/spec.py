@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from pytest_ebpf.errors import BpfUsageError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.suggest import did_you_mean
 from pytest_ebpf.uapi.capabilities import Capability
 from pytest_ebpf.uapi.flags import ProgFlag

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["REPEATED", "TAGS", "Tag", "TagInfo", "is_test_tag", "read_tags"]
 

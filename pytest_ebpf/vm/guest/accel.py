@@ -10,11 +10,11 @@ import contextlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pytest_ebpf.errors import BootFailed
 from pytest_ebpf.files import replace_file
+from pytest_ebpf.frozen import asdict, dataclass
 from pytest_ebpf.vm.guest.command import AccelKind
 from pytest_ebpf.vm.guest.config import AccelMode
 

@@ -16,11 +16,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_ebpf.errors import BootFailed
 from pytest_ebpf.files import replace_file
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.vm.guest.runtime import LISTING, Runtime, read_runtime
 from pytest_ebpf.vm.images.expiry import drop_stale, mark_used
 
@@ -29,9 +29,9 @@ __all__ = ["OPTIONS", "Agent", "agent_sources", "find_python", "make_agent", "st
 OPTIONS = ("-I", "-S", "-X", "utf8")  # of Python
 _PACKAGE = Path(__file__).parents[2]
 _OLDEST = (3, 11)
-_TRAVELS = ("agent/**/*.py", "uapi/**/*.py", "suggest.py")  # what travels to the guest
+_TRAVELS = ("agent/**/*.py", "uapi/**/*.py", "suggest.py", "frozen.py")  # what travels to the guest
 _STARTER = "agent/protocol/bootstrap.py"
-_LEAN = "agent/protocol/fast_dataclasses.py"
+_LEFT_OUT = ("dataclasses",)  # frozen.py asks for it where somebody else does, and it takes 0.6 s of a boot
 _CODECS = ("encodings.ascii", "encodings.latin_1")  # imported by name when a file is opened with them
 # Runs in the guest's Python on the host. Imports what the agent imports of the standard library, to learn what that
 # imports in turn; takes the pure modules among them that the interpreter does not bring along frozen.
@@ -169,16 +169,15 @@ def _parse(source: str, *, path: str) -> ast.Module:
 
 
 def _job(sources: dict[str, str]) -> str:
-    """What the maker reads. The package above the agent is empty in a guest, and ``dataclasses`` is the lean one."""
+    """What the maker reads. The package above the agent is empty in a guest."""
     top = _PACKAGE.name
     modules: list[tuple[str, bool, str, str]] = [(top, True, "", top)]
-    modules.append(("dataclasses", False, sources[_LEAN], _LEAN))
     for path, source in sources.items():
         is_package = path.endswith("/__init__.py")
         name = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
         modules.append((f"{top}.{name}", is_package, source, path))
     start = sources[_STARTER]
-    imports = [name for name in stdlib_imports(sources) if name != "dataclasses"] + list(_CODECS)
+    imports = [name for name in stdlib_imports(sources) if name not in _LEFT_OUT] + list(_CODECS)
     return json.dumps({"imports": imports, "modules": modules, "start": start})
 
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pytest_ebpf.errors import BootFailed
+from pytest_ebpf.frozen import dataclass
 
 __all__ = [
     "AGENT_PORT",

@@ -8,11 +8,11 @@ import os
 import shlex
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 from pytest_ebpf.errors import BootFailed
 from pytest_ebpf.files import fresh_folder
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.vm.guest.bundle import Agent
 from pytest_ebpf.vm.guest.command import AGENT_PORT, Composition, Recipe, composed_command, virtme_argv
 from pytest_ebpf.vm.guest.config import Image

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
 from pytest_ebpf.errors import BootFailed
+from pytest_ebpf.frozen import dataclass, field
 from pytest_ebpf.vm.images.architecture import NATIVE
 from pytest_ebpf.vm.images.cache import default_cache
 from pytest_ebpf.vm.images.image import KernelImage

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["Member", "directories", "read_cpio", "write_cpio"]
 

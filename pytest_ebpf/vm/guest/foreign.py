@@ -8,10 +8,10 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from pytest_ebpf.errors import BootFailed
+from pytest_ebpf.frozen import replace
 from pytest_ebpf.vm.guest.bundle import Agent, make_agent
 from pytest_ebpf.vm.guest.command import Composition
 from pytest_ebpf.vm.guest.config import Image, architecture_of, rooted_of

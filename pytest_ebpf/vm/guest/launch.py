@@ -7,12 +7,12 @@ import os
 import socket
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pytest_ebpf.errors import BootFailed
+from pytest_ebpf.frozen import dataclass, replace
 from pytest_ebpf.vm.guest.accel import Accel, choose_accel
 from pytest_ebpf.vm.guest.bundle import OPTIONS, Agent, find_python, make_agent
 from pytest_ebpf.vm.guest.command import (

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import time
 import weakref
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pytest_ebpf.errors import BootFailed
+from pytest_ebpf.frozen import dataclass, replace
 from pytest_ebpf.vm.guest.accel import Accel
 from pytest_ebpf.vm.guest.compose import discard
 from pytest_ebpf.vm.guest.config import BootConfig, Image

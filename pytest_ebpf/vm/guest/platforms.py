@@ -9,8 +9,9 @@ agent, a serial console.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["PLATFORMS", "ROOT_TAG", "SHARE_TAG", "Platform", "machine_argv", "platform_cmdline"]
 

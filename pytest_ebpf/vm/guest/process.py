@@ -11,8 +11,8 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.outcome import Outcome
 from pytest_ebpf.vm.guest.console import find_complaint, find_death, find_last_words, read_from
 from pytest_ebpf.vm.guest.rundir import RunDir

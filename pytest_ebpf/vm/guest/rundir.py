@@ -11,8 +11,9 @@ import fcntl
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["RunDir", "close_rundir", "open_rundir", "sweep"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.vm.guest.cpio import Member
 
 __all__ = ["LISTING", "Runtime", "read_runtime", "runtime_members"]

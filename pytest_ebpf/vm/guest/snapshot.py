@@ -15,12 +15,12 @@ import os
 import shlex
 import shutil
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pytest_ebpf.errors import BootFailed
 from pytest_ebpf.files import fresh_folder
+from pytest_ebpf.frozen import asdict, dataclass
 from pytest_ebpf.vm.guest.command import MemoryFile, qemu_argv
 from pytest_ebpf.vm.guest.launch import (
     CLOCK_ATTEMPTS,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_ebpf.errors import BootFailed
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.vm.guest.platforms import PLATFORMS
 from pytest_ebpf.vm.images.modules import find_program
 

@@ -6,10 +6,10 @@ A spec names one behind a colon: ``6.12:arm64``. Sources: Debian's kernel flavou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from pytest_ebpf.errors import ImageError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.suggest import close_names, suggestion
 
 __all__ = ["ARCHITECTURES", "MACHINES", "NATIVE", "Architecture", "find_architecture"]

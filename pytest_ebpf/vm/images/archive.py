@@ -12,11 +12,11 @@ import os
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from pytest_ebpf.errors import ImageError
+from pytest_ebpf.frozen import dataclass
 
 __all__ = ["AR_MAGIC", "ArMember", "ar_members", "extract", "safe_name"]
 

@@ -19,12 +19,12 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pytest_ebpf.errors import ImageError
 from pytest_ebpf.files import replace_file
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.vm.images.architecture import NATIVE
 
 __all__ = ["CACHE_VARIABLE", "FETCHING", "Entry", "Store", "default_cache", "newest_series", "use_lock"]

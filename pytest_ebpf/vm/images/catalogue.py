@@ -12,10 +12,10 @@ A file is named after its series and has four keys, and may have a fifth:
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_ebpf.errors import ImageError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.vm.images.architecture import ARCHITECTURES, NATIVE
 
 __all__ = ["LAYOUTS", "Catalogue", "Part", "Series", "catalogue_directory", "load_catalogue", "parse_series"]

@@ -13,11 +13,11 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pytest_ebpf.errors import ImageError, MirrorUnreachable, PackageGone
+from pytest_ebpf.frozen import dataclass, field
 from pytest_ebpf.vm.images.archive import AR_MAGIC
 
 __all__ = ["Item", "Web", "disk_full", "file_sha256"]

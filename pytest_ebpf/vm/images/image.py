@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_ebpf.errors import ImageError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.vm.images.architecture import NATIVE
 from pytest_ebpf.vm.images.cache import Entry, Store, default_cache, use_lock
 from pytest_ebpf.vm.images.rootfs import Rooted

@@ -17,11 +17,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from pytest_ebpf.errors import ImageError, MirrorUnreachable
+from pytest_ebpf.frozen import asdict, dataclass
 from pytest_ebpf.vm.images.architecture import NATIVE
 from pytest_ebpf.vm.images.cache import Store
 from pytest_ebpf.vm.images.download import Web

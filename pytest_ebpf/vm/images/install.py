@@ -6,10 +6,10 @@ import errno
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pytest_ebpf.errors import ImageError, MirrorUnreachable, PackageGone
+from pytest_ebpf.frozen import asdict, dataclass
 from pytest_ebpf.vm.images.architecture import NATIVE
 from pytest_ebpf.vm.images.cache import Entry, Store
 from pytest_ebpf.vm.images.candidates import Choice, Chosen

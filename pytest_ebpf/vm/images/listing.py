@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pytest_ebpf.errors import ImageError, MirrorUnreachable
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.vm.images.architecture import NATIVE
 from pytest_ebpf.vm.images.cache import Entry
 from pytest_ebpf.vm.images.candidates import choose

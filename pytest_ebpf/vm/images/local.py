@@ -10,10 +10,10 @@ import hashlib
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_ebpf.errors import ImageError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.vm.images.cache import Store
 from pytest_ebpf.vm.images.image import KernelImage
 from pytest_ebpf.vm.images.modules import link_modules, run_depmod

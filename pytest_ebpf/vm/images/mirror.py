@@ -12,10 +12,10 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_ebpf.errors import ImageError
+from pytest_ebpf.frozen import dataclass, field
 
 __all__ = [
     "KEYRING_VARIABLE",

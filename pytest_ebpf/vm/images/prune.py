@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pytest_ebpf.frozen import dataclass, replace
 from pytest_ebpf.vm.images.architecture import ARCHITECTURES
 from pytest_ebpf.vm.images.cache import FETCHING, Entry, Store, use_lock
 

@@ -13,10 +13,10 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_ebpf.errors import ImageError, PackageGone
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.vm.images.architecture import NATIVE
 from pytest_ebpf.vm.images.archive import extract
 from pytest_ebpf.vm.images.cache import Store

@@ -11,10 +11,10 @@ oldest, newest, rc           a series chosen from the catalogue; newest is never
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_ebpf.errors import ImageError
+from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.vm.images.architecture import ARCHITECTURES, NATIVE, Architecture, find_architecture
 from pytest_ebpf.vm.images.catalogue import Catalogue, Series, load_catalogue
 

@@ -1,19 +1,16 @@
-"""The bundle of the agent, the lean dataclasses in it, and what process 1 decides without being process 1."""
+"""The bundle of the agent, its dataclasses, and what process 1 decides without being process 1."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
 import sys
-import types
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pytest_ebpf.agent.protocol import fast_dataclasses as lean, init
+from pytest_ebpf.agent.protocol import init
 from pytest_ebpf.agent.protocol.setup import Wishes
 from pytest_ebpf.agent.protocol.wire import Codec, Decoder, Hello
 from pytest_ebpf.errors import BootFailed
@@ -75,76 +72,6 @@ def test_the_first_python_that_will_do_is_taken(tmp_path: Path) -> None:
     fake.write_text("#!/bin/sh\necho 3 12\n")
     fake.chmod(0o755)
     assert find_python([str(fake)]) == str(fake)
-
-
-SOURCE = """
-from __future__ import annotations
-from dataclasses import dataclass, field
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    x: int
-    y: int = 2
-    tags: tuple[str, ...] = field(default_factory=tuple)
-    note: str = field(default="", compare=False)
-
-    @property
-    def sum(self) -> int:
-        return self.x + self.y
-"""
-
-
-@pytest.fixture(params=[dataclasses, lean], ids=["standard", "lean"])
-def points(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
-    """The class of SOURCE and the dataclasses module that made it. What holds for one has to hold for the other."""
-    monkeypatch.setitem(sys.modules, "dataclasses", request.param)
-    module = types.ModuleType("points")
-    monkeypatch.setitem(sys.modules, "points", module)
-    exec(SOURCE, vars(module))
-    return vars(module)["Point"], request.param
-
-
-def test_values_are_made_by_place_and_name(points: tuple[Any, Any]) -> None:
-    point, _ = points
-    value = point(1, tags=("a",))
-    assert (value.x, value.y, value.tags, value.note, value.sum) == (1, 2, ("a",), "", 3)
-    assert repr(value) == "Point(x=1, y=2, tags=('a',), note='')"
-
-
-@pytest.mark.parametrize("args", [((), {}), ((1, 2, (), "", 5), {}), ((1,), {"x": 2}), ((1,), {"z": 2})])
-def test_wrong_fields_are_type_errors(points: tuple[Any, Any], args: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
-    with pytest.raises(TypeError):
-        points[0](*args[0], **args[1])
-
-
-def test_values_are_frozen_and_slotted(points: tuple[Any, Any]) -> None:
-    value = points[0](1)
-    with pytest.raises(AttributeError):
-        value.x = 2
-    with pytest.raises(AttributeError):
-        del value.x
-    assert not hasattr(value, "__dict__")
-
-
-def test_values_compare_and_hash_by_the_fields_that_count(points: tuple[Any, Any]) -> None:
-    point, _ = points
-    assert point(1, note="a") == point(1, note="b")
-    assert hash(point(1, note="a")) == hash(point(1, note="b"))
-    assert point(1) != point(2)
-    assert point(1) != (1, 2)
-
-
-def test_fields_and_replace_and_match(points: tuple[Any, Any]) -> None:
-    point, module = points
-    assert [(f.name, f.type) for f in module.fields(point)][:2] == [("x", "int"), ("y", "int")]
-    assert module.fields(point)[0].default is module.MISSING
-    assert module.fields(point(1))[1].default == 2
-    assert module.is_dataclass(point)
-    assert not module.is_dataclass(int)
-    assert module.replace(point(1), y=5) == point(1, 5)
-    match point(1, 2):
-        case point(x, y):
-            assert (x, y) == (1, 2)
 
 
 def test_the_port_is_found_by_its_name(tmp_path: Path) -> None:
