@@ -200,7 +200,9 @@ def test_pytest_shows_the_field_that_differs(pytester: pytest.Pytester) -> None:
             assert Place("a", 1) == Place("a", 2)
         """
     )
-    pytester.runpytest("-vv", "-p", "no:asyncio").stdout.fnmatch_lines(["*Differing attributes:*", "*'at'*", "*at: 1 != 2*"])
+    pytester.runpytest("-vv", "-p", "no:asyncio").stdout.fnmatch_lines(
+        ["*Differing attributes:*", "*'at'*", "*at: 1 != 2*"]
+    )
 
 
 def test_defining_and_making_values_does_not_import_the_standard_module() -> None:
