@@ -17,6 +17,7 @@ Needs the right to load programs. Exit code 1 when libbpf alone loads a program,
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -29,7 +30,7 @@ from compare import ONLY_LIBBPF, Comparison, compare, find_objects, share
 from ours import Ours, load_object
 from peer import Peer, PeerError, peer
 
-from pytest_ebpf.agent.ops import Exited, Spawn
+from pytest_ebpf.agent.ops import Described, Exited, Spawn
 from pytest_ebpf.errors import GuestLost
 from pytest_ebpf.kernels.base import check
 from pytest_ebpf.kernels.config import PoolConfig
@@ -81,8 +82,14 @@ def _page(arguments: argparse.Namespace, libbpf: Peer, pool: KernelPool, *, spec
                 f"{spec} {number}/{len(wanted)} {project}/{path.name}: {_in_short(known)}", file=sys.stderr, flush=True
             )
         found.append(known)
-    release = kept.release(spec, find=lambda: pool.get(spec).described.release.partition("-")[0])
+    release = kept.release(spec, find=lambda: _release(pool.get(spec).described))
     return Page(spec, release, tuple(found))
+
+
+def _release(described: Described) -> str:
+    """uname -r of Debian's older kernels stops at 6.1.0; its packages say in uname -v what they are."""
+    packaged = re.search(r"Debian (\d[\w.]*)", described.version)
+    return packaged[1] if packaged else described.release.partition("-")[0]
 
 
 def _wanted(arguments: argparse.Namespace) -> Iterator[tuple[str, Path]]:

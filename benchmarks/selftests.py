@@ -1,6 +1,7 @@
 """Do the kernel's own selftests pass? Every object with expectations in a folder, unchanged, as pytest items.
 
     python benchmarks/selftests.py FOLDER [--kernels host,6.12] [--tests "6.12.117"] [--report FILE.md] [--keep DIR]
+                                   [--again]
 
 FOLDER holds compiled objects (``NAME.o`` or ``NAME.bpf.o``) of tools/testing/selftests/bpf/progs. What runs is plain
 ``pytest`` on a directory of links to them; the only addition is a conftest.py that fills the maps which the kernel's
@@ -16,17 +17,18 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from selftests_report import Item, render_report, render_summary, share
+from selftests_report import Item, needs_module, render_report, render_summary, share
 
 __all__ = ["main"]
 
 _ENOUGH = 0.95
-_CHUNK = 40  # objects in one run: a guest's memory is small, and it holds what is loaded until a test ends
+_CHUNK = 20  # objects in one run: a guest's memory is small, and it holds what is loaded until a test ends
 _UNPRIVILEGED = Path("/proc/sys/kernel/unprivileged_bpf_disabled")
 _TAG = b"comment:"
 
@@ -74,7 +76,7 @@ def main() -> int:
         objects = _lay_out(arguments.folder, place)
         for kernel in arguments.kernels.split(","):
             with _unprivileged_allowed(kernel):
-                items += _run(place, objects, kernel=kernel)
+                items += _run(place, objects, kernel=kernel, again=arguments.again)
     print(render_summary(items))
     if arguments.report:
         arguments.report.write_text(render_report(items, tests=arguments.tests))
@@ -87,7 +89,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--kernels", default="host")
     parser.add_argument("--tests", default="", help="the release that the objects come from, for the report")
     parser.add_argument("--report", type=Path)
-    parser.add_argument("--keep", type=Path, help="where to leave what was run, and the results")
+    parser.add_argument("--keep", type=Path, help="where to leave what was run, and the results; what is there counts")
+    parser.add_argument("--again", action="store_true", help="run once more what did not pass")
     return parser.parse_args()
 
 
@@ -121,19 +124,55 @@ def _unprivileged_allowed(kernel: str) -> Iterator[None]:
             _UNPRIVILEGED.write_text(before)
 
 
-def _run(place: Path, objects: Sequence[Path], *, kernel: str) -> Iterator[Item]:
-    for start in range(0, len(objects), _CHUNK):
-        chunk = objects[start : start + _CHUNK]
-        print(f"\r\x1b[K{kernel}: {start} of {len(objects)} objects", end="", file=sys.stderr, flush=True)
-        results = place / f"{kernel}-{start}.xml"
-        argv = [sys.executable, "-m", "pytest", "-q", "--tb=short", f"--junitxml={results}", f"--bpf-kernels={kernel}"]
-        argv += ["-p", "no:cacheprovider", "--bpf-no-matrix", "-o", "junit_logging=no", *(path.name for path in chunk)]
-        environment = {key: value for key, value in os.environ.items() if key != "PYTEST_ADDOPTS"}
-        ran = subprocess.run(argv, cwd=place, env=environment, capture_output=True, text=True, check=False)
-        if not results.exists():
-            sys.exit(ran.stdout[-4000:] + ran.stderr[-4000:])
-        yield from _read(results, kernel=kernel)
-    print("\r\x1b[K", end="", file=sys.stderr)
+def _run(place: Path, objects: Sequence[Path], *, kernel: str, again: bool) -> list[Item]:
+    """Objects whose results are in ``place`` are not run again: a run that is cut goes on behind them."""
+    found = _kept(place, kernel=kernel)
+    missing = [path for path in objects if _is_to_run(found.get(_stem(path)), again=again)]
+    for start in range(0, len(missing), _CHUNK):
+        chunk = missing[start : start + _CHUNK]
+        results = place / f"{kernel}-{time.time_ns()}.xml"
+        _run_chunk(place, chunk, kernel=kernel, results=results)
+        new = _by_object(_read(results, kernel=kernel))
+        found |= new
+        items = [item for group in new.values() for item in group]
+        passed = sum(item.outcome == "passed" for item in items)
+        print(f"{kernel}: {start + len(chunk)} of {len(missing)} objects: {passed} of {len(items)} items passed")
+        sys.stdout.flush()
+    return [item for path in objects for item in found.get(_stem(path), ())]
+
+
+def _kept(place: Path, *, kernel: str) -> dict[str, list[Item]]:
+    """What earlier runs found, by object; the newest counts."""
+    found: dict[str, list[Item]] = {}
+    for results in sorted(place.glob(f"{kernel}-*.xml")):
+        found |= _by_object(_read(results, kernel=kernel))
+    return found
+
+
+def _by_object(items: Iterable[Item]) -> dict[str, list[Item]]:
+    found: dict[str, list[Item]] = {}
+    for item in items:
+        found.setdefault(item.object, []).append(item)
+    return found
+
+
+def _is_to_run(known: Sequence[Item] | None, *, again: bool) -> bool:
+    return known is None or (again and any(item.outcome != "passed" and not needs_module(item) for item in known))
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".bpf.o")
+
+
+def _run_chunk(place: Path, chunk: Sequence[Path], *, kernel: str, results: Path) -> None:
+    unfinished = results.with_suffix(".part")
+    argv = [sys.executable, "-m", "pytest", "-q", "--tb=short", f"--junitxml={unfinished}", f"--bpf-kernels={kernel}"]
+    argv += ["-p", "no:cacheprovider", "--bpf-no-matrix", "-o", "junit_logging=no", *(path.name for path in chunk)]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTEST_ADDOPTS"}
+    ran = subprocess.run(argv, cwd=place, env=environment, capture_output=True, text=True, check=False)
+    if not unfinished.exists():
+        sys.exit(ran.stdout[-4000:] + ran.stderr[-4000:])
+    unfinished.rename(results)
 
 
 def _read(results: Path, *, kernel: str) -> Iterator[Item]:

@@ -14,7 +14,6 @@ MODULE = "needs the test module bpf_testmod"
 _NOT_OURS = "not for this machine"
 _SHUT_OUT = "a policy of this machine forbids tracing and LSM programs"
 _CONNTRACK = "needs nf_conntrack, which the selftests' configuration builds in and this kernel has as a module"
-_EARLY = "refused here before the kernel is asked"
 _BUILD = "no endbr64 in the machine code: the kernel or the machine has no indirect branch tracking"
 _REGISTER = "this build of the kernel names the other one of two registers"
 
@@ -38,7 +37,6 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     ("", r"(?:kernel function|kfunc|invalid func) bpf_kfunc_\w+", MODULE),  # only the test module has names like these
     ("kfunc_implicit_args", r"expected \"cannot find address for kernel function bpf_kfunc_", MODULE),
     ("", r"kernel function bpf_(?:skb|xdp)_ct_\w+", _CONNTRACK),
-    ("exceptions_fail", r"names 2 exception callbacks", _EARLY),
     ("", r"^only for ", _NOT_OURS),
     ("verifier_mtu", r"the kernel loaded it", "its runner drops CAP_PERFMON first, which the tags do not express"),
     ("", r"kernel refused it without a word \(EPERM\)", _SHUT_OUT),

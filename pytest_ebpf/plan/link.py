@@ -229,7 +229,8 @@ _TAG = "exception_callback:"
 
 
 def exception_callbacks(obj: ObjectFile) -> dict[int, tuple[str, ...]]:
-    """FUNC id -> names of the functions that it names as its exception callback. More than one is an error."""
+    """FUNC id -> names of the functions that it names as its exception callback. More than one is the kernel's to
+    refuse."""
     btf = obj.btf
     if btf is None or _TAG.encode() not in btf.strings:
         return {}
@@ -241,11 +242,13 @@ def exception_callbacks(obj: ObjectFile) -> dict[int, tuple[str, ...]]:
 
 
 def find_callback(obj: ObjectFile, program: ProgramDef, *, names: tuple[str, ...]) -> ProgramDef | None:
-    """The callback of ``program``. PlanError when it is not a global function of the object, or one of several."""
-    if not names:
+    """The callback of ``program``. PlanError when it is not a global function of the object.
+
+    None also when several are named: the verifier refuses that by its own words ("multiple exception callback tags for
+    main subprog", kernel/bpf/verifier.c), and libbpf leaves it to it too (bpf_object__collect_relos).
+    """
+    if len(names) != 1:
         return None
-    if len(names) > 1:
-        raise PlanError(f"{program.name} names {len(names)} exception callbacks ({', '.join(names)}): it can have one")
     for function in (*obj.text, *obj.programs):
         if function.name == names[0] and function.is_global:
             return function

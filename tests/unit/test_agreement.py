@@ -12,6 +12,7 @@ sys.path.append(str(ROOT / "benchmarks"))
 import agree_kept  # type: ignore[import-not-found]
 import agreement  # type: ignore[import-not-found]
 import compare  # type: ignore[import-not-found]
+import selftests  # type: ignore[import-not-found]
 from ours import Ours, Verdict  # type: ignore[import-not-found]
 
 PATH = Path("/corpus/tools/probe.bpf.o")
@@ -67,3 +68,24 @@ def test_the_page_counts_each_kernel_and_shows_words_where_no_reason_is_known() 
     assert "- `tools/probe.bpf.o kprobe/f probe`: only libbpf loads it" in text
     assert "| map … is bad | 1 | 1 |" in text
     assert "40 were taken" in text
+
+
+def test_results_of_selftests_stay_and_the_newest_of_an_object_counts(tmp_path: Path) -> None:
+    case = '<testcase classname="{}.bpf.o" name="{}[newest]">{}</testcase>'
+    lost = case.format("b", "lost", '<failure message="m">the guest was lost</failure>')
+    for number, cases in enumerate([case.format("a", "good", "") + lost, case.format("b", "lost", "")]):
+        (tmp_path / f"newest-{number}.xml").write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
+    found = selftests._kept(tmp_path, kernel="newest")
+    assert {name: [item.outcome for item in items] for name, items in found.items()} == {
+        "a": ["passed"],
+        "b": ["passed"],
+    }
+    assert selftests._kept(tmp_path, kernel="6.1") == {}
+
+
+def test_only_what_did_not_pass_is_run_again() -> None:
+    item = selftests.Item("a", "f", "newest", "failed", "another message")
+    assert selftests._is_to_run(None, again=False)
+    assert not selftests._is_to_run([item], again=False)
+    assert selftests._is_to_run([item], again=True)
+    assert not selftests._is_to_run([selftests.Item("a", "f", "newest", "passed")], again=True)
