@@ -11,6 +11,7 @@ from dataclasses import dataclass
 __all__ = ["Item", "needs_module", "reason_of", "render_report", "render_summary", "share"]
 
 MODULE = "needs the test module bpf_testmod"
+_IN_C = "its runner expects a rejection in C (prog_tests/bpf_nf.c), and no tag says so"
 _NOT_OURS = "not for this machine"
 _SHUT_OUT = "a policy of this machine forbids tracing and LSM programs"
 _CONNTRACK = "needs nf_conntrack, which the selftests' configuration builds in and this kernel has as a module"
@@ -38,6 +39,7 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     ("kfunc_implicit_args", r"expected \"cannot find address for kernel function bpf_kfunc_", MODULE),
     ("", r"kernel function bpf_(?:skb|xdp)_ct_\w+", _CONNTRACK),
     ("", r"^only for ", _NOT_OURS),
+    ("test_bpf_nf_fail", r"expected to load, but rejected", _IN_C),
     ("verifier_mtu", r"the kernel loaded it", "its runner drops CAP_PERFMON first, which the tags do not express"),
     ("", r"kernel refused it without a word \(EPERM\)", _SHUT_OUT),
     ("", r"\tendbr64|\tmovq\t|\tpushq", _BUILD),

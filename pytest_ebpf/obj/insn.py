@@ -13,6 +13,7 @@ __all__ = [
     "Code",
     "Insn",
     "pack_insns",
+    "signed32",
     "slots_with_code",
     "unpack_insns",
 ]
@@ -99,3 +100,9 @@ def slots_with_code(data: bytes, code: int) -> Iterator[int]:
     while at >= 0:
         yield at
         at = codes.find(code, at + 1)
+
+
+def signed32(number: int) -> int:
+    """The low 32 bits of a number as ``Insn.imm`` has them."""
+    number &= 0xFFFFFFFF
+    return number - (1 << 32) if number >> 31 else number

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pytest_ebpf.btf.types import Kind, essential_name
 from pytest_ebpf.errors import PlanError
 from pytest_ebpf.frozen import dataclass
-from pytest_ebpf.obj.insn import Code
+from pytest_ebpf.obj.insn import Code, signed32
 from pytest_ebpf.obj.object import Extern, ObjectFile
 from pytest_ebpf.plan.core_match import compatible_functions
 from pytest_ebpf.plan.core_patch import poison_insn
@@ -115,8 +115,8 @@ def load_address(insns: Code, index: int, *, ksym: Ksym) -> None:
         insns[index] = low._replace(src=PseudoLoad.BTF_ID, imm=ksym.btf_id)
         insns[index + 1] = high._replace(imm=0)
     else:
-        insns[index] = low._replace(src=0, imm=_signed32(ksym.address))
-        insns[index + 1] = high._replace(imm=_signed32(ksym.address >> 32))
+        insns[index] = low._replace(src=0, imm=signed32(ksym.address))
+        insns[index + 1] = high._replace(imm=signed32(ksym.address >> 32))
 
 
 def call_kfunc(insns: Code, index: int, *, ksym: Ksym, number: int, btf_index: int = 0) -> str:
@@ -127,8 +127,3 @@ def call_kfunc(insns: Code, index: int, *, ksym: Ksym, number: int, btf_index: i
         return ""
     poison_insn(insns, index, number=POISON_KFUNC + number)
     return "missing"
-
-
-def _signed32(number: int) -> int:
-    number &= 0xFFFFFFFF
-    return number - (1 << 32) if number >> 31 else number

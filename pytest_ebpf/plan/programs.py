@@ -11,7 +11,7 @@ from operator import itemgetter
 from pytest_ebpf.agent.ops import FdPatch, Obj
 from pytest_ebpf.errors import PlanError
 from pytest_ebpf.frozen import dataclass
-from pytest_ebpf.obj.insn import Code
+from pytest_ebpf.obj.insn import Code, signed32
 from pytest_ebpf.obj.object import DataSection, Extern, LineInfo, ObjectFile, ProgramDef, Reloc
 from pytest_ebpf.plan.core_reloc import Relocator
 from pytest_ebpf.plan.facts import Facts
@@ -231,7 +231,7 @@ def _check_pointers(function: ProgramDef, reloc: Reloc, *, section: DataSection)
 def _load(insns: Code, index: int, *, name: str, offset: int | None) -> Fixup:
     src = PseudoLoad.MAP_FD if offset is None else PseudoLoad.MAP_VALUE
     insns[index] = insns[index]._replace(src=src, imm=0)
-    insns[index + 1] = insns[index + 1]._replace(imm=offset or 0)
+    insns[index + 1] = insns[index + 1]._replace(imm=signed32(offset or 0))  # of an arena it may be over 2 GiB
     return Fixup(index, name, offset)
 
 

@@ -12,14 +12,15 @@ import pytest
 
 from pytest_ebpf import Bpf, EbpfError, Eth, KernelCallError, ObjectError, PlanError, ProgramRejected, Veth
 from pytest_ebpf.agent.bpf.rings import _Ring
-from pytest_ebpf.agent.ops import MapCreate
+from pytest_ebpf.agent.ops import MapCreate, ProgLoad, Try
 from pytest_ebpf.btf.parse import Btf, parse_btf
 from pytest_ebpf.btf.types import DeclTag, Kind
 from pytest_ebpf.features.history import KFUNCS
 from pytest_ebpf.live.facts_cache import Knowledge, facts_for
+from pytest_ebpf.obj.insn import unpack_insns
 from pytest_ebpf.obj.read import read_object
 from pytest_ebpf.plan.data_maps import arena_start
-from pytest_ebpf.plan.load_plan import plan_load
+from pytest_ebpf.plan.load_plan import LoadOptions, plan_load
 from pytest_ebpf.uapi.enums import MapType
 from pytest_ebpf.vm.images.cache import Store, default_cache
 from support.plan_facts import facts
@@ -159,6 +160,26 @@ def test_where_an_arena_has_its_variables(built: Path, release: bool, start: int
     known = facts(data={"full_range": release})
     assert arena_start(obj, known, overrides={}) == start
     assert arena_start(obj, known, overrides={"arena": 8}) == (7 * 4096 if release else 0)
+
+
+@pytest.mark.bpf_feature("arena")
+def test_variables_at_the_end_of_an_arena_of_4_gib_are_reached(bpf: Bpf, built: Path) -> None:
+    """Their offsets take all 32 bits of an instruction's field (the kernel's selftest verifier_arena_globals1)."""
+    page = bpf.session.target.described.page_size
+    obj = bpf.load(built / "arena_end.bpf.o", maps={"arena": {"max_entries": (1 << 32) // page}})
+    at = obj["where"].run().retval
+    assert at in (4, (1 << 32) - page + 4)
+    assert (obj.globals["first"], obj.globals["second"]) == (11, 22)
+
+
+def test_an_offset_of_32_bits_fits_into_an_instruction(built: Path) -> None:
+    obj = read_object(built / "arena_end.bpf.o")
+    options = LoadOptions(maps={"arena": {"max_entries": 1 << 20}})
+    plan = plan_load(obj, facts(data={"full_range": True}), options=options)
+    load = plan.ops[plan.programs[0].op]
+    assert isinstance(load, Try)
+    assert isinstance(load.op, ProgLoad)
+    assert [slot.imm for slot in unpack_insns(load.op.insns) if slot.imm == 4 - 4096], "0xfffff004, the last page"
 
 
 def test_variables_of_each_cpu_need_a_kernel_that_has_them(built: Path) -> None:
