@@ -1,10 +1,14 @@
 """Aya's loader and cilium/ebpf beside ours, over the same objects in one run: verdicts by program, whole loads.
 
-    python benchmarks/aya.py FOLDER [--aya [PROGRAM]] [--cilium [PROGRAM]] [--rounds N]
+    python benchmarks/aya.py FOLDER [--aya [PROGRAM]] [--release 0.13|0.14|0.16] [--cilium [PROGRAM]]
+                             [--kernel SPEC] [--rounds N]
 
 FOLDER: objects, anywhere below. Each loader is a small program of our own (``aya_load/``, ``cilium_load/``), built in a
 temporary folder with cargo or go, which bring the crates or modules; PROGRAM is one that is built already. Without
-either option both are built. Times are of the programs that both load, the fastest of N rounds, turn and turn about:
+either option both are built. ``--release``: of Aya; 0.16 wants Rust 1.98. ``--kernel``: a guest, where the verdicts
+alone are compared: this machine may forbid what a section wants (fentry, LSM, kprobes).
+
+Times are of the programs that both load, the fastest of N rounds, turn and turn about:
 ours parses and plans anew each time, all three have read the kernel's types before.
 """
 
@@ -21,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +34,11 @@ from ours import Ours, Verdict, load_object
 
 from pytest_ebpf.errors import EbpfError
 from pytest_ebpf.kernels.config import PoolConfig
-from pytest_ebpf.kernels.pool import KernelPool
+from pytest_ebpf.kernels.pool import HOST, KernelPool
 from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.loader import Bpf
+from pytest_ebpf.live.machine.machine import BpfVm
+from pytest_ebpf.live.open_kernel import open_kernel
 from pytest_ebpf.live.session import Target as Kernel
 from pytest_ebpf.obj.parse import parse_object
 
@@ -40,11 +46,28 @@ __all__ = ["Loader", "main"]
 
 _HERE = Path(__file__).parent
 _BUILDS = {
-    "aya": ("cargo", "build", "--release", "--quiet", "--ignore-rust-version"),
+    "aya": ("cargo", "build", "--release", "--quiet", "--ignore-rust-version", "--features"),
     "cilium": ("sh", "-c", "go mod tidy 2>/dev/null && go build -o cilium_load ."),
 }
 _MADE = {"aya": "target/release/aya_load", "cilium": "cilium_load"}
 _NO_TARGET = frozenset({"kprobe", "uprobe"})  # what the section names is for attaching, not for loading
+
+
+# Maps that pin themselves want a bpffs, which this machine may have nowhere: in a mount namespace of the loader's own.
+_WITH_PINS = ("unshare", "-m", "sh", "-c", 'mount -t bpf none /sys/fs/bpf; exec "$@"', "-")
+
+
+def _run_here(argv: Sequence[str | Path]) -> tuple[int, str, str]:
+    done = subprocess.run([*_WITH_PINS, *argv], capture_output=True, text=True, timeout=300, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def _runner(machine: BpfVm) -> Callable[[Sequence[str | Path]], tuple[int, str, str]]:
+    def run(argv: Sequence[str | Path]) -> tuple[int, str, str]:
+        done = machine.run([str(word) for word in argv], timeout=600)
+        return done.returncode, done.text, done.stderr.decode(errors="replace")
+
+    return run
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +76,22 @@ class Loader:
 
     name: str
     program: Path
+    run: Callable[[Sequence[str | Path]], tuple[int, str, str]] = _run_here
 
     def verdicts(self, path: Path, programs: Sequence[str]) -> dict[str, Any]:
         """What it makes of each program; ``{"error": ...}`` when of none."""
-        done = subprocess.run([self.program, "verdicts", path, *programs], capture_output=True, text=True, timeout=300)
-        if done.returncode or not done.stdout:
-            return {"error": f"exit code {done.returncode}: {done.stderr[-300:]}"}
-        answer: dict[str, Any] = json.loads(done.stdout)
+        status, said, complaint = self.run([self.program, "verdicts", path, *programs])
+        if status or not said:
+            return {"error": f"exit code {status}: {complaint[-300:]}"}
+        answer: dict[str, Any] = json.loads(said)
         return answer
 
     @contextmanager
     def timing(self) -> Iterator[Callable[[Path, Sequence[str]], float]]:
         """``load(path, programs)``: milliseconds of a whole load, in one process. RuntimeError when it fails."""
-        with subprocess.Popen([self.program, "times"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
+        with subprocess.Popen(
+            [*_WITH_PINS, self.program, "times"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as run:
             assert run.stdin is not None
             assert run.stdout is not None
             requests, answers = run.stdin, run.stdout
@@ -95,17 +121,28 @@ class _Row:
 def main() -> int:
     """Print differences, times and ratios. Exit code 1 when another loader loads a program that ours does not."""
     arguments = _arguments()
-    pool = KernelPool(PoolConfig())
     lacking = 0
     with ExitStack() as stack:
-        stack.callback(pool.close)
-        host = pool.get("host")
-        loaders = [stack.enter_context(_loader(name, given)) for name, given in _asked(arguments)]
-        found = [(path, load_object(path, target=host)) for path in find_objects(arguments.folder)]
+        release = arguments.release
+        loaders = [stack.enter_context(_loader(name, given, release=release)) for name, given in _asked(arguments)]
+        kernel, loaders = _opened(stack, arguments, loaders)
+        rounds = arguments.rounds if arguments.kernel == HOST else 0
+        found = [load_object(path, target=kernel) for path in find_objects(arguments.folder)]
         for loader in loaders:
-            rows = [_compare(ours, loader, host, rounds=arguments.rounds) for _, ours in found]
+            rows = [_compare(ours, loader, kernel, rounds=rounds) for ours in found]
             lacking += _print(rows, loader)
     return 1 if lacking else 0
+
+
+def _opened(stack: ExitStack, arguments: argparse.Namespace, loaders: list[Loader]) -> tuple[Kernel, list[Loader]]:
+    """The kernel, and the loaders as they run on it."""
+    if arguments.kernel == HOST:
+        pool = KernelPool(PoolConfig())
+        stack.callback(pool.close)
+        return pool.get(HOST), loaders
+    seen = [arguments.folder, *(loader.program.parent for loader in loaders)]
+    bpf = stack.enter_context(open_kernel(arguments.kernel, keep=seen, memory="2G"))
+    return bpf.session.target, [replace(loader, run=_runner(bpf.machine)) for loader in loaders]
 
 
 def _print(rows: Sequence[_Row], loader: Loader) -> int:
@@ -119,11 +156,12 @@ def _print(rows: Sequence[_Row], loader: Loader) -> int:
     for text in differences:
         print(f"  {text}")
     timed = [row for row in rows if row.theirs]
+    print(f"{loader.name}: both load {sum(len(row.both) for row in rows)} programs of {len(rows)} objects; "
+          f"{len(differences)} objects differ")  # fmt: skip
     if timed:
         ratio = statistics.median(row.ours / row.theirs for row in timed)
         more = statistics.median(row.ours - row.theirs for row in timed)
-        print(f"{loader.name}: both load {sum(len(row.both) for row in rows)} programs of {len(rows)} objects; "
-              f"median ratio {ratio:.2f}, median difference {more:+.2f} ms")  # fmt: skip
+        print(f"{loader.name}: median ratio {ratio:.2f}, median difference {more:+.2f} ms")
     return sum(text.endswith("only there") for text in differences)
 
 
@@ -139,7 +177,7 @@ def _compare(ours: Ours, loader: Loader, host: Kernel, *, rounds: int) -> _Row:
         differences.append(f"{', '.join(sorted(own - loaded))}: only here, there: {_line(why)}")
     both = tuple(sorted(own & loaded))
     row = _Row(ours.path, both, tuple(differences))
-    if not both:
+    if not both or not rounds:
         return row
     wanted = [name for name in names if name.partition("=")[0] in both]
     try:
@@ -185,16 +223,17 @@ def _asked(arguments: argparse.Namespace) -> list[tuple[str, str]]:
 
 
 @contextmanager
-def _loader(name: str, given: str) -> Iterator[Loader]:
+def _loader(name: str, given: str, *, release: str) -> Iterator[Loader]:
     if given:
         yield Loader(name, Path(given).absolute())
         return
     with tempfile.TemporaryDirectory(prefix=f"{name}-load-") as where:
         folder = Path(where, "loader")
         shutil.copytree(_HERE / f"{name}_load", folder)
-        done = subprocess.run(_BUILDS[name], cwd=folder, env=os.environ | {"CARGO_TARGET_DIR": f"{folder}/target"})
+        words = (*_BUILDS[name], *([release.replace("0.", "aya_")] if name == "aya" else []))
+        done = subprocess.run(words, cwd=folder, env=os.environ | {"CARGO_TARGET_DIR": f"{folder}/target"})
         if done.returncode:
-            raise SystemExit(f"{name}_load could not be built: {' '.join(_BUILDS[name])}")
+            raise SystemExit(f"{name}_load could not be built: {' '.join(words)}")
         yield Loader(name, folder / _MADE[name])
 
 
@@ -203,6 +242,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("folder", type=Path, help="objects")
     for name in _BUILDS:
         parser.add_argument(f"--{name}", nargs="?", const="", metavar="PROGRAM", help=f"{name}_load, built or to build")
+    parser.add_argument("--release", choices=["0.13", "0.14", "0.16"], default="0.14", help="of Aya (default: 0.14)")
+    parser.add_argument("--kernel", default=HOST, metavar="SPEC", help="where they load (default: host)")
     parser.add_argument("--rounds", type=int, default=5)
     return parser.parse_args()
 

@@ -92,7 +92,7 @@ def _cargo(argv: list[str]) -> list[list[str]]:
         sys.exit(_BUILD_FAILED)
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     binaries = [each["executable"] for each in found if each.get("executable") and each["profile"]["test"]]
-    return [[str(binary), *argv[marker + 1 :]] for binary in binaries]
+    return [[str(binary), *argv[marker + 1 :]] for binary in sorted(binaries)]  # cargo's order is that of its jobs
 
 
 def _go(argv: list[str], directory: Path) -> list[list[str]]:
@@ -111,11 +111,11 @@ def _run(
     from pytest_ebpf.errors import GuestLost
     from pytest_ebpf.live.open_kernel import open_kernel
     from pytest_ebpf.report.record import KernelRecord
-    from pytest_ebpf.suites.case import FAILED, Case, SuiteRun
+    from pytest_ebpf.suites.case import FAILED, Case, SuiteRun, program_name
 
     waiting = list(programs)
     while waiting:
-        with open_kernel(spec, cache_dir=cache) as bpf:
+        with open_kernel(spec, cache_dir=cache, keep=_directories(programs)) as bpf:
             vm = bpf.machine
             boots = [vm.kernel.boot_seconds] if vm.kernel.boot_seconds else []
             release = bpf.session.target.described.release
@@ -125,17 +125,23 @@ def _run(
                 try:
                     run = vm.run_tests(argv, format=format_, timeout=timeout, cwd=str(Path.cwd()), check=False)
                 except GuestLost as error:
-                    lost = Case(Path(argv[0]).name, FAILED, str(error))
+                    lost = Case(program_name(argv), FAILED, str(error))
                     yield SuiteRun(tuple(argv), (lost,), "guest lost"), machine
                     break
                 yield run, machine
 
 
+def _directories(programs: list[list[str]]) -> list[Path]:
+    """Where the programs are: what was built below /tmp is hidden by the /tmp of a guest otherwise."""
+    return sorted({Path(argv[0]).absolute().parent for argv in programs if "/" in argv[0]})
+
+
 def _records(run: SuiteRun, *, machine: KernelRecord) -> Iterator[RunRecord]:
     from pytest_ebpf.outcome import Outcome
     from pytest_ebpf.report.record import RunRecord
+    from pytest_ebpf.suites.case import program_name
 
-    program = Path(run.argv[0]).name.partition("-")[0]
+    program = program_name(run.argv)
     kinds = {"passed": str(Outcome.PASSED), "failed": str(Outcome.FAILED), "skipped": ""}
     for number, case in enumerate(run.cases):
         yield RunRecord(

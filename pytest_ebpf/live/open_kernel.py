@@ -60,19 +60,22 @@ def open_kernel(
     mirror: str = "",
     offline: bool = False,
     directories: Sequence[str | os.PathLike[str]] = (),
+    keep: Sequence[str | os.PathLike[str]] = (),
 ) -> Iterator[Bpf]:
     """A loader on the kernel ``spec`` ("host", "6.1", "newest", a path), and its machine as ``bpf.machine``.
 
     A guest is booted for the block and ended with it; whatever was loaded or attached is removed. ``accel``, ``memory``
     (such as "2G") and ``cpus`` (0: as many as fit) are of the guest. ``cache_dir``: where kernels are kept;
     ``offline``: use only kernels that are in it. ``directories``: where a relative object path is looked for first.
+    ``keep``: directories below /tmp that a guest is to see besides the current one; the rest of its /tmp is its own.
 
     ``BpfUsageError``: an unknown spec, or this process may not call bpf(). ``ImageError``, ``BootFailed``: the kernel
     could not be fetched or booted.
     """
     cache = Path(cache_dir) if cache_dir is not None else None
     config = PoolConfig(accel=accel, memory=memory, cpus=cpus, cache=cache, mirror=mirror, fetch=not offline)
-    with closing(KernelPool(replace(config, keep=(Path.cwd(),)))) as pool:
+    seen = (Path.cwd(), *(Path(each).absolute() for each in keep))
+    with closing(KernelPool(replace(config, keep=seen))) as pool:
         running = pool.get(spec)
         session = Session(running, name="open_kernel: machine", advise=advise)
         machine = BpfVm(_Machine(running, pool=pool), session=session)

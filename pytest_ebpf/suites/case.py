@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from pytest_ebpf.frozen import dataclass
 
-__all__ = ["FAILED", "PASSED", "SKIPPED", "Case", "SuiteRun"]
+__all__ = ["FAILED", "PASSED", "SKIPPED", "Case", "SuiteRun", "program_name"]
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+_BUILD = re.compile(r"-[0-9a-f]{16}$")
+
+
+def program_name(argv: Sequence[str]) -> str:
+    """What a program is called: its file, without the hash that cargo puts behind it, which each build may change."""
+    return _BUILD.sub("", argv[0].rpartition("/")[2]) if argv else "program"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ __all__ = ["parse_go", "parse_go_json"]
 
 _RUN = re.compile(r"\x16?=== (?P<word>RUN|CONT|PAUSE|NAME) +(?P<name>\S+)$")
 _END = re.compile(r"\x16?\s*--- (?P<word>PASS|FAIL|SKIP): (?P<name>\S+) \((?P<seconds>[\d.]+)s\)$")
+_VERDICTS = ("PASS", "FAIL")  # of the whole binary, behind what its last test said
 _WORDS = {"PASS": PASSED, "FAIL": FAILED, "SKIP": SKIPPED}
 _ACTIONS = {"pass": PASSED, "fail": FAILED, "skip": SKIPPED}
 
@@ -45,7 +46,10 @@ def parse_go(text: str) -> list[Case]:
 
 
 def _finished(name: str, one: _Running) -> Case:
-    said = "\n".join(line for line in one.said if not _RUN.match(line) and not _END.match(line)).strip()
+    lines = [line for line in one.said if not _RUN.match(line) and not _END.match(line)]
+    while lines and lines[-1].strip() in ("", *_VERDICTS):
+        lines.pop()
+    said = "\n".join(lines).strip()
     if one.case is None:
         return Case(name, FAILED, f"it did not end{f'; it printed:{chr(10)}{said}' if said else ''}")
     return Case(name, one.case.outcome, said if one.case.outcome != PASSED else "", one.case.seconds)

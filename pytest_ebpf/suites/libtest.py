@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_ebpf.suites.case import FAILED, PASSED, SKIPPED, Case
 
-__all__ = ["parse_libtest", "parse_libtest_json"]
+__all__ = ["parse_libtest", "parse_libtest_json", "parse_libtest_list"]
 
 # "test a::b ... ok", "... FAILED", "... ignored, why", "... ok <0.004s>"; with "- should panic" after the name.
 _LINE = re.compile(r"test (?P<name>\S.*?)(?: - should panic)? \.\.\. ?(?P<rest>.*)$")
@@ -70,6 +70,11 @@ def _messages(lines: list[str]) -> dict[str, str]:
         elif name:
             found[name].append(line)
     return {name: "\n".join(said).strip() for name, said in found.items()}
+
+
+def parse_libtest_list(text: str) -> list[str]:
+    """The names in the output of ``--list``; ``--ignored`` with it lists those that are not run."""
+    return [line.removesuffix(": test") for line in text.splitlines() if line.endswith(": test")]
 
 
 def parse_libtest_json(text: str) -> list[Case]:

@@ -18,6 +18,13 @@ use std::{
     time::Instant,
 };
 
+#[cfg(feature = "aya_13")]
+use aya_13 as aya;
+#[cfg(feature = "aya_14")]
+use aya_14 as aya;
+#[cfg(feature = "aya_16")]
+use aya_16 as aya;
+
 use aya::{programs::Program, Btf, Ebpf, EbpfLoader};
 
 /// Maps that pin themselves by name do it below here, where nobody else's are; it is gone afterwards.
@@ -31,7 +38,11 @@ impl Pins {
     fn loader(&self) -> EbpfLoader<'_> {
         let _ = fs::create_dir(&self.0);
         let mut loader = EbpfLoader::new();
-        loader.allow_unsupported_maps().default_map_pin_directory(&self.0);
+        loader.allow_unsupported_maps();
+        #[cfg(feature = "aya_13")]
+        loader.map_pin_path(&self.0);
+        #[cfg(not(feature = "aya_13"))]
+        loader.default_map_pin_directory(&self.0);
         loader
     }
 }
@@ -116,6 +127,7 @@ fn name_of(program: &str) -> (&str, &str) {
     program.split_once('=').unwrap_or((program, ""))
 }
 
+#[allow(unreachable_patterns)] // none is left over in Aya 0.13
 fn load(ebpf: &mut Ebpf, program: &str) -> Outcome<()> {
     let (name, target) = name_of(program);
     let btf = || Btf::from_sys_fs();
@@ -139,13 +151,17 @@ fn load(ebpf: &mut Ebpf, program: &str) -> Outcome<()> {
         Program::SkLookup(it) => it.load()?,
         Program::CgroupSock(it) => it.load()?,
         Program::CgroupDevice(it) => it.load()?,
+        #[cfg(not(feature = "aya_13"))]
         Program::FlowDissector(it) => it.load()?,
+        #[cfg(not(feature = "aya_13"))]
         Program::SkReuseport(it) => it.load()?,
         Program::Lsm(it) => it.load(target, &btf()?)?,
+        #[cfg(not(feature = "aya_13"))]
         Program::LsmCgroup(it) => it.load(target, &btf()?)?,
         Program::BtfTracePoint(it) => it.load(target, &btf()?)?,
         Program::FEntry(it) => it.load(target, &btf()?)?,
         Program::FExit(it) => it.load(target, &btf()?)?,
+        #[cfg(not(feature = "aya_13"))]
         Program::Iter(it) => it.load(target, &btf()?)?,
         Program::Extension(_) => return Err("an extension wants another program".into()),
         _ => return Err("a program type that this loader does not know".into()),

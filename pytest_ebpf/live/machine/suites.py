@@ -10,12 +10,14 @@ from pytest_ebpf.live.machine.commands import Commands, RunOptions
 from pytest_ebpf.live.machine.results import CommandTimeoutError
 from pytest_ebpf.suggest import did_you_mean
 from pytest_ebpf.suites.case import SuiteRun
-from pytest_ebpf.suites.read import FORMATS, read_suite
+from pytest_ebpf.suites.libtest import parse_libtest_list
+from pytest_ebpf.suites.read import FORMATS, add_unfinished, detect_format, read_suite
 
 __all__ = ["SuiteFormat", "run_suite"]
 
 SuiteFormat: TypeAlias = Literal["", "libtest", "go", "tap"]
 _PATIENCE = 60.0  # seconds for a whole program, longer where the CPU is emulated
+_LISTING = 10.0  # seconds for the list of its tests
 
 
 def run_suite(commands: Commands, argv: Sequence[str], *, format: str, options: RunOptions) -> SuiteRun:
@@ -23,10 +25,29 @@ def run_suite(commands: Commands, argv: Sequence[str], *, format: str, options: 
     if format and format not in FORMATS:
         raise BpfUsageError(f"format={format!r}: unknown format of test results", hint=did_you_mean(format, FORMATS))
     given: RunOptions = {"timeout": _PATIENCE, **options, "check": False}
+    status, hung = 0, 0.0
     try:
         done = commands.run(argv, **given)
+        status, written = done.returncode, (done.stdout, done.stderr)
     except CommandTimeoutError as error:
-        stdout, stderr = (data.decode(errors="replace") for data in (error.stdout, error.stderr))
-        return read_suite(argv, stdout=stdout, stderr=stderr, format=format, hung=given["timeout"])
-    stderr = done.stderr.decode(errors="replace")
-    return read_suite(argv, stdout=done.text, stderr=stderr, status=done.returncode, format=format)
+        hung, written = given["timeout"], (error.stdout, error.stderr)
+    stdout, stderr = (data.decode(errors="replace") for data in written)
+    run = read_suite(argv, stdout=stdout, stderr=stderr, status=status, format=format, hung=hung)
+    if run.ended and (format or detect_format(stdout)) == "libtest":
+        return add_unfinished(run, _tests_of(commands, argv, options=given))
+    return run
+
+
+def _tests_of(commands: Commands, argv: Sequence[str], *, options: RunOptions) -> list[str]:
+    """The tests that a binary of libtest would run, as it lists them; none when it does not."""
+    ignored = [] if {"--ignored", "--include-ignored"} & set(argv) else _listed(commands, argv, "--ignored", options)
+    return [name for name in _listed(commands, argv, "", options) if name not in ignored]
+
+
+def _listed(commands: Commands, argv: Sequence[str], option: str, options: RunOptions) -> list[str]:
+    given: RunOptions = {**options, "timeout": _LISTING}
+    try:
+        done = commands.run([*argv, "--list", *([option] if option else [])], **given)
+    except CommandTimeoutError:
+        return []
+    return parse_libtest_list(done.text) if done.returncode == 0 else []

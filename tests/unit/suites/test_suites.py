@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_ebpf.suites.case import Case
+from pytest_ebpf.suites.case import Case, program_name
 from pytest_ebpf.suites.golang import parse_go, parse_go_json
-from pytest_ebpf.suites.libtest import parse_libtest, parse_libtest_json
-from pytest_ebpf.suites.read import detect_format, read_suite
+from pytest_ebpf.suites.libtest import parse_libtest, parse_libtest_json, parse_libtest_list
+from pytest_ebpf.suites.read import add_unfinished, detect_format, read_suite
 from pytest_ebpf.suites.tap import parse_tap
 
 LIBTEST = """
@@ -207,3 +207,63 @@ def test_a_status_that_no_test_explains_is_a_failure() -> None:
 def test_an_unknown_name_shows_those_that_are_there() -> None:
     with pytest.raises(KeyError, match="there are a, b"):
         read_suite(["./suite"], stdout="1..2\nok 1 a\nok 2 b\n")["c"]
+
+
+# -- as cargo runs its binaries: a thread per processor, a name once its test is done
+
+BINARY = ["target/debug/deps/guard-0905a3d7418e1684", "--quiet"]
+
+
+def test_a_program_has_the_name_that_its_next_build_has_too() -> None:
+    assert program_name(BINARY) == "guard"
+    assert program_name(["./my-tool"]) == "my-tool"
+    assert program_name(["add-1234567890abcdeg"]) == "add-1234567890abcdeg"
+
+
+def test_a_program_without_tests_is_none() -> None:
+    assert read_suite(BINARY, stdout="\nrunning 0 tests\n\ntest result: ok. 0 passed\n").cases == ()
+    assert read_suite(BINARY, stdout='{ "type": "suite", "event": "started", "test_count": 0 }').cases == ()
+    assert read_suite(["t.test", "-test.v"], stdout="testing: warning: no tests to run\nPASS\n").cases == ()
+    assert names(list(read_suite(["./t"], stdout="1..0 # SKIP not here\n").cases)) == [("all", "skipped")]
+    assert names(list(read_suite(BINARY, stdout="running 0 tests\n", status=1).cases)) == [("guard", "failed")]
+
+
+def test_the_tests_that_a_crash_left_without_a_result() -> None:
+    listed = parse_libtest_list("one: test\ntwo: test\nthree: test\nquick: benchmark\n\n3 tests, 1 benchmark\n")
+    assert listed == ["one", "two", "three"]
+    crashed = read_suite(BINARY, stdout="running 3 tests\ntest two ... ok\n", status=-6)
+    run = add_unfinished(crashed, listed)
+    assert names(list(run.cases)) == [("two", "passed"), ("one", "failed"), ("three", "failed")]
+    assert run["one"].message.startswith("it crashed: SIGABRT; 2 tests had no result yet, --test-threads=1 tells which")
+    (whole,) = read_suite(BINARY, stdout="running 3 tests\n", status=-6).cases
+    assert (whole.name, add_unfinished(crashed, []).cases) == ("guard", crashed.cases)
+
+
+def test_one_without_a_result_is_to_blame() -> None:
+    hung = read_suite(BINARY, stdout="running 2 tests\ntest two ... ok\n", hung=3)
+    assert add_unfinished(hung, ["one", "two"])["one"].message.startswith("it hung: killed after 3 s\nrunning 2 tests")
+    single = read_suite(BINARY, stdout="running 3 tests\ntest a ... ok\ntest b ... ", hung=3)
+    run = add_unfinished(single, ["a", "b", "c"])
+    assert [case.message for case in run.cases] == [
+        "",
+        "it hung: killed after 3 s",
+        "not run: it hung: killed after 3 s",
+    ]
+    assert add_unfinished(read_suite(BINARY, stdout="running 1 test\ntest a ... ok\n"), ["a", "b"]).cases[1:] == ()
+
+
+def test_a_panic_of_go_is_the_end_of_its_test() -> None:
+    run = read_suite(["./p.test"], stdout=GO, stderr="panic: no such map\n\ngoroutine 7 [running]:\n", status=2)
+    assert run["TestPanics"].message.startswith("it did not end: the program ended with status 2; it printed:\npanic")
+    signal = read_suite(
+        ["./p.test"], stdout="=== RUN   TestA\n", stderr="SIGSEGV: segmentation violation\nPC=0x1\n", status=2
+    )
+    assert (
+        signal["TestA"].message
+        == "it did not end: the program ended with status 2\nSIGSEGV: segmentation violation\nPC=0x1"
+    )
+
+
+def test_the_verdict_of_a_go_binary_is_not_of_its_last_test() -> None:
+    text = "=== RUN   TestA\n    a_test.go:5: needs a card\n--- SKIP: TestA (0.00s)\nFAIL\n"
+    assert parse_go(text)[0].message == "a_test.go:5: needs a card"
