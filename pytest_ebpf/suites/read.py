@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 
 from pytest_ebpf.suites.case import FAILED, PASSED, SKIPPED, Case, SuiteRun, program_name
@@ -87,11 +86,12 @@ def add_unfinished(run: SuiteRun, names: Sequence[str]) -> SuiteRun:
     if not missing or not run.ended:
         return run
     if whole is None:  # the runner has named the test to blame
-        return replace(run, cases=(*run.cases, *(Case(name, FAILED, f"not run: {run.ended}") for name in missing)))
+        never = (Case(name, FAILED, f"not run: {run.ended}") for name in missing)
+        return SuiteRun(run.argv, (*run.cases, *never), run.ended)
     among = f"; {len(missing)} tests had no result yet, --test-threads=1 tells which it was" if len(missing) > 1 else ""
     message = whole.message.replace(run.ended, f"{run.ended}{among}", 1)
     kept = tuple(case for case in run.cases if case is not whole)
-    return replace(run, cases=(*kept, *(Case(name, FAILED, message) for name in missing)))
+    return SuiteRun(run.argv, (*kept, *(Case(name, FAILED, message) for name in missing)), run.ended)
 
 
 def _explained(cases: list[Case], stderr: str) -> list[Case]:

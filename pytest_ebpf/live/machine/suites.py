@@ -40,14 +40,16 @@ def run_suite(commands: Commands, argv: Sequence[str], *, format: str, options: 
 
 def _tests_of(commands: Commands, argv: Sequence[str], *, options: RunOptions) -> list[str]:
     """The tests that a binary of libtest would run, as it lists them; none when it does not."""
-    ignored = [] if {"--ignored", "--include-ignored"} & set(argv) else _listed(commands, argv, "--ignored", options)
-    return [name for name in _listed(commands, argv, "", options) if name not in ignored]
+    listed = [*argv, "--list"]
+    ignored = {"--ignored", "--include-ignored"}.isdisjoint(argv)
+    not_run = _listed(commands, [*listed, "--ignored"], options=options) if ignored else []
+    return [name for name in _listed(commands, listed, options=options) if name not in not_run]
 
 
-def _listed(commands: Commands, argv: Sequence[str], option: str, options: RunOptions) -> list[str]:
+def _listed(commands: Commands, argv: Sequence[str], *, options: RunOptions) -> list[str]:
     given: RunOptions = {**options, "timeout": _LISTING}
     try:
-        done = commands.run([*argv, "--list", *([option] if option else [])], **given)
+        done = commands.run(argv, **given)
     except CommandTimeoutError:
         return []
     return parse_libtest_list(done.text) if done.returncode == 0 else []
