@@ -192,6 +192,15 @@ class Btf:
             if (kind is None or self.kind(type_id) == kind) and essential_name(self.name(type_id)) == name
         )
 
+    def datasecs(self, name: str | None = None) -> list[int]:
+        """Ids of the sections of variables of this BTF itself, ascending: of all, or of those of this name. They are
+        few, so the index of all names is not made for them."""
+        found: list[int] | None = self.memo.get("datasecs")
+        if found is None:
+            pairs = zip(self.ids(), self.kinds(), strict=True)
+            found = self.memo["datasecs"] = [type_id for type_id, kind in pairs if kind == Kind.DATASEC]
+        return found if name is None else [type_id for type_id in found if self.name(type_id) == name]
+
     @property
     def names(self) -> index.NameIndex:
         """The index behind ``find``, made when first needed."""

@@ -19,7 +19,7 @@ from pytest_ebpf.obj.read import read_bytes
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.plan.load_plan import LoadOptions, Plan, plan_load
 
-__all__ = ["LoadCache", "content_of"]
+__all__ = ["LoadCache", "content_of", "uncollected"]
 
 _Digests: TypeAlias = tuple[tuple[Path, str], ...]
 _OPTIONS = tuple(option.name for option in fields(LoadOptions))
@@ -41,7 +41,7 @@ class LoadCache:
         key = (hashlib.sha256(data).digest(), name)
         found = self._objects.get(key)
         if found is None:
-            with _uncollected():
+            with uncollected():
                 found = self._objects[key] = parse_object(data, name=name)
         return found
 
@@ -58,7 +58,7 @@ class LoadCache:
         if found is None:
             from pytest_ebpf.obj.link import link_objects
 
-            with _uncollected():
+            with uncollected():
                 found = self._linked[key] = (objects, link_objects(objects))
         return found[1]
 
@@ -81,13 +81,13 @@ class LoadCache:
         key = (id(obj), id(facts), tuple(content_of(getattr(options, name)) for name in _OPTIONS))
         found = self._plans.get(key)
         if found is None:
-            with _uncollected():
+            with uncollected():
                 found = self._plans[key] = (obj, facts, plan_load(obj, facts, options=options))
         return found[2]
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Without the cyclic garbage collector: it looks again and again through the thousands of tuples that an object is
     made of, none of which is garbage. That is a quarter of the time of a large object."""
     was_on = gc.isenabled()

@@ -22,7 +22,7 @@ from pytest_ebpf.live.facts_cache import facts_for
 from pytest_ebpf.live.hints import advise
 from pytest_ebpf.live.instrument import instrumenting
 from pytest_ebpf.live.load import load_plan
-from pytest_ebpf.live.load_cache import LoadCache
+from pytest_ebpf.live.load_cache import LoadCache, uncollected
 from pytest_ebpf.live.load_request import Asked, options_of
 from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.object_file import find_object
@@ -127,7 +127,8 @@ class Bpf:
             types=types,
             doubles=doubles or {},
         )
-        return self._load(self._object(path), asked)
+        with uncollected():
+            return self._load(self._object(path), asked)
 
     def fake(self, retval: int = 0, *, values: Sequence[int] = (), end: str = "error") -> Fake:
         """A double for ``load(doubles=...)`` that returns ``retval``, which ``obj.doubles[name].value`` changes between

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from pytest_ebpf.btf.parse import Btf
-from pytest_ebpf.btf.types import DataSec, Kind, SecVar, Var
+from pytest_ebpf.btf.types import DataSec, SecVar, Var
 from pytest_ebpf.obj.elf import (
     SHF_ALLOC,
     SHF_EXECINSTR,
@@ -78,7 +78,7 @@ def _btf_types(btf: Btf | None, section: str, *, orphans: dict[str, list[int]]) 
     (0, ``orphans``) when it has none."""
     if btf is None:
         return 0, {}
-    for btf_id in btf.find(section, Kind.DATASEC):
+    for btf_id in btf.datasecs(section):
         types: dict[str, list[int]] = {}
         for var in _vars(btf, btf_id):
             types.setdefault(var.name, []).append(var.type)
@@ -91,15 +91,8 @@ def _orphans(elf: Elf, btf: Btf | None) -> dict[str, list[int]]:
     if btf is None:
         return {}
     names = {section.name for section in elf.sections}
-    sections = [at for at in _datasecs(btf) if btf.name(at) not in names]
+    sections = [at for at in btf.datasecs() if btf.name(at) not in names]
     return {var.name: [var.type] for at in sections for var in _vars(btf, at)}
-
-
-def _datasecs(btf: Btf) -> list[int]:
-    if "datasecs" not in btf.memo:
-        btf.memo["datasecs"] = [at for at, kind in zip(btf.ids(), btf.kinds(), strict=True) if kind == Kind.DATASEC]
-    found: list[int] = btf.memo["datasecs"]
-    return found
 
 
 def _vars(btf: Btf, datasec: int) -> Iterator[Var]:
@@ -166,7 +159,7 @@ def fix_datasecs(elf: Elf, *, btf: Btf | None) -> tuple[tuple[int, DataSec], ...
         if len(same) > 1:
             same.sort(key=lambda symbol: symbol.value)
     fixed = []
-    for type_id in _datasecs(btf):
+    for type_id in btf.datasecs():
         found = btf.type(type_id)
         section = sections.get(found.name) if isinstance(found, DataSec) else None
         if not section or not isinstance(found, DataSec):

@@ -37,7 +37,7 @@ def _declared(btf: Btf | None, weak: set[str]) -> Iterator[Extern]:
     if btf is None:
         return
     for section in (_KCONFIG, _KSYMS, MAPS_SECTION):
-        for section_id in btf.find(section, Kind.DATASEC):
+        for section_id in btf.datasecs(section):
             found = btf.type(section_id)
             for entry in found.vars if isinstance(found, DataSec) else ():
                 extern = _extern(btf, entry.type, section=section, weak=weak)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pytest_ebpf.btf.parse import Btf
-from pytest_ebpf.btf.types import Array, DataSec, Enum, FuncProto, Fwd, Kind, Member, Ptr, Struct, Var
+from pytest_ebpf.btf.types import Array, DataSec, Enum, FuncProto, Fwd, Member, Ptr, Struct, Var
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.frozen import dataclass, replace
 from pytest_ebpf.obj.elf import STB_WEAK, STT_SECTION, Elf, Section, Symbol, twin_names, without_twins
@@ -117,7 +117,7 @@ def read_maps(elf: Elf, *, btf: Btf | None, targets: Targets) -> tuple[tuple[Map
 
 
 def _variables(btf: Btf) -> Iterator[tuple[int, Var]]:
-    for section_id in btf.find(MAPS_SECTION, Kind.DATASEC):
+    for section_id in btf.datasecs(MAPS_SECTION):
         section = btf.type(section_id)
         for entry in section.vars if isinstance(section, DataSec) else ():
             var = btf.type(entry.type)

@@ -57,7 +57,7 @@ def plan_kconfig(obj: ObjectFile, facts: Facts, *, values: Mapping[str, Any]) ->
         except PlanError as error:
             missing[extern.name] = str(error)
             data += bytes(extern.size)
-    found = obj.btf.find(KCONFIG, Kind.DATASEC)
+    found = obj.btf.datasecs(KCONFIG)
     return Kconfig(bytes(data), SectionLayout(len(data), places), found[0] if found else 0, missing)
 
 

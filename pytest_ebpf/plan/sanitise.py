@@ -39,6 +39,13 @@ _NAMES: dict[int, slice] = {
     Kind.FWD: slice(1),
     Kind.TYPEDEF: slice(1),
 }
+# Likewise on a kernel that knows the feature; the first item begins at word 3. A parameter without a name may need one.
+_NAMES_WITH: dict[int, tuple[str, int]] = {
+    Kind.ENUM: ("enum64", 2),
+    Kind.ENUM64: ("enum64", 3),
+    Kind.FUNC_PROTO: ("func", 2),
+}
+_NAMED = (t.Struct, t.Enum, t.Fwd, t.Typedef, t.Func, t.Var)
 # btf.c: KSYM_NAME_LEN less the NUL; it is 128 before Linux 6.1 and 512 since. Rust and Zig write longer names.
 _LONGEST_NAME = 127
 _SOUND_NAME = re.compile(rb"(?:[A-Za-z_][A-Za-z0-9_]{0,126})?\0")
@@ -84,7 +91,7 @@ def sanitise_btf(
     btf = obj.btf
     assert btf is not None
     unusual = btf.unusual_records()
-    doubtful = {type_id: btf.type(type_id) for type_id in (*_doubtful(btf), *unusual)}
+    doubtful = {type_id: btf.type(type_id) for type_id in (*_doubtful(btf, features), *unusual)}
     blank = _blank_ids(btf, doubtful, layouts=layouts)
     added = dict(enumerate(append, len(btf)))
     functions = (*(type_ for i, type_ in doubtful.items() if i not in blank), *append)
@@ -107,17 +114,26 @@ def sanitise_btf(
     return rewrite_btf(btf, changed, append=[*extra, t.Int("enum64_placeholder", 8, 64)] if enums else extra)
 
 
-def _doubtful(btf: Btf) -> list[int]:
+def _doubtful(btf: Btf, features: frozenset[str]) -> list[int]:
     """Types that may have to change. Most of any BTF are structs; their names are looked at without reading them."""
     kinds = list(zip(btf.ids(), btf.kinds(), strict=True))
     names: set[int] = set()
+    doubtful: set[int] = set()
+    known = {kind: width for kind, (feature, width) in _NAMES_WITH.items() if feature in features}
     for type_id, kind in kinds:
         if kind in _NAMES:
             names.update(btf.record(type_id)[_NAMES[kind]])
+        elif kind in known:
+            record = btf.record(type_id)
+            items = record[3 :: known[kind]]
+            if kind == Kind.FUNC_PROTO and 0 in items:
+                doubtful.add(type_id)
+            names.add(record[0])
+            names.update(items)
     strings, match = btf.strings, _SOUND_NAME.match
     sound = all(match(strings, offset) for offset in names)
-    settled = _SETTLED.union(_NAMES) if sound else _SETTLED
-    return [type_id for type_id, kind in kinds if kind not in settled]
+    settled = _SETTLED.union(_NAMES, known) if sound else _SETTLED
+    return [type_id for type_id, kind in kinds if kind not in settled or type_id in doubtful]
 
 
 def _blank_ids(btf: Btf, doubtful: Mapping[int, BtfType], *, layouts: Mapping[int, SectionLayout]) -> frozenset[int]:
@@ -151,7 +167,7 @@ def _fixed(type_: BtfType, work: _Work, *, type_id: int) -> BtfType:
 
 def _renamed(type_: Any) -> Any:
     """Rust and C++ write names that no kernel takes. Kinds with free names (INT, FLOAT, tags) pass."""
-    if isinstance(type_, t.Struct | t.Enum | t.Fwd | t.Typedef | t.Func | t.Var) and _is_odd(type_.name):
+    if isinstance(type_, _NAMED) and _is_odd(type_.name):
         return replace(type_, name=_plain(type_.name))
     return type_
 
@@ -188,7 +204,7 @@ def _func_proto(type_: t.FuncProto, work: _Work, *, named: bool) -> BtfType:
         params = tuple(t.Param(_plain(p.name) or f"arg{at}", p.type) if p.type else p for at, p in enumerate(params))
     if not work.can("func"):
         return t.Enum("", 4, tuple((param.name, param.type) for param in params))
-    return replace(type_, params=params)
+    return type_ if params == type_.params else replace(type_, params=params)
 
 
 def _func(type_: t.Func, work: _Work) -> BtfType:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import string
+import re
 from errno import ENOENT
 
 from pytest_ebpf.agent.base.batch import Batch
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _ROOM = 512  # larger than any info struct so far: the kernel takes zeroes beyond what it knows
-_NAME_CHARS = frozenset(string.ascii_letters + string.digits + "_.")
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.]")
 _NAME_LENGTH = 15
 _ANON_INODES = {"bpf-map": "map", "bpf-prog": "prog", "bpf_link": "link", "bpf-link": "link", "btf": "btf"}
 _LAYOUTS = {"prog": PROG_INFO, "map": MAP_INFO, "link": LINK_INFO, "btf": BTF_INFO}
@@ -43,7 +43,7 @@ ID_KINDS = {
 
 def object_name(name: str) -> bytes:
     """A name as the kernel takes it: 15 characters out of [A-Za-z0-9_.] (bpf_obj_name_cpy)."""
-    return "".join(c if c in _NAME_CHARS else "_" for c in name[:_NAME_LENGTH]).encode()
+    return _NOT_IN_NAMES.sub("_", name[:_NAME_LENGTH]).encode()
 
 
 def fd_kind(fd: int) -> str:
