@@ -162,7 +162,11 @@ class Btf:
         """The text at a name offset. Bytes that are not UTF-8 become ``\\xNN``."""
         text = self._texts.get(offset)
         if text is None:
-            raw = self.string_bytes(offset)
+            start, strings = offset - self._string_base, self._strings
+            if 0 <= start < len(strings):
+                raw = strings[start : strings.index(b"\0", start)]
+            else:
+                raw = self.string_bytes(offset)
             self._unread -= len(raw)
             if self._unread < 0:
                 raise ObjectError("BTF names overlap many times over: the section is damaged", section=".BTF")

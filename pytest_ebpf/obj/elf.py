@@ -230,18 +230,10 @@ def _sections(data: bytes, *, code: str, name: str) -> Iterator[Section]:
     if names_index < len(headers):
         names = _contents(data, header=headers[names_index], path=name, section=".shstrtab")
     for index, header in enumerate(headers):
-        section = _text(names, header.name)
-        yield Section(
-            index=index,
-            name=section,
-            type=header.type,
-            flags=header.flags,
-            size=header.size,
-            link=header.link,
-            info=header.info,
-            align=header.align,
-            data=_contents(data, header=header, path=name, section=section),
-        )
+        name_at, type_, flags, _, _, size, link, info, align, _ = header
+        section = _text(names, name_at)
+        contents = _contents(data, header=header, path=name, section=section)
+        yield Section(index, section, type_, flags, size, link, info, align, contents)
 
 
 def _section_headers(data: bytes, *, code: str, name: str) -> tuple[list[_Header], int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.suggest import close_names
 from pytest_ebpf.uapi.sections import ATTACH_TYPES, MAP_FLAGS, MAP_TYPES, PROG_TYPES, ROWS
@@ -45,6 +47,7 @@ class SectionSpec:
     dialect: str = "libbpf"
 
 
+@lru_cache(maxsize=1024)
 def parse_section(name: str) -> SectionSpec | None:
     """The spec of an ELF section name, None for one that no loader knows.
 
