@@ -115,10 +115,9 @@ class Bpf:
         ``btf``: types for CO-RE, a file or bytes. ``types``: a C header or object with more types. ``pin_path``:
         where maps are pinned. ``license``: instead of the object's. ``perf_pages``: of a perf buffer, a power of two.
         ``log_level``: 4 statistics, 2 the trace."""
-        words = globals or {}, maps or {}, programs or {}, kconfig or {}, struct_ops or {}
+        words = globals or {}, maps or {}, programs or {}, kconfig or {}, struct_ops or {}, btf
         asked = Asked(
             *words,
-            btf=btf,
             pin_path=os.fspath(pin_path),
             only=only,
             log_level=log_level,
