@@ -7,7 +7,6 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from pytest_ebpf.frozen import replace
 from pytest_ebpf.suites.case import FAILED, PASSED, SKIPPED, Case, SuiteRun, program_name
 from pytest_ebpf.suites.golang import parse_go, parse_go_json
 from pytest_ebpf.suites.libtest import parse_libtest, parse_libtest_json
