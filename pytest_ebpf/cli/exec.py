@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from pytest_ebpf.cli.options import WithCommand, command_of
 from pytest_ebpf.cli.runs.matrix import echo_matrix, has_unicode
 
 if TYPE_CHECKING:
@@ -22,20 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["exec_"]
 
-_COMMAND = "pytest_ebpf.command"  # where the context has the words behind --
 _BUILD_FAILED = 101  # the status of cargo
 
 
-class _WithCommand(click.Command):
-    """Leaves what stands behind ``--`` alone: options there are those of the command to run."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        marker = args.index("--") if "--" in args else len(args)
-        ctx.meta[_COMMAND] = args[marker + 1 :]
-        return super().parse_args(ctx, args[:marker])
-
-
-@click.command("exec", cls=_WithCommand, options_metavar="[OPTIONS]")
+@click.command("exec", cls=WithCommand, options_metavar="[OPTIONS]")
 @click.argument("specs", nargs=-1, metavar="SPEC… -- COMMAND…")
 @click.option("--format", "format_", type=click.Choice(["libtest", "go", "tap"]), help="Default: seen from the output.")
 @click.option("--timeout", type=float, default=300.0, show_default=True, help="Seconds for each program and kernel.")
@@ -55,7 +46,7 @@ def exec_(
     COMMAND is a test binary of Rust or Go, a program that prints TAP, or any command (its status is the result). For
     "cargo test …" and "go test …" the tests are built here and run on the kernels. Exit status 1 when a test failed.
     """
-    argv: list[str] = ctx.meta[_COMMAND]
+    argv = command_of(ctx)
     if not specs or not argv:
         raise click.UsageError("name kernels and a command: pytest-ebpf exec 6.1 newest -- ./tests")
     records: list[RunRecord] = []

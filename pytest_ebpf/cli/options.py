@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,8 +14,9 @@ import click
 if TYPE_CHECKING:
     from pytest_ebpf.live.loader import Bpf
 
-__all__ = ["given_kernels", "guest_options", "kernels_option", "on_kernels"]
+__all__ = ["WithCommand", "command_of", "given_kernels", "guest_options", "kernels_option", "opened"]
 
+_COMMAND = "pytest_ebpf.command"  # where the context has the words behind --
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -42,10 +45,27 @@ def given_kernels(text: str) -> dict[str, str]:
     return read_kernels(text or os.environ.get("PYTEST_EBPF_KERNELS", "") or "host")
 
 
-def on_kernels(text: str, *, accel: Any, cache: Path | None) -> Iterator[tuple[str, Bpf]]:
-    """A loader on each kernel in turn, with its id; it is closed when the next one is asked for."""
+@contextmanager
+def opened(name: str, spec: str, *, accel: Any, cache: Path | None) -> Iterator[Bpf]:
+    """A loader on the kernel ``spec``, which ``given_kernels`` calls ``name``. A terminal says that a guest boots."""
     from pytest_ebpf.live.open_kernel import open_kernel
 
-    for name, spec in given_kernels(text).items():
-        with open_kernel(spec, accel=accel, cache_dir=cache) as bpf:
-            yield name, bpf
+    if spec != "host" and sys.stderr.isatty():
+        click.echo(f"booting {name}", err=True)
+    with open_kernel(spec, accel=accel, cache_dir=cache) as bpf:
+        yield bpf
+
+
+class WithCommand(click.Command):
+    """Leaves what stands behind ``--`` alone: options there are those of a command to run, ``command_of(ctx)``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        marker = args.index("--") if "--" in args else len(args)
+        ctx.meta[_COMMAND] = args[marker + 1 :]
+        return super().parse_args(ctx, args[:marker])
+
+
+def command_of(ctx: click.Context) -> list[str]:
+    """The words behind ``--``."""
+    found: list[str] = ctx.meta[_COMMAND]
+    return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pytest_ebpf.cli.options import guest_options, kernels_option, on_kernels
+from pytest_ebpf.cli.options import given_kernels, guest_options, kernels_option, opened
 
 if TYPE_CHECKING:
     from pytest_ebpf.live.loader import Bpf
@@ -21,7 +21,10 @@ __all__ = ["run"]
 _SHOWN = 96  # bytes of a packet as hexadecimal
 
 
-@click.command("run", epilog="Exit status: 0 it ran everywhere, 1 a kernel refused it or an error, 2 unknown options.")
+@click.command(
+    "run",
+    epilog="Exit status: 0 it ran everywhere, 1 a kernel refused it, was lost or did not boot, 2 unknown options.",
+)
 @click.argument("obj", metavar="OBJ")
 @click.argument("prog", metavar="PROG")
 @click.option(
@@ -48,12 +51,19 @@ def run(obj: str, prog: str, packets: tuple[str, ...], kernels: str, **options: 
 
     A packet that comes out changed is shown field by field. Maps that hold something afterwards are shown, too.
     """
+    from pytest_ebpf.errors import HarnessError
+
     data = list(_packets(packets)) or [bytes(64)]
     values, ctx = (_settings(options[name]) or None for name in ("settings", "context"))
     entries: list[dict[str, Any]] = []
-    for kernel, bpf in on_kernels(kernels, accel=options["accel"], cache=options["cache"]):
-        given = {"globals": values, "ctx": ctx, "repeat": options["repeat"]}
-        entries.append({"kernel": kernel, **_run(bpf, Path(obj).absolute(), prog=prog, packets=data, given=given)})
+    given = {"globals": values, "ctx": ctx, "repeat": options["repeat"]}
+    for kernel, spec in given_kernels(kernels).items():
+        try:
+            with opened(kernel, spec, accel=options["accel"], cache=options["cache"]) as bpf:
+                entry = _run(bpf, Path(obj).absolute(), prog=prog, packets=data, given=given)
+        except HarnessError as error:  # the other kernels can still tell
+            entry = {"error": str(error)}
+        entries.append({"kernel": kernel, **entry})
         if not options["as_json"]:
             _show(entries[-1], data)
     if options["as_json"]:

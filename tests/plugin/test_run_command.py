@@ -20,6 +20,7 @@ from pytest_ebpf.packets import render_pcap
 from support.paths import ROOT
 
 BUILT = ROOT / "sample_programs" / "built"
+COMMAND = [sys.executable, "-c", "import sys; from pytest_ebpf.cli import main; sys.argv[0] = 'pytest-ebpf'; main()"]
 QUERY = Eth() / IP(src="192.0.2.7", dst="198.51.100.1") / UDP(dport=53) / b"query"
 
 
@@ -74,8 +75,7 @@ def test_wrong_arguments_of_run() -> None:
 
 
 def test_attach_prints_events_and_ends() -> None:
-    code = "import sys; from pytest_ebpf.cli import main; sys.argv[0] = 'pytest-ebpf'; main()"
-    command = [sys.executable, "-c", code, "attach", str(BUILT / "exec_tracer.bpf.o"), "-n", "1", "--json"]
+    command = [*COMMAND, "attach", str(BUILT / "exec_tracer.bpf.o"), "-n", "1", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert "1 attached" in process.stderr.readline()
@@ -85,6 +85,36 @@ def test_attach_prints_events_and_ends() -> None:
     assert record["from"] == "events"
     assert set(record["what"]) == {"pid", "uid", "comm", "filename"}
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize(("words", "status"), [("/bin/true; echo hello; exit 3", 3), ("kill -9 $$", 137)])
+def test_attach_ends_with_a_command(words: str, status: int) -> None:
+    """What it wrote is apart from the events; its end is the end."""
+    command = [*COMMAND, "attach", str(BUILT / "exec_tracer.bpf.o"), "--json"]
+    done = subprocess.run(
+        [*command, "--", "/bin/sh", "-c", words], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == status, done.stderr
+    assert "/bin/sh" in {json.loads(line)["what"]["filename"] for line in done.stdout.splitlines()}
+    assert ("hello" in done.stderr.splitlines()) == ("hello" in words)
+
+
+def test_attach_ends_a_command_that_goes_on() -> None:
+    result = call(
+        *(str(BUILT / "exec_tracer.bpf.o"), "--seconds", "0.5", "--json", "--", "sleep", "600"), command=attach
+    )
+    assert result.exit_code == 0
+
+
+def test_a_kernel_that_does_not_boot_leaves_the_others(tmp_path: Path) -> None:
+    """Their results are shown; exit status 1."""
+    broken = tmp_path / "bzImage"
+    broken.write_bytes(b"no kernel")
+    result = call(str(BUILT / "config.bpf.o"), "police", "-k", f"{broken},host", "--json")
+    first, second = json.loads(result.stdout)
+    assert "bzImage" in first["error"]
+    assert second["runs"][0]["verdict"] == "XDP.PASS (2)"
+    assert result.exit_code == 1
 
 
 def test_attach_wants_one_kernel() -> None:
