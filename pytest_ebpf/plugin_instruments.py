@@ -1,4 +1,4 @@
-"""The part of the pytest plugin about instrumented programs (faults, coverage, benchmarks) and about workers of xdist.
+"""The part of the pytest plugin about instrumented programs (faults, coverage, benchmarks), xdist and unittest.
 
 A table of contents too.
 
@@ -26,6 +26,7 @@ __all__ = [
     "pytest_configure",
     "pytest_configure_node",
     "pytest_generate_tests",
+    "pytest_make_collect_report",
     "pytest_runtest_call",
     "pytest_runtest_makereport",
     "pytest_terminal_summary",
@@ -80,6 +81,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         from pytest_ebpf.fixtures.instruments.faults import parametrize_faults
 
         parametrize_faults(metafunc)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Methods of ``unittest.TestCase`` run once per kernel, too."""
+    report = yield
+    if isinstance(collector, pytest.Class) and any(
+        "bpf_kernel" in getattr(item, "fixturenames", ()) for item in report.result
+    ):
+        from pytest_ebpf.fixtures.neighbours.unittest_methods import methods_per_kernel
+
+        report.result = methods_per_kernel(collector, report.result)
+    return report
 
 
 @pytest.hookimpl(wrapper=True)
