@@ -142,7 +142,7 @@ class _Layout:
 def _made(cls: type[Any], *, left_out: tuple[str, ...]) -> type[Any]:
     body = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__")}
     declared: dict[str, _Field] = {}
-    for name, kind in body.get("__annotations__", {}).items():
+    for name, kind in cls.__annotations__.items():  # of this class alone; Python 3.14 has none in the body
         if str(kind).removeprefix("typing.").startswith("ClassVar"):
             continue
         default = body.pop(name, _MISSING)
