@@ -33,6 +33,7 @@ from pytest_ebpf.uapi.insn import PseudoCall
 
 __all__ = ["Functions", "read_functions"]
 
+_FARTHEST = INSN_SIZE << 32  # the kernel's entries are u32 (struct bpf_insn_array_value)
 _STALE = "was .BTF written anew after compiling (pahole -J)? then .BTF.ext speaks of the old one"
 _STRIP = "llvm-strip -g keeps what a loader needs; -x and --strip-unneeded do not"
 
@@ -167,22 +168,24 @@ def _function(code: _Code, symbol: Symbol, *, spec: SectionSpec | None, after: i
         is_hidden=symbol.bind != STB_LOCAL and symbol.visibility in HIDDEN,
         btf_id=info.func_info[0].type_id if info.func_info else _find_func(code, symbol.name),
         relocs=tuple(reloc for reloc in relocs if reloc.kind != "jump"),
-        jump_tables=tuple(_jump_table(code, r, start=start, end=end) for r in relocs if r.kind == "jump"),
+        jump_tables=tuple(_jump_table(code, r, start=start) for r in relocs if r.kind == "jump"),
         core=info.core,
         func_info=info.func_info,
         line_info=info.line_info,
     )
 
 
-def _jump_table(code: _Code, reloc: Reloc, *, start: int, end: int) -> JumpTable:
-    """The entries are offsets in bytes, of 8 bytes each, into the section of the function that jumps."""
+def _jump_table(code: _Code, reloc: Reloc, *, start: int) -> JumpTable:
+    """The entries are offsets in bytes, of 8 bytes each, into the section of the function that jumps. One behind the
+    function's end is the verifier's to refuse, as with libbpf (create_jt_map); one before its start has no number.
+    """
     section = code.elf.section(JUMP_TABLES)
     assert section is not None
     sizes = {s.value: s.size for s in code.elf.symbols if s.section == section.index and s.name == reloc.symbol}
     data = section.data[reloc.offset : reloc.offset + sizes.get(reloc.offset, 0)]
     order = "<" if code.elf.byteorder == "little" else ">"
     places = struct.unpack(f"{order}{len(data) // 8}Q", data[: len(data) // 8 * 8])
-    if not places or any(place % INSN_SIZE or not start <= place < end for place in places):
+    if not places or any(place % INSN_SIZE or not start <= place < start + _FARTHEST for place in places):
         raise _BadFunctionError(f"instruction {reloc.insn}: jump table {reloc.symbol!r} leads out of the function")
     return JumpTable(reloc.insn, reloc.symbol, tuple((place - start) // INSN_SIZE for place in places))
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pytest_ebpf import Bpf, ObjectError
+from pytest_ebpf.fixtures.objects.cases import specs_of
 from pytest_ebpf.live.load_cache import LoadCache
-from pytest_ebpf.obj.object import ObjectFile
+from pytest_ebpf.obj.object import ObjectFile, Problem
 from pytest_ebpf.verify.verdict import ProgramVerdict, verify_object
 
 Parsed = Callable[[str], ObjectFile]
@@ -120,3 +122,12 @@ def test_a_static_function_that_is_called_is_no_lost_program(bpf: Bpf, built: Pa
     assert obj["calls_static"].run(bytes(64)).retval == 2
     assert obj.globals["calls"] == 1
     assert not obj.problems
+
+
+def test_the_item_of_a_tagged_program_that_is_lost_says_why(parsed: Parsed) -> None:
+    """Not that it has no section: found with a selftest whose jump table could not be read."""
+    obj = parsed("tags_wrong")
+    lost = obj.programs[0]
+    broken = Problem(lost.section, lost.name, "a table that leads nowhere", costs="program")
+    _, errors = specs_of(replace(obj, programs=obj.programs[1:], problems=(broken,)))
+    assert errors[lost.name] == f"{lost.name} has test tags and cannot be read: a table that leads nowhere"

@@ -10,8 +10,11 @@ import pytest
 
 from pytest_ebpf import Bpf, PlanError
 from pytest_ebpf.agent.ops import MapCreate, MapFreeze, MapSet, ProgLoad, Try
+from pytest_ebpf.obj.elf import read_elf
 from pytest_ebpf.obj.insn import unpack_insns
 from pytest_ebpf.obj.object import ObjectFile
+from pytest_ebpf.obj.parse import parse_object
+from pytest_ebpf.obj.targets import JUMP_TABLES
 from pytest_ebpf.plan.load_plan import plan_load
 from pytest_ebpf.uapi.enums import MapType
 from support.plan_facts import facts
@@ -51,6 +54,24 @@ def test_each_table_is_a_frozen_map_of_instructions_of_the_whole_program(parsed:
         assert (insns[start + table.insn].src, insns[start + table.insn + 1].imm) == (2, 0)
     assert sum(insn.code == _GOTOX for insn in insns) == 3
     assert len(load.patches) >= 3
+
+
+@pytest.mark.parametrize(("leads_to", "is_read"), [("behind its end", True), ("before its start", False)])
+def test_an_entry_behind_the_function_is_left_to_the_kernel(built: Path, leads_to: str, is_read: bool) -> None:
+    """As with libbpf; the kernel: "jump table for insn 4 points outside of the subprog" (selftest verifier_gotox)."""
+    data = (built / "jump_table.bpf.o").read_bytes()
+    choose = parse_object(data, name="jump_table").program("choose")
+    table = read_elf(data, name="jump_table").section(JUMP_TABLES)
+    assert table is not None
+    at = data.index(table.data)  # BPF.JT.0.0 is the first
+    end = len(choose.insns)
+    place = choose.section_offset + end + 24 if is_read else (1 << 64) - 8
+    changed = parse_object(data[:at] + struct.pack("<Q", place) + data[at + 8 :], name="jump_table")
+    if is_read:
+        assert changed.program("choose").jump_tables[0].targets[0] == end // 8 + 3
+    else:
+        (problem,) = changed.problems
+        assert "jump table 'BPF.JT.0.0' leads out of the function" in str(problem)
 
 
 def case(number: int, extra: int) -> int:
