@@ -16,6 +16,7 @@ _NOT_OURS = "not for this machine"
 _SHUT_OUT = "a policy of this machine forbids tracing and LSM programs"
 _CONNTRACK = "needs nf_conntrack, which the selftests' configuration builds in and this kernel has as a module"
 _BUILD = "no endbr64 in the machine code: the kernel or the machine has no indirect branch tracking"
+_NEAR = "the memory of the guest's one processor has an address of 32 bits, for which the kernel writes a shorter move"
 _REGISTER = "this build of the kernel names the other one of two registers"
 
 _STACK = "newer messages for stack accesses: `invalid read from stack`, `invalid write to stack`"
@@ -42,6 +43,7 @@ _REASONS: tuple[tuple[str, str, str], ...] = (
     ("test_bpf_nf_fail", r"expected to load, but rejected", _IN_C),
     ("verifier_mtu", r"the kernel loaded it", "its runner drops CAP_PERFMON first, which the tags do not express"),
     ("", r"kernel refused it without a word \(EPERM\)", _SHUT_OUT),
+    ("verifier_percpu_addr", r"movabsq", _NEAR),
     ("", r"\tendbr64|\tmovq\t|\tpushq", _BUILD),
     ("verifier_bounds_deduction|verifier_map_ptr", r"EXPECTED +\"R1 has pointer with unsupported", _REGISTER),
     ("verifier_map_ptr", r"EXPECTED +\"R0 has pointer with unsupported", _REGISTER),

@@ -1,6 +1,6 @@
 """Instructions in the notation of the kernel's verifier log and of ``bpftool prog dump xlated``.
 
-The spelling is that of kernel/bpf/disasm.c as of Linux 7.2; nothing that older kernels print differs, they print less
+The spelling is that of kernel/bpf/disasm.c as of Linux 7.3; nothing that older kernels print differs, they print less
 (``BUG_…`` for what they do not know). Opcodes: Documentation/bpf/standardization/instruction-set.rst.
 """
 
@@ -18,6 +18,7 @@ __all__ = ["InsnNames", "InsnText", "WideLoad", "disassemble", "insn_text"]
 _SIZES = {0x00: "u32", 0x08: "u16", 0x10: "u8", 0x18: "u64"}
 _SIGNED_SIZES = {0x00: "s32", 0x08: "s16", 0x10: "s8"}
 _MEM, _ABS, _IND, _MEMSX, _ATOMIC, _NOSPEC = 0x60, 0x20, 0x40, 0x80, 0xC0, 0xC0
+_PROBE_ATOMIC = 0xE0  # include/linux/filter.h: what the verifier makes of an atomic access to an arena; 7.3 prints it
 
 _ALU_OPS = {
     0x00: "+=", 0x10: "-=", 0x20: "*=", 0x30: "/=", 0x40: "|=", 0x50: "&=", 0x60: "<<=", 0x70: ">>=", 0x90: "%=",
@@ -188,10 +189,13 @@ def _store(insn: Insn) -> str:
     mode = insn.code & 0xE0
     if mode == _MEM:
         return f"{_place(insn)} = r{insn.src}"
-    return _atomic(insn) if mode == _ATOMIC else f"BUG_{insn.code:02x}"
+    if mode not in (_ATOMIC, _PROBE_ATOMIC) or not (text := _atomic(insn)):
+        return f"BUG_{insn.code:02x}"
+    return f"probe {text}" if mode == _PROBE_ATOMIC else text
 
 
 def _atomic(insn: Insn) -> str:
+    """ "" for an operation that there is not."""
     size = _SIZES[insn.code & 0x18]
     wide = "64" if size == "u64" else ""
     place = f"({size} *)(r{insn.dst} {insn.off:+d})"
@@ -208,7 +212,7 @@ def _atomic(insn: Insn) -> str:
         return f"r{insn.dst} = load_acquire(({size} *)(r{insn.src} {insn.off:+d}))"
     if insn.imm == _STORE_RELEASE:
         return f"store_release({place}, r{insn.src})"
-    return f"BUG_{insn.code:02x}"
+    return ""
 
 
 def _place(insn: Insn) -> str:

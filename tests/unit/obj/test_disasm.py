@@ -60,6 +60,9 @@ SPELLINGS = [
     ((0xDB, 1, 2, 8, 0x100), "(db) r1 = load_acquire((u64 *)(r2 +8))"),
     ((0xD3, 1, 2, 8, 0x110), "(d3) store_release((u8 *)(r1 +8), r2)"),
     ((0xDB, 1, 2, 0, 0x77), "BUG_db"),
+    ((0xE3, 1, 2, 0, 0xF1), "(e3) probe r0 = atomic_cmpxchg((u32 *)(r1 +0), r0, r2)"),  # an arena's, Linux 7.3
+    ((0xFB, 1, 2, 8, 0x40), "(fb) probe lock *(u64 *)(r1 +8) |= r2"),
+    ((0xFB, 1, 2, 0, 0x77), "BUG_fb"),
     ((0x30, 0, 0, 0, 14), "(30) r0 = *(u8 *)skb[14]"),
     ((0x48, 0, 1, 0, 2), "(48) r0 = *(u16 *)skb[r1 + 2]"),
     ((0x05, 0, 0, -3, 0), "(05) goto pc-3"),
