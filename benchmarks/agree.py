@@ -41,6 +41,7 @@ __all__ = ["main"]
 
 _ENOUGH = 0.99
 _MEMORY = "2G"  # of a guest: some objects fill maps of hundreds of megabytes
+_PART = " Of some projects a part was taken: the tables say how many objects."
 _TIMEOUT = 200.0  # seconds for all programs of one object
 
 
@@ -58,7 +59,8 @@ def main() -> int:
         finally:
             pool.close()
     if arguments.report:
-        arguments.report.write_text(render_report(pages, libbpf=libbpf.version, share=arguments.share))
+        part = _PART if arguments.only_kept or arguments.share else ""
+        arguments.report.write_text(render_report(pages, libbpf=libbpf.version, part=part))
     return 0 if all(_agree(page.found) for page in pages) else 1
 
 
@@ -75,6 +77,8 @@ def _page(arguments: argparse.Namespace, libbpf: Peer, pool: KernelPool, *, spec
     wanted = list(_wanted(arguments))
     for number, (project, path) in enumerate(wanted, 1):
         known = kept.get(spec, path)
+        if known is None and arguments.only_kept:
+            continue
         if known is None or (arguments.again and _to_be_tried_again(known)):
             known = _compared(project, path, libbpf=libbpf, pool=pool, spec=spec)
             kept.put(spec, path, known)
@@ -146,6 +150,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--project", action="append", help="only this one; may be repeated")
     parser.add_argument("--share", type=int, default=0, metavar="N", help="at most N objects of each project")
     parser.add_argument("--kept", type=Path, help="write results to this file, one a line; what it has is not repeated")
+    parser.add_argument("--only-kept", action="store_true", help="compare nothing more: a report of what the file has")
     parser.add_argument("--again", action="store_true", help="compare once more what differed, was lost or not done")
     parser.add_argument("--report", type=Path, help="write tables and differences to this Markdown file")
     return parser.parse_args()

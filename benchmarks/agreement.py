@@ -18,9 +18,14 @@ _COLUMNS = ("objects", "apart", "programs", "loaded", "refused", "differ")
 # What a difference looks like -> why it is. The first row that fits counts.
 _REASONS: tuple[tuple[str, str], ...] = (
     (
-        r"(only we load it|libbpf at the stage map) .*(map '\w+': failed to create: -EINVAL)",
+        r"(only we load it|libbpf at the stage map)\b.*(map '\w+': failed to create: -EINVAL)",
         "The object gives a ring buffer or a perf event array a value type. libbpf passes its size on, and the kernel "
         "refuses the map; we leave out what such maps do not have, as Aya and cilium/ebpf do.",
+    ),
+    (
+        r"only we load it .*failed to open system Kconfig",
+        "The program reads the kernel's configuration (`CONFIG_…`). libbpf looks for it in /proc/config.gz and /boot, "
+        "where a guest of a distribution's kernel has none; we know it from the kernel's package.",
     ),
     (
         r"^struct_ops.* only we load it .*failed to load",
@@ -50,12 +55,11 @@ Programs in sections that libbpf has no type for (`classifier/x`, `socket/x`: th
 the type that we know. For a kernel symbol that one program lacks libbpf refuses all programs of an object, and we that
 program; such programs were put to libbpf in a copy of their object whose symbols are weak. Both sides set what objects
 leave open for their user space, such as `max_entries` of 0. Objects of the other byte order are refused by both and
-not counted.{share}
+not counted.{part}
 
 | kernel | objects | programs | the same | differ | only libbpf loads | only we load |
 |---|---:|---:|---:|---:|---:|---:|
 """
-_SHARE = " Of a project with more objects {share} were taken, at even distances."
 _KERNEL = """
 ## Linux {release}
 
@@ -84,10 +88,10 @@ def render_summary(found: Sequence[Comparison]) -> str:
     return "\n".join(lines)
 
 
-def render_report(pages: Sequence[Page], *, libbpf: str, share: int = 0) -> str:
-    """The same as Markdown, with the reason of each difference. ``libbpf``: its version; ``share``: the most objects
-    that were taken of a project, 0 for all."""
-    lines = [_HEAD.format(libbpf=libbpf, share=_SHARE.format(share=share) if share else "").rstrip()]
+def render_report(pages: Sequence[Page], *, libbpf: str, part: str = "") -> str:
+    """The same as Markdown, with the reason of each difference. ``libbpf``: its version; ``part``: a sentence on what
+    was taken of the projects."""
+    lines = [_HEAD.format(libbpf=libbpf, part=part).rstrip()]
     lines += map(_overview, pages)
     for page in pages:
         lines += _kernel(page)

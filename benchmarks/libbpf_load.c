@@ -2,8 +2,9 @@
 /* The libbpf side of the comparisons: what libbpf makes of objects, as one JSON object per line.
  *
  *   libbpf_load verdicts FILE [INDEX:TYPE:ATTACH]...
- *                                         each program alone: verdict, errno, instructions that the verifier walked;
- *                                         the numbers tell libbpf a program type where its section does not
+ *                                         each program alone, or all at once where none is refused: verdict, errno,
+ *                                         instructions that the verifier walked; the numbers tell libbpf a
+ *                                         program type where its section does not
  *   libbpf_load times < requests          whole loads; a request is "FILE" and the indexes of the programs to load,
  *                                         separated by tabs
  *   libbpf_load btf ROUNDS                the kernel's own types, read and parsed
@@ -183,6 +184,47 @@ static long verified_insns(struct bpf_program *program)
 	return bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size) ? -1 : (long)info.verified_insns;
 }
 
+static void print_head(struct bpf_program *program, int index)
+{
+	printf("%s{", index ? "," : "");
+	print_text("name", bpf_program__name(program));
+	putchar(',');
+	print_text("section", bpf_program__section_name(program));
+	printf(",\"type\":%d,", bpf_program__type(program));
+}
+
+/* All programs in one load: where none is refused, none hides another. An emulated guest takes seconds to read the
+ * kernel's types, once per load. False, and nothing is printed, when one is refused or the walks cannot be asked for.
+ */
+static bool print_all(const char *path, char **hints)
+{
+	struct bpf_object *object = open_object(path);
+	struct bpf_program *program;
+	bool known = true;
+	int index = 0;
+
+	if (!object)
+		return false;
+	bpf_object__for_each_program(program, object) {
+		tell_type(program, index++, hints);
+		bpf_program__set_autoload(program, true);
+	}
+	known = index > 1 && !bpf_object__load(object);
+	if (known)
+		bpf_object__for_each_program(program, object)
+			known = known && verified_insns(program) > 0;
+	index = 0;
+	if (known) {
+		bpf_object__for_each_program(program, object) {
+			print_head(program, index++);
+			printf("\"loaded\":true,\"errno\":0,\"walked\":%ld,\"log\":\"\",\"warnings\":\"\"}",
+			       verified_insns(program));
+		}
+	}
+	bpf_object__close(object);
+	return known;
+}
+
 static bool print_verdict(const char *path, int index, char **hints)
 {
 	struct bpf_object *object;
@@ -200,11 +242,8 @@ static bool print_verdict(const char *path, int index, char **hints)
 	error = bpf_object__load(object);
 	has_info = !error;
 	loaded = has_info || only_slots_are_missing();
-	printf("%s{", index ? "," : "");
-	print_text("name", bpf_program__name(program));
-	putchar(',');
-	print_text("section", bpf_program__section_name(program));
-	printf(",\"type\":%d,\"loaded\":%s,\"errno\":%d,\"walked\":%ld,", bpf_program__type(program),
+	print_head(program, index);
+	printf("\"loaded\":%s,\"errno\":%d,\"walked\":%ld,",
 	       loaded ? "true" : "false", loaded ? 0 : -error, has_info ? verified_insns(program) : walked_in_log());
 	print_text("log", tail(kernel_log, 600));
 	putchar(',');
@@ -228,8 +267,9 @@ static int print_verdicts(const char *path, char **hints)
 	printf(",\"open_errno\":%d,", error);
 	print_text("warnings", tail(warnings, 600));
 	printf(",\"programs\":[");
-	while (!error && print_verdict(path, count, hints))
-		count++;
+	if (!error && !print_all(path, hints))
+		while (print_verdict(path, count, hints))
+			count++;
 	puts("]}");
 	return 0;
 }

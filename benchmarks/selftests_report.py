@@ -16,7 +16,7 @@ _NOT_OURS = "not for this machine"
 _SHUT_OUT = "a policy of this machine forbids tracing and LSM programs"
 _CONNTRACK = "needs nf_conntrack, which the selftests' configuration builds in and this kernel has as a module"
 _BUILD = "no endbr64 in the machine code: the kernel or the machine has no indirect branch tracking"
-_NEAR = "the memory of the guest's one processor has an address of 32 bits, for which the kernel writes a shorter move"
+_NEAR = "the variable is in the first chunk of per-CPU memory here; its address fits into 32 bits: a shorter move"
 _REGISTER = "this build of the kernel names the other one of two registers"
 
 _STACK = "newer messages for stack accesses: `invalid read from stack`, `invalid write to stack`"
