@@ -2,16 +2,15 @@
 
 What is kept when something goes wrong: a partial download after a lost connection or Ctrl-C (the next run continues
 it), nothing after a wrong hash or a full disk.
+
+urllib and http.client are imported where they are used: 25 ms of every run that only looks at the cache.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import http.client
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -55,13 +54,15 @@ class Web:
 
     def read(self, url: str) -> bytes | None:
         """The whole file, or None when the archive has no such file. MirrorUnreachable after the last retry."""
+        from http.client import HTTPException
+
         pauses = list(self.pauses)
         while not self.faults:
             self.stop_if_cancelled()
             try:
                 with self._open(url) as response:
                     return _whole(response)
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, HTTPException) as error:
                 if _is_absent(error):
                     return None
                 if not pauses or _no_connection(error):
@@ -101,6 +102,9 @@ class Web:
 
     def _complete(self, item: Item, part: Path, *, advance: Callable[[int], None]) -> None:
         """Fill ``part`` up to the size of ``item``. A retry that brought bytes does not count."""
+        from http.client import HTTPException
+        from urllib.error import URLError
+
         if _size(part) > item.size or not _may_be(item, part):
             part.unlink()
         had = _size(part)
@@ -110,7 +114,7 @@ class Web:
             try:
                 self._append(item, part, advance=advance)
                 fault = "the connection ended early"
-            except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+            except (URLError, HTTPException, ConnectionError, TimeoutError) as error:
                 if _is_absent(error):
                     raise PackageGone(f"{item.name}: listed in the index, yet not in the archive") from error
                 fault = _words(error)
@@ -144,41 +148,51 @@ class Web:
                     advance(len(block))
 
     def _open(self, url: str, *, start: int = 0) -> Any:
-        proxies = {**self.proxies, **urllib.request.getproxies()}
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler(proxies))
+        from urllib.request import ProxyHandler, Request, build_opener, getproxies
+
+        opener = build_opener(ProxyHandler({**self.proxies, **getproxies()}))
         # Debian's packages are compressed already; a proxy that re-compresses would break ranges and hashes.
         headers = {"User-Agent": "pytest-ebpf", "Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
-        return opener.open(urllib.request.Request(url, headers=headers), timeout=self.timeout)
+        return opener.open(Request(url, headers=headers), timeout=self.timeout)
 
 
 def _whole(response: Any) -> bytes:
     data: bytes = response.read()
     promised = response.headers.get("Content-Length")
     if promised is not None and len(data) != int(promised):
-        raise http.client.IncompleteRead(data, int(promised) - len(data))
+        from http.client import IncompleteRead
+
+        raise IncompleteRead(data, int(promised) - len(data))
     return data
 
 
 def _is_absent(error: Exception) -> bool:
     """The archive answered that there is no such file. For file:// urllib wraps the system's message."""
-    if isinstance(error, urllib.error.HTTPError):
+    from urllib.error import HTTPError, URLError
+
+    if isinstance(error, HTTPError):
         return error.code in _GONE
-    return isinstance(error, urllib.error.URLError) and "No such file" in str(error.reason)
+    return isinstance(error, URLError) and "No such file" in str(error.reason)
 
 
 def _no_connection(error: Exception) -> bool:
     """No network or the wrong name: asking again at once would be of no use."""
-    return isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError)
+    from urllib.error import HTTPError, URLError
+
+    return isinstance(error, URLError) and not isinstance(error, HTTPError)
 
 
 def _words(error: Exception) -> str:
-    if isinstance(error, urllib.error.HTTPError):
+    from http.client import IncompleteRead
+    from urllib.error import HTTPError, URLError
+
+    if isinstance(error, HTTPError):
         return f"HTTP status {error.code}"
-    if isinstance(error, urllib.error.URLError):
+    if isinstance(error, URLError):
         return str(error.reason)
-    if isinstance(error, http.client.IncompleteRead):
+    if isinstance(error, IncompleteRead):
         return "the connection ended early"
     return str(error) or type(error).__name__
 
