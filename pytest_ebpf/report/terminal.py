@@ -7,13 +7,16 @@ so the output is complete without colours.
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+import textwrap
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
 from typing import TypeAlias
 
 from pytest_ebpf.frozen import dataclass
+from pytest_ebpf.outcome import Outcome
 from pytest_ebpf.report.fold import differing, fold
+from pytest_ebpf.report.headline import advice_of
 from pytest_ebpf.report.record import EVERY_KERNEL, KernelRecord, RunRecord, merge_kernels, merge_records, most_insns
 
 __all__ = ["ASCII", "Glyphs", "Line", "Piece", "UNICODE", "render_matrix"]
@@ -95,7 +98,7 @@ def render_matrix(
         lines.append((("-v shows every test", "dim"),))
     lines += _legend(merged, glyphs=glyphs)
     lines += _skips(letters)
-    lines += _excused(merged, glyphs=glyphs)
+    lines += _excused(merged, glyphs=glyphs, width=width)
     lines.append(())
     lines += _kernel_lines(merged, columns=columns, machines=merge_kernels(records), glyphs=glyphs)
     return lines
@@ -210,21 +213,29 @@ def _skips(letters: Mapping[str, str]) -> list[Line]:
     return [((f"s {letter}  ", "yellow"), (reason, "")) for reason, letter in letters.items()]
 
 
-def _excused(records: Sequence[RunRecord], *, glyphs: Glyphs) -> list[Line]:
-    """Why a test needed a second try, and until when a failure fails nobody."""
-    return [
-        ((f"{getattr(glyphs, r['outcome'])} {r['kernel']}  ", "yellow"), (f"{_name(r)}: {_first_line(r)}", ""))
-        for r in records
-        if r["outcome"] in ("flaky", "quarantined")
-    ]
+def _excused(records: Sequence[RunRecord], *, glyphs: Glyphs, width: int) -> Iterator[Line]:
+    """Why a test needed a second try; until when a failure fails nobody, and what failed; and what to do about it."""
+    for outcome in (Outcome.FLAKY, Outcome.QUARANTINED):
+        sign = getattr(glyphs, outcome)
+        for record in records:
+            if record["outcome"] == outcome:
+                head = f"{sign} {record['kernel']}  "
+                for line in textwrap.wrap(_excuse(record), max(width - len(head), _MIN_NAME), break_on_hyphens=False):
+                    yield (head, "yellow"), (line, "")
+                    head = " " * len(head)
+        if any(record["outcome"] == outcome for record in records):
+            yield ((f"{sign}: {advice_of(outcome)}", "dim"),)
 
 
 def _name(record: RunRecord) -> str:
     return record["test"].rpartition("::")[2]
 
 
-def _first_line(record: RunRecord) -> str:
-    return record["reason"].partition("\n")[0]
+def _excuse(record: RunRecord) -> str:
+    text = f"{_name(record)}: " + record["reason"].partition("\n")[0]
+    if record["outcome"] == Outcome.QUARANTINED and "failure" in record:  # "quarantined: what broke -> what to do"
+        text += ": " + record["failure"]["headline"].partition(": ")[2].rpartition(" -> ")[0]
+    return text
 
 
 def _kernel_lines(
