@@ -4,7 +4,9 @@ A frame is two u32 lengths (little-endian), a JSON head and the raw bytes that i
 
 * a value is ``["TypeName", field, …]`` in the order of its class; fields at the end that hold their defaults are left
   out;
-* bytes are ``[offset, length]`` into the raw bytes, a tuple of bytes is ``[offset, [length, …]]``, all else is itself.
+* bytes are ``[offset, length]`` into the raw bytes, a tuple of bytes is ``[offset, [length, …]]``;
+* many integers are ``{"i64": [offset, length]}``: writing them as text is what takes longest in an emulated guest;
+* all else is itself.
 
 What comes in is checked against the declared types of the fields: the other end may be a kernel that is falling
 over. Anything odd raises ``WireError``; nothing is guessed.
@@ -14,13 +16,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from itertools import accumulate, pairwise
 from operator import attrgetter
 from struct import Struct
 from typing import Any, get_args
 
 from pytest_ebpf.agent import ops
 from pytest_ebpf.agent.ops import Handle, Op, Result
+from pytest_ebpf.agent.protocol.blobs import Blobs, WireError, read_bytes, read_numbers, read_pieces
 from pytest_ebpf.frozen import MISSING, dataclass, fields, is_dataclass
 
 __all__ = [
@@ -40,10 +42,6 @@ __all__ = [
 MAX_HEAD = 64 << 20
 MAX_BLOBS = 3 << 29  # a verifier log of 1 GiB, and then some
 _LENGTHS = Struct("<II")
-
-
-class WireError(Exception):
-    """Bytes that are no frame, or a frame that is no message."""
 
 
 class BadRequest(WireError):
@@ -96,29 +94,6 @@ _ALIASES = {"Obj": ops.Obj, "Op": ops.Op, "Result": ops.Result}
 _PLAIN = {"int": int, "str": str, "bool": bool, "None": type(None)}
 
 
-class _Blobs:
-    """The raw bytes behind a head under construction."""
-
-    __slots__ = ("parts", "size")
-
-    def __init__(self) -> None:
-        self.parts: list[bytes] = []
-        self.size = 0
-
-    def add(self, data: bytes) -> list[int]:
-        place = [self.size, len(data)]
-        self.size += len(data)
-        self.parts.append(data)
-        return place
-
-    def add_all(self, many: tuple[bytes, ...]) -> list[Any]:
-        lengths = list(map(len, many))
-        place = [self.size, lengths]
-        self.size += sum(lengths)
-        self.parts += many
-        return place
-
-
 class _Shape:
     """How the values of one class are written and read."""
 
@@ -134,7 +109,7 @@ class _Shape:
         self._required = sum(1 for f in declared if f.default is MISSING)
         self._readers = [codec.readers(str(f.type)) for f in declared]
 
-    def row(self, value: Any, blobs: _Blobs, *, write: Callable[[Any, _Blobs], Any]) -> list[Any]:
+    def row(self, value: Any, blobs: Blobs, *, write: Callable[[Any, Blobs], Any]) -> list[Any]:
         """The value as a row of the head."""
         values = self._get(value)
         end = len(values)
@@ -165,35 +140,6 @@ def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
     return lambda value: tuple(getattr(value, name) for name in names)
 
 
-def _bytes(field: list[Any], blobs: memoryview) -> bytes:
-    if len(field) == 2:
-        offset, length = field
-        if type(offset) is int and type(length) is int and 0 <= offset <= offset + length <= len(blobs):
-            return bytes(blobs[offset : offset + length])
-    raise WireError(f"no place in {len(blobs)} bytes: {str(field)[:60]}")
-
-
-def _many_bytes(field: list[Any], blobs: memoryview) -> tuple[bytes, ...]:
-    match field:
-        case []:
-            return ()
-        case [int(offset), [*lengths]]:
-            return tuple(_pieces(offset, lengths, blobs=blobs))
-    raise WireError(f"no places of bytes: {str(field)[:60]}")
-
-
-def _pieces(offset: int, lengths: list[Any], *, blobs: memoryview) -> list[bytes]:
-    if offset < 0 or (lengths and (set(map(type, lengths)) != {int} or min(lengths) < 0)):
-        raise WireError(f"no places of bytes: {offset}, {str(lengths)[:60]}")
-    total = sum(lengths)
-    if offset + total > len(blobs):
-        raise WireError(f"no place in {len(blobs)} bytes: {offset}, {str(lengths)[:60]}")
-    data = bytes(blobs[offset : offset + total])
-    if total and len(set(lengths)) == 1:  # as packets and records often are
-        return [piece for (piece,) in Struct(f"{lengths[0]}s").iter_unpack(data)]
-    return [data[start:end] for start, end in pairwise(accumulate(lengths, initial=0))]
-
-
 class Codec:
     """Messages <-> frames. Learns a class when it first meets it."""
 
@@ -209,7 +155,7 @@ class Codec:
 
     def encode(self, message: Message) -> bytes:
         """A whole frame. Raises ``WireError`` for a value that has no place in one."""
-        blobs = _Blobs()
+        blobs = Blobs()
         try:
             head = self._render(self._write(message, blobs)).encode()
         except (TypeError, ValueError, RecursionError) as error:
@@ -243,7 +189,7 @@ class Codec:
             shape = self._shapes[name] = _Shape(self._classes[name], self)
         return shape
 
-    def _write(self, value: Any, blobs: _Blobs) -> Any:
+    def _write(self, value: Any, blobs: Blobs) -> Any:
         kind = type(value)
         if kind is bytes:
             return blobs.add(value)
@@ -258,7 +204,7 @@ class Codec:
             if kinds == {bytes}:
                 return blobs.add_all(value)
             if kinds <= _AS_IS:
-                return list(value)
+                return blobs.numbers(value) if kinds == {int} else list(value)
             return [self._write(item, blobs) for item in value]
         return value
 
@@ -277,11 +223,13 @@ class Codec:
         elif atom == "float":
             readers |= {float: None, int: None}
         elif atom == "tuple[bytes, ...]":
-            readers[list] = _many_bytes
+            readers[list] = read_pieces
         elif atom.startswith("tuple["):
-            readers[list] = self._tuple_reader(atom.removeprefix("tuple[").removesuffix("]"))
+            read = self._tuple_reader(atom.removeprefix("tuple[").removesuffix("]"))
+            readers[list] = read
+            readers[dict] = lambda field, blobs: read(read_numbers(field, blobs), blobs)
         elif atom == "bytes":
-            readers[list] = _bytes
+            readers[list] = read_bytes
         else:
             readers[list] = _either(readers.get(list), self._class_reader(atom))
 

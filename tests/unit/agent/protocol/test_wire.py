@@ -164,6 +164,11 @@ def raw(head: object, blobs: bytes = b"") -> bytes:
         raw(["Request", 1, [["ProgRunMany", ["Ref", 0], [0, [3, 2]]]]], b"1234"),
         raw(["Request", 1, [["ProgRunMany", ["Ref", 0], [0, [3, "2"]]]]], b"1234"),
         raw(["Request", 1, [["ProgRunMany", ["Ref", 0], [-4, [3]]]]], b"1234"),
+        raw(["Request", 1, [["ProgRunMany", ["Ref", 0], [0, {"i64": [0, 16]}]]]], b"12345678"),
+        raw(["Request", 1, [["ProgRunMany", ["Ref", 0], [0, {"i64": [0, 7]}]]]], b"12345678"),
+        raw(["Request", 1, [["ProgRunMany", ["Ref", 0], [0, {"i32": [0, 8]}]]]], b"12345678"),
+        raw(["Request", 1, [["ProgRunMany", ["Ref", 0], {"i64": [0, 8]}]]], b"12345678"),
+        raw(["Request", 1, [["ProgRunMany", ["Ref", 0], [0, {"i64": [0, 8]}]]]], b"\xff" * 8),
         raw(["Request", 1, [["Spawn", ["a"], [0, 0], 1.0, [["only one"]]]]]),
         raw(["Request", 1, [], ["Ref", 0]]),
         raw(b"[" * 100_000),
@@ -194,9 +199,20 @@ def test_many_pieces_of_bytes_are_one_blob() -> None:
     packets = tuple(bytes([i]) * 60 for i in range(200))
     frame = CODEC.encode(Request(1, (ops.ProgRunMany(ops.Ref(0), packets),)))
     head, blobs = struct.unpack_from("<II", frame)
-    assert blobs == 60 * 200
+    assert blobs == 60 * 200 + 8 * 200  # and their lengths
     assert head < 5 * 200
     assert same(decode(frame), Request(1, (ops.ProgRunMany(ops.Ref(0), packets),)))
+
+
+def test_15_many_integers_are_one_blob() -> None:
+    """Not those of more than 63 bits, which stay in the head."""
+    many, large = tuple(range(-500, 500)), (*range(20), 1 << 64)
+    for retvals, size in ((many, 3 * 8000), (large, 2 * 8 * 21)):
+        data, durations = (b"",) * len(retvals), tuple(range(len(retvals)))
+        reply = Reply(1, (ops.RanMany(retvals, data, durations),))
+        frame = CODEC.encode(reply)
+        assert struct.unpack_from("<II", frame)[1] == size
+        assert same(decode(frame), reply)
 
 
 def test_defaults_at_the_end_cost_nothing() -> None:
