@@ -124,3 +124,17 @@ def test_where_scapy_is_not_what_linux_takes():
     assert "eth" in parse_packet(bytes(IP() / UDP(sport=53) / GENEVE() / Eth()), first="ip")
     labels = parse_packet(bytes(Eth() / MPLS(label=1) / MPLS(label=2) / IP()))
     assert [labels["mpls"].s, labels["mpls2"].s, "ip" in labels] == [0, 1, True]
+
+
+def test_15_the_frames_of_scapy_that_a_kernel_was_given(contributed):
+    """tests/vm/test_scapy_differs.py sends these into tunnels; it needs no scapy."""
+    from scapy.contrib.mpls import MPLS as ScapyMPLS
+
+    from pytest_ebpf.packets import GENEVE, MPLS, VXLAN
+
+    s = contributed
+    assert bytes(s.VXLAN(vni=7) / s.Ether(**MACS))[:8] == bytes(VXLAN(vni=7, flags=0x0C, reserved1=3))
+    udp = bytes(s.IP() / s.UDP() / s.GENEVE(vni=7))[20:]
+    assert udp[:4] == bytes(IP() / UDP(sport=53) / GENEVE(vni=7))[20:24]
+    assert "geneve" not in s.IP(bytes(s.IP() / s.UDP() / s.GENEVE(vni=7) / s.Ether(**MACS))).summary().lower()
+    assert bytes(ScapyMPLS(label=100)) == bytes(MPLS(label=100, ttl=0))
