@@ -129,8 +129,9 @@ def render_report(items: Sequence[Item], *, tests: str) -> str:
         "",
         f"The objects of `tools/testing/selftests/bpf/progs`{f' of Linux {tests}' if tests else ''} that carry "
         f"expectations ({objects} objects), compiled and then run unchanged: `pytest FOLDER` collects each program as "
-        "an item. They are written for their own release; newer kernels word some messages differently, and accept or "
-        "reject some programs that older ones did not.",
+        "an item. In guests the modules nf_conntrack and nf_nat are loaded first, which the selftests' configuration "
+        "builds in. The tests are written for their own release; newer kernels word some messages differently, and "
+        "accept or reject some programs that older ones did not.",
         "",
         "| kernel | items | passed | failed | skipped | need the test module | passed of the others |",
         "|---|---|---|---|---|---|---|",
