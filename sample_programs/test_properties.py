@@ -9,6 +9,7 @@ from pytest_ebpf import (
     XDP,
     BpfObject,
     Packet,
+    Program,
     RunResult,
     SharedBpf,
     bpf_property,
@@ -52,6 +53,14 @@ def test_decapsulation_leaves_the_inner_packet(packet: Packet, result: RunResult
 def test_mapped_ports_leave_right_checksums(packet: Packet, result: RunResult) -> None:
     assert result.retval == TC.OK
     oracles.right_checksums(result)
+
+
+@bpf_property(packets=TCP_ONLY, program="tc_port_map.bpf.o:map_out", max_examples=FEW)
+def test_answers_come_from_the_port_that_was_asked_for(packet: Packet, result: RunResult) -> None:
+    oracles.right_checksums(result)
+    sent, came = parse_packet(bytes(packet)), parse_packet(result)
+    if [layer.name for layer in sent.layers[:3]] == ["eth", "ip", "tcp"] and sent["ip"].ihl == 5:
+        assert came["tcp"].sport == (80 if sent["tcp"].sport == 8080 else sent["tcp"].sport)
 
 
 @pytest.fixture
@@ -99,6 +108,34 @@ def test_a_bounded_loop_sums_the_bytes(packet: Packet, bpf_shared: SharedBpf) ->
     obj = bpf_shared.load("bounded_loop.bpf.o")
     obj["sum_payload"].run(packet)
     assert obj.globals["sum"] == sum(bytes(packet)[14 : 14 + 128])
+
+
+@pytest.mark.bpf_kernel(">=5.17")
+@bpf_property(packets=st.packets(least=14), program="bpf_loop.bpf.o:sum_up", max_examples=200)
+def test_a_loop_does_not_depend_on_the_packet(result: RunResult, packet: Packet, bpf_shared: SharedBpf) -> None:
+    found = bpf_shared.load("bpf_loop.bpf.o").globals
+    assert (result.retval, result.data) == (XDP.PASS, bytes(packet))
+    assert (found["done"], found["sum"]) == (1000, sum(range(1000)))
+
+
+@bpf_property(program=lambda bpf: bpf.load("perf_sample.bpf.o")["capture"], max_examples=FEW)
+def test_each_packet_leaves_its_start_in_a_record(
+    packets: list[Packet], results: list[RunResult], bpf_shared: SharedBpf
+) -> None:
+    records = bpf_shared.load("perf_sample.bpf.o").maps["samples"].events(timeout=5)
+    data = list(map(bytes, packets))
+    assert [record[8 : 8 + min(len(one), 64)] for record, one in zip(records, data, strict=True)] == [
+        one[:64] for one in data
+    ]
+
+
+def short_packets(bpf: SharedBpf) -> Program:
+    return bpf.load("verifier_expectations.bpf.o", only="passes_short_packets")["passes_short_packets"]
+
+
+@bpf_property(packets=st.packets(payload=1600), program=short_packets, max_examples=FEW)
+def test_short_packets_pass(packet: Packet, result: RunResult) -> None:
+    assert result.retval == (XDP.PASS if len(bytes(packet)) < 1500 else XDP.DROP)
 
 
 @bpf_property(packets=st.packets(payload=1600), program="config.bpf.o:police", reset=True, max_examples=600)

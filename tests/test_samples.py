@@ -1,11 +1,13 @@
 """The committed objects of sample_programs: one per source, and nothing of the machine that built them inside."""
 
+import ast
 import re
 import runpy
 
 import pytest
 
 from pytest_ebpf.obj.parse import parse_object
+from pytest_ebpf.uapi.enums import ProgType
 from support.paths import ROOT
 
 SAMPLES = ROOT / "sample_programs"
@@ -40,6 +42,23 @@ def test_objects_are_bpf_and_tell_nothing_of_their_builder(path):
     assert b".BTF.ext\0" in data
     assert b".debug_info" not in data
     assert not re.search(rb"/(home|root|tmp|usr|work|build)/", data)
+
+
+PACKET_TYPES = {ProgType.XDP, ProgType.SCHED_CLS, ProgType.SOCKET_FILTER, ProgType.CGROUP_SKB}
+
+
+@pytest.mark.parametrize(("folder", "tests"), [("", "test_properties.py"), ("aya", "aya/test_aya_properties.py")])
+def test_15_each_sample_that_takes_packets_has_a_property(folder, tests):
+    """Those that are refused on purpose never take one."""
+    loaded = ast.walk(ast.parse((SAMPLES / tests).read_text()))
+    texts = {one.value for one in loaded if isinstance(one, ast.Constant) and isinstance(one.value, str)}
+    named = {re.match(r"(?:built/)?(\w+)\.bpf\.o", text) for text in texts}
+    have = {found[1] for found in named if found}
+    for path in (SAMPLES / folder / "built").glob("*.bpf.o"):
+        name = path.name.removesuffix(".bpf.o")
+        if not name.startswith("reject_"):
+            kinds = {one.spec.prog_type for one in parse_object(path.read_bytes(), name=path.name).programs if one.spec}
+            assert not kinds & PACKET_TYPES or name in have, f"{path.name} has no property in {tests}"
 
 
 def test_each_rejected_program_is_expected_somewhere():

@@ -48,3 +48,14 @@ def test_a_classifier_says_ok_or_shot(packet: Packet, result: RunResult) -> None
     assert result.retval in (TC.OK, TC.SHOT)
     if b"\x00\x50" not in bytes(packet):
         assert result.retval == TC.OK
+
+
+def cgroup_egress(bpf: SharedBpf) -> Program:
+    return bpf.load("built/cgroup_egress.bpf.o", globals={"REFUSED_PORT": 53})["cgroup_egress"]
+
+
+@bpf_property(packets=WHOLE, program=cgroup_egress, max_examples=512)
+def test_one_port_is_refused(packet: Packet, result: RunResult) -> None:
+    data = bytes(packet)[14:]  # it sees no link header
+    refused = data[0] >> 4 == 4 and data[9] == 17 and data[22:24] == b"\x00\x35"
+    assert result.retval == (not refused)
