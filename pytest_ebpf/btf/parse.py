@@ -29,6 +29,7 @@ _TRANSPARENT = frozenset((Kind.TYPEDEF, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT
 # btf_int_check_meta() one encoding (1 signed, 2 character, 4 boolean)
 _NAMELESS = frozenset((Kind.PTR, Kind.ARRAY, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.FUNC_PROTO))
 _SEVERAL_ENCODINGS = (3, 5, 6, 7)
+_INT = int(Kind.INT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +126,11 @@ class Btf:
 
     def kinds(self) -> list[int]:
         """The kinds of all types of this BTF itself, in the order of ``ids()``."""
-        words = self._words
-        return [(words[at + 1] >> 24) & 0x7F for at in self._starts]
+        found: list[int] | None = self.memo.get("kinds")
+        if found is None:
+            words = self._words
+            found = self.memo["kinds"] = [(words[at + 1] >> 24) & 0x7F for at in self._starts]
+        return found
 
     def name(self, type_id: int) -> str:
         """The name alone, "" for types without."""
@@ -257,9 +261,8 @@ class Btf:
         words = self._words
         return [
             type_id
-            for type_id, at in enumerate(self._starts, self.first_id)
-            if (words[at] and (words[at + 1] >> 24) & 0x7F in _NAMELESS)
-            or ((words[at + 1] >> 24) & 0x7F == Kind.INT and words[at + 3] >> 24 in _SEVERAL_ENCODINGS)
+            for type_id, at, kind in zip(self.ids(), self._starts, self.kinds(), strict=True)
+            if (kind == _INT and words[at + 3] >> 24 in _SEVERAL_ENCODINGS) or (words[at] and kind in _NAMELESS)
         ]
 
     def __iter__(self) -> Iterator[tuple[int, BtfType]]:

@@ -35,6 +35,7 @@ from pytest_ebpf.uapi.numbers import ENOTSUPP
 
 __all__ = ["Ran", "close_made", "made_by", "map_refusal", "run_batch", "stopped_by"]
 
+_MAKERS = (Made, ProgLoaded)
 _INVALID = (errno.EINVAL, ENOTSUPP, errno.EOPNOTSUPP)  # how kernels say "what is that?"
 _NOT_LOOKED_AT = (0, errno.EPERM, errno.ENOMEM, errno.EACCES)  # 0: the agent's own refusal
 _NO_JUMP_TABLES = "Or compile with -fno-jump-tables, or -mcpu=v3: clang makes a jump table of a switch."
@@ -192,7 +193,7 @@ def _made_by(plan: Plan, obj: object) -> PlannedMap | None:
 
 def made_by(results: Sequence[Result]) -> tuple[Handle, ...]:
     """The handles of what a batch made."""
-    return tuple(result.handle for result in results if isinstance(result, Made | ProgLoaded))
+    return tuple(result.handle for result in results if isinstance(result, _MAKERS))
 
 
 def close_made(session: Session, results: Sequence[Result]) -> None:

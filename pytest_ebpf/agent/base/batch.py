@@ -9,6 +9,8 @@ from pytest_ebpf.agent.ops import Handle, Made, Obj, ProgLoaded, Ref, Result
 
 __all__ = ["Batch"]
 
+_MAKERS = (Made, ProgLoaded)  # results with a handle
+
 
 class Batch:
     """Resolves ``Handle`` and ``Ref``, and registers what ops make."""
@@ -58,7 +60,7 @@ class Batch:
         if not 0 <= ref.index < len(self.results):
             raise Refused(f"Ref({ref.index}) points at an operation that did not run before this one")
         result = self.results[ref.index]
-        if isinstance(result, Made | ProgLoaded):
+        if isinstance(result, _MAKERS):
             return result.handle
         raise Refused(f"Ref({ref.index}): that operation made no object: {_short(result)}")
 
