@@ -15,7 +15,7 @@ def read_bytes(path: str | Path) -> bytes:
     """The bytes of an object file. ObjectError when there is no such file, or none that can be read."""
     path = path if isinstance(path, Path) else Path(path)
     try:
-        with open(path, "rb", buffering=0) as file:  # half the system calls of read_bytes()
+        with path.open("rb", buffering=0) as file:  # half the system calls of read_bytes()
             return file.read()
     except FileNotFoundError:
         raise ObjectError("no such file", path=str(path), hint=_missing_hint(path)) from None
