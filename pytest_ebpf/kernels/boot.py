@@ -37,18 +37,21 @@ def is_cached(spec: str, *, config: PoolConfig) -> bool:
     return not isinstance(parsed, SeriesSpec) or cached_entry(parsed, store=_images(config).store) is not None
 
 
-def boot_guest(image: KernelImage, *, config: PoolConfig, wait: Waiting, until: ExitStack) -> RunningKernel:
-    """Boot an image. It stays locked against pruning until ``until`` is closed."""
+def boot_guest(image: KernelImage, *, config: PoolConfig, wait: Waiting) -> RunningKernel:
+    """Boot an image. It stays locked against pruning until the guest is closed."""
     images = _images(config)
-    until.enter_context(in_use(image, config=images))
-    with wait(f"booting {image.spec}") as say:
-        with turn_to_boot(images.store, memory=size_of_memory(config.memory), say=say):
-            machine = boot(image, config=_boot_config(config, cache=images.store.root, say=say))
-        try:
-            return _connect(machine, image=image, cache=images.store.root)
-        except BaseException:
-            machine.close()
-            raise
+    with ExitStack() as held:
+        held.enter_context(in_use(image, config=images))
+        with wait(f"booting {image.spec}") as say:
+            with turn_to_boot(images.store, memory=size_of_memory(config.memory), say=say):
+                machine = boot(image, config=_boot_config(config, cache=images.store.root, say=say))
+            try:
+                running = _connect(machine, image=image, cache=images.store.root)
+            except BaseException:
+                machine.close()
+                raise
+        running.hold(held.pop_all())
+    return running
 
 
 @dataclass(frozen=True, slots=True)

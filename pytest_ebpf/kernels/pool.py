@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 from pytest_ebpf.errors import EbpfError, HarnessError
@@ -40,7 +39,6 @@ class KernelPool:
         self._ahead: dict[Slot, BackgroundBoot] = {}
         self._threads: list[BackgroundBoot] = []
         self._told: set[str] = set()  # why not warm
-        self._stack = ExitStack()
 
     def get(self, spec: str, *, guest: GuestWish = PLAIN) -> RunningKernel:
         """The running kernel of a spec, booted on first use; after a loss, a new guest.
@@ -126,7 +124,6 @@ class KernelPool:
         while self._threads:
             self._threads.pop().end()
         self._ahead.clear()
-        self._stack.close()
 
     def _started_ahead(self, slot: Slot) -> RunningKernel | None:
         """The guest of a boot in the background, after waiting for it."""
@@ -163,7 +160,7 @@ class KernelPool:
         spec, guest = slot
         image = find_image(spec, config=self._config, wait=wait)
         began = time.monotonic()
-        running = boot_guest(image, config=_wished(self._config, guest), wait=wait, until=self._stack)
+        running = boot_guest(image, config=_wished(self._config, guest), wait=wait)
         seconds = time.monotonic() - began
         self._boots.setdefault(spec, []).append(seconds)
         way = running.machine.way if running.machine is not None else None

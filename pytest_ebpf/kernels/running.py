@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,11 @@ class RunningKernel:
         self._cache = cache
         self.described = check(kernel.run([Describe()])[0], Described)
         self._facts: Facts | None = None
+        self._held: ExitStack | None = None
+
+    def hold(self, held: ExitStack) -> None:
+        """What is to be let go of when the kernel is closed."""
+        self._held = held
 
     @property
     def name(self) -> str:
@@ -165,3 +171,5 @@ class RunningKernel:
         finally:
             if self.machine is not None:
                 self.machine.close()
+            if self._held is not None:
+                self._held.close()
