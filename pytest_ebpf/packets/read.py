@@ -64,6 +64,8 @@ def _read(spec: HeaderSpec, data: bytes, *, at: int, end: int) -> tuple[Layer | 
     whole_size = _SIZES[spec.key](numbers)  # an impossible length is read as no options
     if size < whole_size <= end - at:
         return Layer(spec, numbers, data[at + size : at + whole_size]), whole_size
+    if spec.codec == "ipv6":  # eight bytes at least: without them it is no header, and would be filled up
+        return None, 0
     return Layer(spec, numbers), size
 
 

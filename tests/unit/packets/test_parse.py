@@ -56,6 +56,13 @@ def test_a_cut_header_stays_raw():
     assert names(bytes(Eth())[:13]) == ["raw"]
 
 
+def test_15_a_cut_extension_header_stays_raw():
+    """It was filled up to eight bytes when the packet was put together again."""
+    whole = bytes(Eth() / IPv6(nh=0, plen=4)) + b"\x11\xea\x01\x02"  # eight times 235 bytes, it says
+    assert names(whole) == ["eth", "ipv6", "raw"]
+    assert bytes(parse_packet(whole)) == whole
+
+
 def test_unknown_protocols_stay_raw():
     assert names(bytes(Eth(type=0x9999) / IP())) == ["eth", "raw"]
     assert names(bytes(Eth() / IP(proto=99) / b"?")) == ["eth", "ip", "raw"]
