@@ -23,6 +23,7 @@ LD_IMM64 = 0x18  # takes two slots
 CALL = 0x85
 
 _LITTLE, _BIG = struct.Struct("<BBhi"), struct.Struct(">BBhi")
+_IMM_LITTLE, _IMM_BIG = struct.Struct("<i"), struct.Struct(">i")
 
 
 class Insn(NamedTuple):
@@ -58,11 +59,12 @@ def pack_insns(insns: Iterable[Insn], *, byteorder: str = "little") -> bytes:
 class Code:
     """Instructions as bytes, which reads and writes one at a time: a plan changes few among many."""
 
-    __slots__ = ("_dst", "_layout", "_src", "data")
+    __slots__ = ("_dst", "_imm", "_layout", "_src", "data")
 
     def __init__(self, data: bytes, *, byteorder: str = "little") -> None:
         self.data = bytearray(data)
         self._layout = _LITTLE if byteorder == "little" else _BIG
+        self._imm = _IMM_LITTLE if byteorder == "little" else _IMM_BIG
         self._dst, self._src = (0, 4) if byteorder == "little" else (4, 0)  # where the registers are in their byte
 
     def __len__(self) -> int:
@@ -75,6 +77,15 @@ class Code:
     def __setitem__(self, index: int, insn: Insn) -> None:
         code, dst, src, off, imm = insn
         self._layout.pack_into(self.data, self._at(index), code, dst << self._dst | src << self._src, off, imm)
+
+    def set_load(self, index: int, *, src: int, high: int) -> None:
+        """Make the 64-bit load at ``index`` load what ``src`` says (BPF_PSEUDO_*) of the file descriptor 0, with
+        ``high`` in its second half. A program has hundreds of these, so no instruction is made for them."""
+        at, after = self._at(index), self._at(index + 1)
+        data = self.data
+        data[at + 1] = (data[at + 1] >> self._dst & 15) << self._dst | src << self._src
+        self._imm.pack_into(data, at + 4, 0)
+        self._imm.pack_into(data, after + 4, high)
 
     def raw(self, index: int) -> bytes:
         """The instruction's bytes: 16 of a 64-bit load, if there are that many, else 8."""

@@ -230,8 +230,7 @@ def _check_pointers(function: ProgramDef, reloc: Reloc, *, section: DataSection)
 
 def _load(insns: Code, index: int, *, name: str, offset: int | None) -> Fixup:
     src = PseudoLoad.MAP_FD if offset is None else PseudoLoad.MAP_VALUE
-    insns[index] = insns[index]._replace(src=src, imm=0)
-    insns[index + 1] = insns[index + 1]._replace(imm=signed32(offset or 0))  # of an arena it may be over 2 GiB
+    insns.set_load(index, src=src, high=signed32(offset or 0))  # of an arena it may be over 2 GiB
     return Fixup(index, name, offset)
 
 

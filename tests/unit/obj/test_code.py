@@ -30,3 +30,15 @@ def test_there_is_nothing_beyond_the_ends(index: int) -> None:
         code[index]
     with pytest.raises(IndexError):
         code[index] = Insn(0x95)
+
+
+@pytest.mark.parametrize("byteorder", ["little", "big"])
+@pytest.mark.parametrize("high", [0, 12, -(1 << 31)])
+def test_a_load_is_told_what_it_loads(byteorder: str, high: int) -> None:
+    before = (Insn(0x18, 7, 0, 3, 99), Insn(0, 0, 0, 0, 5), Insn(0x95))
+    code = Code(pack_insns(before, byteorder=byteorder), byteorder=byteorder)
+    code.set_load(0, src=2, high=high)
+    after = (Insn(0x18, 7, 2, 3, 0), Insn(0, 0, 0, 0, high), Insn(0x95))
+    assert unpack_insns(bytes(code.data), byteorder=byteorder) == after
+    with pytest.raises(IndexError):
+        code.set_load(2, src=1, high=0)
