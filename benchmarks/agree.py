@@ -35,13 +35,19 @@ from pytest_ebpf.errors import GuestLost
 from pytest_ebpf.kernels.base import check
 from pytest_ebpf.kernels.config import PoolConfig
 from pytest_ebpf.kernels.pool import KernelPool
-from pytest_ebpf.live.session import Target
+from pytest_ebpf.kernels.running import RunningKernel
 
 __all__ = ["main"]
 
 _ENOUGH = 0.99
 _MEMORY = "2G"  # of a guest: some objects fill maps of hundreds of megabytes
 _PART = " Of some projects a part was taken: the tables say how many objects."
+# libbpf reads the kernel's configuration in /boot, where a distribution has it; a guest of ours has it from its image.
+_WITH_CONFIG = """
+config=/boot/config-$(uname -r)
+[ -e "$config" ] || { mount -t tmpfs tmpfs /boot && cp "$0" "$config"; }
+exec "$@"
+"""
 _TIMEOUT = 200.0  # seconds for all programs of one object
 
 
@@ -130,9 +136,11 @@ def _line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def _run_in(kernel: Target, command: Sequence[str]) -> tuple[int, str, str]:
+def _run_in(kernel: RunningKernel, command: Sequence[str]) -> tuple[int, str, str]:
     """Run a command in a guest, which sees the objects and the program at their own paths."""
-    done = check(kernel.kernel.run([Spawn(tuple(command), timeout=_TIMEOUT)])[0], Exited)
+    config = kernel.image.kconfig if kernel.image is not None else None
+    argv = ("sh", "-c", _WITH_CONFIG, str(config), *command) if config else tuple(command)
+    done = check(kernel.kernel.run([Spawn(argv, timeout=_TIMEOUT)])[0], Exited)
     if done.timed_out:
         raise PeerError(f"not done after {_TIMEOUT:.0f} s")
     return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")

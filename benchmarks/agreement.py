@@ -23,11 +23,6 @@ _REASONS: tuple[tuple[str, str], ...] = (
         "refuses the map; we leave out what such maps do not have, as Aya and cilium/ebpf do.",
     ),
     (
-        r"only we load it .*failed to open system Kconfig",
-        "The program reads the kernel's configuration (`CONFIG_…`). libbpf looks for it in /proc/config.gz and /boot, "
-        "where a guest of a distribution's kernel has none; we know it from the kernel's package.",
-    ),
-    (
         r"^struct_ops.* only we load it .*failed to load",
         "libbpf can load the programs of a struct_ops table only together: another one, which calls a kernel function "
         "that this kernel lacks, is refused, and takes these along.",

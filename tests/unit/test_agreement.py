@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from pytest_ebpf.agent.ops import Exited
 from support.paths import ROOT
 
 sys.path.append(str(ROOT / "benchmarks"))
+import agree  # type: ignore[import-not-found]
 import agree_kept  # type: ignore[import-not-found]
 import agreement  # type: ignore[import-not-found]
 import compare  # type: ignore[import-not-found]
 import selftests  # type: ignore[import-not-found]
 from ours import Ours, Verdict  # type: ignore[import-not-found]
+from peer import PeerError  # type: ignore[import-not-found]
 
 PATH = Path("/corpus/tools/probe.bpf.o")
 
@@ -89,3 +95,25 @@ def test_only_what_did_not_pass_is_run_again() -> None:
     assert not selftests._is_to_run([item], again=False)
     assert selftests._is_to_run([item], again=True)
     assert not selftests._is_to_run([selftests.Item("a", "f", "newest", "passed")], again=True)
+
+
+def test_libbpf_finds_the_configuration_of_a_guest_where_distributions_have_it(tmp_path: Path) -> None:
+    """Without it libbpf refuses what reads CONFIG_ variables, which says nothing about the kernel."""
+    ran: list[Any] = []
+
+    def run(ops: list[Any]) -> list[Any]:
+        ran.extend(ops)
+        return [Exited(0, b"{}", b"")]
+
+    kernel = SimpleNamespace(image=SimpleNamespace(kconfig=tmp_path / "config"), kernel=SimpleNamespace(run=run))
+    assert agree._run_in(kernel, ["libbpf_load", "version"]) == (0, "{}", "")
+    (spawned,) = ran
+    assert spawned.argv[:2] == ("sh", "-c")
+    assert "/boot/config-$(uname -r)" in spawned.argv[2]
+    assert spawned.argv[3:] == (str(tmp_path / "config"), "libbpf_load", "version")
+
+
+def test_a_loader_that_is_not_done_in_time_is_a_result() -> None:
+    late = SimpleNamespace(run=lambda ops: [Exited(-9, b"", b"", timed_out=True)])
+    with pytest.raises(PeerError, match="not done after"):
+        agree._run_in(SimpleNamespace(image=None, kernel=late), ["libbpf_load", "version"])
