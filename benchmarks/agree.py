@@ -127,9 +127,13 @@ def _compared(project: str, path: Path, *, libbpf: Peer, pool: KernelPool, spec:
     except GuestLost as error:
         return Comparison(project, Ours(path), apart=f"the guest was lost with us: {_line(error)}", cut=True)
     try:
-        return compare(ours, project=project, libbpf=there)
+        return compare(ours, project=project, libbpf=there, alone=partial(_alone, path, kernel))
     except GuestLost as error:
         return Comparison(project, ours, apart=f"the guest was lost with libbpf: {_line(error)}", cut=True)
+
+
+def _alone(path: Path, kernel: RunningKernel, name: str) -> Ours:
+    return load_object(path, target=kernel, only=name)
 
 
 def _line(error: Exception) -> str:

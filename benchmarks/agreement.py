@@ -40,7 +40,8 @@ _HEAD = """\
 Written by `benchmarks/agree.py`; `benchmarks/README.md` says where the objects come from.
 
 Objects of other projects were loaded by libbpf {libbpf} and by us, on each kernel below. libbpf loads each program
-alone, so that one refusal hides no other; we load each object in one batch. Programs agree when both load and the
+alone, so that one refusal hides no other; we load each object in one batch, and once more alone what only libbpf loads
+(a program array belongs to its first user). Programs agree when both load and the
 verifier processed the same number of instructions, or when both are refused; if the verifier refused both, it has to
 have processed the same number of instructions until then. What fails before the verifier has to fail at the same stage:
 in the loader (a kernel function or attach target that this kernel lacks), at a map that the kernel does not take, or

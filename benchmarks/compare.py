@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -65,8 +65,9 @@ def share(paths: Sequence[Path], *, below: Path, most: int = 0) -> Iterator[tupl
         yield project, [group[int(number * step)] for number in range(int(len(group) / step))]
 
 
-def compare(ours: Ours, *, project: str, libbpf: Peer) -> Comparison:
-    """Load the same file with libbpf, and put both answers side by side."""
+def compare(ours: Ours, *, project: str, libbpf: Peer, alone: Callable[[str], Ours]) -> Comparison:
+    """Load the same file with libbpf, and put both answers side by side. ``alone``: our load of one program: what
+    libbpf alone loads may have been refused for a neighbour's sake (a program array belongs to its first user)."""
     if ours.path.read_bytes()[5:6] != _EI_DATA[sys.byteorder]:
         return Comparison(project, ours, apart="of the other byte order")
     try:
@@ -82,6 +83,10 @@ def compare(ours: Ours, *, project: str, libbpf: Peer) -> Comparison:
         section, name = program["section"], program["name"]
         verdict = verdicts.get((section, name)) or _absent(ours, section=section, name=name)
         same, difference = _judge(program, verdict)
+        if difference == ONLY_LIBBPF:
+            again = {_place(one): one for one in alone(name).programs}
+            verdict = again.get((section, name), verdict)
+            same, difference = _judge(program, verdict)
         programs.append(Program(project, ours.path.name, section, name, same, difference, program, verdict))
     return Comparison(project, ours, _weakened(programs, ours, libbpf))
 

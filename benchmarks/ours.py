@@ -56,10 +56,10 @@ class Ours:
     internal: str = ""
 
 
-def load_object(path: Path, *, target: Target) -> Ours:
-    """Load all programs of an object at once, and let go of them again. Only ``GuestLost`` is raised."""
+def load_object(path: Path, *, target: Target, only: str = "") -> Ours:
+    """Load all programs of an object, or ``only`` one, and let go of them again. Only ``GuestLost`` is raised."""
     try:
-        return _load(path, target)
+        return _load(path, target, only=only)
     except GuestLost:
         raise
     except ObjectError as error:
@@ -70,9 +70,9 @@ def load_object(path: Path, *, target: Target) -> Ours:
         return Ours(path, internal=traceback.format_exc())
 
 
-def _load(path: Path, target: Target) -> Ours:
+def _load(path: Path, target: Target, *, only: str) -> Ours:
     obj = parse_object(path.read_bytes(), name=str(path))
-    names = tuple(dict.fromkeys(program.name for program in obj.programs))
+    names = (only,) if only else tuple(dict.fromkeys(program.name for program in obj.programs))
     options = LoadOptions(only=names, maps=completed(obj))
     session = Session(target, name=path.name)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ import agreement  # type: ignore[import-not-found]
 import compare  # type: ignore[import-not-found]
 import selftests  # type: ignore[import-not-found]
 from ours import Ours, Verdict  # type: ignore[import-not-found]
-from peer import PeerError  # type: ignore[import-not-found]
+from peer import Peer, PeerError  # type: ignore[import-not-found]
 
 PATH = Path("/corpus/tools/probe.bpf.o")
 
@@ -117,3 +118,28 @@ def test_a_loader_that_is_not_done_in_time_is_a_result() -> None:
     late = SimpleNamespace(run=lambda ops: [Exited(-9, b"", b"", timed_out=True)])
     with pytest.raises(PeerError, match="not done after"):
         agree._run_in(SimpleNamespace(image=None, kernel=late), ["libbpf_load", "version"])
+
+
+def test_what_only_libbpf_loads_is_tried_alone(tmp_path: Path) -> None:
+    """libbpf loads each program alone; with us a neighbour may have claimed the program array first."""
+    path = tmp_path / "tails.bpf.o"
+    path.write_bytes(b"\x7fELF\2" + (b"\1" if sys.byteorder == "little" else b"\2"))
+    theirs = {
+        "name": "f",
+        "section": "tc",
+        "type": 3,
+        "loaded": True,
+        "errno": 0,
+        "walked": 8,
+        "log": "",
+        "warnings": "",
+    }
+    answer = json.dumps({"file": str(path), "open_errno": 0, "warnings": "", "programs": [theirs]})
+    refused = Verdict("f", "tc", "rejected", errno=22, walked=8, type=(3, 0), stage="verifier")
+    loaded = Verdict("f", "tc", "loaded", walked=8, type=(3, 0))
+    libbpf = Peer(tmp_path / "libbpf_load", "v1.8", run=lambda command: (0, answer, ""))
+    for alone, difference in ((loaded, ""), (refused, "only libbpf loads it")):
+        found = compare.compare(
+            Ours(path, (refused,)), project="tools", libbpf=libbpf, alone=lambda name, alone=alone: Ours(path, (alone,))
+        )
+        assert [program.difference for program in found.programs] == [difference]
