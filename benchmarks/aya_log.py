@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_ebpf import IP, TCP, UDP, Eth
 from pytest_ebpf.errors import EbpfError
 from pytest_ebpf.events.aya_log import render_aya_line
 from pytest_ebpf.kernels.config import PoolConfig
@@ -30,7 +31,7 @@ from pytest_ebpf.kernels.pool import KernelPool
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.obj.object import ProgramDef
 from pytest_ebpf.obj.parse import parse_object
-from pytest_ebpf.uapi.enums import ProgType
+from pytest_ebpf.uapi.enums import MapType, ProgType
 
 __all__ = ["main"]
 
@@ -87,8 +88,12 @@ def _work(arguments: argparse.Namespace, where: Path) -> Iterator[tuple[Path, Pa
         if arguments.newest and generation.reader == "ring":
             yield path, reader("newest")
     for path in arguments.objects:
-        maps = {one.name: one for one in parse_object(path.read_bytes(), name=path.name).maps}
-        yield path, reader("perf" if "AYA_LOG_BUF" in maps else "ring")
+        obj = parse_object(path.read_bytes(), name=path.name)
+        logs = next((one.type for one in obj.maps if one.name == "AYA_LOGS"), None)
+        if logs is None or not any(_runs(one) for one in obj.programs):
+            print(f"{path.name}: no XDP program or classifier that logs")
+            continue
+        yield path, reader("perf" if logs == MapType.PERF_EVENT_ARRAY else "ring")
 
 
 def _compare(path: Path, bpf: Bpf, *, reader: Path, packets: Sequence[bytes]) -> tuple[int, list[tuple[str, str]]]:
@@ -131,7 +136,7 @@ def _line(record: object) -> str:
 
 
 def _packets(count: int) -> Iterator[bytes]:
-    """Bytes that are numbers at the ends of their ranges, special floats, and random ones."""
+    """Bytes that are numbers at the ends of their ranges, special floats, packets of IPv4, and random ones."""
     yield bytes(64)
     yield b"\xff" * 64
     yield b"\x00\x80" * 32
@@ -139,6 +144,9 @@ def _packets(count: int) -> Iterator[bytes]:
         yield struct.pack("<f4xd", single, double).ljust(64, b"\x01")
     for single, double in ((float("inf"), float("-inf")), (float("nan"), float("nan")), (1e-45, 5e-324), (-0.0, 1e21)):
         yield struct.pack("<f4xd", single, double).ljust(64, b"\x7f")
+    for port in (53, 80, 8080):
+        for above in (UDP(sport=4000, dport=port), TCP(sport=4000, dport=port, flags="S")):
+            yield bytes(Eth() / IP(src="192.0.2.7", dst="198.51.100.9") / above).ljust(64, b"\x00")
     random_bytes = random.Random(20261201)
     for _ in range(count):
         yield random_bytes.randbytes(64)
@@ -198,9 +206,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "objects", type=Path, nargs="*", help="objects that log, in place of the program of this folder"
     )
-    parser.add_argument(
-        "--packets", type=int, default=40, help="random packets for each program, besides eleven chosen ones"
-    )
+    parser.add_argument("--packets", type=int, default=40, help="random packets for each program, besides chosen ones")
     parser.add_argument("--newest", action="store_true", help="aya-log 0.4 too")
     return parser.parse_args()
 

@@ -98,7 +98,12 @@ fn times() -> Outcome<()> {
     let btf = Btf::from_sys_fs().ok();
     let pins = Pins::new();
     let mut loader = pins.loader();
+    #[cfg(not(feature = "aya_16"))]
     loader.btf(btf.as_ref());
+    #[cfg(feature = "aya_16")]
+    if let Some(btf) = &btf {
+        loader.btf(btf);
+    }
     for line in io::stdin().lock().lines() {
         let line = line?;
         let words: Vec<&str> = line.split('\t').collect();

@@ -7,8 +7,10 @@ use std::{
     env, fs,
     io::{self, BufRead as _, Write as _},
     os::fd::{AsFd as _, AsRawFd as _},
-    time::Duration,
 };
+
+#[cfg(feature = "perf")]
+use std::time::Duration;
 
 #[cfg(feature = "perf")]
 use {aya_13 as aya, aya_log_2 as aya_log};
