@@ -33,7 +33,7 @@ from typing import Any
 
 from compare import find_objects
 from measure import Target, render_targets
-from ours import Ours, Verdict, load_object
+from ours import Ours, Verdict, completed, load_object
 
 from pytest_ebpf.errors import EbpfError
 from pytest_ebpf.kernels.config import PoolConfig
@@ -121,12 +121,15 @@ class Loader:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One object and one other loader. ``both``: programs that both load; times in milliseconds, 0 without any.
-    ``again``: our second load; ``whole``: theirs in a new process."""
+    """One object and one other loader. ``both``: programs that both load; ``same``: of ``programs``, how many have the
+    same verdict, so refused by both too; times in milliseconds, 0 without any. ``again``: our second load; ``whole``:
+    theirs in a new process."""
 
     path: Path
     both: tuple[str, ...]
     differences: tuple[str, ...]
+    programs: int
+    same: int
     ours: float = 0.0
     theirs: float = 0.0
     again: float = 0.0
@@ -172,7 +175,7 @@ def _print(rows: Sequence[_Row], loader: Loader) -> int:
         print(f"  {text}")
     timed = [row for row in rows if row.theirs]
     print(f"{loader.name}: both load {sum(len(row.both) for row in rows)} programs of {len(rows)} objects; "
-          f"{len(differences)} objects differ")  # fmt: skip
+          f"{sum(row.same for row in rows)} of {sum(row.programs for row in rows)} have the same verdict")  # fmt: skip
     if timed:
         ratio = statistics.median(row.ours / row.theirs for row in timed)
         more = statistics.median(row.ours - row.theirs for row in timed)
@@ -188,7 +191,8 @@ def _print(rows: Sequence[_Row], loader: Loader) -> int:
 
 def _compare(ours: Ours, loader: Loader, host: Kernel, *, rounds: int) -> _Row:
     names = [_with_target(verdict, ours) for verdict in ours.programs]
-    theirs = loader.verdicts(ours.path, names)
+    sizes = _sizes(ours.path) if loader.name == "aya" else []
+    theirs = loader.verdicts(ours.path, [*sizes, *names])
     loaded = {one["name"] for one in theirs.get("programs", ()) if one["loaded"]}
     own = {verdict.name for verdict in ours.programs if verdict.outcome == "loaded"}
     differences = [f"{name}: only there" for name in sorted(loaded - own)]
@@ -197,14 +201,24 @@ def _compare(ours: Ours, loader: Loader, host: Kernel, *, rounds: int) -> _Row:
         why = theirs.get("error") or next(errors[name] for name in sorted(own - loaded))
         differences.append(f"{', '.join(sorted(own - loaded))}: only here, there: {_line(why)}")
     both = tuple(sorted(own & loaded))
-    row = _Row(ours.path, both, tuple(differences))
+    count = len({verdict.name for verdict in ours.programs})
+    row = _Row(ours.path, both, tuple(differences), count, count - len(own ^ loaded))
     if not both or not rounds:
         return row
     wanted = [name for name in names if name.partition("=")[0] in both]
     try:
-        return _timed(row, loader, host, rounds=rounds, wanted=wanted)
+        return _timed(row, loader, host, rounds=rounds, wanted=[*sizes, *wanted])
     except (EbpfError, RuntimeError) as error:
-        return _Row(row.path, both, (*differences, f"whole load: {_line(str(error))}"))
+        return replace(row, differences=(*differences, f"whole load: {_line(str(error))}"))
+
+
+def _sizes(path: Path) -> list[str]:
+    """The sizes that an object leaves to its user space, as ``load_object`` sets them."""
+    try:
+        changes = completed(parse_object(path.read_bytes(), name=path.name))
+    except EbpfError:
+        return []
+    return [f"+{name}={change['max_entries']}" for name, change in changes.items() if "max_entries" in change]
 
 
 def _timed(row: _Row, loader: Loader, host: Kernel, *, rounds: int, wanted: Sequence[str]) -> _Row:
@@ -217,12 +231,15 @@ def _timed(row: _Row, loader: Loader, host: Kernel, *, rounds: int, wanted: Sequ
             ours.append(_load(row.path, row.both, host, cache=LoadCache()))
             again.append(_load(row.path, row.both, host, cache=kept))
             whole.append(loader.whole(row.path, wanted))
-    return _Row(row.path, row.both, row.differences, min(ours), min(theirs), min(again), min(whole))
+    return replace(row, ours=min(ours), theirs=min(theirs), again=min(again), whole=min(whole))
 
 
 def _load(path: Path, programs: Sequence[str], host: Kernel, *, cache: LoadCache) -> float:
     bpf = Bpf(host, cache=cache)
-    maps = {one.name: {"pin": False} for one in parse_object(path.read_bytes(), name=path.name).maps if one.pinning}
+    obj = parse_object(path.read_bytes(), name=path.name)
+    maps: dict[str, Any] = {one.name: {"pin": False} for one in obj.maps if one.pinning}
+    for name, change in completed(obj).items():
+        maps[name] = {**maps.get(name, {}), **change}
     try:
         began = time.perf_counter()
         bpf.load(path, only=programs, maps=maps)

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The Aya side of the comparisons: what Aya makes of objects, as one JSON object per line.
 //!
-//!   aya_load verdicts FILE PROGRAM[=TARGET]...   each program: loaded, or Aya's error. TARGET: the kernel function,
-//!                                                hook or tracepoint of a program that needs one
-//!   aya_load times < requests                    whole loads; a request is FILE and PROGRAM[=TARGET]..., separated
-//!                                                by tabs. Nanoseconds, one loader and one BTF for all.
-//!   aya_load cold FILE PROGRAM[=TARGET]...       one whole load with all that a new process has to read
+//!   aya_load verdicts FILE WORD...               each program: loaded, or Aya's error. A WORD is PROGRAM[=TARGET]: the
+//!                                                kernel function, hook or tracepoint of a program that needs one; or
+//!                                                +MAP=ENTRIES, for a map whose size user space is to set
+//!   aya_load times < requests                    whole loads; a request is FILE and WORD..., separated by tabs. Nanoseconds, one loader and one BTF for all.
+//!   aya_load cold FILE WORD...                   one whole load with all that a new process has to read
 
 use std::{
     env,
@@ -53,6 +53,19 @@ impl Drop for Pins {
     }
 }
 
+/// Sets the sizes among ``words``, and gives the programs among them.
+fn sized<'a>(loader: &mut EbpfLoader<'a>, words: &[&'a str]) -> Vec<&'a str> {
+    let (sizes, programs): (Vec<&str>, Vec<&str>) = words.iter().partition(|word| word.starts_with('+'));
+    for (map, entries) in sizes.iter().filter_map(|word| word[1..].split_once('=')) {
+        let entries = entries.parse().unwrap_or_default();
+        #[cfg(feature = "aya_13")]
+        loader.set_max_entries(map, entries);
+        #[cfg(not(feature = "aya_13"))]
+        loader.map_max_entries(map, entries);
+    }
+    programs
+}
+
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Outcome<()> {
@@ -70,9 +83,11 @@ fn main() -> Outcome<()> {
     }
 }
 
-fn verdicts(file: &str, programs: &[&str]) -> Outcome<()> {
+fn verdicts(file: &str, words: &[&str]) -> Outcome<()> {
     let pins = Pins::new();
-    let mut ebpf = match pins.loader().load_file(file) {
+    let mut loader = pins.loader();
+    let programs = sized(&mut loader, words);
+    let mut ebpf = match loader.load_file(file) {
         Ok(ebpf) => ebpf,
         Err(error) => {
             println!("{{\"error\":{}}}", quoted(&chain(&error)));
@@ -97,19 +112,20 @@ fn verdicts(file: &str, programs: &[&str]) -> Outcome<()> {
 fn times() -> Outcome<()> {
     let btf = Btf::from_sys_fs().ok();
     let pins = Pins::new();
-    let mut loader = pins.loader();
-    #[cfg(not(feature = "aya_16"))]
-    loader.btf(btf.as_ref());
-    #[cfg(feature = "aya_16")]
-    if let Some(btf) = &btf {
-        loader.btf(btf);
-    }
     for line in io::stdin().lock().lines() {
         let line = line?;
         let words: Vec<&str> = line.split('\t').collect();
+        let mut loader = pins.loader();
+        #[cfg(not(feature = "aya_16"))]
+        loader.btf(btf.as_ref());
+        #[cfg(feature = "aya_16")]
+        if let Some(btf) = &btf {
+            loader.btf(btf);
+        }
+        let programs = sized(&mut loader, &words[1..]);
         let began = Instant::now();
         let outcome = loader.load_file(words[0]).map_err(Box::from).and_then(|mut ebpf| {
-            words[1..].iter().try_for_each(|program| load(&mut ebpf, program)).map(|()| ebpf)
+            programs.iter().try_for_each(|program| load(&mut ebpf, program)).map(|()| ebpf)
         });
         let took = began.elapsed().as_nanos();
         match outcome {
@@ -121,9 +137,11 @@ fn times() -> Outcome<()> {
     Ok(())
 }
 
-fn load_all(file: &str, programs: &[&str]) -> Outcome<Ebpf> {
+fn load_all(file: &str, words: &[&str]) -> Outcome<Ebpf> {
     let pins = Pins::new();
-    let mut ebpf = pins.loader().load_file(file)?;
+    let mut loader = pins.loader();
+    let programs = sized(&mut loader, words);
+    let mut ebpf = loader.load_file(file)?;
     programs.iter().try_for_each(|program| load(&mut ebpf, program))?;
     Ok(ebpf)
 }
