@@ -15,8 +15,10 @@ This travels to guests, where the standard module would take 0.6 s of the boot u
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from operator import attrgetter
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -152,6 +154,7 @@ def _made(cls: type[Any], *, left_out: tuple[str, ...]) -> type[Any]:
     body["__slots__"] = tuple(declared)
     body["__match_args__"] = tuple(name for name, one in declared.items() if one.init)
     body[_LAYOUT], body["__dataclass_fields__"] = _Layout(declared), _Standard()
+    body["__dataclass_params__"] = _PARAMS
     compared = _getter([one.name for one in declared.values() if one.compare])
     methods = {"__init__": _Init(), "__eq__": _equality(compared), "__hash__": _hashing(compared), **_METHODS}
     for name, method in methods.items():
@@ -225,14 +228,18 @@ def _compiled(owner: type[Any], declared: dict[str, Any]) -> Any:
             parameters.append(name)
         else:
             continue  # of __post_init__
-        lines.append(f" self.{name} = {value}\n")
-    after = " self.__post_init__()\n" if hasattr(owner, "__post_init__") else ""
+        lines.append(f"  self.{name} = {value}\n")
+    after = "  self.__post_init__()\n" if hasattr(owner, "__post_init__") else ""
     source = (
-        f"def __init__({', '.join(filter(None, ['self', *parameters]))}):\n"
-        f" _freeze(self, '__class__', _Thawed)\n{''.join(lines)} self.__class__ = _Frozen\n{after}"
+        f"def _make({', '.join(known)}):\n"
+        f" def __init__({', '.join(filter(None, ['self', *parameters]))}):\n"
+        f"  _freeze(self, '__class__', _Thawed)\n{''.join(lines)}  self.__class__ = _Frozen\n{after} return __init__\n"
     )
-    exec(source, known)
-    made = known["__init__"]
+    found: dict[str, Any] = {}
+    exec(
+        source, vars(sys.modules[owner.__module__]), found
+    )  # there typing.get_type_hints() finds what annotations name
+    made = found["_make"](**known)
     made.__qualname__ = f"{owner.__qualname__}.__init__"
     made.__module__ = owner.__module__
     made.__annotations__ = {name: one.type for name, one in declared.items() if one.init} | {"return": None}
@@ -242,6 +249,22 @@ def _compiled(owner: type[Any], declared: dict[str, Any]) -> Any:
 def _repr(self: Any) -> str:
     texts = [f"{one.name}={getattr(self, one.name)!r}" for one in getattr(self, _LAYOUT).fields.values() if one.repr]
     return f"{type(self).__qualname__}({', '.join(texts)})"
+
+
+# pprint and pytest write a value over several lines when its method wraps one that dataclasses wrote.
+_repr.__wrapped__ = FunctionType(_repr.__code__, globals(), "__repr__")  # type: ignore[attr-defined]
+_repr.__wrapped__.__qualname__ = "__create_fn__.<locals>.__repr__"  # type: ignore[attr-defined]
+
+
+class _Params:
+    """How the classes were made, as ``dataclasses`` keeps it."""
+
+    __slots__ = ()
+    init = repr = eq = frozen = slots = match_args = True
+    order = unsafe_hash = kw_only = weakref_slot = False
+
+
+_PARAMS = _Params()
 
 
 def _set(self: Any, name: str, value: Any) -> None:
@@ -296,6 +319,7 @@ _METHODS: dict[str, Any] = {
     "__repr__": _repr,
     "__setattr__": _set,
     "__delattr__": _delete,
+    "__replace__": _replace,
     "__getstate__": _state,
     "__setstate__": _set_state,
 }

@@ -6,9 +6,11 @@ import copy
 import dataclasses
 import inspect
 import pickle
+import pprint
 import subprocess
 import sys
 import types
+import typing
 from typing import Any, ClassVar
 
 import pytest
@@ -149,9 +151,10 @@ def test_our_functions_take_values_of_the_standard_module() -> None:
 
 def test_signatures_are_those_of_the_standard_module() -> None:
     assert str(inspect.signature(Place)) == str(inspect.signature(Standard))
-    assert Place.__match_args__ == Standard.__match_args__  # type: ignore[attr-defined]
-    assert Place.__slots__ == Standard.__slots__  # type: ignore[attr-defined]
+    assert Place.__match_args__ == Standard.__match_args__
+    assert Place.__slots__ == Standard.__slots__
     assert Place.__init__.__qualname__ == "Place.__init__"
+    assert typing.get_type_hints(Place.__init__) == typing.get_type_hints(Standard.__init__)
 
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
@@ -184,6 +187,15 @@ def test_values_print_and_hash_like_those_of_the_standard_module() -> None:
     assert repr(Place("a")) == repr(Standard("a")).replace("Standard", "Place")
     with pytest.raises(TypeError, match="unhashable type: 'dict'"):
         hash(Place("a"))
+
+
+def test_long_values_are_printed_field_by_field() -> None:
+    ours, theirs = (kind("a" * 40, notes={"b" * 40: "c" * 40, "d": 1}) for kind in (Place, Standard))
+    printed = pprint.pformat(ours, width=60)
+    assert printed.replace("Place(", "Standard(").split() == pprint.pformat(theirs, width=60).split()
+    assert len(printed.splitlines()) > 3
+    assert pprint.pformat([ours, Same(3)], width=60).count("\n") > 3
+    assert inspect.unwrap(Place.__repr__) is not None
 
 
 def test_pytest_shows_the_field_that_differs(pytester: pytest.Pytester) -> None:
