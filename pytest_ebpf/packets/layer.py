@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import lshift
 from typing import Any
 
 from pytest_ebpf.frozen import dataclass
@@ -85,10 +86,10 @@ class Layer:
 
 def pack_numbers(spec: HeaderSpec, numbers: Sequence[int | None]) -> bytes:
     """The fields of a header as bytes, without its tail."""
-    whole = 0
-    for (shift, _), number in zip(spec.cuts, numbers, strict=False):
-        if number:
-            whole |= number << shift
+    try:
+        whole = sum(map(lshift, numbers, spec.shifts))  # type: ignore[arg-type]  # None is the exception
+    except TypeError:
+        whole = sum(map(lshift, (number or 0 for number in numbers), spec.shifts))
     head = whole.to_bytes(spec.size, "big")
     if not spec.optional:
         return head

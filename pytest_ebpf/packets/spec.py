@@ -39,6 +39,7 @@ class HeaderSpec:
     defaults: tuple[int | None, ...] = field(init=False)
     index: Mapping[str, int] = field(init=False)  # name or alias -> place in ``fields``
     cuts: tuple[tuple[int, int], ...] = field(init=False)  # (shift, mask) of each field that is always there
+    shifts: tuple[int, ...] = field(init=False)  # of ``cuts``
     optional: int = field(init=False)  # how many fields at the end depend on a flag
     chksum_at: int = field(init=False)  # places in ``fields``; -1: none
     chksum_byte: int = field(init=False)  # where it begins in a header without optional fields
@@ -61,6 +62,7 @@ class HeaderSpec:
             "defaults": tuple(one.default for one in self.fields),
             "index": MappingProxyType(index),
             "cuts": tuple(cuts),
+            "shifts": tuple(shift for shift, _ in cuts),
             "optional": len(self.fields) - len(always),
             "chksum_at": index.get("chksum", -1),
             "chksum_byte": sum_bits(self.fields[: index.get("chksum", 0)]) // 8,

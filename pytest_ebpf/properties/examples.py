@@ -28,7 +28,11 @@ class Decided:
 def batch_of(seed: int, count: int, *, mix: Mix) -> list[Packet]:
     """The packets of a seed: always the same."""
     uniform = random.Random(seed).random
-    return [make_packet(lambda below: int(uniform() * below) if below > 1 else 0, mix) for _ in range(count)]
+
+    def below(count: int) -> int:
+        return int(uniform() * count) if count > 1 else 0
+
+    return [make_packet(below, mix) for _ in range(count)]
 
 
 def decisions_of(seed: int, index: int, *, mix: Mix) -> Decided:
