@@ -87,8 +87,8 @@ class Layer:
 def pack_numbers(spec: HeaderSpec, numbers: Sequence[int | None]) -> bytes:
     """The fields of a header as bytes, without its tail."""
     try:
-        whole = sum(map(lshift, numbers, spec.shifts))  # type: ignore[arg-type]  # None is the exception
-    except TypeError:
+        whole: int = sum(map(lshift, numbers, spec.shifts))
+    except TypeError:  # None: not computed yet
         whole = sum(map(lshift, (number or 0 for number in numbers), spec.shifts))
     head = whole.to_bytes(spec.size, "big")
     if not spec.optional:
