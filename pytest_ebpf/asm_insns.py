@@ -31,6 +31,7 @@ _ATOMICS: Mapping[str, int] = MappingProxyType({"add": 0x00, "or": 0x40, "and": 
 _LOCKED: Mapping[str, int] = MappingProxyType({"+=": 0x00, "|=": 0x40, "&=": 0x50, "^=": 0xA0})
 _FETCH, _XCHG, _CMPXCHG, _LOAD_ACQUIRE, _STORE_RELEASE = 0x01, 0xE1, 0xF1, 0x100, 0x110
 _MEM, _MEMSX, _ATOMIC, _ABS, _IND, _NOSPEC = 0x60, 0x80, 0xC0, 0x20, 0x40, 0xC0
+_PROBE = 0x20  # of the mode, beside _ATOMIC
 _JCOND = 0xE5
 _NO_CALL = 3  # the source register of a call that is of no kind
 _REG = 0x08  # the right side is a register
@@ -251,6 +252,14 @@ def _release(match: re.Match[str], at: _Around) -> list[Insn]:
     return [Insn(InsnClass.STX | _ATOMIC | _SIZES[size], int(dst), int(src), int(off), _STORE_RELEASE)]
 
 
+def _probe(match: re.Match[str], at: _Around) -> list[Insn]:
+    """What the verifier makes of an atomic access to an arena, as Linux 7.3 writes it."""
+    (insn,) = next(made(found, at) for form, made in _FORMS if (found := form.fullmatch(match[1])))
+    if insn.code & 0xE0 != _ATOMIC or InsnClass(insn.code & 0x07) is not InsnClass.STX:
+        raise ValueError("probe is for atomic instructions")
+    return [insn._replace(code=insn.code | _PROBE)]
+
+
 def _jump(match: re.Match[str], at: _Around) -> list[Insn]:
     letter, dst, word, right, src, imm, off = match.groups()
     base = int(InsnClass.JMP if letter == "r" else InsnClass.JMP32)
@@ -324,6 +333,7 @@ _FORMS: tuple[tuple[re.Pattern[str], _Make], ...] = tuple(
         (rf"r\d+ = atomic(64|)_(\w+)\(\({_U} \*\){_OFF}, (?:r0, )?r{_R}\)", _fetch),
         (rf"r{_R} = load_acquire\(\({_U} \*\){_OFF}\)", _acquire),
         (rf"store_release\(\({_U} \*\){_OFF}, r{_R}\)", _release),
+        (r"probe ((?:lock|r\d+ = atomic|r\d+ = load_acquire|store_release).*)", _probe),
         (rf"if ([rw]){_R} (\S+) (?:([rw]){_R}|{_N}) goto pc([+-]\d+)", _jump),
         (r"(goto|gotol|may_goto) pc([+-]\d+)", _goto),
         (r"call (pc)([+-]\d+(?=#|$))?\S*", _call),
