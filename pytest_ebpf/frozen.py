@@ -130,12 +130,14 @@ def _plain(value: Any) -> Any:
 
 class _Layout:
     """The fields of a class by name, the places of those that ``__init__`` takes, and a function from a value to all
-    that is in these."""
+    that is in these; and the names of the module, which may be gone from ``sys.modules`` when the first value is made:
+    pytester forgets what an inner run imported."""
 
-    __slots__ = ("fields", "given", "places")
+    __slots__ = ("fields", "given", "names", "places")
 
-    def __init__(self, fields: dict[str, _Field]) -> None:
+    def __init__(self, fields: dict[str, _Field], *, module: str) -> None:
         self.fields = fields
+        self.names = vars(sys.modules[module]) if module in sys.modules else {}
         names = [name for name, one in fields.items() if one.init]
         self.places = {name: place for place, name in enumerate(names)}
         self.given = _getter(names)
@@ -153,7 +155,7 @@ def _made(cls: type[Any], *, left_out: tuple[str, ...]) -> type[Any]:
         declared[name] = one
     body["__slots__"] = tuple(declared)
     body["__match_args__"] = tuple(name for name, one in declared.items() if one.init)
-    body[_LAYOUT], body["__dataclass_fields__"] = _Layout(declared), _Standard()
+    body[_LAYOUT], body["__dataclass_fields__"] = _Layout(declared, module=cls.__module__), _Standard()
     body["__dataclass_params__"] = _PARAMS
     compared = _getter([one.name for one in declared.values() if one.compare])
     methods = {"__init__": _Init(), "__eq__": _equality(compared), "__hash__": _hashing(compared), **_METHODS}
@@ -236,9 +238,7 @@ def _compiled(owner: type[Any], declared: dict[str, Any]) -> Any:
         f"  _freeze(self, '__class__', _Thawed)\n{''.join(lines)}  self.__class__ = _Frozen\n{after} return __init__\n"
     )
     found: dict[str, Any] = {}
-    exec(
-        source, vars(sys.modules[owner.__module__]), found
-    )  # there typing.get_type_hints() finds what annotations name
+    exec(source, getattr(owner, _LAYOUT).names, found)  # there typing.get_type_hints() finds what annotations name
     made = found["_make"](**known)
     made.__qualname__ = f"{owner.__qualname__}.__init__"
     made.__module__ = owner.__module__

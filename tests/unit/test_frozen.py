@@ -229,3 +229,15 @@ assert replace(Place("a"), name="b") == Place("b") and repr(Place("a")) and hash
 sys.exit("dataclasses" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-S", "-c", program], cwd=ROOT).returncode == 0
+
+
+def test_a_module_that_was_forgotten_still_makes_values() -> None:
+    """pytester takes what an inner run imported out of sys.modules."""
+    module = types.ModuleType("forgotten")
+    source = "from pytest_ebpf.frozen import dataclass\n@dataclass(frozen=True, slots=True)\nclass Point:\n    x: int\n"
+    sys.modules["forgotten"] = module
+    try:
+        exec(source, vars(module))
+    finally:
+        del sys.modules["forgotten"]
+    assert module.Point(3).x == 3
