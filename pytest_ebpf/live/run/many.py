@@ -90,8 +90,11 @@ def read_many(
             for answer, packet in found
         ]
     named = {retval: decode_retval(prog_type, retval) for retval in set(ran.retvals)}
-    retvals, nothing = map(named.__getitem__, ran.retvals), repeat(dict[str, object]())
-    return _results(retvals, ran.data, nothing, ran.durations, sent or repeat(b""), count=len(ran.retvals))
+    count = len(ran.retvals)
+    no_context: list[dict[str, object]] = [{} for _ in range(count)]  # its own for each: a test may change it
+    return _results(
+        map(named.__getitem__, ran.retvals), ran.data, no_context, ran.durations, sent or repeat(b""), count=count
+    )
 
 
 def _results(*columns: Iterable[object], count: int) -> list[RunResult]:

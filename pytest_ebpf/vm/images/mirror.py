@@ -159,38 +159,19 @@ def _read_apt(apt: Path) -> Iterator[AptSource]:
 
 def parse_sources(text: str) -> Iterator[AptSource]:
     """The enabled ``Types: deb`` stanzas of a deb822 file, one value per URI."""
-    for stanza in _stanzas(text):
-        if "deb" not in stanza.get("types", "").split() or stanza.get("enabled", "yes").lower() in ("no", "false"):
+    from debian.deb822 import Deb822
+
+    for stanza in Deb822.iter_paragraphs(text, use_apt_pkg=False):
+        if "deb" not in stanza.get("Types", "").split() or stanza.get("Enabled", "yes").lower() in ("no", "false"):
             continue
-        for uri in stanza.get("uris", "").split():
+        for uri in stanza.get("URIs", "").split():
             yield AptSource(
                 uri.rstrip("/"),
-                tuple(stanza.get("suites", "").split()),
-                tuple(stanza.get("components", "").split()),
-                stanza.get("signed-by", "").strip(),
-                stanza.get("trusted", "no").lower() == "yes",
+                tuple(stanza.get("Suites", "").split()),
+                tuple(stanza.get("Components", "").split()),
+                stanza.get("Signed-By", "").strip(),
+                stanza.get("Trusted", "no").lower() == "yes",
             )
-
-
-def _stanzas(text: str) -> Iterator[dict[str, str]]:
-    """The stanzas of a deb822 file: fields by their names in lower case (deb822(5)). Importing python-debian's reader
-    takes 40 ms, a sixth of ``pytest-ebpf doctor``, for files of ten lines."""
-    stanza: dict[str, str] = {}
-    last = ""
-    for line in [*text.splitlines(), ""]:
-        if line.startswith("#"):
-            continue
-        if not line.strip():
-            if stanza:
-                yield stanza
-            stanza, last = {}, ""
-        elif line[0] in " \t":
-            if last:
-                stanza[last] += f"\n{line}"
-        elif ":" in line:
-            name, _, value = line.partition(":")
-            last = name.strip().lower()
-            stanza[last] = value.strip()
 
 
 def parse_list(text: str) -> Iterator[AptSource]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from debian.deb822 import Deb822
 
 from pytest_ebpf.errors import ImageError
 from pytest_ebpf.vm.images.mirror import Mirror, find_mirror, parse_list, parse_sources
@@ -121,27 +120,3 @@ def test_types_and_flags() -> None:
     first = next(parse_list(ONE_LINE))
     assert (first.suites, first.components, first.signed_by) == (("bullseye",), ("main", "contrib"), "/k.gpg")
     assert len(list(parse_sources(DEB822))) == 2
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        DEB822,
-        "Types: deb\nURIs: http://a.example/\n  http://b.example/\n# no field\nSuites: x y\n\n\n\nTypes: deb-src\n",
-        "#x\n\n  \nTypes: deb\n\tdeb-src\ntrusted:YES\nURIs: file:/a\nSuites: s",
-        "Types: deb\nURIs: http://a.example/\nSuites: x\nSigned-By:\n -----BEGIN PGP PUBLIC KEY-----\n .\n abc=\n",
-        "Types: deb\nURIs: http://a.example/\nEnabled: NO\n",
-        "",
-    ],
-)
-def test_stanzas_are_read_as_python_debian_reads_them(text: str) -> None:
-    """Its reader is not imported where only this is read."""
-    stanzas = Deb822.iter_paragraphs(text, use_apt_pkg=False)
-    wanted = [
-        (tuple(one.get("URIs", "").split()), one.get("Signed-By", "").strip(), one.get("Trusted", "").lower() == "yes")
-        for one in stanzas
-        if "deb" in one.get("Types", "").split() and one.get("Enabled", "yes").lower() != "no"
-    ]
-    found = list(parse_sources(text))
-    assert [one.uri for one in found] == [uri.rstrip("/") for uris, _, _ in wanted for uri in uris]
-    assert {(one.signed_by, one.trusted) for one in found} == {rest for _, *each in wanted for rest in [tuple(each)]}
