@@ -57,6 +57,13 @@ def test_a_stack_gives_the_latest_first(accounting: BpfObject) -> None:
     assert [stack.pop() for _ in range(4)] == [105, 104, 103, 102]  # the older ones were pushed out
 
 
+def test_all_of_a_queue_and_of_a_stack_are_taken_at_once(accounting: BpfObject) -> None:
+    accounting["account"].run_many([frame(size) for size in range(100, 106)])
+    assert accounting.maps["first_sizes"].drain() == [100, 101, 102, 103]
+    assert accounting.maps["latest_sizes"].drain() == [105, 104, 103, 102]
+    assert accounting.maps["first_sizes"].drain() == []
+
+
 @pytest.mark.parametrize("direction", ["ingress", "egress"])
 def test_live_traffic(accounting: BpfObject, bpf_vm: BpfVm, direction: Literal["ingress", "egress"]) -> None:
     """Attached with TCX where the kernel has it, as a clsact filter where it does not."""

@@ -18,7 +18,9 @@ from pytest_ebpf.agent.ops import (
 from pytest_ebpf.live.maps.kinds import MapKind
 from pytest_ebpf.live.session import Session
 
-__all__ = ["clear_entries", "clear_fifo"]
+__all__ = ["clear_entries", "take_fifo"]
+
+_POPS = 512  # in one round trip
 
 
 def clear_entries(session: Session, handle: Handle, *, kind: MapKind, dump: Entries) -> None:
@@ -35,8 +37,14 @@ def clear_entries(session: Session, handle: Handle, *, kind: MapKind, dump: Entr
         session.run(ops)
 
 
-def clear_fifo(session: Session, handle: Handle, *, max_entries: int) -> None:
-    """Pop ``max_entries`` values off a queue or stack. Programs may push meanwhile."""
-    ops: list[Op] = [MapPop(handle)] * max_entries
-    for op, result in zip(ops, session.run(ops), strict=True):
-        session.checked(op, result, kind=Value)
+def take_fifo(session: Session, handle: Handle, *, most: int) -> list[bytes]:
+    """Pop what is in a queue or stack, in that order; at most ``most``, since programs may push meanwhile."""
+    taken: list[bytes] = []
+    while len(taken) < most:
+        ops: list[Op] = [MapPop(handle)] * min(_POPS, most - len(taken))
+        answers = [session.checked(op, found, kind=Value) for op, found in zip(ops, session.run(ops), strict=True)]
+        some = [answer.data for answer in answers if answer.data is not None]
+        taken += some
+        if len(some) < len(ops):
+            break
+    return taken

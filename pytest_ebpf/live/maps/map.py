@@ -28,7 +28,7 @@ from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.live.bpffs import pin, unpin
 from pytest_ebpf.live.inspect import queries
 from pytest_ebpf.live.maps.absent_key import describe_absent
-from pytest_ebpf.live.maps.clear import clear_entries, clear_fifo
+from pytest_ebpf.live.maps.clear import clear_entries, take_fifo
 from pytest_ebpf.live.maps.codec import MapCodec
 from pytest_ebpf.live.maps.diff import is_snapshot, map_differences
 from pytest_ebpf.live.maps.elements import MapElements, Pairs, pairs_of
@@ -58,10 +58,9 @@ _NOTHING: Any = object()
 class Map(MutableMapping[Any, Any]):
     """A map in the kernel, until the scope that loaded it ends.
 
-    It is a ``MutableMapping`` and compares with dicts; ``keys``, ``values`` and ``items`` are lists. Most operations
-    are one round trip each. Keys and values are ints, dicts or bytes as their type says; per-CPU values are lists with
-    one entry per possible CPU; LPM keys may be written ``"192.0.2.0/24"``; keys of storages are sockets, process ids,
-    paths and cgroups.
+    It is a ``MutableMapping`` and compares with dicts; ``keys``, ``values`` and ``items`` are lists. Keys and values
+    are ints, dicts or bytes as their type says; per-CPU values are lists, one entry per possible CPU; LPM keys may be
+    written ``"192.0.2.0/24"``; keys of storages are sockets, process ids, paths and cgroups.
     """
 
     def __init__(
@@ -193,8 +192,7 @@ class Map(MutableMapping[Any, Any]):
 
     def pop(self, key: object = _NOTHING, default: object = _NOTHING) -> Any:
         """Take the next value off a queue or stack (``LookupError`` when it is empty), or the value of a key out of a
-        hash in one step: what programs do meanwhile is before or after (Linux 5.14; ``KeyError`` when it is absent and
-        there is no ``default``)."""
+        hash in one step (Linux 5.14; ``KeyError`` when it is absent and there is no ``default``)."""
         if key is _NOTHING:
             self._need_fifo("pop")
             return self._next(self._session.one(MapPop(self.handle), Value).data)
@@ -262,9 +260,11 @@ class Map(MutableMapping[Any, Any]):
         raw = [self._elements.raw_key(key) for key in keys]
         self._session.one(MapDeleteMany(self.handle, b"".join(raw), len(raw)), Done)
 
-    def drain(self) -> list[tuple[Any, Any]]:
-        """Every entry, taken out of a hash: what programs count meanwhile is in this answer or in the next."""
-        return self._pairs(self._session.one(MapTakeMany(self.handle), Entries))
+    def drain(self) -> list[Any]:
+        """Every (key, value) taken out of a hash, none lost meanwhile; of a queue or stack the values, as ``pop``."""
+        if self.kind.access != "fifo":
+            return self._pairs(self._session.one(MapTakeMany(self.handle), Entries))
+        return [self._next(data) for data in take_fifo(self._session, self.handle, most=self.definition.max_entries)]
 
     def __len__(self) -> int:
         if self.kind.indexed:
@@ -274,7 +274,7 @@ class Map(MutableMapping[Any, Any]):
     def clear(self) -> None:
         """Delete every entry, and empty a queue or stack; elements of arrays become zero. Two round trips."""
         if self.kind.access == "fifo":
-            clear_fifo(self._session, self.handle, max_entries=self.definition.max_entries)
+            take_fifo(self._session, self.handle, most=self.definition.max_entries)
         else:
             clear_entries(self._session, self.handle, kind=self.kind, dump=self.dump())
 
