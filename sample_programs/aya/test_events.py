@@ -18,9 +18,9 @@ print(server.getsockname()[1])
 def test_a_program_that_starts(bpf: Bpf, bpf_vm: BpfVm) -> None:
     obj = bpf.load("built/exec_events.bpf.o", only=["started"])
     obj["started"].attach()
-    pid = bpf_vm.run(["/bin/sh", "-c", "echo $$; exec sha256sum /dev/null"], check=True).stdout.split()[0]
-    event = obj.maps["EVENTS"].expect({"comm": "sha256sum", "what": "Exec"}, timeout=5, type="Event")
-    assert event["pid"] == int(pid)
+    with bpf_vm.start(["sha256sum", "/dev/null"]) as started:
+        event = obj.maps["EVENTS"].expect({"comm": "sha256sum", "what": "Exec"}, timeout=5, type="Event")
+        assert event["pid"] == started.pid
 
 
 @pytest.mark.bpf_feature("ringbuf", "kprobe")
