@@ -254,9 +254,10 @@ def _release(match: re.Match[str], at: _Around) -> list[Insn]:
 
 def _probe(match: re.Match[str], at: _Around) -> list[Insn]:
     """What the verifier makes of an atomic access to an arena, as Linux 7.3 writes it."""
-    (insn,) = next(made(found, at) for form, made in _FORMS if (found := form.fullmatch(match[1])))
-    if insn.code & 0xE0 != _ATOMIC or InsnClass(insn.code & 0x07) is not InsnClass.STX:
+    made = next((make(found, at) for form, make in _FORMS if (found := form.fullmatch(match[1]))), None)
+    if made is None:
         raise ValueError("probe is for atomic instructions")
+    (insn,) = made
     return [insn._replace(code=insn.code | _PROBE)]
 
 

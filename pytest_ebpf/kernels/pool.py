@@ -134,7 +134,10 @@ class KernelPool:
             with self._wait(f"booting {slot[0]}"):
                 ahead.wait()
         running = ahead.result()
-        return None if running is None or running.lost else running
+        if running is not None and running.lost:
+            running.close()  # gives back what it held now, not at the end of the session
+            return None
+        return running
 
     def _boot_ahead(self, slot: Slot, *, cached: bool) -> RunningKernel | None:
         from pytest_ebpf.kernels.boot import is_cached

@@ -111,6 +111,7 @@ def test_maps_by_number_and_by_name():
         ("(07) r0 = 5", "has opcode b7, not 07"),
         ("call bpf_no_such_thing", "there is no helper 'bpf_no_such_thing'"),
         ("goto nowhere", "is no instruction"),
+        ("probe lock nothing", "probe is for atomic instructions"),
     ],
 )
 def test_texts_that_are_no_program(text, words):

@@ -321,22 +321,6 @@ def test_style() -> None:
     assert "#ifndef EVENTS_H" in render_c(btf, style=CHeaderStyle(guard="EVENTS_H"))
 
 
-def test_numbers_of_the_helpers_are_declared_once() -> None:
-    """<bpf/bpf_helpers.h> uses them and declares none: a header of all types has them, one of a few may not."""
-    w = BtfWriter()
-    u16 = w.int("unsigned short", 2)
-    w.struct("s", 2, [("a", w.typedef("__u16", u16), 0)])
-    text = render_c(parse_btf(w.build()), style=CHeaderStyle(helper_types=True))
-    before, inside = text.split("#ifdef __bpf__")
-    assert "typedef" not in before
-    helpers = inside.partition("#endif")[0]
-    assert "typedef unsigned short __be16;" in helpers
-    assert "typedef unsigned int __wsum;" in helpers
-    assert "__u16" not in helpers
-    assert text.count(" __u16;") == 1
-    assert "__wsum" not in render_c(parse_btf(w.build()))
-
-
 def test_a_struct_member_that_only_has_a_tag_is_written_out() -> None:
     """-fms-extensions, which the kernel is built with since Linux 6.19."""
     w = BtfWriter()
