@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,16 +58,32 @@ def attach(
     with opened(kernel, spec, accel=accel, cache=cache) as bpf:
         loaded = bpf.load(Path(obj).absolute())
         links = [program.attach(target) for program in loaded.programs.values()] if target else loaded.attach().links
-        click.echo(f"{kernel}: {len(links)} attached ({', '.join(map(str, links))}); Ctrl-C ends it", err=True)
-        command = command_of(ctx)
-        running = bpf.machine.start(command) if command else None
-        try:
-            for said in islice(_said(bpf, loaded, seconds=seconds, running=running), most):
+        with _interrupts() as seen:
+            click.echo(f"{kernel}: {len(links)} attached ({', '.join(map(str, links))}); Ctrl-C ends it", err=True)
+            command = command_of(ctx)
+            running = bpf.machine.start(command) if command else None
+            for said in islice(_said(bpf, loaded, seconds=seconds, running=running, seen=seen), most):
                 click.echo(json.dumps(said, default=str) if as_json else f"{said['from']}: {said['what']}")
-        except KeyboardInterrupt:
+        if seen:
             click.echo("\ndetached" if sys.stderr.isatty() else "detached", err=True)  # behind the ^C that it shows
         status = _pass_on(running) if running is not None else 0
     sys.exit(status)
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """The first Ctrl-C is noted in the list, so that it cuts no message to a guest in two; the next one is Python's."""
+    seen: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        seen.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _pass_on(running: Background) -> int:
@@ -86,9 +104,9 @@ def _one(found: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _said(
-    bpf: Bpf, loaded: BpfObject, *, seconds: float | None, running: Background | None
+    bpf: Bpf, loaded: BpfObject, *, seconds: float | None, running: Background | None, seen: list[int]
 ) -> Iterator[dict[str, Any]]:
-    """Records and printed lines as they come, until time is over or the command has ended."""
+    """Records and printed lines as they come, until Ctrl-C, the time is over or the command has ended."""
     from pytest_ebpf.agent.ops import Data, TraceDrain, TraceOpen
     from pytest_ebpf.events.trace import parse_trace
     from pytest_ebpf.live.switches import TRACING, have_on
@@ -98,7 +116,7 @@ def _said(
     streams = [map_ for map_ in loaded.maps.values() if map_.type in ("ringbuf", "perf_event_array")]
     end = time.monotonic() + seconds if seconds is not None else None
     ended = False
-    while not ended and (end is None or time.monotonic() < end):
+    while not ended and not seen and (end is None or time.monotonic() < end):
         ended = running is not None and running.poll() is not None  # and one more look
         for map_ in streams:
             for record in map_.events(timeout=_WAIT / len(streams), at_least=0):

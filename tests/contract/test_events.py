@@ -215,6 +215,7 @@ def test_perf_buffers_have_rules(run: Run) -> None:
 
 
 def test_trace_pipe(run: Run) -> None:
+    run(Try(SwitchOn("tracefs", "tracing_on")))  # another tool, or an oops, may have set it to 0
     results = run(
         program(printing(b"hello!\n"), type=6),
         ProgRun(Ref(0), data=SEND),
