@@ -22,6 +22,11 @@ class Kernel(Protocol):
         raises ``GuestLost`` when a guest does not answer, never for a failed op."""
         ...
 
+    def new_scope(self, name: str) -> Handle:
+        """The handle of a scope that is opened by the first batch in it: a round trip less than ``ScopeOpen``, and it
+        is known here whatever becomes of the answer to that batch. One that was never used needs no ``ScopeClose``."""
+        ...
+
     def close(self) -> None:
         """Close every object that is left. Idempotent."""
         ...

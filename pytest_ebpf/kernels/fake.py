@@ -78,6 +78,12 @@ class FakeKernel:
                 break
         return batch.results + [o.NotRun()] * (len(ops) - len(batch.results))
 
+    def new_scope(self, name: str) -> o.Handle:
+        """A scope, opened at once."""
+        opened = self.run([o.ScopeOpen(name)])[0]
+        assert isinstance(opened, o.Made), opened
+        return opened.handle
+
     def close(self) -> None:
         """Forget every handle."""
         self._table.close_all()

@@ -15,6 +15,7 @@ from pytest_ebpf.agent.ops import (
     ProgLoad,
     Result,
     Try,
+    new_scope,
 )
 from pytest_ebpf.agent.protocol.wire import Alive, Codec, Decoder, Hello, Message, Reply, Request, WireError
 from pytest_ebpf.errors import BpfUsageError, GuestLost, HarnessError
@@ -78,6 +79,8 @@ class RemoteKernel:
         self._owner = os.getpid()
         self._closed = False
         self._answered = 0
+        self._scopes = 0
+        self.heard, self.logged = 0.0, -1  # monotonic seconds of the last answer, and its ``Reply.logged``
         self.hello = self._greet()
 
     def run(self, ops: Sequence[Op], *, scope: Handle | None = None, timeout: float | None = None) -> list[Result]:
@@ -100,6 +103,13 @@ class RemoteKernel:
         if len(reply.results) != len(ops):
             raise HarnessError(f"kernel {self.name}: {len(reply.results)} results for {len(ops)} operations")
         return list(reply.results)
+
+    def new_scope(self, name: str) -> Handle:
+        """A scope that is opened by the first batch in it. Raises ``GuestLost`` if the agent is known to be lost."""
+        if self._lost is not None:
+            raise self._gone_before()
+        self._scopes += 1
+        return new_scope(self.hello.boot, self._scopes, name=name)
 
     @property
     def busy(self) -> bool:
@@ -150,6 +160,7 @@ class RemoteKernel:
                 raise self._lose(f"the agent sent {type(message).__name__} out of turn", ops)
             self._answered = message.id
             if message.id == self._id:
+                self.heard, self.logged = time.monotonic(), message.logged
                 return message  # an older one answers a batch that was interrupted
 
     def _receive(self, ops: Sequence[Op], *, deadline: float, what: str) -> Message:

@@ -111,6 +111,16 @@ class RunningKernel:
         """Whether it still works for a call that was cut off."""
         return isinstance(self.kernel, RemoteKernel) and self.kernel.busy
 
+    def quiet(self, mark: int, *, since: float) -> bool:
+        """Whether it lives and its log has nothing from ``mark`` on, as of an answer of a time after ``since``."""
+        kernel = self.kernel
+        return (
+            isinstance(kernel, RemoteKernel)
+            and kernel.logged == mark >= 0
+            and kernel.heard > since
+            and self.loss is None
+        )
+
     def mark_console(self) -> None:
         """A test begins: the console before it is not that test's."""
         if self.machine is not None:

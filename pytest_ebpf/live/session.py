@@ -24,12 +24,11 @@ from pytest_ebpf.agent.ops import (
     Result,
     ScopeClose,
     ScopeClosed,
-    ScopeOpen,
     Try,
 )
 from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.frozen import replace
-from pytest_ebpf.kernels.base import Kernel, check, made
+from pytest_ebpf.kernels.base import Kernel, check
 from pytest_ebpf.plan.facts import Facts
 
 __all__ = ["Advise", "Session", "Target", "calling_folder", "calling_line", "no_advice", "signed_by"]
@@ -76,7 +75,8 @@ class Session:
         self.target = target
         self.name = name
         self._advise = advise
-        self._scope: Handle | None = made(target.kernel.run([ScopeOpen(name)])[0])
+        self._scope: Handle | None = target.kernel.new_scope(name)
+        self._used = False
         self._undo: list[Callable[[], None]] = []
         self.last_run: tuple[str, object] | None = None
 
@@ -89,6 +89,7 @@ class Session:
             )
         if _unsigned(ops[0]) if len(ops) == 1 else any(map(_unsigned, ops)):
             ops = signed_by(ops, calling_line())
+        self._used = True
         return self.target.kernel.run(ops, scope=self._scope, timeout=timeout)
 
     def one(self, op: Op, kind: type[R], *, timeout: float | None = None) -> R:
@@ -130,6 +131,8 @@ class Session:
         while self._undo:
             self._undo.pop()()
         scope, self._scope = self._scope, None
+        if not self._used:
+            return ()
         return check(self.target.kernel.run([ScopeClose(scope)])[0], ScopeClosed).leaks
 
 

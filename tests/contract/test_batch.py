@@ -145,6 +145,28 @@ def test_a_closed_scope_takes_no_batch(kernel: Kernel) -> None:
     assert results[1] == NotRun()
 
 
+def test_a_scope_may_be_opened_by_the_first_batch_in_it(kernel: Kernel) -> None:
+    """A test costs a round trip less; the handle is known before the answer, which may never be read."""
+    one, two, unused = (kernel.new_scope(name) for name in ("one", "two", "unused"))
+    later = made(kernel.run([ARRAY], scope=two)[0])
+    handle = made(kernel.run([ARRAY], scope=one)[0])
+    assert kernel.run([ScopeClose(one), ScopeClose(unused)]) == [ScopeClosed(())] * 2
+    gone, there = kernel.run([Try(MapGet(handle, KEY)), MapGet(later, KEY)])
+    assert isinstance(gone, Failed)
+    assert gone.text == "map 'counts' (opened at test_x.py:41) was closed with its scope 'one'"
+    assert isinstance(there, Value)
+    (refused,) = kernel.run([ARRAY], scope=one)
+    assert isinstance(refused, Failed), "a closed scope was opened again"
+    assert kernel.run([ScopeClose(two)]) == [ScopeClosed(())]
+
+
+def test_a_scope_of_another_life_is_not_opened(kernel: Kernel) -> None:
+    scope = replace(kernel.new_scope("earlier"), boot="0" * 16)
+    (refused,) = kernel.run([ARRAY], scope=scope)
+    assert isinstance(refused, Failed)
+    assert "earlier life" in refused.text
+
+
 def test_close_and_scope_close_are_not_mixed_up(kernel: Kernel, run: Run) -> None:
     handle, scope = made(run(ARRAY)[0]), made(run(ScopeOpen("s"))[0])
     (wrong_close,) = run(Close(scope))

@@ -32,7 +32,8 @@ from pytest_ebpf.agent.ops import (
     Try,
     WriteFile,
 )
-from pytest_ebpf.kernels.base import check
+from pytest_ebpf.kernels.base import Kernel, check
+from pytest_ebpf.kernels.remote import RemoteKernel
 from support.bpf_asm import discarding, emitting, perf_emitting, printing, program, returning
 from support.contract_kernels import Run
 
@@ -212,6 +213,19 @@ def test_perf_buffers_have_rules(run: Run) -> None:
     )
     assert "PerfOpen comes first" in check(results[1], Failed).text
     assert "1, 2, 4, 8" in check(results[2], Failed).text
+
+
+def test_an_answer_tells_whether_the_kernel_log_has_news(kernel: Kernel, run: Run) -> None:
+    """So that a test whose kernel said nothing costs no round trip to find out."""
+    if not isinstance(kernel, RemoteKernel):
+        pytest.skip("this kernel is asked in this process")
+    mark = check(run(KmsgSince())[0], Kmsg).mark
+    run()
+    assert kernel.logged == mark
+    run(WriteFile("/dev/kmsg", b"<6>pytest-ebpf: news\n"))
+    assert kernel.logged == -1
+    seen = check(run(KmsgSince(mark))[0], Kmsg)
+    assert kernel.logged == seen.mark > mark
 
 
 def test_trace_pipe(run: Run) -> None:

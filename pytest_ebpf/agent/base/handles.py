@@ -135,6 +135,13 @@ class Table:
             raise Refused(self._stale(handle))
         return entry
 
+    def scope(self, handle: Handle) -> Entry:
+        """The entry of a scope; one that has its handle from the other end is opened when it is first met."""
+        serial = handle.serial
+        if serial < 0 and handle.boot == self.boot and serial not in self._entries and serial not in self._graves:
+            self._entries[serial] = Entry(handle, -1, scope=0, site="", own=True)
+        return self.get(handle)
+
     def find(self, serial: int) -> Entry | None:
         """The entry with a serial, if it is open."""
         return self._entries.get(serial)

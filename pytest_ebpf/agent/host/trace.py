@@ -9,11 +9,11 @@ import time
 from errno import EAGAIN, EINVAL, EPIPE
 
 from pytest_ebpf.agent.base.batch import Batch
-from pytest_ebpf.agent.base.handles import Refused
+from pytest_ebpf.agent.base.handles import Refused, Table
 from pytest_ebpf.agent.host.switches import open_in
 from pytest_ebpf.agent.ops import Data, Kmsg, KmsgSince, Made, Result, TraceDrain, TraceOpen
 
-__all__ = ["kmsg_since", "trace_drain", "trace_open"]
+__all__ = ["kmsg_since", "log_end", "trace_drain", "trace_open"]
 
 _CHUNK = 1 << 16
 _RECORD = 8192  # longer than any record of /dev/kmsg (CONSOLE_EXT_LOG_MAX)
@@ -65,6 +65,13 @@ class _KernelLog:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self.next = 0
+        self._news = select.poll()
+        self._news.register(fd, select.POLLIN)
+
+    @property
+    def end(self) -> int:
+        """``next`` while there is no such record, else -1."""
+        return -1 if self._news.poll(0) else self.next
 
     def rewind(self) -> None:
         os.lseek(self._fd, 0, os.SEEK_SET)
@@ -106,6 +113,12 @@ def _kernel_log(batch: Batch) -> _KernelLog:
         log = batch.table.cache["kmsg"] = _KernelLog(fd)
         batch.table.add(fd, "file", name="/dev/kmsg").closers.append(lambda: _forget(batch))
     return log
+
+
+def log_end(table: Table) -> int:
+    """The mark of the next record of the kernel's log, -1 where that is there already, or nobody reads the log."""
+    log = table.cache.get("kmsg")
+    return log.end if isinstance(log, _KernelLog) else -1
 
 
 def _forget(batch: Batch) -> None:

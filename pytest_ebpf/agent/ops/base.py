@@ -13,6 +13,7 @@ __all__ = [
     "Handle",
     "Obj",
     "Ref",
+    "new_scope",
 ]
 
 
@@ -25,6 +26,12 @@ class Handle:
     boot: str
     kind: str = field(default="", compare=False)
     name: str = field(default="", compare=False)
+
+
+def new_scope(boot: str, number: int, *, name: str) -> Handle:
+    """The handle of a scope that the agent opens when it first meets it: the 1st, 2nd, … of an agent's life. Serials
+    that agents give out are positive, these are not."""
+    return Handle(-number, boot, "scope", name)
 
 
 @dataclass(frozen=True, slots=True)

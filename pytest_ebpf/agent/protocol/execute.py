@@ -171,7 +171,7 @@ def execute(ops: Sequence[o.Op], *, table: Table, scope: o.Handle | None = None)
     results = batch.results
     if scope is not None:
         try:
-            table.get(scope)
+            table.scope(scope)
         except Refused as error:
             return [o.Failed("Scope", 0, str(error)), *[o.NotRun()] * (len(ops) - 1)]
     for op in ops:

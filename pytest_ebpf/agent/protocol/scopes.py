@@ -23,7 +23,7 @@ from pytest_ebpf.agent.base.syscalls import address_of, bpf, bpf_errno
 from pytest_ebpf.agent.base.sysfs import read_text
 from pytest_ebpf.agent.bpf.info import ID_KINDS, fd_kind, kernel_id
 from pytest_ebpf.agent.host.around import put_back
-from pytest_ebpf.agent.ops import Close, Done, Failed, Leak, Made, Result, ScopeClose, ScopeClosed, ScopeOpen
+from pytest_ebpf.agent.ops import Close, Done, Failed, Handle, Leak, Made, Result, ScopeClose, ScopeClosed, ScopeOpen
 from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.uapi.enums import Cmd, MapType
 from pytest_ebpf.uapi.layouts import ATTR_ID, ATTR_OBJ
@@ -67,7 +67,7 @@ def close(op: Close, batch: Batch) -> Result:
 
 def scope_close(op: ScopeClose, batch: Batch) -> Result:
     """Close what the scope owns, newest first."""
-    scope = batch.entry(op.scope)
+    scope = batch.table.scope(op.scope) if isinstance(op.scope, Handle) else batch.entry(op.scope)
     if scope.kind != "scope":
         raise Refused(f"{scope.label} is not a scope")
     table = batch.table

@@ -17,6 +17,7 @@ from typing import Protocol
 from pytest_ebpf.agent.base.handles import Table
 from pytest_ebpf.agent.base.ledger import Ledger, open_ledger
 from pytest_ebpf.agent.host.sweep import sweep
+from pytest_ebpf.agent.host.trace import log_end
 from pytest_ebpf.agent.ops import Failed, NotRun
 from pytest_ebpf.agent.protocol.execute import execute
 from pytest_ebpf.agent.protocol.wire import Alive, BadRequest, Codec, Decoder, Hello, Reply, Request, WireError
@@ -84,7 +85,7 @@ def _answer(request: Request, table: Table, *, codec: Codec) -> bytes:
     """The reply. An agent that crashes reports it and continues."""
     try:
         results = execute(request.ops, table=table, scope=request.scope)
-        return codec.encode(Reply(request.id, tuple(results)))
+        return codec.encode(Reply(request.id, tuple(results), logged=log_end(table)))
     except (WireError, MemoryError) as error:  # the results are too large, or there is no room for them
         return codec.encode(Reply(request.id, error=f"{type(error).__name__}: {error}"))
     except Exception:

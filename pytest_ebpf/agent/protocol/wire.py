@@ -72,11 +72,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The results of request ``id``; ``error`` says why there are none."""
+    """The results of request ``id``; ``error`` says why there are none. ``logged``: the mark behind the last record of
+    the kernel's log that was read, while no other one is there; -1 where nothing is known."""
 
     id: int
     results: tuple[Result, ...] = ()
     error: str = ""
+    logged: int = -1
 
 
 @dataclass(frozen=True, slots=True)
