@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
-from pytest_ebpf.agent.ops import Close, Done, Handle, ProgLoaded, ProgRun, ProgRunMany, Ran, RanMany
+from pytest_ebpf.agent.ops import Close, Done, Handle, ProgLoaded, ProgRun, ProgRunMany, Ran
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import BpfUsageError, GuestLost, KernelCallError
 from pytest_ebpf.frozen import replace
@@ -22,7 +22,7 @@ from pytest_ebpf.live.run.accepted import ContextCheck
 from pytest_ebpf.live.run.flow_probe import dissects_as_boolean
 from pytest_ebpf.live.run.limits import hint_for_run
 from pytest_ebpf.live.run.live_run import LiveRun, run_live
-from pytest_ebpf.live.run.many import ReadBatch, plan_many, read_batches
+from pytest_ebpf.live.run.many import ManyRuns
 from pytest_ebpf.live.run.place import run_place
 from pytest_ebpf.live.run.syscall_context import shape_of_context
 from pytest_ebpf.live.run.test_run import PacketRuns, RunInput, RunResult, plan_run, read_run
@@ -261,19 +261,11 @@ class Program:
         """Run it once per packet, a thousand packets per round trip. ``ctx`` is the same for all; none comes back."""
         place, ctx = run_place(self._session, netns, ctx=ctx), self._contexts.checked(ctx)
         given = RunInput(ctx=ctx, shape=self.context_shape, netns=place)
-        return [one for batch in self._many(packets, given, skip=False) for one in batch.results]
+        return self._many_runs.results(packets, given, prog=self.handle, answer=self._answer)
 
     def run_valid(self, packets: Iterable[object]) -> dict[int, RunResult]:
         """As ``run_many`` without what this kernel calls invalid (too short, too long): results by packet number."""
-        return {n: one for batch in self._many(packets, RunInput(), skip=True) for n, one in zip(*batch, strict=True)}
-
-    def _many(self, packets: Iterable[object], given: RunInput, *, skip: bool) -> Iterator[ReadBatch]:
-        kind, order, prog = self.type_number, self._byteorder, self.handle
-        ops = plan_many(packets, given, prog=prog, prog_type=kind, program=self.name, byteorder=order, skip=skip)
-        answers = ((op, self._answer(op, RanMany)) for op in ops)
-        for batch in read_batches(answers, prog_type=kind, byteorder=order, boolean=self._is_boolean):
-            self._session.last_run = (self.name, batch.results[-1]) if batch.results else self._session.last_run
-            yield batch
+        return self._many_runs.valid(packets, prog=self.handle, answer=self._answer)
 
     def run_pcap(
         self, path: str | os.PathLike[str] | Capture, *, ctx: object = None, netns: object = None
@@ -374,6 +366,10 @@ class Program:
     @cached_property
     def _packets(self) -> PacketRuns:
         return PacketRuns(self.handle, prog_type=self.type_number)
+
+    @cached_property
+    def _many_runs(self) -> ManyRuns:
+        return ManyRuns(self._session, self.name, prog_type=self.type_number, boolean=self._is_boolean)
 
     @cached_property
     def _contexts(self) -> ContextCheck:

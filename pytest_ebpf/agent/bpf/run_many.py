@@ -105,7 +105,8 @@ def _many_runs(op: ProgRunMany, batch: Batch) -> Result:
         row.load(entry.fd, some, ctx=op.ctx, flags=op.flags)
         out: list[int] = []
         while (at := row.calls.run(at, count)) < count:
-            result = run_again(row.calls.one(at))
+            call = row.calls.one(at)
+            result = 0 if call() >= 0 else run_again(call)
             if result and not (op.skip and _packets_fault(result, size=len(some[at]))):
                 return failed_run("ProgRunMany", entry, result=result, where=f", packet {first + at}")
             if result:

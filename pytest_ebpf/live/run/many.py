@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, repeat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice, repeat
 from typing import NamedTuple
 
 from pytest_ebpf.agent.ops import Handle, ProgRunMany, Ran, RanMany
 from pytest_ebpf.frozen import fields
+from pytest_ebpf.live.run.later import LaterList
 from pytest_ebpf.live.run.retvals import decode_retval
 from pytest_ebpf.live.run.rules import RUN_RULES, RunRule
 from pytest_ebpf.live.run.test_run import RunInput, RunResult, context_of, data_of, read_run, rule_for
+from pytest_ebpf.live.session import Session
 
-__all__ = ["ReadBatch", "plan_many", "read_batches", "read_many"]
+__all__ = ["ManyRan", "ManyRuns", "read_many"]
+
+Answer = Callable[[ProgRunMany, type[RanMany]], RanMany]  # runs an op
 
 _BATCH = 1000  # packets per round trip
 
@@ -22,45 +26,81 @@ _BATCH = 1000  # packets per round trip
 _SET = tuple(getattr(RunResult, one.name).__set__ for one in fields(RunResult))
 
 
-class ReadBatch(NamedTuple):
-    """The results of a round trip, and the numbers of their packets among all."""
+class ManyRan(NamedTuple):
+    """What came of one op: the numbers of the packets that the kernel ran, among all; the packets; its answer."""
 
     numbers: Sequence[int]
-    results: list[RunResult]
+    sent: Sequence[bytes]
+    ran: RanMany
 
 
-def plan_many(
-    packets: Iterable[object],
-    given: RunInput,
-    *,
-    prog: Handle,
-    prog_type: int,
-    program: str,
-    byteorder: str,
-    skip: bool = False,
-) -> Iterator[ProgRunMany]:
-    """The ops for one run per packet, a thousand in each; packets whose context differs (an ``xdp_md`` tells the
-    length) go in ops of their own. ``given`` has everything but the data; ``skip``: without what the kernel calls
-    invalid. Errors as ``plan_run``."""
-    rule = rule_for(prog_type, program=program)
-    if given.ctx is None:
-        ctx = context_of(given, rule, size=0, byteorder=byteorder)
-        for chunk in _chunks(packets):
-            yield ProgRunMany(prog, _all_data(chunk, rule, program=program), ctx=ctx, netns=given.netns, skip=skip)
-        return
-    by_size = rule.context == "xdp_md"
-    batch: list[bytes] = []
-    ctx, size = b"", -1
-    for packet in packets:
-        data = data_of(packet, rule, program=program)
-        if size < 0 or (by_size and len(data) != size) or len(batch) == _BATCH:
-            if batch:
-                yield ProgRunMany(prog, tuple(batch), ctx=ctx, netns=given.netns, skip=skip)
-            batch, size = [], len(data)
-            ctx = context_of(given, rule, size=size, byteorder=byteorder)
-        batch.append(data)
-    if batch:
-        yield ProgRunMany(prog, tuple(batch), ctx=ctx, netns=given.netns, skip=skip)
+class ManyRuns:
+    """Runs of one program, ``program`` by name. ``boolean`` as for ``read_run``. In what it does, ``prog`` is the copy
+    that runs."""
+
+    __slots__ = ("_boolean", "_byteorder", "_program", "_session", "_type")
+
+    def __init__(self, session: Session, program: str, *, prog_type: int, boolean: bool) -> None:
+        self._session, self._program, self._type, self._boolean = session, program, prog_type, boolean
+        self._byteorder = session.target.described.byteorder
+
+    def plan(
+        self, packets: Iterable[object], given: RunInput, *, prog: Handle, skip: bool = False
+    ) -> Iterator[ProgRunMany]:
+        """The ops for one run per packet, a thousand in each; packets whose context differs (an ``xdp_md`` tells the
+        length) go in ops of their own. ``given`` has everything but the data; ``skip``: without what the kernel calls
+        invalid. Errors as ``plan_run``."""
+        rule, program, order = rule_for(self._type, program=self._program), self._program, self._byteorder
+        if given.ctx is None:
+            ctx = context_of(given, rule, size=0, byteorder=order)
+            for chunk in _chunks(packets):
+                yield ProgRunMany(prog, _all_data(chunk, rule, program=program), ctx=ctx, netns=given.netns, skip=skip)
+            return
+        by_size = rule.context == "xdp_md"
+        batch: list[bytes] = []
+        ctx, size = b"", -1
+        for packet in packets:
+            data = data_of(packet, rule, program=program)
+            if size < 0 or (by_size and len(data) != size) or len(batch) == _BATCH:
+                if batch:
+                    yield ProgRunMany(prog, tuple(batch), ctx=ctx, netns=given.netns, skip=skip)
+                batch, size = [], len(data)
+                ctx = context_of(given, rule, size=size, byteorder=order)
+            batch.append(data)
+        if batch:
+            yield ProgRunMany(prog, tuple(batch), ctx=ctx, netns=given.netns, skip=skip)
+
+    def results(self, packets: Iterable[object], given: RunInput, *, prog: Handle, answer: Answer) -> list[RunResult]:
+        """Results, one per packet. Those that cannot be wrong are made when they are looked at."""
+        batches = list(self._run(self.plan(packets, given, prog=prog), answer=answer))
+        if RUN_RULES[self._type].context == "bpf_flow_keys":
+            return self._made(batches)
+        return LaterList(lambda: self._made(batches), count=sum(len(batch.ran.retvals) for batch in batches))
+
+    def valid(self, packets: Iterable[object], *, prog: Handle, answer: Answer) -> dict[int, RunResult]:
+        """Results by the numbers of the packets, without those that the kernel calls invalid."""
+        batches = list(self._run(self.plan(packets, RunInput(), prog=prog, skip=True), answer=answer))
+        return dict(zip(chain.from_iterable(batch.numbers for batch in batches), self._made(batches), strict=True))
+
+    def _run(self, ops: Iterable[ProgRunMany], *, answer: Answer) -> Iterator[ManyRan]:
+        first = 0
+        for op in ops:
+            batch = _ran(op, answer(op, RanMany), first=first)
+            if batch.ran.retvals:
+                self._session.last_run = self._program, self._last(batch)
+            yield batch
+            first += len(op.data)
+
+    def _last(self, batch: ManyRan) -> RunResult:
+        ran = batch.ran
+        return self._one_op(RanMany(ran.retvals[-1:], ran.data[-1:], ran.durations[-1:]), batch.sent[-1:])[0]
+
+    def _made(self, batches: Sequence[ManyRan]) -> list[RunResult]:
+        results = [self._one_op(batch.ran, batch.sent) for batch in batches]
+        return results[0] if len(results) == 1 else list(chain.from_iterable(results))
+
+    def _one_op(self, ran: RanMany, sent: Sequence[bytes]) -> list[RunResult]:
+        return read_many(ran, sent, prog_type=self._type, byteorder=self._byteorder, boolean=self._boolean)
 
 
 def _chunks(packets: Iterable[object]) -> Iterator[list[object]]:
@@ -106,22 +146,10 @@ def _results(*columns: Iterable[object], count: int) -> list[RunResult]:
     return made
 
 
-def read_batches(
-    ran: Iterable[tuple[ProgRunMany, RanMany]], *, prog_type: int, byteorder: str, boolean: bool
-) -> Iterator[ReadBatch]:
-    """The answers to ``plan_many``."""
-    first = 0
-    for op, answer in ran:
-        numbers, sent = _taken(answer, op.data)
-        results = read_many(answer, sent, prog_type=prog_type, byteorder=byteorder, boolean=boolean)
-        yield ReadBatch([first + number for number in numbers] if first else numbers, results)
-        first += len(op.data)
-
-
-def _taken(ran: RanMany, sent: Sequence[bytes]) -> tuple[Sequence[int], Sequence[bytes]]:
-    """The numbers of the packets that the kernel ran, and the packets."""
+def _ran(op: ProgRunMany, ran: RanMany, *, first: int) -> ManyRan:
+    """An answer with the packets that the kernel ran. ``first``: the number of the first one of the op."""
     if not ran.refused:
-        return range(len(sent)), sent
+        return ManyRan(range(first, first + len(op.data)), op.data, ran)
     refused = set(ran.refused)
-    numbers = [number for number in range(len(sent)) if number not in refused]
-    return numbers, [sent[number] for number in numbers]
+    left = [number for number in range(len(op.data)) if number not in refused]
+    return ManyRan([first + number for number in left], [op.data[number] for number in left], ran)
