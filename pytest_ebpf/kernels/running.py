@@ -15,9 +15,10 @@ from pytest_ebpf.kernels.base import Kernel, check
 from pytest_ebpf.kernels.btf_cache import indexed_btf
 from pytest_ebpf.kernels.local import LocalKernel
 from pytest_ebpf.kernels.loss import Loss
+from pytest_ebpf.kernels.probe_file import ProbeFile
 from pytest_ebpf.kernels.remote import RemoteKernel
 from pytest_ebpf.outcome import Outcome
-from pytest_ebpf.plan.facts import Facts, facts_ops, read_facts
+from pytest_ebpf.plan.facts import FACTS_PROBES, Facts, facts_of, facts_ops, probes_worked, read_facts
 from pytest_ebpf.vm.guest.console import find_death
 
 if TYPE_CHECKING:
@@ -139,9 +140,23 @@ class RunningKernel:
     def facts(self) -> Facts:
         """What planning needs: probed once, and the kernel's BTF parsed once."""
         if self._facts is None:
-            results = self.kernel.run(facts_ops(byteorder=self.described.byteorder))
-            self._facts = replace(read_facts(results, btf=self._btf()), kconfig=self._kconfig())
+            self._facts = replace(self._probed(), kconfig=self._kconfig())
         return self._facts
+
+    def _probed(self) -> Facts:
+        """Guests of one image are asked once: what they answer is kept, but for one that a test has changed before."""
+        ops = facts_ops(byteorder=self.described.byteorder)
+        if self.image is None:
+            return read_facts(self.kernel.run(ops), btf=self._btf())
+        identity = (self.image.digest, self.accel, replace(self.described, boot=""), ops)
+        kept = ProbeFile(self._cache / "facts", identity)
+        worked = kept.read(FACTS_PROBES)
+        if worked is None:
+            results = self.kernel.run(ops)
+            worked = probes_worked(results)
+            if results[0] == self.described:
+                kept.write(worked)
+        return facts_of(self.described, worked, btf=self._btf())
 
     def _kconfig(self) -> str | None:
         """A guest does not show its configuration; its image does. None: ask the kernel."""

@@ -33,7 +33,7 @@ from pytest_ebpf.uapi.enums import AttachType, MapType, ProgType
 from pytest_ebpf.uapi.flags import MapCreateFlag
 from pytest_ebpf.uapi.insn import PseudoLoad
 
-__all__ = ["Facts", "facts_ops", "is_untyped", "read_facts"]
+__all__ = ["FACTS_PROBES", "Facts", "facts_of", "facts_ops", "is_untyped", "probes_worked", "read_facts"]
 
 _GET_ATTACH_COOKIE = 174  # helper id, Linux 5.15
 _EXIT = Insn(0x95)
@@ -43,6 +43,9 @@ _R0_IS_0 = Insn(0xB7)
 _CALLBACK = [Insn(LD_IMM64, 1, PseudoLoad.FUNC, imm=3), Insn(0), _R0_IS_0, _EXIT, _R0_IS_0, _EXIT]
 _CALLBACK_WORDS = b"func_info"
 _GLOBAL_DATA = [Insn(LD_IMM64, 1, PseudoLoad.MAP_VALUE), Insn(0), _R0_IS_0, _EXIT]
+
+
+FACTS_PROBES = len(BTF_FEATURES) + 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,19 @@ def read_facts(results: Sequence[Result], *, btf: Btf | None) -> Facts:
     described = results[0]
     if not isinstance(described, Described):
         raise PlanError(f"the kernel did not describe itself: {described}")
-    worked = [isinstance(result, Made | ProgLoaded) for result in results[1:]]
+    return facts_of(described, probes_worked(results), btf=btf)
+
+
+def probes_worked(results: Sequence[Result]) -> list[bool]:
+    """Which of the ``FACTS_PROBES`` worked, by the answers to ``facts_ops``."""
+    worked = [isinstance(result, Made | ProgLoaded) for result in results[1 : FACTS_PROBES + 1]]
+    callbacks = len(BTF_FEATURES) + 3
+    worked[callbacks] |= _CALLBACK_WORDS in getattr(results[callbacks + 1], "log", b"")
+    return worked
+
+
+def facts_of(described: Described, worked: Sequence[bool], *, btf: Btf | None) -> Facts:
+    """The facts by which of the ``FACTS_PROBES`` worked."""
     count = len(BTF_FEATURES)
     return Facts(
         described=described,
@@ -114,7 +129,7 @@ def read_facts(results: Sequence[Result], *, btf: Btf | None) -> Facts:
         names=worked[count + 4],
         # without the named map the probe cannot run: assume yes, as every kernel since 5.2
         global_data=worked[count + 5] or not worked[count + 4],
-        callbacks=worked[count + 3] or _CALLBACK_WORDS in getattr(results[count + 4], "log", b""),
+        callbacks=worked[count + 3],
     )
 
 
