@@ -395,11 +395,22 @@ def test_every_room_exists() -> None:
     assert set(ROOMS) <= known, f"rooms without a module: {sorted(set(ROOMS) - known)}"
 
 
-def test_unit_tests_mirror_the_rooms() -> None:
-    unit = ROOT / "tests" / "unit"
-    folders = {path.parent.relative_to(unit) for path in unit.rglob("test_*.py")}
+@pytest.mark.parametrize("name", ["unit", "slow"])
+def test_tests_without_a_kernel_mirror_the_rooms(name: str) -> None:
+    root = ROOT / "tests" / name
+    folders = {path.parent.relative_to(root) for path in root.rglob("test_*.py")}
     strangers = sorted(str(folder) for folder in folders if not (PACKAGE / folder / "__init__.py").exists())
-    assert not strangers, f"tests/unit has folders that are not rooms of pytest_ebpf: {strangers}"
+    assert not strangers, f"tests/{name} has folders that are not rooms of pytest_ebpf: {strangers}"
+
+
+UNFIT_FOR_UNIT = ("hypothesis", "subprocess", "scapy")  # thousands of inputs, processes, seconds of imports
+
+
+def test_unit_tests_are_quick() -> None:
+    """tests/unit takes seconds in all: what takes longer is in tests/slow."""
+    for path in sorted((ROOT / "tests" / "unit").rglob("*.py")):
+        for name, line in imports(parse(path)):
+            assert not name.startswith(UNFIT_FOR_UNIT), f"{path.relative_to(ROOT)}:{line}: {name}: to tests/slow"
 
 
 def test_test_folders_are_not_packages() -> None:

@@ -1,6 +1,6 @@
 """What hostile bytes may lead to: a value, an ObjectError, or a PlanError; soon, and nothing else.
 
-Shared by tests/unit/obj/test_fuzz.py and benchmarks/fuzz.py. A case that ends in any other way raises: what it raised,
+Shared by tests/slow/obj/test_fuzz.py and benchmarks/fuzz.py. A case that ends in any other way raises: what it raised,
 or TooSlowError.
 """
 

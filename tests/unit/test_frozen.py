@@ -7,7 +7,6 @@ import dataclasses
 import inspect
 import pickle
 import pprint
-import subprocess
 import sys
 import types
 import typing
@@ -17,7 +16,6 @@ import pytest
 
 from pytest_ebpf import frozen
 from pytest_ebpf.frozen import asdict, dataclass, field, replace
-from support.paths import ROOT
 
 SOURCE = """
 from __future__ import annotations
@@ -196,39 +194,6 @@ def test_long_values_are_printed_field_by_field() -> None:
     assert len(printed.splitlines()) > 3
     assert pprint.pformat([ours, Same(3)], width=60).count("\n") > 3
     assert inspect.unwrap(Place.__repr__) is not None
-
-
-def test_pytest_shows_the_field_that_differs(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        """
-        from pytest_ebpf.frozen import dataclass
-
-        @dataclass(frozen=True, slots=True)
-        class Place:
-            name: str
-            at: int
-
-        def test_places():
-            assert Place("a", 1) == Place("a", 2)
-        """
-    )
-    pytester.runpytest("-vv", "-p", "no:asyncio").stdout.fnmatch_lines(
-        ["*Differing attributes:*", "*'at'*", "*at: 1 != 2*"]
-    )
-
-
-def test_defining_and_making_values_does_not_import_the_standard_module() -> None:
-    """It imports inspect, ast, dis and more: a fifth of the time that a short command has."""
-    program = """
-import sys
-from pytest_ebpf.frozen import dataclass, replace
-@dataclass(frozen=True, slots=True)
-class Place:
-    name: str
-assert replace(Place("a"), name="b") == Place("b") and repr(Place("a")) and hash(Place("a"))
-sys.exit("dataclasses" in sys.modules)
-"""
-    assert subprocess.run([sys.executable, "-S", "-c", program], cwd=ROOT).returncode == 0
 
 
 def test_a_module_that_was_forgotten_still_makes_values() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -37,16 +36,6 @@ def test_rust_is_what_aya_projects_need(tmp_path: Path) -> None:
     out = tmp_path / "vmlinux.rs"
     assert run("event", "--btf", SAMPLE, "-o", out).output == ""
     assert "assert!(::core::mem::size_of::<event>() == 280);" in out.read_text()
-
-
-@pytest.mark.skipif(shutil.which("clang") is None, reason="clang is not installed")
-def test_a_header_as_input(tmp_path: Path) -> None:
-    header = tmp_path / "events.h"
-    header.write_text("struct event { u32 pid; char comm[16]; };\nenum verdict { PASS, DROP };\n")
-    everything = run("--input-file", header).output
-    assert "pub struct event {" in everything
-    assert "pub const DROP: Type = 1;" in everything
-    assert "verdict" not in run("event", "--input-file", header).output
 
 
 def test_mistakes_say_what_to_type(tmp_path: Path) -> None:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
-from click.testing import CliRunner, Result
 
 from pytest_ebpf.btf.hooks import Hook, find_hook, hook_names
 from pytest_ebpf.btf.parse import Btf, parse_btf
-from pytest_ebpf.cli.hooks import hooks
 from support.btf_writer import BtfWriter
 
 
@@ -42,27 +38,3 @@ def test_arguments_are_those_of_the_function(kernel: Btf, kind: str, name: str, 
 def test_names_of_a_kind(kernel: Btf) -> None:
     assert hook_names(kernel, "lsm") == {"file_open"}
     assert hook_names(kernel, "tracepoint") == {"sched_switch"}
-
-
-def run(*words: str) -> Result:
-    return CliRunner().invoke(hooks, words)
-
-
-@pytest.mark.slow
-def test_the_running_kernel() -> None:
-    """The functions are as old as BPF LSM and the tracepoint is older; kernels differ in the rest."""
-    opened = run("lsm", "file_open")
-    assert opened.exit_code == 0
-    assert 'SEC("lsm/file_open")\n    int BPF_PROG(file_open_hook, struct file *file)' in opened.output
-    (seen,) = json.loads(run("tracepoint", "sched:sched_switch", "--json").output)
-    assert {"field": "char prev_comm[16]", "offset": 8, "size": 16} in seen["record"]
-    assert "struct task_struct *prev" in seen["arguments"]
-
-
-@pytest.mark.slow
-def test_what_is_not_there_is_status_1_with_near_names() -> None:
-    wrong = run("kprobe", "vfs_raed")
-    assert wrong.exit_code == 1
-    assert "not there: did you mean vfs_read" in wrong.output
-    assert "sched:sched_switch" in run("tracepoint", "sched:sched_swich").output
-    assert "sched:sched_switch" in run("tracepoint", "sched_switch").output

@@ -6,12 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from click.testing import CliRunner, Result
 
 from pytest_ebpf.cli.log import log
-from pytest_ebpf.verifier.explain.text import render_explanation
-from pytest_ebpf.verifier.verifier_log import parse_log
 from support.verifier_logs import all_logs
 
 LOGS = all_logs()
@@ -77,14 +74,6 @@ def test_text_fits_eighty_columns_without_colours() -> None:
     assert result.stdout.rstrip().endswith("the verifier walked 7 instructions, 0 states")
 
 
-@pytest.mark.slow
-def test_every_explanation_fits_eighty_columns() -> None:
-    for name, text in LOGS.items():
-        explanation = parse_log(text).explanation
-        lines = render_explanation(explanation).splitlines() if explanation is not None else []
-        assert max(map(len, lines), default=0) <= 80, name
-
-
 def test_no_log() -> None:
     (row,) = rows("-", text="make: nothing to be done\n")
     assert (row["verdict"], row["class"]) == ("unknown", None)
@@ -106,11 +95,3 @@ def test_a_file_that_is_not_there() -> None:
     result = run("nowhere.log")
     assert result.exit_code == 2
     assert "nowhere.log" in result.output
-
-
-@pytest.mark.slow
-def test_the_end_of_a_huge_file(tmp_path: Path) -> None:
-    path = tmp_path / "huge.log"
-    path.write_text("0: (b7) r1 = 0                        ; R1=0\n" * 220_000 + REJECTED)
-    assert path.stat().st_size > 9 << 20
-    assert rows(str(path))[-1]["class"] == "null-deref"

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_ebpf.agent.ops import Describe, Described, Failed, ProgLoad, ProgRejected, Result
-from pytest_ebpf.errors import BpfUsageError, GuestLost
-from pytest_ebpf.kernels.base import check
+from pytest_ebpf.agent.ops import Failed, ProgLoad, ProgRejected, Result
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.kernels.fake import FakeKernel
-from pytest_ebpf.kernels.host import open_agent_kernel, open_host_kernel, refusal
+from pytest_ebpf.kernels.host import open_host_kernel, refusal
 
 
 def forbidding(answer: Result) -> FakeKernel:
@@ -62,25 +61,11 @@ def test_without_sudo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "--bpf-kernels=" in error.value.hint
 
 
-def test_sudo_that_wants_a_password(sudo: Path) -> None:
-    sudo.write_text("#!/bin/sh\necho 'sudo: a password is required' >&2; exit 1\n")
-    with pytest.raises(BpfUsageError, match="and sudo failed: sudo: a password is required"):
-        open_host_kernel(open_local=lambda: forbidding(ProgRejected(1)))
-
-
 def test_through_sudo(sudo: Path) -> None:
     agents = Agents(FakeKernel())
     kernel = open_host_kernel(open_local=lambda: forbidding(ProgRejected(1)), open_agent=agents)
     assert kernel is agents.kernel
     assert agents.prefixes == [(str(sudo), "-n")]
-
-
-def test_an_agent_runs_behind_its_prefix(sudo: Path) -> None:
-    kernel = open_agent_kernel(prefix=(str(sudo), "-n"), name="host")
-    assert check(kernel.run([Describe()])[0], Described).release == os.uname().release
-    kernel.close()
-    with pytest.raises(GuestLost):
-        open_agent_kernel(prefix=(str(sudo), "-x"), name="host")
 
 
 def test_closed_to_root_too(sudo: Path) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from pytest_ebpf.agent.ops import MapSet, ProgLoad
-from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.load_cache import LoadCache, content_of
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.plan.options import ProgramOverride
@@ -29,23 +28,6 @@ def loaded(target: Any, *, cache: LoadCache, path: Path = OBJECTS / "config.bpf.
     Bpf(target, cache=cache).load(path, **options)
     ops = [getattr(op, "op", op) for batch in target.kernel.batches[before:] for op in batch]
     return next(op for op in ops if isinstance(op, ProgLoad))
-
-
-def test_a_header_that_includes_a_changed_one_misses_the_cache(tmp_path: Path) -> None:
-    cache = LoadCache()
-    outer, inner = tmp_path / "outer.h", tmp_path / "inner one.h"
-    outer.write_text('#include "inner one.h"\nstruct outer { struct inner one; };\n')
-    inner.write_text("struct inner { int a; };\n")
-    before = cache.types(outer)
-    assert cache.types(outer) is before is not None
-    inner.write_text("struct inner { int a, b; };\n")
-    after = cache.types(outer)
-    assert after is not None
-    sizes = [types.size(types.find("outer")[0]) for types in (before, after)]
-    assert sizes == [4, 8]
-    inner.unlink()
-    with pytest.raises(BpfUsageError, match="inner one"):
-        cache.types(outer)
 
 
 def values(target: Any) -> list[Any]:

@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
 
 import pytest
 
 import pytest_ebpf
 from pytest_ebpf import BpfUsageError, EbpfError, KernelCallError, open_kernel
-
-OBJECTS = Path(__file__).parents[3] / "sample_programs" / "built"
-
-
-def test_a_script_loads_runs_and_leaves_nothing() -> None:
-    with open_kernel("host", directories=[OBJECTS]) as bpf:
-        loaded = bpf.load("xdp_firewall.bpf.o")
-        assert loaded["firewall"].run(bytes(64)).retval is not None
-        assert bpf.machine.run(["true"]).returncode == 0
-        ids = {loaded["firewall"].id}  # only ours: the host may have others, which come and go
-    with open_kernel("host") as bpf:
-        assert not {program.id for program in bpf.loaded.programs()} & ids
 
 
 def test_what_fails_in_the_block_is_raised_and_ends_it() -> None:

@@ -69,13 +69,6 @@ def test_a_truncated_object(keep: int) -> None:
     assert error.hint
 
 
-@pytest.mark.slow
-def test_cut_at_any_length_is_an_error_never_anything_else() -> None:
-    data = sample()
-    for length in range(0, len(data), 7):
-        error_of(data[:length])
-
-
 def test_the_section_that_is_cut_off_is_named() -> None:
     elf = one_program()
     at = elf.section("late", b"x" * 8)

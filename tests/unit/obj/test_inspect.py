@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -88,10 +86,3 @@ def test_committed_samples(name: str) -> None:
         assert program["lines"] > 0
     for map_ in summary["maps"]:
         assert f"{map_['name']} SEC(" in source
-
-
-@pytest.mark.slow
-def test_it_runs_as_a_command(path: Path) -> None:
-    code = "from pytest_ebpf.cli.inspect import inspect; inspect()"
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert "main_prog" in done.stdout

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 from pytest_ebpf.report.history import History
 from pytest_ebpf.report.html import render_html
-from support.report_runs import large_run, small_run
+from support.report_runs import small_run
 
 
 def embedded(page: str) -> object:
@@ -42,13 +42,6 @@ def test_texts_cannot_end_the_script_or_become_elements() -> None:
     assert failure["headline"].startswith("rejected: firewall at fw.bpf.c:11: </script> & ")
     assert data["texts"][failure["sections"][0][1]] == "packet-bounds <safety>"
     assert "if (eth + 0 &gt; end) &lt;b&gt;" in page
-
-
-def test_a_large_run_is_below_two_megabytes() -> None:
-    page = render_html(large_run())
-    assert len(page.encode()) < 2_000_000
-    assert page.count('class="cell ') == 1200
-    assert "--bpf-json=FILE has all texts" not in page
 
 
 def test_trends_over_earlier_runs() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import struct
 from collections.abc import Sequence
 
@@ -83,27 +82,6 @@ def test_everything_moves(byteorder: str) -> None:
     assert words(done.op.func_info, fields=2, byteorder=byteorder) == [0, 15]
     assert words(done.op.line_info, fields=4, byteorder=byteorder) == [0, 10, 15]
     assert done.tables == ((3, (10, 15)),)
-
-
-def test_random_programs_keep_their_targets() -> None:
-    """Each jump of a thousand programs leads to the head of what it led to."""
-    chance = random.Random(17)
-    for _ in range(1000):
-        size = chance.randrange(3, 40)
-        old = [Insn(0x15, 1, 0, chance.randrange(size) - slot - 1, slot) for slot in range(size - 1)] + [Insn(EXIT)]
-        edits = {
-            slot: Edit(*((NOP,) * chance.randrange(3) for _ in range(2)), after=(NOP,) * chance.randrange(3))
-            for slot in range(size)
-            if chance.random() < 0.4
-        }
-        done = apply_edits(ProgLoad(6, pack_insns(old), "GPL"), edits, byteorder="little")
-        new = unpack_insns(done.op.insns)
-        for slot, insn in enumerate(new):
-            if insn.code == 0x15:
-                assert slot + 1 + insn.off == done.places[insn.imm + 1 + old[insn.imm].off]
-        assert [insn for insn in new if insn != NOP] == [
-            insn._replace(off=at.off) for insn, at in zip(old, (i for i in new if i != NOP), strict=True)
-        ]
 
 
 def test_what_is_gone_has_no_file_descriptor() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 
@@ -22,10 +22,9 @@ def test_every_op_is_executed() -> None:
     assert set(EXECUTE) == set(OPS)
 
 
-@pytest.mark.parametrize("op", OPS, ids=lambda cls: cls.__name__)
-def test_every_op_is_in_the_contract_suite(op: type[Any]) -> None:
+def test_every_op_is_in_the_contract_suite() -> None:
     suite = "\n".join(path.read_text() for path in CONTRACT.glob("test_*.py"))
-    assert f"{op.__name__}(" in suite
+    assert [op.__name__ for op in OPS if f"{op.__name__}(" not in suite] == []
 
 
 def test_what_is_no_op_fails_as_a_value() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -88,24 +86,6 @@ def test_coroutines_take_turns(make: MakeMap) -> None:
     assert asyncio.run(both()) == [b"a", b"b", b"c"]
     assert turns == 5
     assert {op.timeout_ms for op in sent(session, RingDrain)} == {0}, "the agent never waits: it would hold the kernel"
-
-
-def test_what_an_asynchronous_loop_left_is_there_at_once(make: MakeMap) -> None:
-    """Under each event loop, which would close a generator later or warn of it."""
-    for backend in ("asyncio", "trio"):
-        ring, _ = make(RINGBUF, {RingDrain: coming()})
-
-        async def read(ring: Map = ring) -> list[object]:
-            async for record in ring.follow():
-                assert record == b"a"
-                break
-            assert ring.expect(b"c") == b"c"
-            return ring.events()
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            assert anyio.run(read, backend=backend) == [b"b"]
-            gc.collect()
 
 
 def test_other_coroutines_get_their_turn_while_records_come_without_a_pause(make: MakeMap) -> None:

@@ -115,15 +115,6 @@ def test_no_log(text: str) -> None:
     assert (found.text, found.program, found.refused) == ("", "", "")
 
 
-def test_a_bare_log_stays_as_it_is() -> None:
-    """Its error, place and figures survive extraction."""
-    for name, text in LOGS.items():
-        if "processed" not in text:
-            continue
-        before, after = parse_log(text), parse_log(extract_logs(text)[-1].text)
-        assert (after.error, after.error_insn, after.stats) == (before.error, before.error_insn, before.stats), name
-
-
 def test_a_log_that_was_cut_off_stays_so() -> None:
     for name in ("asm-5.10/too_complex_loop.l6", "cbase-6.1/big_loop.l6"):
         (found,) = extract_logs(LOGS[name])

@@ -14,9 +14,7 @@ from pytest_ebpf.verifier.log.lines import split_insn
 from pytest_ebpf.verifier.log.trace import parse_trace
 from pytest_ebpf.verifier.verifier_log import parse_log
 from support.paths import ROOT
-from support.verifier_logs import all_logs
 
-LOGS = all_logs()
 SEEN = ROOT / "tests" / "data" / "pasted" / "seen"
 FIGURES = "processed 7 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0\n"
 NULL = "R0 invalid mem access 'map_value_or_null'"
@@ -317,9 +315,3 @@ def test_12_lines_are_missing() -> None:
     """Neither the end of an accepted program nor a message: nobody knows."""
     verdict = the_one(LOG.replace(NULL + "\n", ""))
     assert (verdict.verdict, cls(verdict)) == ("unknown", "no-verdict")
-
-
-def test_accepted_logs_stay_accepted() -> None:
-    for name, text in LOGS.items():
-        if not parse_log(text).rejected:
-            assert [verdict.verdict for verdict in all_of(text)] == ["accepted"], name

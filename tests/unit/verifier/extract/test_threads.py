@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import pytest
 
 from pytest_ebpf.verifier.extract.extract import extract_logs
 from pytest_ebpf.verifier.extract.verdict import Verdict, judge
-from support.paths import ROOT
 
 FIGURES = "processed 7 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0\n"
 SCALAR = "R1 invalid mem access 'scalar'"
@@ -23,15 +18,6 @@ def all_of(text: str) -> list[Verdict]:
 def the_one(text: str) -> Verdict:
     (verdict,) = all_of(text)
     return verdict
-
-
-def test_the_corpus_is_read_right() -> None:
-    """The part that people work with; the other is for the end."""
-    script = str(ROOT / "benchmarks" / "pasted_logs.py")
-    done = subprocess.run([sys.executable, script, "--set", "seen", "--json"], stdout=subprocess.PIPE, check=True)
-    report = json.loads(done.stdout)["seen"]
-    assert report["wrong"] == []
-    assert report["scores"]["class"][1] > 100
 
 
 def test_02_a_bold_message() -> None:

@@ -297,13 +297,12 @@ ACCEPTED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "error", "insn", "source"), REJECTED, ids=[row[0] for row in REJECTED])
-def test_the_one_useful_line(name: str, error: str, insn: int | None, source: str) -> None:
-    log = parse_log(log_of(name))
-    assert log.error == error
-    assert log.error_insn == insn
-    assert str(log.source_line or "") == source
-    assert log.stats.limit == 1000000
+def test_the_one_useful_line() -> None:
+    for name, error, insn, source in REJECTED:
+        log = parse_log(log_of(name))
+        assert (log.error, log.error_insn) == (error, insn), name
+        assert str(log.source_line or "") == source, name
+        assert log.stats.limit == 1000000, name
 
 
 @pytest.mark.parametrize(("name", "stats"), ACCEPTED, ids=[row[0] for row in ACCEPTED])

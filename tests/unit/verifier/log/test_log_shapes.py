@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import pytest
-
 from pytest_ebpf.verifier.log.values import SourceLine, locate
 from pytest_ebpf.verifier.verifier_log import parse_log
 from support.paths import TESTS
@@ -92,16 +90,6 @@ def test_source_far_before_the_end_of_a_long_log_is_found() -> None:
     loop = "7: (07) r1 += 1                       ; R1=scalar()\n" * 5000
     log = parse_log(f"0: R1=ctx() R10=fp0\n; for (;;) @ loop.c:3\n{loop}R1 is bad\nprocessed 5000 insns\n")
     assert log.source_line == SourceLine("for (;;)", "loop.c", 3)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["asm-5.10/pkt_short_check.l6", "c-7.2/stack_too_big.l6", "c-6.12/iter_ok.l6"])
-def test_any_cut_of_a_log_parses(name: str) -> None:
-    text = log_of(name)
-    for cut in range(0, len(text), 7):
-        parse_log(text[cut:])
-        parse_log(text[:cut])
-        parse_log(text[:cut] + "\r\n\udc80" + text[cut:])
 
 
 class Row(NamedTuple):

@@ -37,7 +37,6 @@ def same(ours: Any, theirs: Any) -> bool:
     return type(ours) is type(theirs) and bool(ours == theirs)
 
 
-@pytest.mark.slow
 @each_order
 @unhurried
 @given(data=st.data())
@@ -47,7 +46,6 @@ def test_decoding_gives_what_ctypes_reads(byteorder: str, data: st.DataObject) -
     assert same(ours, theirs), (ours, theirs)
 
 
-@pytest.mark.slow
 @each_order
 @unhurried
 @given(data=st.data())
@@ -63,7 +61,6 @@ def test_what_was_decoded_encodes_to_the_same_value(byteorder: str, data: st.Dat
     assert same(decode(btf, made.id, data=again), made.read(made.c.from_buffer_copy(raw)))
 
 
-@pytest.mark.slow
 @each_order
 @unhurried
 @given(data=st.data(), name=st.sampled_from(["m0", "m1", "m2"]))

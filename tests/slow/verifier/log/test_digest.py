@@ -6,7 +6,6 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 
-import pytest
 from hypothesis import given, settings, strategies as st
 
 from pytest_ebpf.verifier.digest import digest_log, read_blocks
@@ -47,7 +46,6 @@ def test_a_digest_counts_what_a_parse_counts() -> None:
     assert (digest.size, digest.cut, digest.unknown_lines) == (len(text), False, 0)
 
 
-@pytest.mark.slow
 def test_a_report_is_never_cut() -> None:
     """However the blocks fall, its lines are the report's."""
     for shift in range(300, 1000, 230):
@@ -56,7 +54,6 @@ def test_a_report_is_never_cut() -> None:
         assert digest.counts[Kind.REPORT] == parse_trace(REPORT).count(Kind.REPORT)
 
 
-@pytest.mark.slow
 def test_the_end_of_a_big_log_is_explained_in_bounded_memory() -> None:
     def chunks() -> Iterator[bytes]:
         for _ in range(20):

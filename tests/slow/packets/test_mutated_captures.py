@@ -34,7 +34,6 @@ def mutated(whole: bytes, random: Random) -> bytes:
     return bytes(data[: random.randrange(len(data))] if random.randrange(4) == 0 else data)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gzip"])
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_15_frames_or_one_error(path, compressed):

@@ -99,7 +99,6 @@ def test_a_package_that_is_gone_gives_way_to_an_older_one(mirror: Mirror, config
         fetch(["6.1.10"], config=config)
 
 
-@pytest.mark.slow
 def test_a_full_disk_while_downloading(config: ImageConfig) -> None:
     config.store.prepare()
     part = config.store.downloads / f"{sha(NEW.deb)}.deb.part"
@@ -112,7 +111,6 @@ def test_a_full_disk_while_downloading(config: ImageConfig) -> None:
     assert fetch(["6.1"], config=config)
 
 
-@pytest.mark.slow
 def test_a_full_disk_while_unpacking(config: ImageConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_arguments: object, **_options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -157,7 +155,6 @@ def test_one_failure_does_not_cost_the_others(mirror: Mirror, config: ImageConfi
     assert resolve("7.2", config=config).version == "7.2.6-1"
 
 
-@pytest.mark.slow
 def test_without_an_archive_the_cache_does(mirror: Mirror, config: ImageConfig, tmp_path: Path) -> None:
     (image,) = fetch(["6.1"], config=config)
     mirror.faults.status_503 = 10_000

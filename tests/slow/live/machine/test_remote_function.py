@@ -53,7 +53,6 @@ def plain(value: Any) -> Any:
     return value
 
 
-@pytest.mark.slow
 def test_recursion_defaults_and_modules() -> None:
     assert call(factorial, 20) == 2432902008176640000
     assert call(limited, [1, 2, 3, 4]) == [1, 2]

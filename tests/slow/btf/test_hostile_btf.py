@@ -98,14 +98,12 @@ def test_names_of_signatures_within_signatures() -> None:
     assert "…" in name
 
 
-@pytest.mark.slow
 def test_a_signature_of_a_million() -> None:
     btf = types(INT, t.FuncProto(1, (t.Param("a", 1),) * 65_535), t.Ptr(2))
     with time_limit():
         assert len(describe(btf, 3)) < 1000
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("make", [pair, anonymous_pair, empty_pair, signature, short_arrays])
 def test_every_question_of_every_type(make: Callable[[int, int], list[BtfType]]) -> None:
     with time_limit():

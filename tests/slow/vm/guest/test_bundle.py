@@ -17,7 +17,6 @@ from pytest_ebpf.errors import BootFailed
 from pytest_ebpf.vm.guest.bundle import agent_sources, find_python, make_agent, stdlib_imports
 
 
-@pytest.mark.slow
 def test_a_bundle_is_an_agent_that_says_hello(tmp_path: Path) -> None:
     agent = make_agent(tmp_path, python=find_python())
     ran = subprocess.run(agent.argv, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=30, cwd="/")
@@ -26,7 +25,6 @@ def test_a_bundle_is_an_agent_that_says_hello(tmp_path: Path) -> None:
     assert ran.stderr == b""
 
 
-@pytest.mark.slow
 def test_equal_sources_make_one_equal_bundle(tmp_path: Path) -> None:
     python = find_python()
     one = make_agent(tmp_path / "a", python=python).bundle
@@ -39,7 +37,6 @@ def test_equal_sources_make_one_equal_bundle(tmp_path: Path) -> None:
     assert names == {one.name, one.with_suffix(".json").name}
 
 
-@pytest.mark.slow
 def test_an_agent_that_does_not_compile_is_named(tmp_path: Path) -> None:
     package = tmp_path / "pytest_ebpf"
     for name, source in agent_sources().items():

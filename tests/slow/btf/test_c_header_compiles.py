@@ -34,7 +34,6 @@ def test_every_kind(byteorder: str) -> None:
     check(parse_btf(every_kind(byteorder)[0].build()))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("byteorder", ["little", "big"])
 @pytest.mark.parametrize("seed", range(4))
 def test_structs_of_any_shape(byteorder: str, seed: int) -> None:
@@ -42,7 +41,6 @@ def test_structs_of_any_shape(byteorder: str, seed: int) -> None:
     check(parse_btf(random_structs(random.Random(seed), byteorder=byteorder).build()))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(OBJECTS.glob("*.bpf.o")), ids=lambda path: path.name)
 def test_types_of_objects(path: Path) -> None:
     from pytest_ebpf.obj.read import read_object

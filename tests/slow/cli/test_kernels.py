@@ -47,7 +47,6 @@ def test_a_matrix_for_github_actions(mirror: Mirror) -> None:
         run("list", "6.01")
 
 
-@pytest.mark.slow
 def test_fetch_then_path(mirror: Mirror, tmp_path: Path) -> None:
     result = run("fetch", "6.1", "host")
     assert result.exit_code == 0
@@ -70,7 +69,6 @@ def test_path_fetches_nothing(mirror: Mirror) -> None:
     assert mirror.requests == []
 
 
-@pytest.mark.slow
 def test_list_is_offline_until_told_to_refresh(mirror: Mirror) -> None:
     before = run("list")
     assert before.exit_code == 0
@@ -98,7 +96,6 @@ def rows(table: str) -> dict[str, list[str]]:
     return {row[0]: row for row in split_rows}
 
 
-@pytest.mark.slow
 def test_prune(mirror: Mirror, tmp_path: Path) -> None:
     assert "removed 0 images" in run("prune").stdout
     run("fetch", "6.1")
@@ -113,7 +110,6 @@ def test_prune(mirror: Mirror, tmp_path: Path) -> None:
         run("path", "6.1")
 
 
-@pytest.mark.slow
 def test_saved_states_are_listed_with_their_size_and_pruned(mirror: Mirror, tmp_path: Path) -> None:
     run("fetch", "6.1")
     state = tmp_path / "cache/warm/6.1.0-9-amd64-0123456789abcdef"

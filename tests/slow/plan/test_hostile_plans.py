@@ -96,7 +96,6 @@ def test_a_field_behind_a_type_that_contains_itself() -> None:
     assert planned(core_object(local, type_id=2, access="0:1"), kernel=kernel).programs[0].notes
 
 
-@pytest.mark.slow
 def test_thousands_of_fields_of_a_large_type() -> None:
     count = 4000
     fields = tuple(t.Member(f"m{at}", 1, 32 * at) for at in range(count))
@@ -152,7 +151,6 @@ def test_a_program_longer_than_any_kernel_takes() -> None:
     assert "1,048,576 instructions" in problem(obj)
 
 
-@pytest.mark.slow
 def test_many_of_everything() -> None:
     """Work grows with the size of the file, not with its square."""
     count = 4000
@@ -169,7 +167,6 @@ def test_many_of_everything() -> None:
     assert (len(plan.programs), len(plan.problems)) == (1, count)
 
 
-@pytest.mark.slow
 def test_programs_that_share_a_long_chain_of_functions() -> None:
     """Every program gets a copy of what it calls: the sum of them is bounded too."""
     length = 300

@@ -75,7 +75,6 @@ def test_a_kernel_in_three_packages(mirror: Mirror, config: ImageConfig, unsigne
     assert (image.modules / "modules.builtin").is_file()
 
 
-@pytest.mark.slow
 def test_several_at_once_in_the_order_asked_for(mirror: Mirror, config: ImageConfig) -> None:
     mirror.add_suite("bullseye-security", [single("5.10.0-4-amd64", "5.10.4-1")], key=KEY)
     mirror.add_suite("sid", split("7.2.6+deb13-amd64", "7.2.6-1"), key=KEY)
@@ -86,7 +85,6 @@ def test_several_at_once_in_the_order_asked_for(mirror: Mirror, config: ImageCon
     assert len(list(config.store.images.iterdir())) == 4
 
 
-@pytest.mark.slow
 def test_nothing_is_fetched_twice(mirror: Mirror, config: ImageConfig) -> None:
     first = fetch(["6.1"], config=config)
     mirror.requests.clear()
@@ -94,7 +92,6 @@ def test_nothing_is_fetched_twice(mirror: Mirror, config: ImageConfig) -> None:
     assert mirror.requests == []
 
 
-@pytest.mark.slow
 def test_ensure_is_content_with_what_is_cached(mirror: Mirror, config: ImageConfig) -> None:
     mirror.add_suite("bookworm-security", [], key=KEY)
     fetch(["6.1"], config=config)
@@ -121,7 +118,6 @@ def test_resolve_fetches_nothing(mirror: Mirror, config: ImageConfig) -> None:
     assert not config.store.root.exists()
 
 
-@pytest.mark.slow
 def test_a_newer_version_is_fetched_and_the_older_stays_until_pruned(mirror: Mirror, config: ImageConfig) -> None:
     mirror.add_suite("bookworm-security", [], key=KEY)
     (old,) = fetch(["6.1"], config=config)
@@ -229,7 +225,6 @@ def wait_for(condition: object, *, seconds: float = 20) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.slow
 def test_two_processes_fetch_once(mirror: Mirror, config: ImageConfig) -> None:
     mirror.faults.slow = 0.05
     both = [start(config), start(config)]
@@ -248,7 +243,6 @@ def test_threads_of_one_process_fetch_once(mirror: Mirror, config: ImageConfig) 
     assert mirror.asked(".deb") == 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("deadly", [signal.SIGKILL, signal.SIGINT])
 def test_killed_while_downloading_the_next_run_continues(
     mirror: Mirror, config: ImageConfig, deadly: signal.Signals
@@ -271,7 +265,6 @@ def test_killed_while_downloading_the_next_run_continues(
     assert not leftovers(config)
 
 
-@pytest.mark.slow
 def test_killed_while_unpacking_leaves_nothing_that_looks_finished(
     mirror: Mirror, config: ImageConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,7 +287,6 @@ def test_killed_while_unpacking_leaves_nothing_that_looks_finished(
     assert not leftovers(config)
 
 
-@pytest.mark.slow
 def test_a_run_that_is_alive_is_not_swept(mirror: Mirror, config: ImageConfig) -> None:
     mirror.add_suite("sid", split("7.2.6+deb13-amd64", "7.2.6-1"), key=KEY)
     config.store.prepare()

@@ -41,7 +41,6 @@ def kernels(data: bytes) -> list[Facts]:
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["little", "big", *BUILT])
 def test_mutated_objects(name: str) -> None:
     data = seed_file(name)
@@ -84,12 +83,11 @@ def test_what_takes_too_long_is_found() -> None:
         sum(iter(lambda: 1, 0))
 
 
-@pytest.mark.slow
 def test_memory_stays_small() -> None:
     """The same mutations in a process that may not have more: a MemoryError is no ObjectError."""
     code = f"""
 import resource, sys
-sys.path[:0] = {[str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/unit/obj")]!r}
+sys.path[:0] = {[str(ROOT), str(ROOT / "tests"), str(ROOT / "tests/slow/obj")]!r}
 import test_fuzz
 data = test_fuzz.sample()
 target = test_fuzz.kernels(data)[0]
