@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from pytest_ebpf.agent.ops import Failed, Handle, Made, NotRun, Op, Result
 from pytest_ebpf.errors import KernelCallError, errno_name
 
-__all__ = ["Kernel", "check", "made"]
+__all__ = ["Kernel", "check", "made", "start"]
 
 R = TypeVar("R")
 
@@ -30,6 +30,16 @@ class Kernel(Protocol):
     def close(self) -> None:
         """Close every object that is left. Idempotent."""
         ...
+
+
+def start(kernel: Kernel, ops: Sequence[Op], *, scope: Handle | None = None) -> Callable[[], list[Result]]:
+    """Hand over a batch, and return what waits for its results and has to be called: a guest runs it meanwhile. A
+    kernel without ``start`` has run it when this returns."""
+    begin: Callable[..., Callable[[], list[Result]]] | None = getattr(kernel, "start", None)
+    if begin is not None:
+        return begin(ops, scope=scope)
+    results = kernel.run(ops, scope=scope)
+    return lambda: results
 
 
 def check(result: Result, kind: type[R]) -> R:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
 
 from pytest_ebpf.agent.ops import (
     Handle,
@@ -59,6 +60,14 @@ def needed_seconds(ops: Sequence[Op]) -> float:
     return total
 
 
+class _Sent(NamedTuple):
+    """A batch that the agent has."""
+
+    id: int
+    ops: Sequence[Op]
+    allowed: float  # seconds for it
+
+
 class RemoteKernel:
     """``name`` is for messages; ``scale`` multiplies deadlines (an emulated guest is slow); ``on_lost(loss)`` is
     called once when the agent is lost, with what the connection knows; it returns what is known about the machine."""
@@ -79,30 +88,30 @@ class RemoteKernel:
         self._owner = os.getpid()
         self._closed = False
         self._answered = 0
+        self._started = 0
+        self._early: Reply | None = None  # the answer to what was started, when something else was run before it came
         self._scopes = 0
         self.heard, self.logged = 0.0, -1  # monotonic seconds of the last answer, and its ``Reply.logged``
         self.hello = self._greet()
 
     def run(self, ops: Sequence[Op], *, scope: Handle | None = None, timeout: float | None = None) -> list[Result]:
         """Run a batch. Raises ``GuestLost`` when the agent ends or does not answer, and at once from then on."""
-        if os.getpid() != self._owner:
-            raise self._forked()
-        with self._lock:
-            if self._lost is not None:
-                raise self._gone_before()
-            if self._closed:
-                raise HarnessError(f"kernel {self.name} was closed")
-            self._id += 1
-            frame = self._encode(Request(self._id, tuple(ops), scope))
-            allowed = (needed_seconds(ops) + (timeout or 0.0) + _PATIENCE) * self._scale
-            deadline = time.monotonic() + allowed + len(frame) / _BYTES_PER_SECOND
-            self._send(frame, ops, deadline=deadline)
-            reply = self._reply(ops, deadline=deadline, allowed=allowed)
-        if reply.error:
-            raise HarnessError(f"kernel {self.name}: the agent could not answer {_names(ops)}: {reply.error}")
-        if len(reply.results) != len(ops):
-            raise HarnessError(f"kernel {self.name}: {len(reply.results)} results for {len(ops)} operations")
-        return list(reply.results)
+        with self._entered():
+            sent = self._begin(ops, scope, timeout=timeout)
+            return self._finish(sent)
+
+    def start(self, ops: Sequence[Op], *, scope: Handle | None = None) -> Callable[[], list[Result]]:
+        """Send a batch, and go on while the agent runs it: the result waits for the answer, and raises as ``run`` does.
+        One at a time: the answer to the batch that was started before is lost. What is run meanwhile waits in line."""
+        with self._entered():
+            sent = self._begin(ops, scope, timeout=None)
+            self._started, self._early = sent.id, None
+
+        def finish() -> list[Result]:
+            with self._entered():
+                return self._finish(sent)
+
+        return finish
 
     def new_scope(self, name: str) -> Handle:
         """A scope that is opened by the first batch in it. Raises ``GuestLost`` if the agent is known to be lost."""
@@ -130,6 +139,34 @@ class RemoteKernel:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
+        """Nobody else uses the connection, and it can be used."""
+        if os.getpid() != self._owner:
+            raise self._forked()
+        with self._lock:
+            if self._lost is not None:
+                raise self._gone_before()
+            if self._closed:
+                raise HarnessError(f"kernel {self.name} was closed")
+            yield
+
+    def _begin(self, ops: Sequence[Op], scope: Handle | None, *, timeout: float | None) -> _Sent:
+        self._id += 1
+        frame = self._encode(Request(self._id, tuple(ops), scope))
+        allowed = (needed_seconds(ops) + (timeout or 0.0) + _PATIENCE) * self._scale
+        sent = _Sent(self._id, ops, allowed + len(frame) / _BYTES_PER_SECOND)
+        self._send(frame, ops, deadline=time.monotonic() + sent.allowed)
+        return sent
+
+    def _finish(self, sent: _Sent) -> list[Result]:
+        ops, reply = sent.ops, self._reply(sent)
+        if reply.error:
+            raise HarnessError(f"kernel {self.name}: the agent could not answer {_names(ops)}: {reply.error}")
+        if len(reply.results) != len(ops):
+            raise HarnessError(f"kernel {self.name}: {len(reply.results)} results for {len(ops)} operations")
+        return list(reply.results)
+
     def _encode(self, request: Request) -> bytes:
         try:
             return self._codec.encode(request)
@@ -153,15 +190,21 @@ class RemoteKernel:
             self._lose("sending was interrupted", ops)  # half a frame is out: nothing can follow it
             raise
 
-    def _reply(self, ops: Sequence[Op], *, deadline: float, allowed: float) -> Reply:
+    def _reply(self, sent: _Sent) -> Reply:
+        early, deadline = self._early, time.monotonic() + sent.allowed
+        if early is not None and early.id == sent.id:
+            return early
         while True:
-            message = self._receive(ops, deadline=deadline, what=f"within {allowed:.0f} s")
+            message = self._receive(sent.ops, deadline=deadline, what=f"within {sent.allowed:.0f} s")
             if not isinstance(message, Reply) or message.id > self._id:
-                raise self._lose(f"the agent sent {type(message).__name__} out of turn", ops)
+                raise self._lose(f"the agent sent {type(message).__name__} out of turn", sent.ops)
             self._answered = message.id
-            if message.id == self._id:
-                self.heard, self.logged = time.monotonic(), message.logged
-                return message  # an older one answers a batch that was interrupted
+            if message.id not in (sent.id, self._started):
+                continue  # it answers a batch that was interrupted
+            self.heard, self.logged = time.monotonic(), message.logged
+            if message.id == sent.id:
+                return message
+            self._early = message
 
     def _receive(self, ops: Sequence[Op], *, deadline: float, what: str) -> Message:
         silence = _SILENCE * self._scale if ops else _PATIENCE * self._scale

@@ -97,9 +97,9 @@ class Program:
         self._copy, self._watch = copy, watch
         self.__dict__.pop("_packets", None)
 
-    def _answer(self, op: ProgRun | ProgRunMany, kind: type[R]) -> R:
+    def _answer(self, op: ProgRun | ProgRunMany, kind: type[R], *, run: Callable[..., R] | None = None) -> R:
         try:
-            return self._session.one(op, kind) if self._watch is None else self._watch(op, kind)
+            return (run or self._watch or self._session.one)(op, kind)
         except KernelCallError as error:
             spec, load = self.definition.spec, self._again.op if self._again is not None else None
             error.hint = hint_for_run(self._session, op, error=error, kind=spec, load=load) or error.hint
@@ -265,7 +265,11 @@ class Program:
 
     def run_valid(self, packets: Iterable[object]) -> dict[int, RunResult]:
         """As ``run_many`` without what this kernel calls invalid (too short, too long): results by packet number."""
-        return self._many_runs.valid(packets, prog=self.handle, answer=self._answer)
+        return self.start_valid(packets)()
+
+    def start_valid(self, packets: Iterable[object]) -> Callable[[], dict[int, RunResult]]:
+        """``run_valid`` that returns while a guest runs: what it returns waits, before anything else is asked of it."""
+        return self._many_runs.start(packets, prog=self.handle, answer=self._answer, watched=self._watch is not None)
 
     def run_pcap(
         self, path: str | os.PathLike[str] | Capture, *, ctx: object = None, netns: object = None

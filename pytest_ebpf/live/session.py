@@ -28,7 +28,7 @@ from pytest_ebpf.agent.ops import (
 )
 from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.frozen import replace
-from pytest_ebpf.kernels.base import Kernel, check
+from pytest_ebpf.kernels.base import Kernel, check, start
 from pytest_ebpf.plan.facts import Facts
 
 __all__ = ["Advise", "Session", "Target", "calling_folder", "calling_line", "no_advice", "signed_by"]
@@ -82,15 +82,25 @@ class Session:
 
     def run(self, ops: Sequence[Op], *, timeout: float | None = None) -> list[Result]:
         """Run a batch. New objects are signed with the line of test code that asked for them."""
+        scope = self._open_scope()
+        if _unsigned(ops[0]) if len(ops) == 1 else any(map(_unsigned, ops)):
+            ops = signed_by(ops, calling_line())
+        self._used = True
+        return self.target.kernel.run(ops, scope=scope, timeout=timeout)
+
+    def start(self, op: Op, kind: type[R]) -> Callable[[], R]:
+        """``one`` in two steps, for an op that makes no object: it begins, and the result waits for the answer. Nothing
+        is to be asked of the kernel in between."""
+        finish, self._used = start(self.target.kernel, [op], scope=self._open_scope()), True
+        return lambda: self.checked(op, finish()[0], kind=kind)
+
+    def _open_scope(self) -> Handle:
         if self._scope is None:
             raise BpfUsageError(
                 f"{self.name or 'this object'} is closed: what a fixture loaded ends with its scope",
                 hint="Load it in the test, or with bpf_shared for a whole module.",
             )
-        if _unsigned(ops[0]) if len(ops) == 1 else any(map(_unsigned, ops)):
-            ops = signed_by(ops, calling_line())
-        self._used = True
-        return self.target.kernel.run(ops, scope=self._scope, timeout=timeout)
+        return self._scope
 
     def one(self, op: Op, kind: type[R], *, timeout: float | None = None) -> R:
         """Run one op; a failure becomes ``KernelCallError`` with a hint where there is one."""

@@ -6,7 +6,7 @@ import errno
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
@@ -15,7 +15,9 @@ from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.packets.packet import Packet
 from pytest_ebpf.properties.state import Reset, Restore, remember
 
-__all__ = ["Body", "FailedBatch", "Found"]
+__all__ = ["Body", "FailedBatch", "Found", "Prepared", "UnderWay"]
+
+T = TypeVar("T")
 
 _MOST = 1000  # packets in one call, by which the error counts
 _FAILING = (Exception, pytest.fail.Exception)
@@ -36,6 +38,16 @@ class FailedBatch:
 
     found: Found
     seed: int
+
+
+class Prepared(NamedTuple):
+    """A batch, and the bytes of its packets if the program is to run on them."""
+
+    packets: Sequence[Packet]
+    data: Sequence[bytes]
+
+
+_Taken = tuple[Sequence[Packet], Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +80,20 @@ class Body:
 
     def first_failure(self, packets: Sequence[Packet]) -> Found | None:
         """The first packet of a batch for which it fails; None when it holds for all."""
-        found = self._run(packets)
+        return self.begin(self.prepare(packets))()
+
+    def prepare(self, packets: Sequence[Packet]) -> Prepared:
+        """What there is to do before a batch, without the kernel."""
+        wanted = self.given & {"result", "results"}
+        return Prepared(packets, [bytes(packet) for packet in packets] if wanted else [])
+
+    def begin(self, batch: Prepared) -> Callable[[], Found | None]:
+        """Have the program run on a batch. What is returned waits for that, calls the function, and returns what
+        ``first_failure`` does; it has to be called before anything else is asked of the kernel."""
+        finish = self._begin(batch)
+        return lambda: self._found(batch.packets, finish())
+
+    def _found(self, packets: Sequence[Packet], found: Found | None) -> Found | None:
         if found is None or len(packets) == 1:
             return found
         if "packet" in self.given:  # it is known which one: does it fail alone?
@@ -91,19 +116,25 @@ class Body:
         return kept
 
     def _run(self, packets: Sequence[Packet]) -> Found | None:
+        return self._begin(self.prepare(packets))()
+
+    def _begin(self, batch: Prepared) -> Callable[[], Found | None]:
         self.restore()
-        every: list[Packet] = list(packets)
-        results: Sequence[Any] = ()
-        if self.given & {"result", "results"}:
-            packets, results = _taken(self.program, packets, restore=self.restore)
-            if not packets:
-                return None
+        if not self.given & {"result", "results"}:
+            return lambda: self._judge((batch.packets, ()), every=batch.packets)
+        taken = _begin(self.program, batch, restore=self.restore)
+        return lambda: self._judge(taken(), every=batch.packets)
+
+    def _judge(self, taken: _Taken, *, every: Sequence[Packet]) -> Found | None:
+        packets, results = taken
+        if not packets:
+            return None
         if "packet" not in self.given:
             more = {"packets": list(packets), "results": results}
             failed = self._call({name: value for name, value in more.items() if name in self.given})
             return Found(len(packets) - 1, failed) if failed is not None else None
         found = self._one_by_one(packets, results)
-        return found and Found(every.index(packets[found.index]), found.error)
+        return found and Found(list(every).index(packets[found.index]), found.error)
 
     def _one_by_one(self, packets: Sequence[Packet], results: Sequence[Any]) -> Found | None:
         call, fixtures, done = self.function, self.fixtures, 0
@@ -132,24 +163,72 @@ class Body:
         return None
 
 
-def _taken(program: Any, packets: Sequence[Packet], *, restore: Restore) -> tuple[Sequence[Packet], Sequence[Any]]:
-    """The packets that the kernel runs a program of this type on, and the results. Kernels refuse some that are cut
-    off: too short for an Ethernet header, or (skb programs) for the IP header that its type announces."""
-    valid = getattr(program, "run_valid", None)
-    if valid is not None:
-        ran = valid([bytes(packet) for packet in packets])
-        if not ran and len(packets) > 1:
-            program.run(bytes(packets[0]))  # none at all: an error that says why, not a property that holds
-        return [packets[number] for number in ran], list(ran.values())
-    left = list(packets)
+class UnderWay:
+    """The batch that the kernel runs while the next one is made; ``failed`` is the first in which a packet fails. An
+    error that is nobody's example is raised again by each later call: Hypothesis tries once more what raised it."""
+
+    __slots__ = ("_error", "_finish", "_held", "_seed", "failed")
+
+    def __init__(self, held: Body) -> None:
+        self._held = held
+        self._finish: Callable[[], Found | None] | None = None
+        self._seed = 0
+        self._error: Exception | None = None
+        self.failed: FailedBatch | None = None
+
+    def begin(self, batch: Prepared, *, seed: int) -> None:
+        """Have the kernel run a batch, the one before being settled."""
+        self._seed = seed
+        self._finish = self._trying(lambda: self._held.begin(batch))
+
+    def settle(self) -> None:
+        """Wait for the batch, if there is one, and see whether a packet fails."""
+        if self._error is not None:
+            raise self._error
+        if self._finish is not None:
+            finish, self._finish = self._finish, None
+            found = self._trying(finish)
+            self.failed = FailedBatch(found, self._seed) if found is not None else None
+
+    def _trying(self, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except Exception as error:
+            self._error = error
+            raise
+
+
+def _begin(program: Any, batch: Prepared, *, restore: Restore) -> Callable[[], _Taken]:
+    """What waits for the packets that the kernel runs a program of this type on, and for the results. Kernels refuse
+    some that are cut off: too short for an Ethernet header, or (skb programs) for the IP header that its type
+    announces."""
+    start, valid = getattr(program, "start_valid", None), getattr(program, "run_valid", None)
+    if start is not None:
+        finish = start(batch.data)
+        return lambda: _valid(program, batch, ran=finish())
+    taken = (
+        _valid(program, batch, ran=valid(batch.data)) if valid is not None else _taken(program, batch, restore=restore)
+    )
+    return lambda: taken
+
+
+def _valid(program: Any, batch: Prepared, *, ran: Mapping[int, Any]) -> _Taken:
+    packets = batch.packets
+    if not ran and len(packets) > 1:
+        program.run(batch.data[0])  # none at all: an error that says why, not a property that holds
+    return packets if len(ran) == len(packets) else [packets[number] for number in ran], list(ran.values())
+
+
+def _taken(program: Any, batch: Prepared, *, restore: Restore) -> _Taken:
+    left, data = list(batch.packets), list(batch.data)
     while left:
         try:
-            return left, program.run_many([bytes(packet) for packet in left])
+            return left, program.run_many(data)
         except KernelCallError as error:
             refused = re.search(r", packet (\d+)", str(error))
             if error.errno != errno.EINVAL or refused is None or len(left) > _MOST:
                 raise
-            del left[int(refused[1])]
+            del left[int(refused[1])], data[int(refused[1])]
             restore()  # those before it ran
     return left, ()
 

@@ -15,7 +15,7 @@ from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.packets.packet import Packet
 from pytest_ebpf.packets.parse import parse_packet
-from pytest_ebpf.properties.batch import Body, FailedBatch, Found
+from pytest_ebpf.properties.batch import Body, FailedBatch, Found, UnderWay
 from pytest_ebpf.properties.examples import Decided, batch_of, decisions_of, saved, shrink
 from pytest_ebpf.properties.report import explained
 from pytest_ebpf.properties.state import Reset
@@ -137,7 +137,8 @@ def _fail(held: Body, options: _Options, *, decided: Decided, found: Found, key:
 
 
 def _batches(held: Body, options: _Options, *, profile: settings) -> FailedBatch | None:
-    """Let Hypothesis draw seeds, up to the first batch with a packet that fails."""
+    """Let Hypothesis draw seeds, up to the first batch with a packet that fails. A guest runs one batch while the next
+    one is made here; what the body sees of the kernel is as if it waited."""
     mix = mix_of(options.strategy)
     assert mix is not None
     count = options.max_examples or options.batch * profile.max_examples
@@ -154,17 +155,22 @@ def _batches(held: Body, options: _Options, *, profile: settings) -> FailedBatch
     )
     @given(number=hypothesis_strategies.integers(0, (1 << 32) - 1))
     def seeds(number: int) -> None:
-        if failed or left[0] <= 0:
+        if under_way.failed is not None or left[0] <= 0:
+            under_way.settle()
             return
         size = min(options.batch, left[0])
         left[0] -= size
-        found = held.first_failure(batch_of(number, size, mix=mix))
-        if found is not None:
-            failed.append(FailedBatch(found, number))
+        batch = held.prepare(batch_of(number, size, mix=mix))
+        under_way.settle()
+        if under_way.failed is None:
+            under_way.begin(batch, seed=number)
+            if left[0] <= 0:
+                under_way.settle()  # here, since a body may call what works in an example of Hypothesis's only
 
-    failed: list[FailedBatch] = []
+    under_way = UnderWay(held)
     (hypothesis_seed(options.seed)(seeds) if options.seed is not None else seeds)()
-    return failed[0] if failed else None
+    under_way.settle()
+    return under_way.failed
 
 
 def _drawn(held: Body, options: _Options, *, profile: settings) -> None:

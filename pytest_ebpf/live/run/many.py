@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice, repeat
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pytest_ebpf.agent.ops import Handle, ProgRunMany, Ran, RanMany
 from pytest_ebpf.frozen import fields
@@ -15,15 +15,21 @@ from pytest_ebpf.live.run.rules import RUN_RULES, RunRule
 from pytest_ebpf.live.run.test_run import RunInput, RunResult, context_of, data_of, read_run, rule_for
 from pytest_ebpf.live.session import Session
 
-__all__ = ["ManyRan", "ManyRuns", "read_many"]
+__all__ = ["Answer", "ManyRan", "ManyRuns", "Run", "read_many"]
 
-Answer = Callable[[ProgRunMany, type[RanMany]], RanMany]  # runs an op
+Run = Callable[..., RanMany]  # of op and type
 
 _BATCH = 1000  # packets per round trip
 
 
 # How the fields of a result are set, which is frozen for everybody else.
 _SET = tuple(getattr(RunResult, one.name).__set__ for one in fields(RunResult))
+
+
+class Answer(Protocol):
+    """Runs an op; ``run`` in the place of who does."""
+
+    def __call__(self, op: ProgRunMany, kind: type[RanMany], /, *, run: Run | None = None) -> RanMany: ...
 
 
 class ManyRan(NamedTuple):
@@ -77,19 +83,31 @@ class ManyRuns:
             return self._made(batches)
         return LaterList(lambda: self._made(batches), count=sum(len(batch.ran.retvals) for batch in batches))
 
-    def valid(self, packets: Iterable[object], *, prog: Handle, answer: Answer) -> dict[int, RunResult]:
-        """Results by the numbers of the packets, without those that the kernel calls invalid."""
-        batches = list(self._run(self.plan(packets, RunInput(), prog=prog, skip=True), answer=answer))
-        return dict(zip(chain.from_iterable(batch.numbers for batch in batches), self._made(batches), strict=True))
+    def start(
+        self, packets: Iterable[object], *, prog: Handle, answer: Answer, watched: bool
+    ) -> Callable[[], dict[int, RunResult]]:
+        """What waits for results by the numbers of the packets, without those that the kernel calls invalid. The first
+        op begins now, unless it is ``watched`` by what wants things done around a run."""
+        ops = self.plan(packets, RunInput(), prog=prog, skip=True)
+        first = None if watched else next(ops, None)
+        begun = None if first is None else self._session.start(first, RanMany)
 
-    def _run(self, ops: Iterable[ProgRunMany], *, answer: Answer) -> Iterator[ManyRan]:
-        first = 0
+        def finish() -> dict[int, RunResult]:
+            every = ops if first is None else chain([first], ops)
+            run = None if begun is None else lambda op, kind: begun()
+            batches = list(self._run(every, answer=answer, first=run))
+            return dict(zip(chain.from_iterable(batch.numbers for batch in batches), self._made(batches), strict=True))
+
+        return finish
+
+    def _run(self, ops: Iterable[ProgRunMany], *, answer: Answer, first: Run | None = None) -> Iterator[ManyRan]:
+        done = 0
         for op in ops:
-            batch = _ran(op, answer(op, RanMany), first=first)
+            batch = _ran(op, answer(op, RanMany, run=None if done else first), first=done)
             if batch.ran.retvals:
                 self._session.last_run = self._program, self._last(batch)
             yield batch
-            first += len(op.data)
+            done += len(op.data)
 
     def _last(self, batch: ManyRan) -> RunResult:
         ran = batch.ran

@@ -1,7 +1,7 @@
 """``@bpf_property`` without a kernel: batches, seeds, replay, shrinking and what a failure says."""
 
 import pytest
-from hypothesis import example, settings
+from hypothesis import example, note, settings
 from hypothesis.database import InMemoryExampleDatabase
 
 from pytest_ebpf import (
@@ -58,6 +58,88 @@ def test_packets_are_run_in_batches():
     holds(prog=prog)
     assert prog.batches == [100, 100, 50]
     assert len(set(map(bytes, seen))) > 150
+
+
+class Guest:
+    """Counts the packets, and runs a batch when it is asked for the results: the last it may wait with."""
+
+    def __init__(self, error=None):
+        self.maps = {}
+        self.seen, self.error, self.waits = 0, error, False
+        self.log = []
+
+    def start_valid(self, packets):
+        assert not self.waits, "a second batch before the first was settled"
+        self.waits = True
+        self.log.append("start")
+
+        def finish():
+            self.waits = False
+            self.log.append("finish")
+            self.seen += len(packets)
+            if self.error:
+                raise self.error
+            return {number: self.seen for number in range(len(packets)) if b"\x84" not in packets[number][23:24]}
+
+        return finish
+
+
+def test_15_a_guest_runs_a_batch_while_the_next_is_made(monkeypatch):
+    from pytest_ebpf.properties import decorator
+
+    guest, made = Guest(), decorator.batch_of
+
+    def batch_of(seed, size, *, mix):
+        guest.log.append("make")
+        return made(seed, size, mix=mix)
+
+    monkeypatch.setattr(decorator, "batch_of", batch_of)
+
+    @bpf_property(batch=100, max_examples=300)
+    def holds(packets, results, prog):
+        assert not prog.waits
+        note("a body may do what works in an example alone")
+        prog.log.append("body")
+
+    holds(prog=guest)
+    assert " ".join(guest.log) == "make start make finish body start make finish body start finish body"
+
+
+def test_15_the_body_sees_no_packet_of_the_next_batch():
+    seen = []
+
+    @bpf_property(batch=100, max_examples=250)
+    def holds(packets, results, prog):
+        seen.append(prog.seen)
+        assert set(results) == {prog.seen}
+
+    holds(prog=Guest())
+    assert seen == [100, 200, 250]
+
+
+def test_15_the_same_packet_fails_with_a_guest():
+    def holds(packet, result):
+        assert packet["ip"]["ttl"] != 2 if "ip" in packet else True
+
+    found = []
+    for prog in (Guest(), Program()):
+        with pytest.raises(AssertionError) as failure:
+            bpf_property(max_examples=5000, seed=7, program=lambda bpf, prog=prog: prog)(holds)(bpf_shared=None)
+        found.append(notes(failure).partition("as a capture")[0])
+    assert found[0] == found[1]
+    assert "ttl=2" in found[0]
+
+
+def test_15_an_error_of_a_guest_is_raised_as_it_is():
+    error = KernelCallError("gone wrong", op="ProgRunMany", errno=5)
+
+    @bpf_property(batch=100, max_examples=1000)
+    def holds(packet, result, prog):
+        raise AssertionError
+
+    with pytest.raises(KernelCallError) as raised:
+        holds(prog=Guest(error))
+    assert raised.value is error
 
 
 @pytest.mark.parametrize("form", ["packet", "packets"])

@@ -30,7 +30,7 @@ from pytest_ebpf.agent.ops import (
     Value,
 )
 from pytest_ebpf.kernels import FakeKernel
-from pytest_ebpf.kernels.base import Kernel, made
+from pytest_ebpf.kernels.base import Kernel, made, start
 
 RAN = Ran(2, b"", b"", 1)
 LOAD = ProgLoad(type=6, insns=bytes(16), license="GPL", name="p")
@@ -155,3 +155,10 @@ def test_a_misspelt_name_is_no_kernel() -> None:
 
     with pytest.raises(AttributeError, match="no attribute 'LoaclKernel'"):
         kernels.LoaclKernel  # noqa: B018
+
+
+def test_15_a_kernel_that_runs_at_once_is_started_like_a_guest() -> None:
+    kernel = FakeKernel({MapGet: Value(b"x")})
+    finish = start(kernel, [MapCreate(2, 4, 8, 1), MapGet(Ref(0), b"k")])
+    assert len(kernel.batches) == 1
+    assert finish()[1] == Value(b"x")

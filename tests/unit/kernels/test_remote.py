@@ -173,6 +173,45 @@ def test_answers_to_an_interrupted_batch_are_dropped() -> None:
     assert kernel.run([ReadFile("/2")]) == [Data(b"2")]
 
 
+def numbered(request: Request) -> list[Any]:
+    return [Reply(request.id, (Data(b"%d" % request.id),))]
+
+
+def test_15_a_batch_is_started_and_its_answer_waited_for_later() -> None:
+    stream = ScriptedStream(numbered)
+    kernel = RemoteKernel(stream, name="k")
+    reads = len(stream.timeouts)
+    finish = kernel.start([ReadFile("/1")])
+    assert (len(stream.timeouts), kernel.busy) == (reads, True)
+    assert finish() == [Data(b"1")]
+    assert not kernel.busy
+
+
+def test_15_what_runs_meanwhile_waits_in_line() -> None:
+    kernel = RemoteKernel(ScriptedStream(numbered), name="k")
+    finish = kernel.start([ReadFile("/1")])
+    assert kernel.run([ReadFile("/2")]) == [Data(b"2")]
+    assert finish() == [Data(b"1")]
+    assert kernel.run([ReadFile("/3")]) == [Data(b"3")]
+
+
+def test_15_a_batch_that_nobody_waits_for_disturbs_nobody() -> None:
+    kernel = RemoteKernel(ScriptedStream(numbered), name="k")
+    kernel.start([ReadFile("/1")])
+    finish = kernel.start([ReadFile("/2")])
+    assert kernel.run([ReadFile("/3")]) == [Data(b"3")]
+    assert finish() == [Data(b"2")]
+
+
+def test_15_a_guest_that_is_lost_in_a_started_batch_says_in_which() -> None:
+    kernel = RemoteKernel(ScriptedStream(silent), name="6.1")
+    finish = kernel.start([ReadFile("/1")])
+    with pytest.raises(GuestLost, match=r"lost during ReadFile: it hangs"):
+        finish()
+    with pytest.raises(GuestLost, match="earlier"):
+        kernel.start([Describe()])
+
+
 def test_an_interrupt_in_the_middle_of_sending_ends_the_kernel() -> None:
     stream = ScriptedStream(silent)
     kernel = RemoteKernel(stream, name="k")
