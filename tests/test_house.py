@@ -19,6 +19,7 @@ from support.sources import PACKAGE, dotted, each_module, imports, modules, pars
 # and "live" is the files of live/ that are in no sub-room. A target in the list includes its sub-rooms.
 ROOMS: dict[str, set[str]] = {
     "frozen": set(),
+    "helper_history": set(),
     "kernel_versions": set(),
     "suggest": set(),
     "outcome": set(),
@@ -33,7 +34,7 @@ ROOMS: dict[str, set[str]] = {
     "verifier.rejection": {"uapi"},
     "verifier.log": {"verifier.rejection", "errors"},
     "verifier.rejection.classify": {"verifier.log", "verifier.rejection"},
-    "verifier.explain": {"verifier.log", "verifier.rejection"},
+    "verifier.explain": {"verifier.log", "verifier.rejection", "helper_history"},
     "verifier": {"verifier.log", "verifier.rejection", "verifier.explain", "errors"},
     "verifier.extract": {"verifier", "verifier.log", "verifier.rejection", "verifier.explain"},
     "verifier.compare": {"verifier", "errors", "suggest"},
@@ -74,7 +75,8 @@ ROOMS: dict[str, set[str]] = {
     "live.switches": {"live.session", "agent.ops"},
     "live.program_function": {"agent.ops", "btf", "errors", "plan", "uapi"},
     "features": {
-        *("live.session", "agent.ops", "btf", "errors", "files", "kernels", "obj", "plan", "suggest", "uapi", "vm"),
+        *("live.session", "agent.ops", "btf", "errors", "files", "helper_history", "kernels", "obj", "plan", "suggest"),
+        *("uapi", "vm"),
     },
     "asm_insns": {"obj", "uapi"},
     "asm": {"asm_insns", "features", "obj"},
@@ -149,7 +151,20 @@ ROOMS: dict[str, set[str]] = {
         *("agent.ops", "btf", "errors", "features", "live", "obj", "plan", "report", "suggest", "uapi", "verifier"),
     },
     "cli": {
-        *("agent.ops", "btf", "errors", "events", "features", "kernels", "live", "obj", "outcome", "packets", "plan"),
+        *(
+            "agent.ops",
+            "btf",
+            "errors",
+            "events",
+            "features",
+            "helper_history",
+            "kernels",
+            "live",
+            "obj",
+            "outcome",
+            "packets",
+            "plan",
+        ),
         *("report", "suggest", "suites", "tools", "uapi", "verifier", "verify", "vm"),
     },
     "coverage_plugin": set(),

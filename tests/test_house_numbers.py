@@ -25,7 +25,6 @@ NUMBERS = frozenset(
 )
 # Module constants with several integers that no uapi enum has, and what the integers are.
 OTHER_NUMBERS = {
-    "verifier.explain.helper_versions.HELPER_VERSIONS": "helpers by number, generated: uapi has no enum of them",
     "btf.c_decl._MODES": "bytes",
     "btf.c_names._INTS": "bytes",
     "btf.c_names._FLOATS": "bytes",

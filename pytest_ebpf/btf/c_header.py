@@ -9,19 +9,7 @@ from pytest_ebpf.btf.c_decl import CDeclarer, keyword
 from pytest_ebpf.btf.c_names import C23_WORDS, CNames, int_spelling
 from pytest_ebpf.btf.c_order import Step, needs_alias, order
 from pytest_ebpf.btf.parse import Btf
-from pytest_ebpf.btf.types import (
-    BtfType,
-    DeclTag,
-    Enum,
-    Float,
-    Func,
-    FuncProto,
-    Fwd,
-    Int,
-    Kind,
-    Struct,
-    Typedef,
-)
+from pytest_ebpf.btf.types import BtfType, DeclTag, Enum, Float, Func, FuncProto, Fwd, Int, Kind, Struct, Typedef
 from pytest_ebpf.errors import ObjectError
 from pytest_ebpf.frozen import dataclass, replace
 

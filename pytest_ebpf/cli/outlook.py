@@ -83,17 +83,16 @@ def _map_needs(map_: MapDef) -> Iterator[Need]:
 
 def _helper_needs(obj: ObjectFile, program: ProgramDef) -> Iterator[Need]:
     """Of the helpers that it calls, and the subprograms of its object: which of them it reaches is not looked at."""
-    from pytest_ebpf.features.helper_table import HELPERS as NAMES
-    from pytest_ebpf.features.history import HELPERS
+    from pytest_ebpf.helper_history import HELPER_HISTORY
     from pytest_ebpf.obj.insn import unpack_insns
 
+    names = tuple(HELPER_HISTORY)
     functions = (program, *(obj.text if any(reloc.kind in ("call", "func") for reloc in program.relocs) else ()))
     for function in functions:
         for insn in unpack_insns(function.insns, byteorder=obj.byteorder):
-            if insn.code == _CALL and insn.src == _HELPER and 0 < insn.imm < len(NAMES):
-                name = NAMES[insn.imm]
-                if name in HELPERS:
-                    yield Need(HELPERS[name][0], f"helper {name}")
+            if insn.code == _CALL and insn.src == _HELPER and 0 < insn.imm <= len(names):
+                name = names[insn.imm - 1]
+                yield Need(HELPER_HISTORY[name][0], f"helper {name}")
 
 
 def _expectations(obj: ObjectFile) -> dict[str, list[str]]:

@@ -9,7 +9,8 @@ from pytest_ebpf.agent.ops import Op, ProgLoad, ProgLoaded, ProgRejected, Result
 from pytest_ebpf.btf.types import Kind
 from pytest_ebpf.features.base import Answer, Feature, refused, said
 from pytest_ebpf.features.helper_table import HELPERS
-from pytest_ebpf.features.history import HELPERS as HISTORY, PROGS
+from pytest_ebpf.features.history import PROGS
+from pytest_ebpf.helper_history import HELPER_HISTORY
 from pytest_ebpf.obj.insn import CALL, Insn, pack_insns
 from pytest_ebpf.plan.facts import Facts
 from pytest_ebpf.uapi.enums import AttachType, ProgType
@@ -101,7 +102,7 @@ def helper_feature(helper: str, prog_type: str = "") -> Feature | None:
         return None
     number = HELPERS.index(name)
     # When a helper was opened to a program type is not documented as a rule, only when the helper came.
-    since, commit = ("", "") if kind else HISTORY[name]
+    since, commit = ("", "") if kind else HELPER_HISTORY[name]
     return Feature(
         f"helper:{name}@{kind.lower()}" if kind else name,
         since,

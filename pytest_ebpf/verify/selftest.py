@@ -9,17 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from pytest_ebpf.agent.ops import (
-    Data,
-    Done,
-    MapCreate,
-    Op,
-    ProgLoad,
-    ReadFile,
-    Try,
-    Unprivileged,
-    WriteFile,
-)
+from pytest_ebpf.agent.ops import Data, Done, MapCreate, Op, ProgLoad, ReadFile, Try, Unprivileged, WriteFile
 from pytest_ebpf.errors import PlanError
 from pytest_ebpf.features.helper_table import HELPERS
 from pytest_ebpf.frozen import dataclass, replace

@@ -16,18 +16,7 @@ from errno import EAGAIN, ESRCH
 from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.handles import Refused
 from pytest_ebpf.agent.host.spawn import READ_EVERY, Running, event_readers, launch
-from pytest_ebpf.agent.ops import (
-    Done,
-    Failed,
-    Made,
-    Obj,
-    ProcessRead,
-    ProcessSignal,
-    ProcessWrite,
-    Result,
-    Said,
-    Start,
-)
+from pytest_ebpf.agent.ops import Done, Failed, Made, Obj, ProcessRead, ProcessSignal, ProcessWrite, Result, Said, Start
 
 __all__ = ["process_read", "process_signal", "process_write", "start"]
 

@@ -11,13 +11,7 @@ from pytest_ebpf.btf.types import Kind
 from pytest_ebpf.errors import PlanError
 from pytest_ebpf.live.attach.arguments import FunctionArg
 from pytest_ebpf.live.attach.attachable import AttachableProgram
-from pytest_ebpf.live.attach.kprobe_multi import (
-    function_names,
-    is_pattern,
-    matching,
-    pack_cookies,
-    traceable_functions,
-)
+from pytest_ebpf.live.attach.kprobe_multi import function_names, is_pattern, matching, pack_cookies, traceable_functions
 from pytest_ebpf.live.attach.link import Link, Mechanism
 from pytest_ebpf.live.inspect.suggest import nearest_functions
 from pytest_ebpf.live.session import Session

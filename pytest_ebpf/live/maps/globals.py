@@ -5,19 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-from pytest_ebpf.agent.ops import (
-    Data,
-    Done,
-    Failed,
-    Handle,
-    MapGet,
-    MapSet,
-    MemRead,
-    MemWrite,
-    Op,
-    Result,
-    Value,
-)
+from pytest_ebpf.agent.ops import Data, Done, Failed, Handle, MapGet, MapSet, MemRead, MemWrite, Op, Result, Value
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.frozen import dataclass

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 
 from pytest_ebpf.frozen import replace
+from pytest_ebpf.helper_history import HELPER_HISTORY
 from pytest_ebpf.verifier.explain.advice_bounds import BOUNDS_ADVICE
 from pytest_ebpf.verifier.explain.advice_pointers import POINTER_ADVICE
 from pytest_ebpf.verifier.explain.fault import Fault
-from pytest_ebpf.verifier.explain.helper_versions import HELPER_VERSIONS
 from pytest_ebpf.verifier.explain.register_text import describe
 from pytest_ebpf.verifier.log.state import Register
 from pytest_ebpf.verifier.rejection.classify import Rejection
@@ -95,11 +95,12 @@ def _helper(fault: Fault) -> str:
             "place of the newer one where the kernel refuses that: under lockdown, or without CAP_PERFMON."
         )
     number = rejection.field("id")
-    named = HELPER_VERSIONS.get(int(number)) if number.isdigit() else None
-    known = named or next((row for row in HELPER_VERSIONS.values() if row[0] == name), None)
-    if known is None or rejection.kind != "feature-missing":
+    if number.isdigit() and 0 < int(number) <= len(HELPER_HISTORY):
+        name = tuple(HELPER_HISTORY)[int(number) - 1]
+    if name not in HELPER_HISTORY or rejection.kind != "feature-missing":
         return rejection.advice
-    return f"{known[0]}() exists since Linux {known[1]}: use a newer kernel, or a fallback. {rejection.advice}"
+    since, _commit = HELPER_HISTORY[name]
+    return f"{name}() exists since Linux {since}: use a newer kernel, or a fallback. {rejection.advice}"
 
 
 _ADVICE: dict[str, Callable[[Fault], str]] = {
