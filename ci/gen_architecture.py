@@ -15,6 +15,7 @@ from test_house import ROOMS  # noqa: E402  # from the path just added
 
 # What a room is for. A room without a line here is in the table alone.
 PURPOSES = {
+    "kept_loads": "parsed objects and plans in files, for the next process",
     "__init__": "the public names",
     "coverage_plugin": "coverage.py's plugin, which claims the sources of programs",
     "plugin_instruments": "the part of the plugin about instrumented programs: faults, coverage, benchmarks",

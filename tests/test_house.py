@@ -46,6 +46,7 @@ ROOMS: dict[str, set[str]] = {
     "agent.protocol": {"agent.ops", "agent.base", "agent.host", "agent.bpf", "uapi"},
     "agent": {"agent.protocol"},
     "plan": {"obj", "btf", "agent.ops", "errors", "suggest", "uapi"},
+    "kept_loads": {"agent.ops", "btf", "files", "obj", "plan"},
     "rewrite": {"agent.ops", "btf", "obj", "plan", "uapi"},
     "vm.images": {"errors", "suggest", "files"},
     "vm.guest": {"vm.images", "errors", "files", "outcome"},
@@ -137,8 +138,9 @@ ROOMS: dict[str, set[str]] = {
         *("btf", "errors", "events", "features", "kernels", "kernel_versions", "obj", "packets", "plan", "suggest"),
         *("outcome", "tools", "uapi", "verifier"),
         "pcap_files",
+        "kept_loads",
     },
-    "live.open_kernel": {"live", "kernels"},
+    "live.open_kernel": {"live", "kernels", "vm"},
     "strategies": {
         *("packets", "live", "live.run", "live.maps", "live.typed", "btf", "errors", "suggest"),
     },

@@ -24,12 +24,15 @@ def indexed_btf(data: bytes, *, folder: Path) -> Btf:
     """``parse_btf(data)``, with its index from ``folder`` or left there. ObjectError for bytes that are not BTF."""
     import hashlib
 
-    path = folder / f"{hashlib.sha256(data).hexdigest()}.index"
+    digest = hashlib.sha256(data).hexdigest()
+    path = folder / f"{digest}.index"
     with suppress(OSError, ObjectError):
         found = load_index(data, path.read_bytes())
+        found.memo["sha256"] = digest  # kept plans are named by it
         os.utime(path)
         return found
     btf = parse_btf(data)
+    btf.memo["sha256"] = digest
     with suppress(OSError):
         _keep(path, dump_index(btf))
     return btf

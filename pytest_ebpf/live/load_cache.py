@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.frozen import fields, is_dataclass
+from pytest_ebpf.kept_loads import KeptLoads
 from pytest_ebpf.live.facts_cache import Knowledge
 from pytest_ebpf.live.typed.object_types import read_types
 from pytest_ebpf.obj.object import ObjectFile
@@ -27,9 +28,13 @@ _HEADERS = frozenset((".h", ".c", ".hpp", ".inc"))
 
 
 class LoadCache:
-    """Parsed objects by the hash of their bytes, plans by (object, kernel, options). Both are values."""
+    """Parsed objects by the hash of their bytes, plans by (object, kernel, options). Both are values.
 
-    def __init__(self) -> None:
+    ``folder``: where other processes left theirs, and where ``save`` leaves what was made here.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._kept = KeptLoads(folder) if folder is not None else None
         self.knowledge = Knowledge()
         self._linked: dict[tuple[int, ...], tuple[tuple[ObjectFile, ...], ObjectFile]] = {}
         self._objects: dict[tuple[bytes, str], ObjectFile] = {}
@@ -42,8 +47,22 @@ class LoadCache:
         found = self._objects.get(key)
         if found is None:
             with uncollected():
-                found = self._objects[key] = parse_object(data, name=name)
+                found = self._objects[key] = self._parsed(data, digest=key[0], name=name)
         return found
+
+    def _parsed(self, data: bytes, *, digest: bytes, name: str) -> ObjectFile:
+        if self._kept is None:
+            return parse_object(data, name=name)
+        found = self._kept.find(digest, name=name)
+        if found is None:
+            found = parse_object(data, name=name)
+            self._kept.add(digest, obj=found)
+        return found
+
+    def save(self) -> None:
+        """Leave what was made here to other processes."""
+        if self._kept is not None:
+            self._kept.save()
 
     def linked(self, files: Sequence[tuple[bytes, str]]) -> ObjectFile:
         """The object that several files make together: (bytes, name) of each."""
@@ -82,8 +101,18 @@ class LoadCache:
         found = self._plans.get(key)
         if found is None:
             with uncollected():
-                found = self._plans[key] = (obj, facts, plan_load(obj, facts, options=options))
+                found = self._plans[key] = (obj, facts, self._planned(obj, facts, options=options, content=key[2]))
         return found[2]
+
+    def _planned(self, obj: ObjectFile, facts: Facts, *, options: LoadOptions, content: Hashable) -> Plan:
+        key = self._kept.key_of(facts, content) if self._kept is not None else b""
+        if self._kept is None or not key:
+            return plan_load(obj, facts, options=options)
+        found = self._kept.plan(obj, key)
+        if found is None:
+            found = plan_load(obj, facts, options=options)
+            self._kept.add_plan(key, found, obj=obj)
+        return found
 
 
 @contextmanager

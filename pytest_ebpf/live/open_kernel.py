@@ -13,9 +13,11 @@ from pytest_ebpf.kernels.config import PoolConfig
 from pytest_ebpf.kernels.pool import HOST, KernelPool
 from pytest_ebpf.kernels.running import RunningKernel
 from pytest_ebpf.live.hints import advise
+from pytest_ebpf.live.load_cache import LoadCache
 from pytest_ebpf.live.loader import Bpf
 from pytest_ebpf.live.machine.machine import BpfVm
 from pytest_ebpf.live.session import Session
+from pytest_ebpf.vm.images.cache import loads_folder
 
 __all__ = ["open_kernel"]
 
@@ -79,10 +81,13 @@ def open_kernel(
         running = pool.get(spec)
         session = Session(running, name="open_kernel: machine", advise=advise)
         machine = BpfVm(_Machine(running, pool=pool), session=session)
-        bpf = Bpf(running, name="open_kernel", directories=[Path(each) for each in directories], machine=machine)
+        kept = LoadCache(loads_folder(cache))
+        places = [Path(each) for each in directories]
+        bpf = Bpf(running, name="open_kernel", directories=places, cache=kept, machine=machine)
         try:
             yield bpf
         finally:
+            kept.save()
             if not running.lost:
                 bpf.close()
                 session.close()

@@ -46,6 +46,19 @@ def test_one_item_per_program_and_kernel(pytester: pytest.Pytester, objects: Obj
     ]
 
 
+def test_the_next_run_finds_the_object_parsed(pytester: pytest.Pytester, objects: Objects) -> None:
+    """And changes nothing in the cache folder."""
+    objects("verifier_expectations")
+    options = ("--collect-only", "-q", "--bpf-kernels=5.10", "--bpf-cache-dir=kept")
+    first = pytester.runpytest(*options)
+    (file,) = (pytester.path / "kept" / "loads").iterdir()
+    made = file.stat()
+    again = pytester.runpytest(*options)
+    assert first.outlines[:-2] == again.outlines[:-2]
+    assert [one.name for one in (pytester.path / "kept" / "loads").iterdir()] == [file.name]
+    assert file.stat().st_mtime_ns == made.st_mtime_ns
+
+
 def test_they_pass(pytester: pytest.Pytester, objects: Objects) -> None:
     objects("verifier_expectations")
     result = pytester.runpytest("--bpf-kernels=host", "-k", "not unpriv", "-rs")

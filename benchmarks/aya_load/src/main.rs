@@ -5,7 +5,7 @@
 //!                                                kernel function, hook or tracepoint of a program that needs one; or
 //!                                                +MAP=ENTRIES, for a map whose size user space is to set
 //!   aya_load times < requests                    whole loads; a request is FILE and WORD..., separated by tabs. Nanoseconds, one loader and one BTF for all.
-//!   aya_load cold FILE WORD...                   one whole load with all that a new process has to read
+//!   aya_load cold FILE WORD...                   one whole load with all that a new process has to read and ask; without closing
 
 use std::{
     env,
@@ -32,11 +32,12 @@ struct Pins(PathBuf);
 
 impl Pins {
     fn new() -> Self {
-        Self(PathBuf::from(format!("/sys/fs/bpf/aya_load-{}", process::id())))
+        let place = PathBuf::from(format!("/sys/fs/bpf/aya_load-{}", process::id()));
+        let _ = fs::create_dir(&place);
+        Self(place)
     }
 
     fn loader(&self) -> EbpfLoader<'_> {
-        let _ = fs::create_dir(&self.0);
         let mut loader = EbpfLoader::new();
         loader.allow_unsupported_maps();
         #[cfg(feature = "aya_13")]
@@ -74,9 +75,12 @@ fn main() -> Outcome<()> {
         ["verdicts", file, programs @ ..] => verdicts(file, programs),
         ["times"] => times(),
         ["cold", file, programs @ ..] => {
+            let pins = Pins::new();
             let began = Instant::now();
-            load_all(file, programs)?;
-            println!("{{\"load\":{}}}", began.elapsed().as_nanos());
+            let ebpf = load_all(file, programs, &pins)?;
+            let took = began.elapsed().as_nanos();
+            drop(ebpf);
+            println!("{{\"load\":{took}}}");
             Ok(())
         }
         _ => Err("usage: aya_load verdicts|times|cold [FILE PROGRAM...]".into()),
@@ -137,8 +141,7 @@ fn times() -> Outcome<()> {
     Ok(())
 }
 
-fn load_all(file: &str, words: &[&str]) -> Outcome<Ebpf> {
-    let pins = Pins::new();
+fn load_all(file: &str, words: &[&str], pins: &Pins) -> Outcome<Ebpf> {
     let mut loader = pins.loader();
     let programs = sized(&mut loader, words);
     let mut ebpf = loader.load_file(file)?;

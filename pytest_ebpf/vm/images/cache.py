@@ -6,6 +6,7 @@ indexes/<archive>.json        the kernel packages of one suite; the file's time 
 downloads/<sha256>.part       packages on their way
 tmp/<digest>/                 images being unpacked; the process that holds locks/<digest> may empty it
 roots/<architecture>-<digest>/  what guests of other architectures have as their root (rootfs.py)
+loads/                        objects as they were parsed and planned (kept_loads.py)
 warm/<release>-<key>/         saved states of guests (vm/guest/snapshot.py)
 locks/                        flock(2) files: the kernel drops them when a process dies, however it dies
 """
@@ -27,7 +28,7 @@ from pytest_ebpf.files import replace_file
 from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.vm.images.architecture import NATIVE
 
-__all__ = ["CACHE_VARIABLE", "FETCHING", "Entry", "Store", "default_cache", "newest_series", "use_lock"]
+__all__ = ["CACHE_VARIABLE", "FETCHING", "Entry", "Store", "default_cache", "loads_folder", "newest_series", "use_lock"]
 
 CACHE_VARIABLE = "PYTEST_EBPF_CACHE"
 FETCHING = "fetching"  # shared by everyone who fetches: downloads/ and tmp/ are theirs
@@ -49,6 +50,11 @@ def default_cache(environ: Mapping[str, str] = os.environ) -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("pytest-ebpf"))
+
+
+def loads_folder(cache: Path | None) -> Path:
+    """Where parsed objects and plans are kept. ``cache``: None for the user's own place."""
+    return (cache or default_cache()) / "loads"
 
 
 def use_lock(digest: str) -> str:
