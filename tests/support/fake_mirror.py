@@ -151,6 +151,7 @@ class Faults:
     status_503: int = 0
     ranges: bool = True
     slow: float = 0.0
+    go_on: threading.Event | None = None  # nothing of a package is sent before it is set
 
 
 @dataclass(slots=True)
@@ -247,6 +248,8 @@ def _handler(mirror: Mirror) -> type[http.server.BaseHTTPRequestHandler]:
                 self.close_connection = True
             for at in range(0, len(body), 1 << 16):
                 self.wfile.write(body[at : at + (1 << 16)])
+                if faults.go_on is not None and ".deb" in self.path:
+                    faults.go_on.wait(60)
                 if faults.slow and ".deb" in self.path:
                     threading.Event().wait(faults.slow)
 

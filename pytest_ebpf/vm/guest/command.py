@@ -95,9 +95,8 @@ class MemoryFile:
 class Guest:
     """What is of one boot. ``channel`` is the inherited descriptor of the agent's socket, None for no agent;
     ``monitor`` that of QMP. Without a ``cmdline``, that of virtme-ng and its processor are kept; with a ``cpu``, that
-    is the processor. ``memory_file`` is
-    what the guest's memory is mapped from; ``incoming`` for a machine that waits for a saved state.
-    ``shell`` and ``gdb`` are listening sockets."""
+    is the processor. ``memory_file`` is what the guest's memory is mapped from; ``incoming`` for a machine that waits
+    for a saved state. ``firmware``: a path, "" for QEMU's usual one. ``shell`` and ``gdb`` are listening sockets."""
 
     accel: AccelKind
     cmdline: str
@@ -111,6 +110,7 @@ class Guest:
     gdb: int | None = None
     extra: tuple[str, ...] = ()
     cpu: str = ""
+    firmware: str = ""
 
 
 def virtme_argv(recipe: Recipe) -> list[str]:
@@ -150,6 +150,8 @@ def qemu_argv(composed: Sequence[str], guest: Guest) -> list[str]:
         argv += ["-device", "virtconsole,chardev=shell"]
     if guest.gdb is not None:
         argv += ["-chardev", f"socket,id=gdb,fd={guest.gdb},server=on,wait=off", "-gdb", "chardev:gdb"]
+    if guest.firmware:
+        argv += ["-bios", guest.firmware]
     if guest.incoming:
         argv += ["-incoming", "defer"]
     return [*argv, *guest.extra]

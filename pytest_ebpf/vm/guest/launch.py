@@ -93,7 +93,8 @@ class Launch:
             return made
         platform = PLATFORMS.get(architecture_of(self.image))
         if platform is None:
-            return replace(made, cmdline=guest_cmdline(self.accel.kind, init=init, extra=self.config.kernel_args))
+            cmdline = guest_cmdline(self.accel.kind, init=init, extra=self.config.kernel_args)
+            return replace(made, cmdline=cmdline, firmware=self.tools.qboot)
         words = platform_cmdline(platform, init=init, extra=self.config.kernel_args)
         return replace(made, cmdline=joined(words), cpu=platform.cpu)
 

@@ -28,12 +28,14 @@ _PACKAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Absolute paths of the programs."""
+    """Absolute paths of the programs. ``qboot``: the firmware that comes with QEMU and does nothing but start a
+    kernel, "" where it is not there."""
 
     virtme_run: str
     qemu: str
     busybox: str
     setpriv: str
+    qboot: str = ""
 
 
 def find_tools() -> Tools:
@@ -44,7 +46,8 @@ def find_tools() -> Tools:
     missing = [name for name, path in found.items() if path is None]
     if missing:
         raise BootFailed(f"cannot boot a guest without {_and(missing)}", hint=_way_out(missing))
-    return Tools(*(str(found[name]) for name in ("virtme-run", "qemu", "busybox", "setpriv")))
+    virtme_run, qemu, busybox, setpriv = (str(found[name]) for name in ("virtme-run", "qemu", "busybox", "setpriv"))
+    return Tools(virtme_run, qemu, busybox, setpriv, qboot=_qboot(qemu))
 
 
 def find_foreign_tools(architecture: str) -> Tools:
@@ -68,6 +71,12 @@ def _look() -> dict[str, str | None]:
     qemu = find_program(f"qemu-system-{platform.machine()}")
     helpers = {name: find_program(name) for name in ("setpriv", "modprobe", "depmod", "strings")}
     return {"virtme-run": _virtme_run(), "qemu": qemu, "busybox": _busybox()} | helpers
+
+
+def _qboot(qemu: str) -> str:
+    """Beside this QEMU: not every build has it."""
+    path = Path(qemu).resolve().parent.parent / "share/qemu/qboot.rom"
+    return str(path) if path.exists() else ""
 
 
 def _virtme_run() -> str | None:

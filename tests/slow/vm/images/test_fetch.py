@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -226,13 +227,19 @@ def wait_for(condition: object, *, seconds: float = 20) -> None:
 
 
 def test_two_processes_fetch_once(mirror: Mirror, config: ImageConfig) -> None:
-    mirror.faults.slow = 0.05
-    both = [start(config), start(config)]
-    outputs = [process.communicate(timeout=60) for process in both]
-    assert [process.returncode for process in both] == [0, 0], outputs
+    mirror.faults.go_on = threading.Event()
+    first = start(config)
+    wait_for(lambda: mirror.asked(".deb"))
+    second = start(config)
+    assert second.stdout is not None
+    said = next((line for line in second.stdout if "waiting for another process" in line), "")
+    mirror.faults.go_on.set()
+    outputs = [process.communicate(timeout=60) for process in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0], outputs
+    assert said
+    assert "waiting for another process" not in outputs[0][0]
     assert mirror.asked(".deb") == 1
     assert outputs[0][0].splitlines()[-1] == outputs[1][0].splitlines()[-1]
-    assert sum("waiting for another process" in out for out, _ in outputs) == 1
     assert not leftovers(config)
 
 

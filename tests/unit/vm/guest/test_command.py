@@ -19,6 +19,7 @@ from pytest_ebpf.vm.guest.command import (
     supervised,
     virtme_argv,
 )
+from pytest_ebpf.vm.guest.tools import _qboot
 
 RECIPE = Recipe(
     virtme_run="/venv/bin/virtme-run",
@@ -70,6 +71,21 @@ def test_what_is_ours_comes_last_and_so_counts(kind: str) -> None:
     assert any("fd=7" in word for word in after(argv, "-chardev"))
     assert any(word.endswith(f"name={AGENT_PORT}") for word in after(argv, "-device"))
     assert argv[-2:] == ["-gdb", "x"]
+
+
+def test_firmware_is_named_where_there_is_one() -> None:
+    assert "-bios" not in qemu_argv(["qemu"], Guest("tcg", ""))
+    argv = qemu_argv(["qemu"], Guest("tcg", "", firmware="/usr/share/qemu/qboot.rom", extra=("-bios", "mine")))
+    assert after(argv, "-bios") == ["/usr/share/qemu/qboot.rom", "mine"]  # QEMU takes the last, which people gave
+
+
+def test_qboot_is_looked_for_beside_its_qemu(tmp_path: Path) -> None:
+    qemu = tmp_path / "bin/qemu-system-x86_64"
+    assert _qboot(str(qemu)) == ""
+    rom = tmp_path / "share/qemu/qboot.rom"
+    rom.parent.mkdir(parents=True)
+    rom.write_bytes(b"")
+    assert _qboot(str(qemu)) == str(rom.resolve())
 
 
 def test_a_machine_without_agent_has_no_port() -> None:
