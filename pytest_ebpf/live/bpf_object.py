@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar, Unpack, cast
 
 from pytest_ebpf.agent.ops import Close, Handle, Try
 from pytest_ebpf.btf.value_type import TypeTable
-from pytest_ebpf.errors import BpfUsageError, GuestLost
+from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.attach.link import Link
+from pytest_ebpf.live.handles import close_after
 from pytest_ebpf.live.instrument import instrumenting
 from pytest_ebpf.live.maps.globals import Globals
 from pytest_ebpf.live.maps.map import Map
@@ -265,19 +265,14 @@ class BpfObject(Mapping[str, Program]):
     def __enter__(self) -> BpfObject:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not isinstance(error, GuestLost):
-            self.close()
+    def __exit__(self, *exc: object) -> None:
+        close_after(exc, self.close)
 
     async def __aenter__(self) -> BpfObject:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, trace)
+    async def __aexit__(self, *exc: object) -> None:
+        self.__exit__(*exc)
 
     def __repr__(self) -> str:
         return f"<BpfObject {self.name}: {', '.join(self.programs)}>"
@@ -355,19 +350,14 @@ class Attachments(Mapping[str, Program]):
     def __enter__(self) -> Attachments:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not isinstance(error, GuestLost):
-            self.detach()
+    def __exit__(self, *exc: object) -> None:
+        close_after(exc, self.detach)
 
     async def __aenter__(self) -> Attachments:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, trace)
+    async def __aexit__(self, *exc: object) -> None:
+        self.__exit__(*exc)
 
     def __repr__(self) -> str:
         return f"<Attachments of {self.name}: {len(self.links)} links>"

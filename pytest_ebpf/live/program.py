@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from pytest_ebpf.agent.ops import Close, Done, Handle, ProgLoaded, ProgRun, ProgRunMany, Ran
 from pytest_ebpf.btf.parse import Btf
-from pytest_ebpf.errors import BpfUsageError, GuestLost, KernelCallError
+from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.frozen import replace
 from pytest_ebpf.live.attach.link import Link
 from pytest_ebpf.live.bpf_streams import ProgStream
 from pytest_ebpf.live.bpffs import pin, unpin
+from pytest_ebpf.live.handles import close_after
 from pytest_ebpf.live.inspect import queries
 from pytest_ebpf.live.maps.map import Map
 from pytest_ebpf.live.reload import TRACE_LEVEL, Costs, Reload, load_trace
@@ -339,9 +339,8 @@ class Program:
     def __enter__(self) -> Program:
         return self
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
-        if not isinstance(error, GuestLost):  # nothing is left to close
-            self.close()
+    def __exit__(self, *exc: object) -> None:
+        close_after(exc, self.close)
 
     @property
     def btf(self) -> Btf | None:

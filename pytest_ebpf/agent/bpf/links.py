@@ -7,33 +7,12 @@ import errno
 import os
 import struct
 
+from pytest_ebpf.agent import ops
 from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.handles import Refused
 from pytest_ebpf.agent.base.syscalls import Memory, address_of, bpf, perf_event_open, perf_ioctl
 from pytest_ebpf.agent.bpf.info import fd_kind, object_info
 from pytest_ebpf.agent.host.netns import inside
-from pytest_ebpf.agent.ops import (
-    Data,
-    Done,
-    IterRead,
-    LinkCreate,
-    LinkDetach,
-    LinkUpdate,
-    Made,
-    Obj,
-    ObjGet,
-    ObjPin,
-    ObjUnpin,
-    PerfAttach,
-    PerfEventOpen,
-    PointerAt,
-    ProgAttach,
-    ProgDetach,
-    ProgQuery,
-    Queried,
-    RawTracepointOpen,
-    Result,
-)
 from pytest_ebpf.uapi.enums import AttachType, Cmd
 from pytest_ebpf.uapi.layouts import (
     ATTR_ITER_CREATE,
@@ -73,7 +52,7 @@ _ITER_CHUNK = 1 << 16
 _PERF_ATTR_SIZE = 112  # PERF_ATTR_SIZE_VER5: every kernel that has fentry knows it
 
 
-def link_create(op: LinkCreate, batch: Batch) -> Result:
+def link_create(op: ops.LinkCreate, batch: Batch) -> ops.Result:
     """A link. Where the cookie goes depends on the attach type (struct link_create in bpf_attr)."""
     prog = batch.entry(op.prog)
     perf = op.attach_type == AttachType.PERF_EVENT
@@ -90,10 +69,10 @@ def link_create(op: LinkCreate, batch: Batch) -> Result:
     fd = inside(batch, op.netns, call=lambda: bpf(Cmd.LINK_CREATE, attr))
     entry = batch.own(fd, "link", name=prog.handle.name, site=op.site)
     prog.held.add(entry.handle.serial)
-    return Made(entry.handle)
+    return ops.Made(entry.handle)
 
 
-def _with_pointers(op: LinkCreate, batch: Batch, *, kept: list[Memory]) -> bytearray:
+def _with_pointers(op: ops.LinkCreate, batch: Batch, *, kept: list[Memory]) -> bytearray:
     """``extra`` with addresses filled in. They hold as long as ``kept`` does."""
     extra = bytearray(op.extra)
     for pointer in op.pointers:
@@ -105,7 +84,7 @@ def _with_pointers(op: LinkCreate, batch: Batch, *, kept: list[Memory]) -> bytea
     return extra
 
 
-def _bytes(pointer: PointerAt, batch: Batch) -> Memory:
+def _bytes(pointer: ops.PointerAt, batch: Batch) -> Memory:
     memory = Memory(max(len(pointer.data), 1))
     memory.view[: len(pointer.data)] = pointer.data
     for place in pointer.fds:
@@ -127,7 +106,7 @@ def _texts(texts: tuple[str, ...], *, kept: list[Memory]) -> Memory:
     return addresses
 
 
-def iter_read(op: IterRead, batch: Batch) -> Result:
+def iter_read(op: ops.IterRead, batch: Batch) -> ops.Result:
     """Everything an iterator has to say, from its beginning."""
     fd = bpf(Cmd.ITER_CREATE, ATTR_ITER_CREATE.pack(link_fd=batch.fd(op.link)).ljust(8, b"\0"))
     whole = bytearray()
@@ -138,7 +117,7 @@ def iter_read(op: IterRead, batch: Batch) -> Result:
                 raise Refused(f"the iterator wrote more than {op.limit} bytes")
     finally:
         os.close(fd)
-    return Data(bytes(whole))
+    return ops.Data(bytes(whole))
 
 
 def _read_on(fd: int) -> bytes:
@@ -150,7 +129,7 @@ def _read_on(fd: int) -> bytes:
             continue
 
 
-def raw_tracepoint_open(op: RawTracepointOpen, batch: Batch) -> Result:
+def raw_tracepoint_open(op: ops.RawTracepointOpen, batch: Batch) -> ops.Result:
     """A raw tracepoint, or whatever a BTF-typed program was loaded for."""
     prog = batch.entry(op.prog)
     name = op.name.encode()
@@ -158,10 +137,10 @@ def raw_tracepoint_open(op: RawTracepointOpen, batch: Batch) -> Result:
     fd = bpf(Cmd.RAW_TRACEPOINT_OPEN, attr.ljust(12, b"\0"))
     entry = batch.own(fd, "link", name=prog.handle.name, site=op.site)
     prog.held.add(entry.handle.serial)
-    return Made(entry.handle)
+    return ops.Made(entry.handle)
 
 
-def link_update(op: LinkUpdate, batch: Batch) -> Result:
+def link_update(op: ops.LinkUpdate, batch: Batch) -> ops.Result:
     """Put another program in. ``old`` asks the kernel to refuse unless that one is there."""
     link = batch.entry(op.link)
     flags = op.flags | (BPF_F_REPLACE if op.old is not None else 0)
@@ -172,16 +151,16 @@ def link_update(op: LinkUpdate, batch: Batch) -> Result:
         ),
     )
     batch.entry(op.prog).held.add(link.handle.serial)
-    return Done()
+    return ops.Done()
 
 
-def link_detach(op: LinkDetach, batch: Batch) -> Result:
+def link_detach(op: ops.LinkDetach, batch: Batch) -> ops.Result:
     """Detach now, while the handle stays."""
     bpf(Cmd.LINK_DETACH, ATTR_LINK_UPDATE.pack(link_fd=batch.fd(op.link)))
-    return Done()
+    return ops.Done()
 
 
-def prog_attach(op: ProgAttach, batch: Batch) -> Result:
+def prog_attach(op: ops.ProgAttach, batch: Batch) -> ops.Result:
     """Attach without a link: it holds until PROG_DETACH or the target's end, so it counts as a leak after that."""
     prog = batch.entry(op.prog)
     attr = ATTR_PROG_ATTACH.pack(
@@ -194,28 +173,28 @@ def prog_attach(op: ProgAttach, batch: Batch) -> Result:
     )
     inside(batch, op.netns, call=lambda: bpf(Cmd.PROG_ATTACH, attr))
     prog.attached[_target_key(batch, op.target), op.attach_type] = _words(batch, op.target)
-    return Done()
+    return ops.Done()
 
 
-def prog_detach(op: ProgDetach, batch: Batch) -> Result:
+def prog_detach(op: ops.ProgDetach, batch: Batch) -> ops.Result:
     """Undo PROG_ATTACH."""
     attr = ATTR_PROG_ATTACH.pack(
         target_fd=batch.fd(op.target), attach_bpf_fd=batch.fd(op.prog), attach_type=op.attach_type
     )
     inside(batch, op.netns, call=lambda: bpf(Cmd.PROG_DETACH, attr))
     batch.entry(op.prog).attached.pop((_target_key(batch, op.target), op.attach_type), None)
-    return Done()
+    return ops.Done()
 
 
-def _target_key(batch: Batch, target: Obj | int) -> object:
+def _target_key(batch: Batch, target: ops.Obj | int) -> object:
     return target if isinstance(target, int) else batch.entry(target).handle
 
 
-def _words(batch: Batch, target: Obj | int) -> str:
+def _words(batch: Batch, target: ops.Obj | int) -> str:
     return f"ifindex {target}" if isinstance(target, int) else batch.entry(target).label
 
 
-def prog_query(op: ProgQuery, batch: Batch) -> Result:
+def prog_query(op: ops.ProgQuery, batch: Batch) -> ops.Result:
     """What is attached. Kernels before 6.6 have no room for links in the question."""
     target = batch.fd(op.target)
     try:
@@ -226,7 +205,7 @@ def prog_query(op: ProgQuery, batch: Batch) -> Result:
     return inside(batch, op.netns, call=lambda: _query(op, target, with_links=False))
 
 
-def _query(op: ProgQuery, target: int, *, with_links: bool) -> Queried:
+def _query(op: ops.ProgQuery, target: int, *, with_links: bool) -> ops.Queried:
     ids, links = Memory(4 * _MAX_ATTACHED), Memory(4 * _MAX_ATTACHED)
     attr = ATTR_PROG_QUERY.pack(
         target_fd=target,
@@ -238,7 +217,7 @@ def _query(op: ProgQuery, target: int, *, with_links: bool) -> Queried:
     ).ljust(ATTR_PROG_QUERY.size, b"\0")  # the revision is written behind whatever was handed in
     bpf(Cmd.PROG_QUERY, attr)
     count = ATTR_PROG_QUERY.get(attr, name="prog_cnt")
-    return Queried(
+    return ops.Queried(
         progs=struct.unpack_from(f"={count}I", ids.view),
         links=struct.unpack_from(f"={count}I", links.view) if with_links else (),
         flags=ATTR_PROG_QUERY.get(attr, name="attach_flags"),
@@ -246,7 +225,7 @@ def _query(op: ProgQuery, target: int, *, with_links: bool) -> Queried:
     )
 
 
-def perf_event_open_op(op: PerfEventOpen, batch: Batch) -> Result:
+def perf_event_open_op(op: ops.PerfEventOpen, batch: Batch) -> ops.Result:
     """A perf event to hang a program on."""
     path = op.config1.encode() if isinstance(op.config1, str) else b""
     attr = PERF_EVENT_ATTR.pack(
@@ -261,19 +240,19 @@ def perf_event_open_op(op: PerfEventOpen, batch: Batch) -> Result:
     ).ljust(_PERF_ATTR_SIZE, b"\0")
     fd = perf_event_open(attr, pid=op.pid, cpu=op.cpu, flags=op.flags | PERF_FLAG_FD_CLOEXEC)
     name = op.config1 if isinstance(op.config1, str) else f"type {op.type} config {op.config}"
-    return Made(batch.own(fd, "perf_event", name=name, site=op.site).handle)
+    return ops.Made(batch.own(fd, "perf_event", name=name, site=op.site).handle)
 
 
-def perf_attach(op: PerfAttach, batch: Batch) -> Result:
+def perf_attach(op: ops.PerfAttach, batch: Batch) -> ops.Result:
     """Attach without a link. It ends with the event's fd."""
     event = batch.entry(op.event)
     perf_ioctl(batch.fd(op.event), PERF_EVENT_IOC_SET_BPF, value=batch.fd(op.prog))
     perf_ioctl(event.fd, PERF_EVENT_IOC_ENABLE)
     batch.entry(op.prog).held.add(event.handle.serial)
-    return Done()
+    return ops.Done()
 
 
-def obj_pin(op: ObjPin, batch: Batch) -> Result:
+def obj_pin(op: ops.ObjPin, batch: Batch) -> ops.Result:
     """Pin at a path of a bpf file system."""
     entry = batch.entry(op.obj)
     path = os.fsencode(op.path)
@@ -283,17 +262,17 @@ def obj_pin(op: ObjPin, batch: Batch) -> Result:
         batch.undo(entry, lambda: _unpin(path), kind="pin", name=op.path)
     elif batch.table.ledger is not None:
         batch.table.ledger.note("pin", op.path)
-    return Done()
+    return ops.Done()
 
 
-def obj_unpin(op: ObjUnpin, batch: Batch) -> Result:
+def obj_unpin(op: ops.ObjUnpin, batch: Batch) -> ops.Result:
     """A path that is not a pin is left alone."""
     path = os.fsencode(op.path)
     os.close(bpf(Cmd.OBJ_GET, ATTR_OBJ.pack(pathname=address_of(path)).ljust(12, b"\0")))
     os.unlink(path)
     if batch.table.ledger is not None:
         batch.table.ledger.strike("pin", op.path)
-    return Done()
+    return ops.Done()
 
 
 def _unpin(path: bytes) -> None:
@@ -301,7 +280,7 @@ def _unpin(path: bytes) -> None:
         os.unlink(path)
 
 
-def obj_get(op: ObjGet, batch: Batch) -> Result:
+def obj_get(op: ops.ObjGet, batch: Batch) -> ops.Result:
     """Open what is pinned at a path."""
     path = os.fsencode(op.path)
     fd = bpf(Cmd.OBJ_GET, ATTR_OBJ.pack(pathname=address_of(path)).ljust(12, b"\0"))
@@ -313,4 +292,4 @@ def obj_get(op: ObjGet, batch: Batch) -> Result:
     name = {"map": MAP_INFO, "prog": PROG_INFO}[kind].text(info, name="name") if kind in ("map", "prog") else ""
     entry = batch.own(fd, kind, name=name or op.path, site=op.site, own=False)
     entry.id = LINK_INFO.get(info, name="id") if kind == "link" else 0
-    return Made(entry.handle)
+    return ops.Made(entry.handle)

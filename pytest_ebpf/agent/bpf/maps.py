@@ -6,6 +6,7 @@ import os
 from errno import ENOENT
 from struct import Struct
 
+from pytest_ebpf.agent import ops
 from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.handles import Entry, MapShape, Refused
 from pytest_ebpf.agent.base.syscalls import Memory, address_of, bpf, bpf_errno, error_text, raise_memlock
@@ -13,20 +14,6 @@ from pytest_ebpf.agent.base.sysfs import possible_cpus
 from pytest_ebpf.agent.bpf.arena import map_arena
 from pytest_ebpf.agent.bpf.info import map_shape, object_name
 from pytest_ebpf.agent.host.netns import inside
-from pytest_ebpf.agent.ops import (
-    Done,
-    InodeOf,
-    Made,
-    MapCreate,
-    MapDelete,
-    MapFreeze,
-    MapGet,
-    MapPop,
-    MapSet,
-    Obj,
-    Result,
-    Value,
-)
 from pytest_ebpf.uapi.enums import Cmd, MapType
 from pytest_ebpf.uapi.layouts import ATTR_MAP_CREATE, ATTR_MAP_ELEM
 from pytest_ebpf.uapi.numbers import BPF_F_ALL_CPUS, BPF_F_CPU
@@ -78,7 +65,7 @@ def shape_of(batch: Batch, entry: Entry) -> MapShape:
     return entry.shape
 
 
-def key_of(entry: Entry, shape: MapShape, *, key: bytes | Obj, batch: Batch) -> bytes:
+def key_of(entry: Entry, shape: MapShape, *, key: bytes | ops.Obj, batch: Batch) -> bytes:
     """``key`` as bytes. The kernel always reads key_size bytes. Raises ``Refused``."""
     data = key if isinstance(key, bytes) else _FD.pack(batch.fd(key))
     if len(data) != shape.key_size:
@@ -91,7 +78,7 @@ def elem_attr(fd: int, key: int, *, value: int = 0, flags: int = 0) -> bytearray
     return bytearray(_ELEM.pack(fd, key, value, flags))
 
 
-def _create(batch: Batch, op: MapCreate, *, with_btf: bool) -> int:
+def _create(batch: Batch, op: ops.MapCreate, *, with_btf: bool) -> int:
     typed: dict[str, int] = {}
     if with_btf:
         typed = {
@@ -118,7 +105,7 @@ def _create(batch: Batch, op: MapCreate, *, with_btf: bool) -> int:
     return raise_memlock(lambda: bpf_errno(Cmd.MAP_CREATE, attr))
 
 
-def map_create(op: MapCreate, batch: Batch) -> Result:
+def map_create(op: ops.MapCreate, batch: Batch) -> ops.Result:
     """A map refused with BTF is tried without: which map types take type ids differs between kernels."""
     fd = first = _create(batch, op, with_btf=op.btf is not None)
     if fd < 0 and op.btf is not None:
@@ -132,10 +119,10 @@ def map_create(op: MapCreate, batch: Batch) -> Result:
         entry.state = "outer"
     if op.type == MapType.ARENA:
         map_arena(entry, pages=op.max_entries, address=op.map_extra)
-    return Made(entry.handle)
+    return ops.Made(entry.handle)
 
 
-def map_get(op: MapGet, batch: Batch) -> Result:
+def map_get(op: ops.MapGet, batch: Batch) -> ops.Result:
     """Look one key up. A queue or stack is peeked at; a bloom filter reports whether ``key`` may be in it."""
     entry = batch.entry(op.map)
     shape = entry.shape or shape_of(batch, entry)
@@ -153,7 +140,7 @@ def value_width(shape: MapShape, flags: int) -> int:
     return shape.value_size if flags & _ONE_CPU else shape.width
 
 
-def _bloom_get(entry: Entry, shape: MapShape, *, key: bytes) -> Result:
+def _bloom_get(entry: Entry, shape: MapShape, *, key: bytes) -> ops.Result:
     if len(key) != shape.value_size:
         raise Refused(f"{entry.label} takes values of {shape.value_size} bytes, got {len(key)}")
     value = Memory(shape.value_size)
@@ -162,15 +149,15 @@ def _bloom_get(entry: Entry, shape: MapShape, *, key: bytes) -> Result:
     return _answer(result, value, width=shape.value_size)
 
 
-def _answer(result: int, value: Memory, *, width: int) -> Result:
+def _answer(result: int, value: Memory, *, width: int) -> ops.Result:
     if result == -ENOENT:
-        return Value(None)
+        return ops.Value(None)
     if result < 0:
         raise OSError(-result, error_text(-result))
-    return Value(bytes(value.view[:width]))
+    return ops.Value(bytes(value.view[:width]))
 
 
-def map_set(op: MapSet, batch: Batch) -> Result:
+def map_set(op: ops.MapSet, batch: Batch) -> ops.Result:
     """Store one value."""
     entry = batch.entry(op.map)
     shape = entry.shape or shape_of(batch, entry)
@@ -185,10 +172,10 @@ def map_set(op: MapSet, batch: Batch) -> Result:
         raise Refused(_wrong_value(entry, shape, got=len(value)))
     attr = elem_attr(entry.fd, address_of(key), value=address_of(value), flags=op.flags)
     inside(batch, op.netns, call=lambda: bpf(Cmd.MAP_UPDATE_ELEM, attr))
-    return Done()
+    return ops.Done()
 
 
-def _with_fds(op: MapSet, batch: Batch) -> bytes:
+def _with_fds(op: ops.MapSet, batch: Batch) -> bytes:
     assert isinstance(op.value, bytes)
     if not op.fds:
         return op.value
@@ -208,15 +195,15 @@ def _wrong_value(entry: Entry, shape: MapShape, *, got: int) -> str:
     return f"{entry.label} takes {shape.width // each} values of {each} bytes (one per possible CPU), got {got} bytes"
 
 
-def map_delete(op: MapDelete, batch: Batch) -> Result:
+def map_delete(op: ops.MapDelete, batch: Batch) -> ops.Result:
     """Delete one key."""
     entry = batch.entry(op.map)
     key = key_of(entry, entry.shape or shape_of(batch, entry), key=op.key, batch=batch)
     bpf(Cmd.MAP_DELETE_ELEM, elem_attr(entry.fd, address_of(key)))
-    return Done()
+    return ops.Done()
 
 
-def map_pop(op: MapPop, batch: Batch) -> Result:
+def map_pop(op: ops.MapPop, batch: Batch) -> ops.Result:
     """Take one value out. Hash maps can since Linux 5.14 (commit 3e87f192b405)."""
     entry = batch.entry(op.map)
     shape = entry.shape or shape_of(batch, entry)
@@ -226,12 +213,12 @@ def map_pop(op: MapPop, batch: Batch) -> Result:
     return _answer(bpf_errno(Cmd.MAP_LOOKUP_AND_DELETE_ELEM, attr), value, width=shape.width)
 
 
-def map_freeze(op: MapFreeze, batch: Batch) -> Result:
+def map_freeze(op: ops.MapFreeze, batch: Batch) -> ops.Result:
     """Forbid user space to change the map from now on."""
     bpf(Cmd.MAP_FREEZE, ATTR_MAP_ELEM.pack(map_fd=batch.fd(op.map)))
-    return Done()
+    return ops.Done()
 
 
-def inode_of(op: InodeOf, batch: Batch) -> Result:
+def inode_of(op: ops.InodeOf, batch: Batch) -> ops.Result:
     """The inode number behind an object's fd."""
-    return Value(_INODE.pack(os.fstat(batch.fd(op.obj)).st_ino))
+    return ops.Value(_INODE.pack(os.fstat(batch.fd(op.obj)).st_ino))

@@ -10,23 +10,11 @@ import sys
 import time
 from errno import EBUSY
 
+from pytest_ebpf.agent import ops
 from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.syscalls import mount as do_mount, umount
 from pytest_ebpf.agent.base.sysfs import possible_cpus, read_bytes, read_text
 from pytest_ebpf.agent.host.switches import open_in
-from pytest_ebpf.agent.ops import (
-    Data,
-    Describe,
-    Described,
-    Done,
-    ListDir,
-    Made,
-    MakeDir,
-    Mount,
-    OpenFile,
-    ReadFile,
-    Result,
-)
 from pytest_ebpf.uapi.numbers import CAP_BPF, CAP_SYS_ADMIN, MS_BIND, MS_REMOUNT
 
 __all__ = ["describe", "kill_cgroup", "list_dir", "make_dir", "mount", "open_file", "read_file", "remove_tree"]
@@ -36,11 +24,11 @@ _CGROUP_PATIENCE = 2.0  # seconds for killed members of a cgroup to go
 _MOUNT_ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
 
 
-def describe(op: Describe, batch: Batch) -> Result:
+def describe(op: ops.Describe, batch: Batch) -> ops.Result:
     """Facts, none of which needs a privilege to be read."""
     uname = os.uname()
     lockdown = read_text("/sys/kernel/security/lockdown")
-    return Described(
+    return ops.Described(
         release=uname.release,
         version=uname.version,
         machine=uname.machine,
@@ -67,27 +55,27 @@ def _capabilities() -> int:
     return 0
 
 
-def read_file(op: ReadFile, batch: Batch) -> Result:
+def read_file(op: ops.ReadFile, batch: Batch) -> ops.Result:
     """A file's bytes."""
     if not op.filesystem:
-        return Data(read_bytes(op.path, limit=op.limit))
+        return ops.Data(read_bytes(op.path, limit=op.limit))
     with os.fdopen(open_in(op.filesystem, op.path, flags=os.O_RDONLY), "rb") as file:
-        return Data(file.read(op.limit or -1))
+        return ops.Data(file.read(op.limit or -1))
 
 
-def list_dir(op: ListDir, batch: Batch) -> Result:
+def list_dir(op: ops.ListDir, batch: Batch) -> ops.Result:
     """The names in a directory."""
-    return Data(b"".join(os.fsencode(name) + b"\0" for name in sorted(os.listdir(op.path))))
+    return ops.Data(b"".join(os.fsencode(name) + b"\0" for name in sorted(os.listdir(op.path))))
 
 
-def open_file(op: OpenFile, batch: Batch) -> Result:
+def open_file(op: ops.OpenFile, batch: Batch) -> ops.Result:
     """An fd of a file or directory."""
     fd = os.open(op.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     kind = "dir" if stat.S_ISDIR(os.fstat(fd).st_mode) else "file"
-    return Made(batch.own(fd, kind, name=op.path, site=op.site, own=False).handle)
+    return ops.Made(batch.own(fd, kind, name=op.path, site=op.site, own=False).handle)
 
 
-def make_dir(op: MakeDir, batch: Batch) -> Result:
+def make_dir(op: ops.MakeDir, batch: Batch) -> ops.Result:
     """A directory that is removed, with its content, when its handle is closed."""
     os.mkdir(op.path, 0o755)
     try:
@@ -97,7 +85,7 @@ def make_dir(op: MakeDir, batch: Batch) -> Result:
         raise
     entry = batch.own(fd, "dir", name=op.path, site=op.site)
     batch.undo(entry, lambda: remove_tree(op.path), kind="directory", name=op.path)
-    return Made(entry.handle)
+    return ops.Made(entry.handle)
 
 
 def remove_tree(path: str) -> None:
@@ -142,20 +130,20 @@ def kill_cgroup(path: str) -> None:
                 os.kill(int(pid), signal.SIGKILL)
 
 
-def mount(op: Mount, batch: Batch) -> Result:
+def mount(op: ops.Mount, batch: Batch) -> ops.Result:
     """A mount that is removed with its scope, unless the same kind of file system is already mounted there."""
     if not op.flags & (MS_REMOUNT | MS_BIND) and _mounted(op.target) == op.fstype:
-        return Done()
+        return ops.Done()
     try:
         do_mount(op.source, op.target, fstype=op.fstype, flags=op.flags, data=op.data)
     except OSError as error:
         if error.errno == EBUSY and _mounted(op.target) == op.fstype:
-            return Done()
+            return ops.Done()
         raise
     if not op.flags & MS_REMOUNT:
         entry = batch.own(-1, "mount", name=op.target)
         batch.undo(entry, lambda: umount(op.target), kind="mount", name=op.target)
-    return Done()
+    return ops.Done()
 
 
 def _mounted(target: str) -> str:

@@ -10,33 +10,10 @@ import struct
 import warnings
 from collections.abc import Callable
 
+from pytest_ebpf.agent import ops
 from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.handles import Entry, Refused
 from pytest_ebpf.agent.host.netns import inside
-from pytest_ebpf.agent.ops import (
-    Address,
-    Data,
-    Done,
-    Failed,
-    Made,
-    Named,
-    Obj,
-    PidFd,
-    Received,
-    Result,
-    SocketAccept,
-    SocketBind,
-    SocketConnect,
-    SocketGet,
-    SocketListen,
-    SocketName,
-    SocketOpen,
-    SocketPeer,
-    SocketReceive,
-    SocketSend,
-    SocketSet,
-    SocketShutdown,
-)
 
 __all__ = [
     "pid_fd",
@@ -65,7 +42,7 @@ _FAMILIES: dict[int, str] = {
 _TYPES: dict[int, str] = {socket.SOCK_STREAM: "stream", socket.SOCK_DGRAM: "datagram", socket.SOCK_RAW: "raw"}
 
 
-def socket_open(op: SocketOpen, batch: Batch) -> Result:
+def socket_open(op: ops.SocketOpen, batch: Batch) -> ops.Result:
     """A socket, of a network namespace and a control group if they are named."""
 
     def make() -> socket.socket:
@@ -75,13 +52,13 @@ def socket_open(op: SocketOpen, batch: Batch) -> Result:
     return _own(made, batch, site=op.site)
 
 
-def _own(made: socket.socket, batch: Batch, *, site: str) -> Made:
+def _own(made: socket.socket, batch: Batch, *, site: str) -> ops.Made:
     kind = made.type & ~(socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     name = f"{_FAMILIES.get(made.family, str(int(made.family)))} {_TYPES.get(kind, str(kind))}"
     entry = batch.own(made.fileno(), "socket", name=name, site=site, own=False)
     entry.state = made
     entry.closers.append(lambda: _let_go(made))
-    return Made(entry.handle)
+    return ops.Made(entry.handle)
 
 
 def _let_go(made: socket.socket) -> None:
@@ -125,27 +102,27 @@ def _make_and_send(procs: int, make: Callable[[], socket.socket], *, to: socket.
         os._exit(0)
 
 
-def _socket(batch: Batch, obj: Obj) -> socket.socket:
+def _socket(batch: Batch, obj: ops.Obj) -> socket.socket:
     entry = batch.entry(obj)
     if not isinstance(entry.state, socket.socket):
         raise Refused(f"{entry.label} is not a socket")
     return entry.state
 
 
-def socket_bind(op: SocketBind, batch: Batch) -> Result:
+def socket_bind(op: ops.SocketBind, batch: Batch) -> ops.Result:
     """Give it an address."""
     sock = _socket(batch, op.socket)
     sock.bind(_to_python(sock, op.address))
-    return Done()
+    return ops.Done()
 
 
-def socket_listen(op: SocketListen, batch: Batch) -> Result:
+def socket_listen(op: ops.SocketListen, batch: Batch) -> ops.Result:
     """Let others connect."""
     _socket(batch, op.socket).listen(op.backlog)
-    return Done()
+    return ops.Done()
 
 
-def socket_connect(op: SocketConnect, batch: Batch) -> Result:
+def socket_connect(op: ops.SocketConnect, batch: Batch) -> ops.Result:
     """Connect, within a time."""
     sock = _socket(batch, op.socket)
     address = _to_python(sock, op.address)
@@ -154,10 +131,10 @@ def socket_connect(op: SocketConnect, batch: Batch) -> Result:
         sock.connect(address)
     except TimeoutError as error:
         return _late(op, error, words=f"no connection to {_words(op.address)} within {op.timeout:g} s")
-    return Done()
+    return ops.Done()
 
 
-def socket_accept(op: SocketAccept, batch: Batch) -> Result:
+def socket_accept(op: ops.SocketAccept, batch: Batch) -> ops.Result:
     """The next connection, waited for."""
     sock = _socket(batch, op.socket)
     _patient(sock, op.timeout)
@@ -168,7 +145,7 @@ def socket_accept(op: SocketAccept, batch: Batch) -> Result:
     return _own(made, batch, site=op.site)
 
 
-def socket_send(op: SocketSend, batch: Batch) -> Result:
+def socket_send(op: ops.SocketSend, batch: Batch) -> ops.Result:
     """All of it."""
     sock = _socket(batch, op.socket)
     _patient(sock, op.timeout)
@@ -179,10 +156,10 @@ def socket_send(op: SocketSend, batch: Batch) -> Result:
             sock.sendall(op.data, op.flags)
     except TimeoutError as error:
         return _late(op, error, words=f"{len(op.data)} bytes were not taken within {op.timeout:g} s")
-    return Done()
+    return ops.Done()
 
 
-def socket_receive(op: SocketReceive, batch: Batch) -> Result:
+def socket_receive(op: ops.SocketReceive, batch: Batch) -> ops.Result:
     """The next datagram, or what a stream has; waited for. No bytes: a stream is at its end."""
     sock = _socket(batch, op.socket)
     _patient(sock, op.timeout)
@@ -190,7 +167,7 @@ def socket_receive(op: SocketReceive, batch: Batch) -> Result:
         data, sender = sock.recvfrom(op.limit, op.flags)
     except TimeoutError as error:
         return _late(op, error, words=f"nothing arrived within {op.timeout:g} s")
-    return Received(data, _from_python(sock, sender))
+    return ops.Received(data, _from_python(sock, sender))
 
 
 def _patient(sock: socket.socket, timeout: float) -> None:
@@ -198,52 +175,54 @@ def _patient(sock: socket.socket, timeout: float) -> None:
     sock.settimeout(max(timeout, _SHORTEST))
 
 
-def _late(op: object, error: TimeoutError, *, words: str) -> Failed:
+def _late(op: object, error: TimeoutError, *, words: str) -> ops.Failed:
     """Python's own deadline has no errno; the kernel's ETIMEDOUT (a connection that broke) has."""
-    return Failed(type(op).__name__, errno.ETIMEDOUT, words if error.errno is None else os.strerror(errno.ETIMEDOUT))
+    return ops.Failed(
+        type(op).__name__, errno.ETIMEDOUT, words if error.errno is None else os.strerror(errno.ETIMEDOUT)
+    )
 
 
-def socket_name(op: SocketName, batch: Batch) -> Result:
+def socket_name(op: ops.SocketName, batch: Batch) -> ops.Result:
     """Its own address."""
     sock = _socket(batch, op.socket)
-    return Named(_from_python(sock, sock.getsockname()) or Address(""))
+    return ops.Named(_from_python(sock, sock.getsockname()) or ops.Address(""))
 
 
-def socket_peer(op: SocketPeer, batch: Batch) -> Result:
+def socket_peer(op: ops.SocketPeer, batch: Batch) -> ops.Result:
     """The address it is connected to."""
     sock = _socket(batch, op.socket)
-    return Named(_from_python(sock, sock.getpeername()) or Address(""))
+    return ops.Named(_from_python(sock, sock.getpeername()) or ops.Address(""))
 
 
-def socket_get(op: SocketGet, batch: Batch) -> Result:
+def socket_get(op: ops.SocketGet, batch: Batch) -> ops.Result:
     """An option's bytes."""
-    return Data(_socket(batch, op.socket).getsockopt(op.level, op.name, op.size))
+    return ops.Data(_socket(batch, op.socket).getsockopt(op.level, op.name, op.size))
 
 
-def socket_set(op: SocketSet, batch: Batch) -> Result:
+def socket_set(op: ops.SocketSet, batch: Batch) -> ops.Result:
     """Set an option. A program set so lives as long as the socket, or until it is taken off."""
     value = op.value if isinstance(op.value, bytes) else _ERRNO.pack(batch.fd(op.value))
     sock = _socket(batch, op.socket)
     sock.setsockopt(op.level, op.name, value)
     if not isinstance(op.value, bytes):
         batch.entry(op.value).held.add(batch.entry(op.socket).handle.serial)
-    return Done()
+    return ops.Done()
 
 
-def socket_shutdown(op: SocketShutdown, batch: Batch) -> Result:
+def socket_shutdown(op: ops.SocketShutdown, batch: Batch) -> ops.Result:
     """No more in one direction or both."""
     _socket(batch, op.socket).shutdown(op.how)
-    return Done()
+    return ops.Done()
 
 
-def pid_fd(op: PidFd, batch: Batch) -> Result:
+def pid_fd(op: ops.PidFd, batch: Batch) -> ops.Result:
     """A descriptor of a process."""
     pid = op.pid or os.getpid()
     entry: Entry = batch.own(os.pidfd_open(pid), "pidfd", name=str(pid), site=op.site, own=False)
-    return Made(entry.handle)
+    return ops.Made(entry.handle)
 
 
-def _to_python(sock: socket.socket, address: Address) -> tuple[object, ...] | str:
+def _to_python(sock: socket.socket, address: ops.Address) -> tuple[object, ...] | str:
     """As Python's socket module writes an address of the socket's family."""
     if sock.family == socket.AF_UNIX:
         return f"\0{address.host[1:]}" if address.host.startswith("@") else address.host
@@ -252,18 +231,18 @@ def _to_python(sock: socket.socket, address: Address) -> tuple[object, ...] | st
     return (address.host, address.port)
 
 
-def _from_python(sock: socket.socket, address: object) -> Address | None:
+def _from_python(sock: socket.socket, address: object) -> ops.Address | None:
     if isinstance(address, bytes):
-        return Address("@" + address.lstrip(b"\0").decode(errors="replace")) if address else None
+        return ops.Address("@" + address.lstrip(b"\0").decode(errors="replace")) if address else None
     if isinstance(address, str):
-        return Address(address)
+        return ops.Address(address)
     if not isinstance(address, tuple):
         return None
     host, port, *rest = address
     scope = rest[1] if sock.family == socket.AF_INET6 and len(rest) > 1 else 0
-    return Address(str(host), int(port), int(scope))
+    return ops.Address(str(host), int(port), int(scope))
 
 
-def _words(address: Address) -> str:
+def _words(address: ops.Address) -> str:
     host = f"[{address.host}]" if ":" in address.host else address.host
     return f"{host}:{address.port}" if address.port else host

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pytest_ebpf.agent.ops import Close, Data, Done, Handle, IterRead, LinkDetach, LinkUpdate
-from pytest_ebpf.errors import BpfUsageError, GuestLost, KernelCallError
+from pytest_ebpf.errors import BpfUsageError, KernelCallError
 from pytest_ebpf.live.attach.attachable import Attachable
 from pytest_ebpf.live.bpffs import pin, unpin
+from pytest_ebpf.live.handles import close_after
 from pytest_ebpf.live.inspect import queries
 from pytest_ebpf.live.session import Session
 
@@ -266,19 +266,14 @@ class Link:
     def __enter__(self) -> Link:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not isinstance(error, GuestLost):  # there is nothing left to detach, and the loss is what counts
-            self.detach()
+    def __exit__(self, *exc: object) -> None:
+        close_after(exc, self.detach)
 
     async def __aenter__(self) -> Link:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, trace)
+    async def __aexit__(self, *exc: object) -> None:
+        self.__exit__(*exc)
 
     def __repr__(self) -> str:
         return f"<Link {self.program.name} on {self.target} ({self.mechanism}{'' if self._attached else ', detached'})>"

@@ -8,24 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Protocol, TypeVar, Unpack
 
-from pytest_ebpf.agent.ops import (
-    Data,
-    Done,
-    Handle,
-    In,
-    Kmsg,
-    KmsgSince,
-    ListDir,
-    MakeDir,
-    Mount,
-    MountNs,
-    Op,
-    ReadFile,
-    ReadTree,
-    WatchAround,
-    WriteFile,
-    WriteTree,
-)
+from pytest_ebpf.agent import ops
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.live.machine.archive import pack_tree, unpack_tree
 from pytest_ebpf.live.machine.cgroup import Cgroup, make_cgroup
@@ -68,7 +51,7 @@ class BpfVm:
         self.kernel = kernel
         self._on_suite = on_suite
         self._session = session
-        self._mounts: Handle | None = None
+        self._mounts: ops.Handle | None = None
         self._watching = kernel.shared
         self._commands = Commands(session, wrap=self._wrap)
 
@@ -147,37 +130,37 @@ class BpfVm:
         the mount is visible to everything that uses the kernel (``bpf.load(pin_path=)``).
         """
         if self.kernel.shared and self._mounts is None:
-            self._mounts = self._session.make(MountNs())
+            self._mounts = self._session.make(ops.MountNs())
         target = PurePosixPath(path) if path else self.mkdir(self.tmp_path / f"{fstype}-{os.urandom(3).hex()}")
-        self._one(Mount(source, str(target), fstype, data=options), Done)
+        self._one(ops.Mount(source, str(target), fstype, data=options), ops.Done)
         return target
 
     @cached_property
     def tmp_path(self) -> PurePosixPath:
         """A temporary directory on the machine, as pytest's ``tmp_path`` is one on the host."""
         path = PurePosixPath(f"/tmp/pytest-ebpf-{os.urandom(5).hex()}")
-        self._session.one(MakeDir(str(path)), object)
+        self._session.one(ops.MakeDir(str(path)), object)
         return path
 
     def mkdir(self, path: FilePath) -> PurePosixPath:
         """A new directory, removed with its contents at the end of the test."""
-        self._one(MakeDir(os.fspath(path)), object)
+        self._one(ops.MakeDir(os.fspath(path)), object)
         return PurePosixPath(path)
 
     def read_file(self, path: FilePath) -> bytes:
         """The contents of a file."""
-        return self._one(ReadFile(os.fspath(path)), Data).data
+        return self._one(ops.ReadFile(os.fspath(path)), ops.Data).data
 
     def write_file(self, path: FilePath, data: bytes | str, *, mode: int = 0o644, append: bool = False) -> None:
         """Create, replace or append to a file. A file that did not exist is removed at the end of the test."""
         self._watch()
         raw = data.encode() if isinstance(data, str) else bytes(data)
-        self._one(WriteFile(os.fspath(path), raw, append, mode), Done)
+        self._one(ops.WriteFile(os.fspath(path), raw, append, mode), ops.Done)
 
     def modprobe(self, name: str, *parameters: str) -> None:
         """Load a module of the kernel, with its ``parameters`` ("size=4"); it is unloaded at the end of the test, if it
         was not there before. ``AssertionError`` with modprobe's words if that fails."""
-        before = self._one(ReadFile("/proc/modules"), Data).data.split()
+        before = self._one(ops.ReadFile("/proc/modules"), ops.Data).data.split()
         self.run(["modprobe", name, *parameters], check=True)
         if name.replace("-", "_").encode() not in before:
             self._session.later(lambda: self._unload(name))
@@ -187,23 +170,23 @@ class BpfVm:
 
     def list_dir(self, path: FilePath) -> list[str]:
         """The names in a directory, sorted."""
-        listed = self._one(ListDir(os.fspath(path)), Data).data
+        listed = self._one(ops.ListDir(os.fspath(path)), ops.Data).data
         return [os.fsdecode(name) for name in listed.split(b"\0") if name]
 
     def copy_in(self, source: FilePath, target: FilePath) -> PurePosixPath:
         """Copy a file or a directory of the host into the machine, where it is called ``target``. It is removed at the
         end of the test. Returns the path."""
         to = PurePosixPath(target)
-        self._one(WriteTree(str(to.parent), pack_tree(Path(source), name=to.name)), Done)
+        self._one(ops.WriteTree(str(to.parent), pack_tree(Path(source), name=to.name)), ops.Done)
         return to
 
     def copy_out(self, source: FilePath, target: FilePath) -> Path:
         """Copy a file or a directory of the machine to the host, where it is called ``target``."""
-        return unpack_tree(self._one(ReadTree(os.fspath(source)), Data).data, Path(target))
+        return unpack_tree(self._one(ops.ReadTree(os.fspath(source)), ops.Data).data, Path(target))
 
     def dmesg(self) -> list[str]:
         """The whole kernel log."""
-        return list(self._session.one(KmsgSince(0), Kmsg).lines)
+        return list(self._session.one(ops.KmsgSince(0), ops.Kmsg).lines)
 
     @property
     def console(self) -> str:
@@ -220,18 +203,18 @@ class BpfVm:
         """How long the last boot took, 0 for the host."""
         return self.kernel.boot_seconds
 
-    def _one(self, op: Op, kind: type[R]) -> R:
+    def _one(self, op: ops.Op, kind: type[R]) -> R:
         wrapped = self._wrap(op)
         return self._session.checked(op, self._session.attempt(wrapped, object), kind=kind)  # type: ignore[arg-type]
 
-    def _wrap(self, op: Op) -> Op:
-        return op if self._mounts is None else In(self._mounts, op)
+    def _wrap(self, op: ops.Op) -> ops.Op:
+        return op if self._mounts is None else ops.In(self._mounts, op)
 
     def _watch(self) -> None:
         """From the first command on, on a machine that no other process changes meanwhile."""
         if not self._watching:
             self._watching = True
-            self._session.one(WatchAround(), Done)
+            self._session.one(ops.WatchAround(), ops.Done)
 
     def __repr__(self) -> str:
         return f"<BpfVm {self.kernel.id}>"

@@ -7,21 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pytest_ebpf.agent.ops import (
-    Done,
-    Entries,
-    Handle,
-    MapDeleteMany,
-    MapDump,
-    MapFreeze,
-    MapGet,
-    MapPop,
-    MapSet,
-    MapTakeMany,
-    MapUpdate,
-    Region,
-    Value,
-)
+from pytest_ebpf.agent import ops
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.charts.histogram import Histogram, histogram
 from pytest_ebpf.errors import BpfUsageError, KernelCallError
@@ -68,7 +54,7 @@ class Map(MutableMapping[Any, Any]):
         session: Session,
         *,
         definition: MapDef,
-        handle: Handle,
+        handle: ops.Handle,
         btf: Btf | None = None,
         types: ObjectTypes | None = None,
         programs: Callable[[], Mapping[int, object]] | None = None,
@@ -183,8 +169,8 @@ class Map(MutableMapping[Any, Any]):
 
     def __contains__(self, key: object) -> bool:
         if self.kind.access == "bloom":
-            op = MapGet(self.handle, self.codec.bytes_of(key))
-            return self._session.one(op, Value).data is not None
+            op = ops.MapGet(self.handle, self.codec.bytes_of(key))
+            return self._session.one(op, ops.Value).data is not None
         try:
             return self._elements.get(key, flags=MapFlag.ANY) is not None
         except (TypeError, ValueError):
@@ -195,7 +181,7 @@ class Map(MutableMapping[Any, Any]):
         hash in one step (Linux 5.14; ``KeyError`` when it is absent and there is no ``default``)."""
         if key is _NOTHING:
             self._need_fifo("pop")
-            return self._next(self._session.one(MapPop(self.handle), Value).data)
+            return self._next(self._session.one(ops.MapPop(self.handle), ops.Value).data)
         data = self._elements.take(key)
         if data is None and default is _NOTHING:
             raise self._absent(key)
@@ -228,13 +214,13 @@ class Map(MutableMapping[Any, Any]):
         with uncollected():
             return self.codec.values_of(self.dump())
 
-    def dump(self, *, limit: int = 0) -> Entries:
+    def dump(self, *, limit: int = 0) -> ops.Entries:
         """Every entry as bytes, or the first few: all keys in one piece, all values in another, by their strides."""
         if self.kind.access == "storage":
             self._cannot("which objects have an entry cannot be listed; look an object up")
         if self.kind.access != "keyed":
             self._cannot("it has no entries to list")
-        return self._session.one(MapDump(self.handle, limit), Entries)
+        return self._session.one(ops.MapDump(self.handle, limit), ops.Entries)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.keys())
@@ -253,17 +239,17 @@ class Map(MutableMapping[Any, Any]):
         """As ``update``, for maps whose keys and values are data."""
         keys = b"".join(self._elements.raw_key(key) for key in entries)
         values = b"".join(self.codec.bytes_of(value, flags=flags) for value in entries.values())
-        self._session.one(MapUpdate(self.handle, keys, values, len(entries), flags=flags), Done)
+        self._session.one(ops.MapUpdate(self.handle, keys, values, len(entries), flags=flags), ops.Done)
 
     def delete_many(self, keys: Iterable[object]) -> None:
         """Delete these keys, in one round trip. ``KernelCallError`` at the first that is absent."""
         raw = [self._elements.raw_key(key) for key in keys]
-        self._session.one(MapDeleteMany(self.handle, b"".join(raw), len(raw)), Done)
+        self._session.one(ops.MapDeleteMany(self.handle, b"".join(raw), len(raw)), ops.Done)
 
     def drain(self) -> list[Any]:
         """Every (key, value) taken out of a hash, none lost meanwhile; of a queue or stack the values, as ``pop``."""
         if self.kind.access != "fifo":
-            return self._pairs(self._session.one(MapTakeMany(self.handle), Entries))
+            return self._pairs(self._session.one(ops.MapTakeMany(self.handle), ops.Entries))
         return [self._next(data) for data in take_fifo(self._session, self.handle, most=self.definition.max_entries)]
 
     def __len__(self) -> int:
@@ -280,7 +266,7 @@ class Map(MutableMapping[Any, Any]):
 
     def freeze(self) -> None:
         """Let nothing outside of BPF programs change it any more."""
-        self._session.one(MapFreeze(self.handle), Done)
+        self._session.one(ops.MapFreeze(self.handle), ops.Done)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Map):
@@ -297,12 +283,12 @@ class Map(MutableMapping[Any, Any]):
         """Put a value on a queue or stack (``MapFlag.EXIST``: the oldest makes room), or into a bloom filter."""
         if self.kind.access != "bloom":
             self._need_fifo("push")
-        self._session.one(MapSet(self.handle, b"", self.codec.bytes_of(value), flags=flags), Done)
+        self._session.one(ops.MapSet(self.handle, b"", self.codec.bytes_of(value), flags=flags), ops.Done)
 
     def peek(self) -> Any:
         """The next value of a queue or stack, left where it is. ``LookupError`` when it is empty."""
         self._need_fifo("peek")
-        return self._next(self._session.one(MapGet(self.handle, b""), Value).data)
+        return self._next(self._session.one(ops.MapGet(self.handle, b""), ops.Value).data)
 
     def produce(self, *records: object, type: str | None = None) -> None:
         """Put records into a user ring buffer: bytes, or values of the struct that ``type`` names (else of the one that
@@ -346,7 +332,7 @@ class Map(MutableMapping[Any, Any]):
         """
         return self._stream.expect(wanted, timeout=timeout, type=type)
 
-    def raw_events(self, *, timeout: float = 0.0, at_least: int | None = None) -> Sequence[bytes] | Region:
+    def raw_events(self, *, timeout: float = 0.0, at_least: int | None = None) -> Sequence[bytes] | ops.Region:
         """As ``events``, as bytes. What a ring buffer held stays in one piece until single records are asked for:
         the way to read millions of them."""
         return self._stream.take_raw(timeout=timeout, at_least=at_least)
@@ -373,14 +359,14 @@ class Map(MutableMapping[Any, Any]):
             self._cannot("events are read from ring buffers and perf event arrays")
         return EventStream(self._session, handle=self.handle, definition=self.definition, types=self._types)
 
-    def _pairs(self, dump: Entries) -> list[tuple[Any, Any]]:
+    def _pairs(self, dump: ops.Entries) -> list[tuple[Any, Any]]:
         with uncollected():
             return list(zip(self.codec.keys_of(dump), self.codec.values_of(dump), strict=True))
 
     def _absent(self, key: object) -> KeyError:
         return KeyError(describe_absent(self._session, self.handle, key=key, codec=self.codec))
 
-    def _inner(self, handle: Handle) -> Map:
+    def _inner(self, handle: ops.Handle) -> Map:
         """A map that this map of maps holds."""
         assert self.definition.inner is not None
         return Map(

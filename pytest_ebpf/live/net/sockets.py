@@ -8,31 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal
 
-from pytest_ebpf.agent.ops import (
-    Address,
-    Close,
-    Data,
-    Done,
-    Failed,
-    Handle,
-    Made,
-    Named,
-    Op,
-    PidFd,
-    Received,
-    SocketAccept,
-    SocketBind,
-    SocketConnect,
-    SocketGet,
-    SocketListen,
-    SocketName,
-    SocketOpen,
-    SocketPeer,
-    SocketReceive,
-    SocketSend,
-    SocketSet,
-    SocketShutdown,
-)
+from pytest_ebpf.agent import ops
 from pytest_ebpf.errors import BpfUsageError
 from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.live.handles import close_after, netns_handle
@@ -84,7 +60,7 @@ class Socket:
     ETIMEDOUT after the timeout.
     """
 
-    def __init__(self, session: Session, *, handle: Handle, label: str, family: int) -> None:
+    def __init__(self, session: Session, *, handle: ops.Handle, label: str, family: int) -> None:
         self._session = session
         self._handle = handle
         self._label = label
@@ -92,19 +68,19 @@ class Socket:
         self._open = True
 
     @property
-    def handle(self) -> Handle:
+    def handle(self) -> ops.Handle:
         """Its handle in ops: a value of a sockmap, the key of an sk_storage map, the target of a program."""
         return self._handle
 
     @property
-    def address(self) -> Address:
+    def address(self) -> ops.Address:
         """Its own ``host`` and ``port``."""
-        return self._session.one(SocketName(self._handle), Named).address
+        return self._session.one(ops.SocketName(self._handle), ops.Named).address
 
     @property
-    def peer(self) -> Address:
+    def peer(self) -> ops.Address:
         """The ``host`` and ``port`` it is connected to."""
-        return self._session.one(SocketPeer(self._handle), Named).address
+        return self._session.one(ops.SocketPeer(self._handle), ops.Named).address
 
     @property
     def port(self) -> int:
@@ -119,75 +95,77 @@ class Socket:
     def bind(self, host: str = "", port: int = 0) -> Socket:
         """Bind it; by default to a free port of the loopback. unix: a path or "@name"; packet: an
         interface. Returns the socket itself."""
-        self._done(SocketBind(self._handle, Address(host or _LOCAL.get(self._family, ""), port)))
+        self._done(ops.SocketBind(self._handle, ops.Address(host or _LOCAL.get(self._family, ""), port)))
         return self
 
     def listen(self, backlog: int = _BACKLOG) -> Socket:
         """Accept connections. Returns the socket itself."""
-        self._done(SocketListen(self._handle, backlog))
+        self._done(ops.SocketListen(self._handle, backlog))
         return self
 
     def connect(self, to: Socket | str, port: int = 0, *, timeout: float = 2.0) -> Socket:
         """Connect to another socket of the test, or to an address. Returns the socket itself."""
-        address = to.address if isinstance(to, Socket) else Address(to, port)
-        self._done(SocketConnect(self._handle, address, self._scaled(timeout)), timeout=timeout)
+        address = to.address if isinstance(to, Socket) else ops.Address(to, port)
+        self._done(ops.SocketConnect(self._handle, address, self._scaled(timeout)), timeout=timeout)
         return self
 
     def accept(self, *, timeout: float = 2.0) -> Socket:
         """The next connection."""
-        made = self._session.one(SocketAccept(self._handle, self._scaled(timeout)), Made, timeout=self._wait(timeout))
+        made = self._session.one(
+            ops.SocketAccept(self._handle, self._scaled(timeout)), ops.Made, timeout=self._wait(timeout)
+        )
         label = f"connection to {self._label}"
         return Socket(self._session, handle=made.handle, label=label, family=self._family)
 
     def send(self, data: bytes, *, timeout: float = 2.0) -> None:
         """Send all of ``data`` over the connection."""
-        self._done(SocketSend(self._handle, data, timeout=self._scaled(timeout)), timeout=timeout)
+        self._done(ops.SocketSend(self._handle, data, timeout=self._scaled(timeout)), timeout=timeout)
 
     def send_to(self, data: bytes, to: Socket | str, *, port: int = 0, timeout: float = 2.0) -> None:
         """Send a datagram to another socket of the test, or to an address."""
-        address = to.address if isinstance(to, Socket) else Address(to, port)
-        self._done(SocketSend(self._handle, data, address, timeout=self._scaled(timeout)), timeout=timeout)
+        address = to.address if isinstance(to, Socket) else ops.Address(to, port)
+        self._done(ops.SocketSend(self._handle, data, address, timeout=self._scaled(timeout)), timeout=timeout)
 
     def recv(self, limit: int = 1 << 16, *, timeout: float = 2.0) -> bytes:
         """The next datagram, or the next bytes of a stream; b"" at the end of a stream."""
         return self.recv_from(limit, timeout=timeout)[0]
 
-    def recv_from(self, limit: int = 1 << 16, *, timeout: float = 2.0) -> tuple[bytes, Address | None]:
+    def recv_from(self, limit: int = 1 << 16, *, timeout: float = 2.0) -> tuple[bytes, ops.Address | None]:
         """As ``recv``, with the sender where the socket is not connected."""
-        op = SocketReceive(self._handle, limit, self._scaled(timeout))
-        received = self._session.one(op, Received, timeout=self._wait(timeout))
+        op = ops.SocketReceive(self._handle, limit, self._scaled(timeout))
+        received = self._session.one(op, ops.Received, timeout=self._wait(timeout))
         return received.data, received.sender
 
     def silent(self, *, within: float = 0.1) -> bool:
         """Whether nothing arrives within that many seconds. What arrives can still be received."""
-        op = SocketReceive(self._handle, 1, self._scaled(within), socket.MSG_PEEK)
-        answer = self._session.attempt(op, Received, timeout=self._wait(within))
-        if isinstance(answer, Failed) and answer.errno != errno.ETIMEDOUT:
-            self._session.checked(op, answer, kind=Received)
-        return isinstance(answer, Failed)
+        op = ops.SocketReceive(self._handle, 1, self._scaled(within), socket.MSG_PEEK)
+        answer = self._session.attempt(op, ops.Received, timeout=self._wait(within))
+        if isinstance(answer, ops.Failed) and answer.errno != errno.ETIMEDOUT:
+            self._session.checked(op, answer, kind=ops.Received)
+        return isinstance(answer, ops.Failed)
 
     def getsockopt(self, level: int, name: int, *, size: int = 4) -> bytes:
         """The value of an option, at most ``size`` bytes."""
-        return self._session.one(SocketGet(self._handle, level, name, size), Data).data
+        return self._session.one(ops.SocketGet(self._handle, level, name, size), ops.Data).data
 
     def setsockopt(self, level: int, name: int, *, value: bytes | int) -> Socket:
         """Set an option; an integer is stored as a C int. Returns the socket itself."""
         raw = value.to_bytes(4, _order(self._session), signed=value < 0) if isinstance(value, int) else value
-        self._done(SocketSet(self._handle, level, name, raw))
+        self._done(ops.SocketSet(self._handle, level, name, raw))
         return self
 
     def shutdown(self, how: int = socket.SHUT_RDWR) -> None:
         """Shut down one direction or both."""
-        self._done(SocketShutdown(self._handle, how))
+        self._done(ops.SocketShutdown(self._handle, how))
 
     def close(self) -> None:
         """Close it now. Twice is harmless."""
         if self._open:
             self._open = False
-            self._done(Close(self._handle))
+            self._done(ops.Close(self._handle))
 
-    def _done(self, op: Op, *, timeout: float = 0.0) -> None:
-        self._session.one(op, Done, timeout=self._wait(timeout))
+    def _done(self, op: ops.Op, *, timeout: float = 0.0) -> None:
+        self._session.one(op, ops.Done, timeout=self._wait(timeout))
 
     def _scaled(self, timeout: float) -> float:
         return timeout * self._session.target.time_scale
@@ -226,7 +204,7 @@ def open_socket(
     if not isinstance(group, str):
         raise BpfUsageError(f"cgroup= expects a cgroup from bpf.cgroup() or its path, got {cgroup!r}")
     namespace = None if netns is None else netns_handle(session, netns)
-    made = session.make(SocketOpen(plain.family, plain.type, plain.protocol, namespace, group))
+    made = session.make(ops.SocketOpen(plain.family, plain.type, plain.protocol, namespace, group))
     opened = Socket(session, handle=made, label=f"{kind} {family or ''}".strip(), family=plain.family)
     if plain.type == socket.SOCK_STREAM and plain.family != socket.AF_UNIX:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, value=1)
@@ -258,7 +236,7 @@ class Process:
     """A descriptor of a process (pidfd): the key of a task storage map. It is closed by ``close()``, at the end of a
     ``with`` block, or at the end of the test."""
 
-    def __init__(self, session: Session, *, handle: Handle, pid: int) -> None:
+    def __init__(self, session: Session, *, handle: ops.Handle, pid: int) -> None:
         self._session = session
         self.handle = handle
         self.pid = pid
@@ -268,7 +246,7 @@ class Process:
         """Close the descriptor; the process goes on. Twice is harmless."""
         if self._open:
             self._open = False
-            self._session.one(Close(self.handle), Done)
+            self._session.one(ops.Close(self.handle), ops.Done)
 
     def __enter__(self) -> Process:
         return self
@@ -282,4 +260,4 @@ class Process:
 
 def open_process(session: Session, pid: int = 0) -> Process:
     """See ``Bpf.process``."""
-    return Process(session, handle=session.make(PidFd(pid)), pid=pid)
+    return Process(session, handle=session.make(ops.PidFd(pid)), pid=pid)
