@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from array import array
 from errno import EINVAL, EMSGSIZE, ENOMEM
+from itertools import accumulate
 from struct import Struct
 
 from pytest_ebpf.agent.base.batch import Batch
@@ -12,7 +13,7 @@ from pytest_ebpf.agent.base.handles import Refused
 from pytest_ebpf.agent.base.syscalls import BpfRow, Memory, address_of
 from pytest_ebpf.agent.bpf.test_run import ATTR, CTX_ONLY, ROOM, failed_run, run_again, type_of
 from pytest_ebpf.agent.host.netns import inside
-from pytest_ebpf.agent.ops import ProgRunMany, RanMany, Result
+from pytest_ebpf.agent.ops import Packed, ProgRunMany, RanMany, Result
 from pytest_ebpf.uapi.enums import Cmd
 
 __all__ = ["prog_run_many"]
@@ -26,36 +27,31 @@ _MOST, _ALL_ROOM = 256, 32 << 20  # runs in a row; bytes for what comes out of t
 
 
 class _Row:
-    """Attributes for one run after the other, each with ``size`` bytes of its own for the packet that goes in, and
-    ``room`` for the one that comes out: memory is taken only where the kernel writes."""
+    """Attributes for one run after the other, each with ``room`` bytes of its own for the packet that comes out: memory
+    is taken only where the kernel writes. What goes in is read where it is."""
 
-    __slots__ = ("_attrs", "_copies", "_in", "_out", "_places", "_words", "calls", "count", "room", "size")
+    __slots__ = ("_attrs", "_out", "_places", "_words", "calls", "count", "room", "size")
 
     def __init__(self, size: int) -> None:
         self.size, self.room = size, size + ROOM
         self.count = max(1, min(_MOST, _ALL_ROOM // self.room))
-        self._in, self._out = Memory(self.count * size), Memory(self.count * self.room)
+        self._out = Memory(self.count * self.room)
         self._attrs = Memory(self.count * ATTR.size)
         self.calls = BpfRow(Cmd.PROG_TEST_RUN, self._attrs, size=ATTR.size)
         self._words = self._attrs.view.cast("I")
-        self._copies = Struct(f"{size}s" * self.count)  # faster than anything else that copies many
-        self._places = [
-            memoryview(array("Q", range(memory.address, memory.address + memory.size, each)))
-            for memory, each in ((self._in, size), (self._out, self.room))
-        ]
+        begin, end = self._out.address, self._out.address + self._out.size
+        self._places = memoryview(array("Q", range(begin, end, self.room)))
 
-    def load(self, fd: int, packets: tuple[bytes, ...], *, ctx: bytes, flags: int) -> None:
-        """Write the attributes for these packets, at most ``count`` of them."""
-        count = len(packets)
-        copies = self._copies if count == self.count else Struct(f"{self.size}s" * count)
-        copies.pack_into(self._in.view, 0, *packets)
+    def load(self, fd: int, places: memoryview, *, lengths: memoryview, ctx: bytes, flags: int) -> None:
+        """Write the attributes for packets at these addresses (u64), of these lengths (u32), at most ``count``."""
+        count = len(lengths)
         same = bytearray(ATTR.size)
         ATTR.pack_into(same, 0, fd, 0, 0, self.room, 0, 0, 1, 0, len(ctx), 0, address_of(ctx), 0, flags, 0, 0)
         self._attrs.view[: count * ATTR.size] = same * count
-        self._words[_SIZE_IN : count * _WORDS : _WORDS] = memoryview(array("I", map(len, packets)))
+        self._words[_SIZE_IN : count * _WORDS : _WORDS] = lengths
         quads = self._attrs.view.cast("Q")
-        for field, places in zip((_DATA_IN, _DATA_OUT), self._places, strict=True):
-            quads[field : count * _QUADS : _QUADS] = places[:count]
+        quads[_DATA_IN : count * _QUADS : _QUADS] = places
+        quads[_DATA_OUT : count * _QUADS : _QUADS] = self._places[:count]
 
     def answers(self, count: int, *, without: list[int]) -> tuple[list[int], list[bytes], list[int]]:
         """What the first ``count`` runs returned, what came out of them, and how many nanoseconds each took."""
@@ -94,30 +90,33 @@ def _many_runs(op: ProgRunMany, batch: Batch) -> Result:
     entry = batch.entry(op.prog)
     if type_of(entry) in CTX_ONLY:
         raise Refused(f"{entry.label} takes no data: run it once per context")
-    row = _row(batch, longest=max(map(len, op.data), default=0))
+    packed = Packed.of(op.data)
+    places = memoryview(array("Q", accumulate(packed.lengths, initial=address_of(packed.data))))
+    lengths = memoryview(array("I", packed.lengths))
+    row = _row(batch, longest=max(packed.lengths, default=0))
     retvals: list[int] = []
-    packets: list[bytes] = []
+    data: list[bytes] = []
     durations: list[int] = []
     refused: list[int] = []
-    for first in range(0, len(op.data), row.count):
-        some = op.data[first : first + row.count]
+    for first in range(0, len(lengths), row.count):
+        some = lengths[first : first + row.count]
         count, at = len(some), 0
-        row.load(entry.fd, some, ctx=op.ctx, flags=op.flags)
+        row.load(entry.fd, places[first : first + count], lengths=some, ctx=op.ctx, flags=op.flags)
         out: list[int] = []
         while (at := row.calls.run(at, count)) < count:
             call = row.calls.one(at)
             result = 0 if call() >= 0 else run_again(call)
-            if result and not (op.skip and _packets_fault(result, size=len(some[at]))):
+            if result and not (op.skip and _packets_fault(result, size=some[at])):
                 return failed_run("ProgRunMany", entry, result=result, where=f", packet {first + at}")
             if result:
                 out.append(at)
             at += 1
         more = row.answers(count, without=out)
         retvals += more[0]
-        packets += more[1]
+        data += more[1]
         durations += more[2]
         refused += [first + index for index in out]
-    return RanMany(tuple(retvals), tuple(packets), tuple(durations), tuple(refused))
+    return RanMany(tuple(retvals), tuple(data), tuple(durations), tuple(refused))
 
 
 def _packets_fault(result: int, *, size: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_ebpf.agent.ops.base import FdPatch, Obj
+from pytest_ebpf.agent.ops.base import FdPatch, Obj, Pieces
 from pytest_ebpf.frozen import dataclass
 
 __all__ = [
@@ -87,7 +87,7 @@ class ProgRunMany:
     ``ProgRun``. ``skip``: go on behind a packet that the kernel calls invalid; ``RanMany.refused`` has its number."""
 
     prog: Obj
-    data: tuple[bytes, ...]
+    data: Pieces
     ctx: bytes = b""
     flags: int = 0
     netns: Obj | None = None

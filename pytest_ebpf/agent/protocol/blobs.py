@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from itertools import accumulate, pairwise
 from struct import Struct, error as StructError
 from typing import Any
 
-__all__ = ["Blobs", "WireError", "read_bytes", "read_numbers", "read_pieces"]
+from pytest_ebpf.agent.ops import Packed
+
+__all__ = ["Blobs", "WireError", "read_bytes", "read_numbers", "read_packed", "read_pieces"]
 
 _MANY = 16  # integers from which on they go into the raw bytes
 
@@ -59,13 +60,22 @@ def read_bytes(field: list[Any], blobs: memoryview) -> bytes:
 
 def read_pieces(field: list[Any], blobs: memoryview) -> tuple[bytes, ...]:
     """The tuple of bytes at a place."""
+    packed = read_packed(field, blobs)
+    data, lengths = packed.data, packed.lengths
+    if data and len(set(lengths)) == 1:  # as packets and records often are
+        return tuple([piece for (piece,) in Struct(f"{lengths[0]}s").iter_unpack(data)])
+    return tuple(packed)
+
+
+def read_packed(field: list[Any], blobs: memoryview) -> Packed:
+    """The same, in one."""
     match field:
         case []:
-            return ()
+            return Packed(b"", ())
         case [int(offset), [*lengths]]:
-            return tuple(_pieces(offset, lengths, blobs=blobs))
+            return _packed(offset, lengths, blobs=blobs)
         case [int(offset), dict(lengths)]:
-            return tuple(_pieces(offset, read_numbers(lengths, blobs), blobs=blobs))
+            return _packed(offset, read_numbers(lengths, blobs), blobs=blobs)
     raise WireError(f"no places of bytes: {str(field)[:60]}")
 
 
@@ -77,13 +87,10 @@ def read_numbers(field: dict[str, Any], blobs: memoryview) -> list[int]:
     raise WireError(f"no integers: {str(field)[:60]}")
 
 
-def _pieces(offset: int, lengths: list[Any], *, blobs: memoryview) -> list[bytes]:
+def _packed(offset: int, lengths: list[Any], *, blobs: memoryview) -> Packed:
     if offset < 0 or (lengths and (set(map(type, lengths)) != {int} or min(lengths) < 0)):
         raise WireError(f"no places of bytes: {offset}, {str(lengths)[:60]}")
-    total = sum(lengths)
-    if offset + total > len(blobs):
+    end = offset + sum(lengths)
+    if end > len(blobs):
         raise WireError(f"no place in {len(blobs)} bytes: {offset}, {str(lengths)[:60]}")
-    data = bytes(blobs[offset : offset + total])
-    if total and len(set(lengths)) == 1:  # as packets and records often are
-        return [piece for (piece,) in Struct(f"{lengths[0]}s").iter_unpack(data)]
-    return [data[start:end] for start, end in pairwise(accumulate(lengths, initial=0))]
+    return Packed(bytes(blobs[offset:end]), lengths)

@@ -22,7 +22,7 @@ from typing import Any, get_args
 
 from pytest_ebpf.agent import ops
 from pytest_ebpf.agent.ops import Handle, Op, Result
-from pytest_ebpf.agent.protocol.blobs import Blobs, WireError, read_bytes, read_numbers, read_pieces
+from pytest_ebpf.agent.protocol.blobs import Blobs, WireError, read_bytes, read_numbers, read_packed, read_pieces
 from pytest_ebpf.frozen import MISSING, dataclass, fields, is_dataclass
 
 __all__ = [
@@ -226,6 +226,8 @@ class Codec:
             readers |= {float: None, int: None}
         elif atom == "tuple[bytes, ...]":
             readers[list] = read_pieces
+        elif atom == "Pieces":
+            readers[list] = read_packed
         elif atom.startswith("tuple["):
             read = self._tuple_reader(atom.removeprefix("tuple[").removesuffix("]"))
             readers[list] = read

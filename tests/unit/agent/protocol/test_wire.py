@@ -96,6 +96,20 @@ def test_many_pieces_of_bytes_are_one_blob() -> None:
     assert same(decode(frame), Request(1, (ops.ProgRunMany(ops.Ref(0), packets),)))
 
 
+def test_15_an_agent_gets_packets_as_they_came() -> None:
+    packets = tuple(bytes([number]) * number for number in range(40))
+    message = decode(CODEC.encode(Request(1, (ops.ProgRunMany(ops.Ref(0), packets),))))
+    packed = message.ops[0].data
+    assert isinstance(packed, ops.Packed)
+    assert (packed.data, list(packed.lengths)) == (b"".join(packets), list(range(40)))
+    assert packed == packets
+    assert packets == packed
+    assert packed != packets[1:]
+    assert packed != list(packets)
+    assert hash(packed) == hash(packets)
+    assert len(packed) == len(packets)
+
+
 def test_15_many_integers_are_one_blob() -> None:
     """Not those of more than 63 bits, which stay in the head."""
     many, large = tuple(range(-500, 500)), (*range(20), 1 << 64)
