@@ -29,6 +29,7 @@ class Knowledge:
         self._known: dict[int, tuple[Facts, Facts]] = {}
         self._types: dict[str, Btf] = {}
         self._with_types: dict[tuple[int, int], tuple[Facts, Btf, Facts]] = {}
+        self._ready: dict[tuple[int, int], tuple[ObjectFile, Facts]] = {}
         self._complete: dict[tuple[int, int], tuple[ObjectFile, Facts]] = {}
 
     def known(self, base: Facts) -> Facts:
@@ -40,6 +41,14 @@ class Knowledge:
         """Keep ``facts``."""
         self._known[id(base)] = (base, facts)
         return facts
+
+    def ready(self, obj: ObjectFile, facts: Facts) -> bool:
+        """Whether ``obj`` needs no more than ``facts``, as was found before."""
+        return (id(obj), id(facts)) in self._ready
+
+    def is_ready(self, obj: ObjectFile, facts: Facts) -> None:
+        """Remember it."""
+        self._ready[id(obj), id(facts)] = (obj, facts)
 
     def types(self, source: str | os.PathLike[str] | bytes | Btf) -> Btf:
         """BTF from a file or blob, parsed at most once. ``ObjectError`` when it is none."""
@@ -79,11 +88,15 @@ def facts_for(
     base = session.target.facts()
     known = facts = knowledge.known(base)
     types = knowledge.types(btf) if btf is not None else None
+    if types is None and knowledge.ready(obj, known):
+        return known
     while ops := needs(obj, _for_core(facts, types), lacks=knowledge.lacks_types):
         facts = learn(facts, ops, results=session.run(ops))
     if facts is not known:
         facts = replace(facts, listed=None)  # a test may load a module before the next object
         facts = known if _same(known, facts) else knowledge.learn(base, facts)
+    elif types is None:
+        knowledge.is_ready(obj, known)
     return knowledge.with_types(facts, types) if types is not None else facts
 
 

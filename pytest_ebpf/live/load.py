@@ -62,9 +62,11 @@ def load_plan(
     without_btf: Callable[[], Plan],
     types: AskedTypes | None = None,
     doubling: Doubling | None = None,
+    ops: Callable[[Plan], Sequence[Op]] = lambda plan: plan.ops,
 ) -> BpfObject:
     """Load. ``ProgramRejected`` for the first program the kernel refuses, ``PlanError`` for one it cannot have, and
-    ``KernelCallError`` for a map; then whatever was made is closed again. ``doubling`` replaces calls.
+    ``KernelCallError`` for a map; then whatever was made is closed again. ``doubling`` replaces calls; ``ops``: the
+    operations of a plan, with the line that asks for them or without.
 
     When the kernel refuses the BTF of the object, the plan ``without_btf`` is loaded, with a warning. What cannot do
     without its types fails, with the reason.
@@ -75,7 +77,7 @@ def load_plan(
     for lost in plan.lost.values():
         raise lost
     began = time.monotonic()
-    ran = run_batch(session, plan, without_btf=without_btf, ops=doubling.ops if doubling else lambda plan: plan.ops)
+    ran = run_batch(session, plan, without_btf=without_btf, ops=doubling.ops if doubling else ops)
     try:
         _check(session, ran.plan, results=ran.results)
         check_pins(session, ran.plan, results=ran.results)

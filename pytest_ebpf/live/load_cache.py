@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
+from pytest_ebpf.agent.ops import Op
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.frozen import fields, is_dataclass
 from pytest_ebpf.kept_loads import KeptLoads
 from pytest_ebpf.live.facts_cache import Knowledge
+from pytest_ebpf.live.session import calling_line, signed_by
 from pytest_ebpf.live.typed.object_types import read_types
 from pytest_ebpf.obj.object import ObjectFile
 from pytest_ebpf.obj.parse import parse_object
@@ -39,6 +41,7 @@ class LoadCache:
         self._linked: dict[tuple[int, ...], tuple[tuple[ObjectFile, ...], ObjectFile]] = {}
         self._objects: dict[tuple[bytes, str], ObjectFile] = {}
         self._types: dict[tuple[bytes, str], tuple[_Digests, Btf | None]] = {}
+        self._signed: dict[int, tuple[Plan, str, Sequence[Op]]] = {}
         self._plans: dict[tuple[int, int, object], tuple[ObjectFile, Facts, Plan]] = {}
 
     def object(self, data: bytes, *, name: str) -> ObjectFile:
@@ -102,6 +105,15 @@ class LoadCache:
         if found is None:
             with uncollected():
                 found = self._plans[key] = (obj, facts, self._planned(obj, facts, options=options, content=key[2]))
+        return found[2]
+
+    def signed_ops(self, plan: Plan) -> Sequence[Op]:
+        """The operations of a plan, signed with the line of test code that is running. A fixture loads from the same
+        line for each test."""
+        site = calling_line()
+        found = self._signed.get(id(plan))
+        if found is None or found[1] != site:
+            found = self._signed[id(plan)] = (plan, site, signed_by(plan.ops, site))
         return found[2]
 
     def _planned(self, obj: ObjectFile, facts: Facts, *, options: LoadOptions, content: Hashable) -> Plan:

@@ -132,7 +132,7 @@ def options_of(asked: Asked, *, obj: ObjectFile, session: Session) -> LoadOption
 def _check_shapes(asked: Asked) -> None:
     for option in ("globals", "maps", "programs", "kconfig", "struct_ops"):
         value = getattr(asked, option)
-        if not isinstance(value, Mapping):
+        if type(value) is not dict and not isinstance(value, Mapping):
             raise BpfUsageError(f"{option}={value!r} is no dict", hint=f'Write {option}={{"name": value}}.')
     for name, value in asked.struct_ops.items():
         if not isinstance(value, bool | Mapping):

@@ -349,6 +349,7 @@ class Bpf:
                 types=types,
                 without_btf=lambda: self._cache.plan(obj, facts, options=replace(options, btf=False)),
                 doubling=doubling,
+                ops=self._cache.signed_ops,
             )
         except ProgramRejected as error:
             if doubling is not None:  # its log is about instructions that nobody wrote

@@ -25,8 +25,10 @@ def names_for(path: Path, byteorder: str) -> list[Path]:
 def find_object(path: str | os.PathLike[str], directories: Sequence[Path], *, byteorder: str = "little") -> Path:
     """Where a relative path leads: into the first of ``directories`` that has it, else the working directory.
     ``byteorder``: of the kernel that is to load it. ``ObjectError`` for a file that is in none of them."""
-    given = Path(path)
+    given = path if isinstance(path, Path) else Path(path)
     names = names_for(given, byteorder)
+    if not directories and names == [given]:
+        return given  # reading it says whether it is there
     for directory in () if given.is_absolute() else directories:
         for name in names:
             if (directory / name).exists():

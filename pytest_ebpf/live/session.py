@@ -177,7 +177,9 @@ def _unsigned(op: Op) -> bool:
 
 
 def _signed(op: Op, site: str) -> Op:
-    if isinstance(op, Try | In):
+    if type(op) is Try:
+        return Try(_signed(op.op, site))
+    if type(op) is In:
         return replace(op, op=_signed(op.op, site))
     if _unsigned(op):
         return replace(op, site=site)  # type: ignore[arg-type]  # every op with a ``site`` is a dataclass with one

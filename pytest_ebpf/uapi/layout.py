@@ -11,22 +11,24 @@ __all__ = ["Layout"]
 class Layout:
     """Fields of one struct: name -> (byte offset, struct format), in native byte order."""
 
-    __slots__ = ("_fields", "size")
+    __slots__ = ("_fields", "_packers", "size")
 
     def __init__(self, fields: Mapping[str, tuple[int, str]]) -> None:
         self._fields = {name: (offset, Struct("=" + code)) for name, (offset, code) in fields.items()}
-        self.size = max(offset + field.size for offset, field in self._fields.values())
+        self._packers = {n: (at, at + field.size, field.pack_into) for n, (at, field) in self._fields.items()}
+        self.size = max(after for _, after, _ in self._packers.values())
 
     def pack(self, **values: int | bytes) -> bytearray:
         """The struct with ``values`` set, cut after the last field that is not zero: a kernel that knows fewer fields
         refuses (E2BIG) only what it would have to honour."""
-        data = bytearray(self.size)
+        data, packers = bytearray(self.size), self._packers
         end = 4
         for name, value in values.items():
             if value:
-                offset, field = self._fields[name]
-                field.pack_into(data, offset, value)
-                end = max(end, offset + field.size)
+                offset, after, pack_into = packers[name]
+                pack_into(data, offset, value)
+                if after > end:  # a call of max() takes as long as all the rest
+                    end = after
         del data[end:]
         return data
 

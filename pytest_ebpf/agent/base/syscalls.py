@@ -37,6 +37,7 @@ __all__ = [
     "BpfRow",
     "Memory",
     "address_of",
+    "address_of_buffer",
     "bpf",
     "bpf_at",
     "bpf_errno",
@@ -76,6 +77,10 @@ _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 # The variadic syscall(2) takes longs. Six are always passed: argtypes keep 64-bit addresses whole.
 _syscall.argtypes = [ctypes.c_long] * 7
+# The same function for bpf(2), which has three arguments: each that is passed is converted.
+_bpf = _libc["syscall"]
+_bpf.restype = ctypes.c_long
+_bpf.argtypes = [ctypes.c_long] * 4
 # The same function for arguments that are C values already: no conversion, half the time of a short system call.
 _prepared = _libc["syscall"]
 _prepared.restype = ctypes.c_long
@@ -134,14 +139,14 @@ class Memory:
 
     def text(self) -> bytes:
         """The bytes before the first NUL."""
-        return ctypes.string_at(self.address, self._length())
+        text: bytes = self.array.value
+        return text
 
-    def _length(self) -> int:
-        raw: int = _libc.strnlen(_VoidPointer(self.address), ctypes.c_size_t(self.size))
-        return raw
+    def clear(self, length: int) -> None:
+        """Zeroes in the place of the first bytes."""
+        self.view[:length] = bytes(length)
 
 
-_libc.strnlen.restype = ctypes.c_size_t
 _libc.mmap.restype = _VoidPointer
 _libc.mmap.argtypes = (_VoidPointer, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
 _MAP_FAILED = _VoidPointer(-1).value
@@ -154,9 +159,14 @@ def address_of(data: bytes) -> int:
     return _VoidPointer.from_buffer(_CharPointer(data)).value or 0  # half the time of a cast
 
 
+def address_of_buffer(data: bytearray) -> int:
+    """Likewise, for the kernel to write too; ``data`` must not change its size meanwhile."""
+    return ctypes.addressof(_Char.from_buffer(data)) if data else 0
+
+
 def bpf_at(cmd: int, address: int, *, size: int) -> int:
     """bpf(2) on the attribute at ``address``: what the call returned, or -errno."""
-    result: int = _syscall(_BPF, cmd, address, size, 0, 0, 0)
+    result: int = _bpf(_BPF, cmd, address, size)
     return result if result >= 0 else -_get_errno()
 
 

@@ -79,28 +79,26 @@ def elem_attr(fd: int, key: int, *, value: int = 0, flags: int = 0) -> bytearray
 
 
 def _create(batch: Batch, op: ops.MapCreate, *, with_btf: bool) -> int:
-    typed: dict[str, int] = {}
+    more: dict[str, int] = {}  # what few maps have
     if with_btf:
-        typed = {
-            "btf_fd": batch.fd(op.btf),
-            "btf_key_type_id": op.btf_key,
-            "btf_value_type_id": op.btf_value,
-        }
+        more = {"btf_fd": batch.fd(op.btf), "btf_key_type_id": op.btf_key, "btf_value_type_id": op.btf_value}
+    if op.inner_map is not None:
+        more["inner_map_fd"] = batch.fd(op.inner_map)
+    if op.kernel_btf is not None:
+        more["value_type_btf_obj_fd"] = batch.fd(op.kernel_btf)
+    if op.exclusive:
+        more["excl_prog_hash"], more["excl_prog_hash_size"] = address_of(op.exclusive), len(op.exclusive)
     attr = ATTR_MAP_CREATE.pack(
         map_type=op.type,
         key_size=op.key_size,
         value_size=op.value_size,
         max_entries=op.max_entries,
         map_flags=op.flags,
-        inner_map_fd=batch.fd(op.inner_map),
         numa_node=op.numa_node,
         map_name=object_name(op.name),
         map_extra=op.map_extra,
         btf_vmlinux_value_type_id=op.kernel_value,
-        value_type_btf_obj_fd=batch.fd(op.kernel_btf),
-        excl_prog_hash=address_of(op.exclusive),
-        excl_prog_hash_size=len(op.exclusive),
-        **typed,
+        **more,
     )
     return raise_memlock(lambda: bpf_errno(Cmd.MAP_CREATE, attr))
 

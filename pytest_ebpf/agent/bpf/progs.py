@@ -11,7 +11,7 @@ from struct import Struct
 
 from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.handles import Entry, Refused
-from pytest_ebpf.agent.base.syscalls import Memory, address_of, bpf_errno, error_text, raise_memlock
+from pytest_ebpf.agent.base.syscalls import Memory, address_of, address_of_buffer, bpf_errno, error_text, raise_memlock
 from pytest_ebpf.agent.base.sysfs import read_text
 from pytest_ebpf.agent.bpf.info import object_info, object_name
 from pytest_ebpf.agent.host.netns import inside
@@ -26,6 +26,7 @@ __all__ = ["btf_load", "prog_load"]
 
 _NO_FILES = (EMFILE, ENFILE)
 _FIRST_LOG = 64 << 10
+_LOG = "log of a program"  # where a buffer is kept for the next
 _TRACE_LOG = 16 << 20  # costs only what is written to it (Memory), and nearly every trace fits the first time
 # The trace of a rejection that was not requested: one of a million instructions has 500 MB, and takes minutes to write.
 _REJECTED_LOG = 64 << 20
@@ -51,7 +52,14 @@ class _Attempt:
 
 
 def _load(
-    cmd: Cmd, layout: Layout, *, fields: dict[str, int | bytes], level: int, room: int, limit: int = 0
+    cmd: Cmd,
+    layout: Layout,
+    *,
+    fields: dict[str, int | bytes],
+    level: int,
+    room: int,
+    limit: int = 0,
+    kept: dict[str, object] | None = None,
 ) -> _Attempt:
     """Load with a log as long as it takes, or ``limit``.
 
@@ -59,19 +67,29 @@ def _load(
     size that the kernel asked for (log_true_size, commit 47a71c1f9af0), before with four times the buffer.
     """
     while True:
-        log = Memory(room) if level else None
+        log = _buffer(room, kept) if level else None
         attr = layout.pack(
             **fields, log_level=level, log_size=room if log else 0, log_buf=log.address if log else 0
         ).ljust(layout.size, b"\0")
         result = raise_memlock(lambda attr=attr: bpf_errno(cmd, attr))  # type: ignore[misc]
         if result != -ENOSPC or log is None:
             text = log.text() if log else b""
+            if log is not None and kept is not None and room == _FIRST_LOG and len(text) + 1 < room:
+                log.clear(len(text))
+                kept[_LOG] = log
             return _Attempt(result, text, level, len(text) + 1 >= room > 0)
         limit = limit or _log_limit()
         if room >= limit:
             return _Attempt(result, log.text(), level)
         wanted = layout.get(attr, name="log_true_size")
         room = min(limit, wanted + 1 if wanted > room else room * 4)
+
+
+def _buffer(room: int, kept: dict[str, object] | None) -> Memory:
+    """Zeroed room for a log: that of the program before, if it is of this size. To clear what was written there takes a
+    fraction of the time of new memory."""
+    found = kept.pop(_LOG, None) if kept is not None else None
+    return found if isinstance(found, Memory) and found.size == room else Memory(room)
 
 
 def _log_limit() -> int:
@@ -101,8 +119,7 @@ class _Program:
     def __init__(self, op: ProgLoad, batch: Batch) -> None:
         self._op = op
         self._batch = batch
-        self._insns = Memory(len(op.insns))
-        self._insns.view[: len(op.insns)] = op.insns
+        self._insns = bytearray(op.insns)
         self._license = op.license.encode() + b"\0"  # empty is a license too; a null pointer is EFAULT
         self._fds = b"".join(_FDS.pack(batch.fd(obj)) for obj in op.fd_array)
         self.uses: list[Entry] = []
@@ -110,7 +127,7 @@ class _Program:
             target = batch.entry(patch.target)
             if not 0 <= patch.insn * _INSN_SIZE < len(op.insns):
                 raise Refused(f"program {op.name!r} has no instruction {patch.insn} to patch")
-            _IMM.pack_into(self._insns.view, patch.insn * _INSN_SIZE + 4, batch.fd(patch.target))
+            _IMM.pack_into(self._insns, patch.insn * _INSN_SIZE + 4, batch.fd(patch.target))
             self.uses.append(target)
         self.uses.extend(batch.entry(obj) for obj in op.fd_array)
         self._fields = self._pack(batch)
@@ -122,7 +139,7 @@ class _Program:
         fields: dict[str, int | bytes] = {
             "prog_type": op.type,
             "insn_cnt": len(op.insns) // _INSN_SIZE,
-            "insns": self._insns.address,
+            "insns": address_of_buffer(self._insns),
             "license": address_of(self._license),
             "kern_version": op.kern_version,
             "prog_flags": op.flags,
@@ -143,11 +160,13 @@ class _Program:
     def load(self, level: int, *, room: int, limit: int = 0) -> _Attempt:
         limit = self._op.log_limit or limit
         room = min(room, limit) if limit else room
-        fields = self._fields
+        fields, kept = self._fields, self._batch.table.cache
         return inside(
             self._batch,
             self._op.netns,  # where the kernel looks for the interface
-            call=lambda: _load(Cmd.PROG_LOAD, ATTR_PROG_LOAD, fields=fields, level=level, room=room, limit=limit),
+            call=lambda: _load(
+                Cmd.PROG_LOAD, ATTR_PROG_LOAD, fields=fields, level=level, room=room, limit=limit, kept=kept
+            ),
         )
 
 

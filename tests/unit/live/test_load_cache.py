@@ -143,3 +143,19 @@ def test_options_of_programs_are_compared_by_each_field() -> None:
     assert content_of(given) == content_of(dataclasses.replace(given))
     for field, other in (("section", "tc"), ("autoload", False), ("target", "f"), ("type", 1)):
         assert content_of(given) != content_of(dataclasses.replace(given, **{field: other}))
+
+
+def test_each_line_signs_what_it_loads(target_on: Target) -> None:
+    """Though the operations of the line before are kept."""
+    target, cache, sites = target_on(), LoadCache(), []
+    for line in range(3):
+        bpf = Bpf(target, cache=cache)
+        if line == 1:
+            bpf.load(OBJECTS / "config.bpf.o")
+        else:
+            bpf.load(OBJECTS / "config.bpf.o")
+        flat = [getattr(op, "op", op) for op in target.kernel.batches[-1]]
+        assert len({op.site for op in flat if hasattr(op, "site")}) == 1
+        sites.append(next(op for op in flat if isinstance(op, ProgLoad)).site)
+    assert sites[0] == sites[2] != sites[1]
+    assert all(site.startswith("test_load_cache.py:") for site in sites)
