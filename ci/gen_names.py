@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from importlib import import_module
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "pytest_ebpf"
@@ -20,7 +21,13 @@ def public_names(source: str) -> dict[str, str]:
     tree = ast.parse(source)
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
     imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
-    return {alias.name: str(node.module) for node in imports for alias in node.names}
+    return {name: str(node.module) for node in imports for name in names_of(node)}
+
+
+def names_of(node: ast.ImportFrom) -> list[str]:
+    """What an import imports: of ``*``, the ``__all__`` of the module."""
+    names = [alias.name for alias in node.names]
+    return list(import_module(str(node.module)).__all__) if names == ["*"] else names
 
 
 def render(names: dict[str, str]) -> str:

@@ -97,7 +97,7 @@ def render_matrix(
     if len(shown) < len(merged):
         lines.append((("-v shows every test", "dim"),))
     lines += _legend(merged, glyphs=glyphs)
-    lines += _skips(letters)
+    lines += [((f"s {letter}  ", "yellow"), (reason, "")) for reason, letter in letters.items()]
     lines += _excused(merged, glyphs=glyphs, width=width)
     lines.append(())
     lines += _kernel_lines(merged, columns=columns, machines=merge_kernels(records), glyphs=glyphs)
@@ -207,10 +207,6 @@ def _legend(records: Sequence[RunRecord], *, glyphs: Glyphs) -> list[Line]:
     if any(most_insns(record) is not None for record in records):
         words.append("numbers: instructions the verifier walked, of the test's largest program")
     return [((", ".join(words), "dim"),)] if words else []
-
-
-def _skips(letters: Mapping[str, str]) -> list[Line]:
-    return [((f"s {letter}  ", "yellow"), (reason, "")) for reason, letter in letters.items()]
 
 
 def _excused(records: Sequence[RunRecord], *, glyphs: Glyphs, width: int) -> Iterator[Line]:

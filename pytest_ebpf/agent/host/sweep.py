@@ -43,10 +43,6 @@ def _remove(kind: str, name: str) -> str:
         return f"{kind} {name} (not removed: {error.strerror or error})"
 
 
-def _remove_pin(path: str) -> None:
-    os.unlink(path)
-
-
 def _remove_directory(path: str) -> bool:
     there = os.path.lexists(path)
     remove_tree(path)
@@ -87,7 +83,7 @@ def _remove_qdisc(interface: str) -> bool:
 
 _REMOVE: MappingProxyType[str, Callable[[str], object]] = MappingProxyType(
     {
-        "pin": _remove_pin,
+        "pin": os.unlink,
         "netns": remove_namespace,
         "directory": _remove_directory,
         "file": _remove_file,

@@ -85,13 +85,9 @@ def _name(case: Case) -> str:
 
 def _unknown_type(case: Case) -> str:
     name = _name(case)
-    if name.lower() not in _known_types():
+    if name.lower() not in {row.name for row in MAP_FEATURES}:
         return ""
     return lacks(case, feature=name.lower(), what=f"{name} maps", instead=_INSTEAD.get(name, ""))
-
-
-def _known_types() -> frozenset[str]:
-    return frozenset(row.name for row in MAP_FEATURES)
 
 
 def _entries(case: Case) -> str:
