@@ -35,6 +35,7 @@ from pytest_ebpf.uapi.numbers import ENOTSUPP
 
 __all__ = ["Ran", "close_made", "made_by", "map_refusal", "run_batch", "stopped_by"]
 
+_NOT_FAILED = Failed("", 0, "")
 _MAKERS = (Made, ProgLoaded)
 _INVALID = (errno.EINVAL, ENOTSUPP, errno.EOPNOTSUPP)  # how kernels say "what is that?"
 _NOT_LOOKED_AT = (0, errno.EPERM, errno.ENOMEM, errno.EACCES)  # 0: the agent's own refusal
@@ -95,7 +96,7 @@ def _failed(plan: Plan, results: Sequence[Result]) -> tuple[Op, Failed] | tuple[
     for op, result in zip(plan.ops, results, strict=True):
         if isinstance(result, Failed) and not isinstance(op, Try):
             return op, result
-    return None, Failed("", 0, "")
+    return None, _NOT_FAILED
 
 
 def _error(session: Session, plan: Plan, *, op: Op, failed: Failed) -> EbpfError:

@@ -159,8 +159,9 @@ class _Assembly:
         self._named = types.maps
         self._programs = {planned.name: self._program(planned) for planned in plan.programs}
         maps = OnFirstUse({planned.name: partial(self._map, planned) for planned in plan.maps})
-        for name in self._named.keys() & maps.keys():
-            maps[name]  # a wrong type= is an error of the load
+        for name in self._named:
+            if name in maps:
+                maps[name]  # a wrong type= is an error of the load
         self._maps = Named(maps, what="map", why_not=why_lost(plan.obj, "map"))
 
     def loaded(self) -> BpfObject:

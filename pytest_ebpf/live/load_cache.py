@@ -6,6 +6,7 @@ import gc
 import hashlib
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 from typing import TypeAlias
 
@@ -25,7 +26,7 @@ from pytest_ebpf.plan.load_plan import LoadOptions, Plan, plan_load
 __all__ = ["LoadCache", "content_of", "uncollected"]
 
 _Digests: TypeAlias = tuple[tuple[Path, str], ...]
-_OPTIONS = tuple(option.name for option in fields(LoadOptions))
+_OPTIONS = attrgetter(*[option.name for option in fields(LoadOptions)])
 _HEADERS = frozenset((".h", ".c", ".hpp", ".inc"))
 
 
@@ -100,7 +101,7 @@ class LoadCache:
     def plan(self, obj: ObjectFile, facts: Facts, *, options: LoadOptions) -> Plan:
         """The plan of an object for a kernel, made at most once. (The entry keeps object and facts alive, so that
         their identities stay theirs.)"""
-        key = (id(obj), id(facts), tuple(content_of(getattr(options, name)) for name in _OPTIONS))
+        key = (id(obj), id(facts), tuple([content_of(value) for value in _OPTIONS(options)]))
         found = self._plans.get(key)
         if found is None:
             with uncollected():

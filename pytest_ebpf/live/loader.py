@@ -303,12 +303,14 @@ class Bpf:
 
     def _object(self, path: Source) -> ObjectFile:
         """Parsed, and linked when there are several, at most once."""
-        paths = [path] if isinstance(path, str | os.PathLike) else path
-        if not isinstance(paths, Sequence) or not all(isinstance(each, str | os.PathLike) for each in paths):
+        if isinstance(path, str | Path | os.PathLike):
+            file = self.find(path)
+            return self._cache.object(read_bytes(file), name=str(file))
+        if not isinstance(path, Sequence) or not all(isinstance(each, str | os.PathLike) for each in path):
             raise BpfUsageError(f"expected an object file path or a list of paths, got {path!r}")
-        if not paths:
+        if not path:
             raise BpfUsageError("no object file to load")
-        files = [self.find(each) for each in paths]
+        files = [self.find(each) for each in path]
         return self._cache.linked([(read_bytes(file), str(file)) for file in files])
 
     def _types(self, source: str | os.PathLike[str] | Btf | None) -> Btf | None:

@@ -64,7 +64,7 @@ def _check_compatible(definition: MapDef, info: Result, *, path: str, order: str
 def check_pins(session: Session, plan: Plan, *, results: Sequence[Result]) -> None:
     """``PinTakenError`` when a path was taken meanwhile, ``KernelCallError`` when it cannot be."""
     for planned in plan.maps:
-        result = results[planned.pin_op] if planned.pin_op >= 0 else Done()
+        result = results[planned.pin_op] if planned.pin_op >= 0 else None
         if isinstance(result, Failed):
             if result.errno == errno.EEXIST:
                 raise PinTakenError(planned.pin)

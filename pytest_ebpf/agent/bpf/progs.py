@@ -148,8 +148,8 @@ class _Program:
             "prog_btf_fd": batch.fd(op.btf),
             "attach_btf_id": op.attach_btf_id,
             "attach_prog_fd": batch.fd(op.attach_prog or op.attach_btf_obj),
-            "fd_array": address_of(self._fds),
-            "prog_ifindex": inside(batch, op.netns, call=lambda: _index(op)),
+            "fd_array": address_of(self._fds) if self._fds else 0,
+            "prog_ifindex": _index(op) if op.netns is None else inside(batch, op.netns, call=lambda: _index(op)),
         }
         for kind in ("func_info", "line_info"):
             data, size = getattr(op, kind), getattr(op, f"{kind}_rec_size")

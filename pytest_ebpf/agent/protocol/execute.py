@@ -189,7 +189,7 @@ def _one(op: Any, batch: Batch) -> o.Result:
     if function is None:
         return o.Failed(type(op).__name__, 0, "no such operation")
     try:
-        return _with_more_files(lambda: function(op, batch))
+        return _with_more_files(function, op, batch=batch)
     except OSError as error:
         errno = error.errno or 0
         return o.Failed(type(op).__name__, errno, _text(op, batch, words=error_text(errno) if errno else str(error)))
@@ -201,13 +201,13 @@ def _one(op: Any, batch: Batch) -> o.Result:
         return o.Failed(type(op).__name__, 0, traceback.format_exc())
 
 
-def _with_more_files(call: Callable[[], o.Result]) -> o.Result:
+def _with_more_files(function: Callable[[Any, Batch], o.Result], op: Any, *, batch: Batch) -> o.Result:
     try:
-        return call()
+        return function(op, batch)
     except OSError as error:
         if error.errno != EMFILE or not raise_open_files():
             raise
-    return call()
+    return function(op, batch)
 
 
 def _place(error: Exception) -> str:

@@ -81,4 +81,5 @@ MAP_KINDS: Mapping[int, MapKind] = MappingProxyType(
 
 def kind_of(number: int) -> MapKind:
     """The row of a type; an unknown one is taken for a keyed map of data."""
-    return MAP_KINDS.get(number, MapKind(number))
+    found = MAP_KINDS.get(number)
+    return found if found is not None else MapKind(number)
