@@ -3,6 +3,7 @@ its run)."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,7 +14,11 @@ from pathlib import Path
 
 import pytest
 
+import pytest_ebpf
+from pytest_ebpf.agent.host.attached import attachment, detach
+from pytest_ebpf.errors import KernelCallError
 from pytest_ebpf.kernels.local import LocalKernel
+from pytest_ebpf.uapi.enums import AttachType
 from support.paths import ROOT
 
 OBJECTS = ROOT / "sample_programs" / "built"
@@ -120,3 +125,53 @@ def test_what_a_living_run_made_stays(pytester: pytest.Pytester) -> None:
             assert other.swept == ()
         assert path.exists()
     assert not path.exists()
+
+
+ATTACHES = """
+import os, pathlib, sys, time
+import pytest_ebpf
+with pytest_ebpf.open_kernel("host") as bpf:
+    (program,) = bpf.load(sys.argv[1]).programs.values()
+    program.attach(sys.argv[2], mechanism="attach", mode="single")
+    pathlib.Path("ready").touch()
+    time.sleep(60)
+"""
+
+
+def test_a_program_on_a_cgroup_of_somebody_else_is_detached(pytester: pytest.Pytester, foreign_group: Path) -> None:
+    """Without a link it would stay as long as the group does."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.Popen(
+        [sys.executable, "-c", ATTACHES, str(OBJECTS / "connect_filter.bpf.o"), str(foreign_group)], env=environment
+    )
+    deadline = time.monotonic() + 60
+    while not Path("ready").exists() and run.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    run.kill()
+    run.wait(30)
+    with pytest_ebpf.open_kernel("host") as bpf:  # a new run, which asks what is there after it has looked around
+        assert bpf.attached(cgroup=str(foreign_group)) == ()
+    assert foreign_group.exists()
+
+
+def test_a_program_of_somebody_else_in_its_place_stays(foreign_group: Path) -> None:
+    group = str(foreign_group)
+    with pytest_ebpf.open_kernel("host") as bpf:
+        (mine,), (other,) = (bpf.load(OBJECTS / "connect_filter.bpf.o").programs.values() for _ in range(2))
+        link = other.attach(group, mechanism="attach", mode="single")
+        kind = AttachType.CGROUP_INET4_CONNECT
+        assert not detach(attachment(group, kind, prog_id=mine.info.id))
+        assert [found.program.id for found in bpf.attached(cgroup=group)] == [other.info.id]
+        assert detach(attachment(group, kind, prog_id=other.info.id))
+        assert bpf.attached(cgroup=group) == ()
+        with contextlib.suppress(KernelCallError):
+            link.detach()  # it is gone
+
+
+@pytest.fixture
+def foreign_group() -> Iterator[Path]:
+    groups = Path("/sys/fs/cgroup/unified") if Path("/sys/fs/cgroup/unified").exists() else Path("/sys/fs/cgroup")
+    group = groups / f"foreign{os.getpid()}"
+    group.mkdir()
+    yield group
+    group.rmdir()

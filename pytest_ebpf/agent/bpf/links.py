@@ -11,7 +11,8 @@ from pytest_ebpf.agent import ops
 from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.handles import Refused
 from pytest_ebpf.agent.base.syscalls import Memory, address_of, bpf, perf_event_open, perf_ioctl
-from pytest_ebpf.agent.bpf.info import fd_kind, object_info
+from pytest_ebpf.agent.bpf.info import fd_kind, kernel_id, object_info
+from pytest_ebpf.agent.host.attached import attachment
 from pytest_ebpf.agent.host.netns import inside
 from pytest_ebpf.uapi.enums import AttachType, Cmd
 from pytest_ebpf.uapi.layouts import (
@@ -173,6 +174,7 @@ def prog_attach(op: ops.ProgAttach, batch: Batch) -> ops.Result:
     )
     inside(batch, op.netns, call=lambda: bpf(Cmd.PROG_ATTACH, attr))
     prog.attached[_target_key(batch, op.target), op.attach_type] = _words(batch, op.target)
+    _in_ledger(batch, op, strike=False)
     return ops.Done()
 
 
@@ -183,7 +185,17 @@ def prog_detach(op: ops.ProgDetach, batch: Batch) -> ops.Result:
     )
     inside(batch, op.netns, call=lambda: bpf(Cmd.PROG_DETACH, attr))
     batch.entry(op.prog).attached.pop((_target_key(batch, op.target), op.attach_type), None)
+    _in_ledger(batch, op, strike=True)
     return ops.Done()
+
+
+def _in_ledger(batch: Batch, op: ops.ProgAttach | ops.ProgDetach, *, strike: bool) -> None:
+    """What was opened by its path outlives this process: a cgroup that nobody here made, a device."""
+    ledger = batch.table.ledger
+    if ledger is None or isinstance(op.target, int) or (target := batch.entry(op.target)).kind not in ("dir", "file"):
+        return
+    words = attachment(target.handle.name, op.attach_type, prog_id=kernel_id(batch.fd(op.prog), "prog"))
+    (ledger.strike if strike else ledger.note)("attachment", words)
 
 
 def _target_key(batch: Batch, target: ops.Obj | int) -> object:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from pytest_ebpf.agent.base.leaks import end_marked
 from pytest_ebpf.agent.base.ledger import dead_ledgers, ledger_folder, read_ledger
 from pytest_ebpf.agent.base.syscalls import umount
+from pytest_ebpf.agent.host.attached import detach
 from pytest_ebpf.agent.host.files import remove_path
 from pytest_ebpf.agent.host.machine import remove_tree
 from pytest_ebpf.agent.host.netns import remove_namespace
@@ -83,6 +84,7 @@ def _remove_qdisc(interface: str) -> bool:
 
 _REMOVE: MappingProxyType[str, Callable[[str], object]] = MappingProxyType(
     {
+        "attachment": detach,
         "pin": os.unlink,
         "netns": remove_namespace,
         "directory": _remove_directory,
