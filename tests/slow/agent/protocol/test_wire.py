@@ -25,6 +25,7 @@ ATOMS: dict[str, st.SearchStrategy[Any]] = {
     "bytes": BYTES,
     "None": st.none(),
     "Obj": OBJS,
+    "Pieces": st.lists(BYTES, max_size=3).map(tuple),
     "Handle": HANDLES,
 }
 
