@@ -159,7 +159,7 @@ def address_of(data: bytes) -> int:
     return _VoidPointer.from_buffer(_CharPointer(data)).value or 0  # half the time of a cast
 
 
-def address_of_buffer(data: bytearray) -> int:
+def address_of_buffer(data: bytearray | memoryview[int]) -> int:
     """Likewise, for the kernel to write too; ``data`` must not change its size meanwhile."""
     return ctypes.addressof(_Char.from_buffer(data)) if data else 0
 

@@ -8,7 +8,7 @@ from errno import ENOENT
 
 from pytest_ebpf.agent.base.batch import Batch
 from pytest_ebpf.agent.base.handles import Refused
-from pytest_ebpf.agent.base.syscalls import Memory, bpf, bpf_errno, error_text
+from pytest_ebpf.agent.base.syscalls import Memory, address_of_buffer, bpf, bpf_errno, error_text
 from pytest_ebpf.agent.ops import Info, InfoByFd, Made, NextId, ObjById, Result, Value
 from pytest_ebpf.uapi.enums import Cmd
 from pytest_ebpf.uapi.layouts import ATTR_ID, ATTR_INFO, BTF_INFO, LINK_INFO, MAP_INFO, PROG_INFO
@@ -54,10 +54,10 @@ def fd_kind(fd: int) -> str:
 
 def object_info(fd: int, *, memory: Memory | None = None, length: int = _ROOM) -> bytes:
     """The info struct of a bpf object, as long as the kernel's is. ``memory`` may hold input fields."""
-    memory = memory or Memory(length)
-    attr = ATTR_INFO.pack(bpf_fd=fd, info_len=length, info=memory.address)
+    info = bytearray(length) if memory is None else memory.view
+    attr = ATTR_INFO.pack(bpf_fd=fd, info_len=length, info=address_of_buffer(info))
     bpf(Cmd.OBJ_GET_INFO_BY_FD, attr)
-    return bytes(memory.view[: ATTR_INFO.get(attr, name="info_len")])
+    return bytes(info[: ATTR_INFO.get(attr, name="info_len")])
 
 
 def map_shape(fd: int) -> tuple[int, int, int, int]:

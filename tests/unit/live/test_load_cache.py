@@ -159,3 +159,17 @@ def test_each_line_signs_what_it_loads(target_on: Target) -> None:
         sites.append(next(op for op in flat if isinstance(op, ProgLoad)).site)
     assert sites[0] == sites[2] != sites[1]
     assert all(site.startswith("test_load_cache.py:") for site in sites)
+
+
+def test_bytes_are_compared_before_they_are_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last of each file; a large one is hashed each time, for its bytes are not kept."""
+    cache, data = LoadCache(), (OBJECTS / "config.bpf.o").read_bytes()
+    first = cache.object(data, name="a.o")
+    other = cache.object(data + b"\0", name="a.o")
+    assert other is not first
+    assert cache.object(bytes(bytearray(data)), name="a.o") is first
+    assert cache.object(data, name="b.o") is not first
+    monkeypatch.setattr("pytest_ebpf.live.load_cache._SMALL", 100)
+    large = LoadCache()
+    assert large.object(data, name="a.o") is large.object(data, name="a.o")
+    assert not large._last
