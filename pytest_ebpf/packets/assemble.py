@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Protocol
 
 from pytest_ebpf.packets.checksum import crc32c, fold, words
 from pytest_ebpf.packets.layer import Layer, pack_numbers
@@ -15,47 +15,45 @@ __all__ = ["assemble", "checksum_of"]
 _Numbers = list[int | None]
 
 
-class _Header(NamedTuple):
-    spec: HeaderSpec
-    numbers: _Numbers
-    head: int  # bytes of the header, its tail included
-    payload: int
-    follower: str
+class _Rule(Protocol):
+    """Sets the computed fields that a header has besides what follows and the checksum. ``head``: bytes of the header,
+    its tail included; ``payload``: those behind it; ``follower``: what they begin with."""
 
-
-# Sets the computed fields that a header has besides what follows and the checksum.
-_Rule = Callable[[_Header], None]
+    def __call__(self, spec: HeaderSpec, numbers: _Numbers, /, *, head: int, payload: int, follower: str) -> None: ...
 
 
 def assemble(layers: Sequence[Layer]) -> bytes:
     """The packet on the wire. Padding behind the last header is not part of any length or checksum."""
-    padding = b"".join(layer.tail for layer in layers if layer.spec.key == "pad")
-    if padding:
-        layers = [layer for layer in layers if layer.spec.key != "pad"]
-    payload, follower = b"", ""
+    payload, follower, padding = b"", "", b""
     for index in range(len(layers) - 1, -1, -1):
         spec = layers[index].spec
+        key = spec.key
         if spec.fields:
             payload = _complete(layers, index, payload=payload, follower=follower)
+        elif key == "pad":
+            padding = layers[index].tail + padding
+            continue
         else:
             payload = layers[index].tail + payload
-        follower = "icmpv6" if spec.name == "icmpv6" else spec.key  # one number for all its forms
-    return payload + padding
+        follower = "icmpv6" if spec.name == "icmpv6" else key  # one number for all its forms
+    return payload + padding if padding else payload
 
 
 def _complete(layers: Sequence[Layer], index: int, *, payload: bytes, follower: str) -> bytes:
     """A header and what is in it."""
-    spec, tail = layers[index].spec, layers[index].tail
+    layer = layers[index]
+    spec, tail = layer.spec, layer.tail
     if tail or spec.codec == "ipv6":
         tail = _fill_up(spec, tail)
-    numbers = list(layers[index].numbers)
-    if spec.next_at >= 0 and numbers[spec.next_at] is None:
-        numbers[spec.next_at] = spec.number_of(follower)
+    numbers = list(layer.numbers)
+    at = spec.next_at
+    if at >= 0 and numbers[at] is None:
+        numbers[at] = spec.next_number.get(follower, spec.next_unknown)
     rule = _RULES.get(spec.key)
     if rule is not None:
-        rule(_Header(spec, numbers, spec.size + len(tail), len(payload), follower))
+        rule(spec, numbers, head=spec.size + len(tail), payload=len(payload), follower=follower)
     at = spec.chksum_at
-    if at < 0 or numbers[at] is not None or not spec.sum or not spec.present(at, numbers):
+    if at < 0 or numbers[at] is not None or not spec.sum or (spec.optional and not spec.present(at, numbers)):
         return pack_numbers(spec, numbers) + tail + payload
     numbers[at] = 0
     head = pack_numbers(spec, numbers)
@@ -117,60 +115,57 @@ def _destination(layer: Layer) -> int | None:
     return int.from_bytes(last, "big")
 
 
-def _set(header: _Header, field: str, *, value: int) -> None:
-    place = header.spec.index[field]
-    if header.numbers[place] is None:
-        header.numbers[place] = value
+def _set(spec: HeaderSpec, numbers: _Numbers, /, **values: int) -> None:
+    for field, value in values.items():
+        place = spec.index[field]
+        if numbers[place] is None:
+            numbers[place] = value
 
 
-def _ip(header: _Header) -> None:
-    _set(header, "ihl", value=header.head // 4 & 15)
-    _set(header, "len", value=header.head + header.payload & 0xFFFF)
+def _ip(spec: HeaderSpec, numbers: _Numbers, /, *, head: int, payload: int, follower: str) -> None:
+    _set(spec, numbers, ihl=head // 4 & 15, len=head + payload & 0xFFFF)
 
 
-def _ipv6(header: _Header) -> None:
-    length = header.payload if header.payload < 1 << 16 else 0  # RFC 2675: a jumbogram
-    _set(header, "plen", value=length)
+def _ipv6(spec: HeaderSpec, numbers: _Numbers, /, *, head: int, payload: int, follower: str) -> None:
+    _set(spec, numbers, plen=payload if payload < 1 << 16 else 0)  # RFC 2675: a jumbogram
 
 
-def _udp(header: _Header) -> None:
-    _set(header, "len", value=header.head + header.payload & 0xFFFF)
+def _udp(spec: HeaderSpec, numbers: _Numbers, /, *, head: int, payload: int, follower: str) -> None:
+    _set(spec, numbers, len=head + payload & 0xFFFF)
 
 
-def _tcp(header: _Header) -> None:
-    _set(header, "dataofs", value=header.head // 4 & 15)
+def _tcp(spec: HeaderSpec, numbers: _Numbers, /, *, head: int, payload: int, follower: str) -> None:
+    _set(spec, numbers, dataofs=head // 4 & 15)
 
 
-def _extension(header: _Header) -> None:
-    _set(header, "len", value=max(0, header.head // 8 - 1) & 255)
-    if header.spec.key == "routing":
-        _set(header, "segleft", value=(header.head - header.spec.size) // 16)
+def _extension(spec: HeaderSpec, numbers: _Numbers, /, *, head: int, payload: int, follower: str) -> None:
+    _set(spec, numbers, len=max(0, head // 8 - 1) & 255)
+    if spec.key == "routing":
+        _set(spec, numbers, segleft=(head - spec.size) // 16)
 
 
-def _mpls(header: _Header) -> None:
-    _set(header, "s", value=int(header.follower != "mpls"))
+def _mpls(spec: HeaderSpec, numbers: _Numbers, /, *, head: int, payload: int, follower: str) -> None:
+    _set(spec, numbers, s=int(follower != "mpls"))
 
 
-def _geneve(header: _Header) -> None:
-    _set(header, "optionlen", value=(header.head - header.spec.size) // 4 & 63)
+def _geneve(spec: HeaderSpec, numbers: _Numbers, /, *, head: int, payload: int, follower: str) -> None:
+    _set(spec, numbers, optionlen=(head - spec.size) // 4 & 63)
 
 
-def _gre(header: _Header) -> None:
-    at = header.spec.index
+def _gre(spec: HeaderSpec, numbers: _Numbers, /, *, head: int, payload: int, follower: str) -> None:
+    at = spec.index
     for flag, field in (("chksum_present", "chksum"), ("key_present", "key"), ("seqnum_present", "sequence_number")):
-        _set(header, flag, value=int(header.numbers[at[field]] is not None))
+        _set(spec, numbers, **{flag: int(numbers[at[field]] is not None)})
 
 
-def _gtpu(header: _Header) -> None:
-    spec, at = header.spec, header.spec.index
+def _gtpu(spec: HeaderSpec, numbers: _Numbers, /, *, head: int, payload: int, follower: str) -> None:
+    at = spec.index
     for flag, field in (("E", "next_ex"), ("S", "seq"), ("PN", "npdu")):
-        _set(header, flag, value=int(header.numbers[at[field]] is not None))
+        _set(spec, numbers, **{flag: int(numbers[at[field]] is not None)})
     more = sum(
-        spec.fields[at[field]].bits // 8
-        for field in ("seq", "npdu", "next_ex")
-        if spec.present(at[field], header.numbers)
+        spec.fields[at[field]].bits // 8 for field in ("seq", "npdu", "next_ex") if spec.present(at[field], numbers)
     )
-    _set(header, "length", value=header.payload + more & 0xFFFF)
+    _set(spec, numbers, length=payload + more & 0xFFFF)
 
 
 _RULES: Mapping[str, _Rule] = MappingProxyType(

@@ -287,9 +287,10 @@ def _damaged(layers: list[Layer], below: Below, *, least: int) -> Packet:
         found = [(at, name) for at, layer in enumerate(layers) for name in _LENGTHS.get(layer.spec.key, ())]
         if found:
             at, name = found[below(len(found))]
-            bits = layers[at].spec.fields[layers[at].spec.index[name]].bits
+            place = layers[at].spec.index[name]
+            bits = layers[at].spec.bits[place]
             wrong = _pick(below, [word & (1 << bits) - 1 for word in _WORDS], bits=bits)
-            layers[at] = layers[at].replace({name: wrong})
+            layers[at] = layers[at].with_number(place, wrong)
             return Packet(tuple(layers))
     data = bytes(packet)
     if kind == 1 and len(data) > 12:

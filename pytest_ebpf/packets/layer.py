@@ -57,6 +57,11 @@ class Layer:
         names = {name: self.spec.fields[index[name]].name if name in index else name for name in changes}
         return make_layer(self.spec.key, {**kept, **{names[name]: value for name, value in changes.items()}})
 
+    def with_number(self, place: int, number: int) -> Layer:
+        """A copy with a number that fits the field at a place of ``spec.fields``: quicker than ``replace``."""
+        numbers = self.numbers
+        return Layer(self.spec, (*numbers[:place], number, *numbers[place + 1 :]), self.tail)
+
     def __bytes__(self) -> bytes:
         """The bytes on the wire. Fields that are not computed yet are zero."""
         return pack_numbers(self.spec, self.numbers) + self.tail
@@ -110,9 +115,12 @@ def make_layer(key: str, values: Mapping[str, FieldValue]) -> Layer:
     """A header from given values; other fields get their defaults. Raises ValueError for a value that does not fit,
     TypeError for an unknown field."""
     spec = PROTOCOLS[key]
-    numbers, tail = list(spec.defaults), b""
+    numbers, tail, bits, find = list(spec.defaults), b"", spec.bits, spec.index.get
     for name, value in values.items():
-        place = spec.index.get(name)
+        place = find(name)
+        if place is not None and type(value) is int and not value >> bits[place]:  # nearly always
+            numbers[place] = value
+            continue
         if value is None:
             if place is None and name != spec.tail:
                 raise _unknown(spec, name)
@@ -132,8 +140,6 @@ def _unknown(spec: HeaderSpec, name: str) -> TypeError:
 
 def _number(spec: HeaderSpec, place: int, *, value: FieldValue) -> int:
     field = spec.fields[place]
-    if type(value) is int and 0 <= value < 1 << field.bits:
-        return value
     try:
         return field_number(field, value)  # type: ignore[arg-type]  # it refuses what is no number
     except ValueError as error:

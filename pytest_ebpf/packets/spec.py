@@ -38,6 +38,7 @@ class HeaderSpec:
     names: tuple[str, ...] = field(init=False)  # of all fields, the tail included
     defaults: tuple[int | None, ...] = field(init=False)
     index: Mapping[str, int] = field(init=False)  # name or alias -> place in ``fields``
+    bits: tuple[int, ...] = field(init=False)  # of each field
     cuts: tuple[tuple[int, int], ...] = field(init=False)  # (shift, mask) of each field that is always there
     shifts: tuple[int, ...] = field(init=False)  # of ``cuts``
     optional: int = field(init=False)  # how many fields at the end depend on a flag
@@ -61,6 +62,7 @@ class HeaderSpec:
             "names": tuple(one.name for one in self.fields) + ((self.tail,) if self.tail else ()),
             "defaults": tuple(one.default for one in self.fields),
             "index": MappingProxyType(index),
+            "bits": tuple(one.bits for one in self.fields),
             "cuts": tuple(cuts),
             "shifts": tuple(shift for shift, _ in cuts),
             "optional": len(self.fields) - len(always),
@@ -72,10 +74,6 @@ class HeaderSpec:
         }
         for name, value in found.items():
             object.__setattr__(self, name, value)
-
-    def number_of(self, key: str) -> int:
-        """The value of ``next_field`` for a header."""
-        return self.next_number.get(key, self.next_unknown)
 
     def present(self, place: int, numbers: tuple[int | None, ...] | list[int | None]) -> bool:
         """Whether a field is in a header with these numbers."""
