@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import re
 
+from pytest_ebpf.btf import types as t
 from pytest_ebpf.btf.c_layout import Piece, c_layout
 from pytest_ebpf.btf.c_names import CNames, float_spelling, identifier, int_spelling
 from pytest_ebpf.btf.c_order import needs_alias
 from pytest_ebpf.btf.layout import MAX_DEPTH
 from pytest_ebpf.btf.parse import Btf
-from pytest_ebpf.btf.types import (
-    Array,
-    BtfType,
-    Enum,
-    Float,
-    FuncProto,
-    Fwd,
-    Int,
-    Kind,
-    Modifier,
-    Param,
-    Ptr,
-    Struct,
-    Typedef,
-)
 from pytest_ebpf.errors import ObjectError
 
 __all__ = ["CDeclarer", "keyword"]
 
-_QUALIFIERS = {Kind.CONST: "const", Kind.VOLATILE: "volatile", Kind.RESTRICT: "restrict"}
+_QUALIFIERS = {t.Kind.CONST: "const", t.Kind.VOLATILE: "volatile", t.Kind.RESTRICT: "restrict"}
 _MODES = {1: "QI", 2: "HI", 8: "DI"}  # GCC's names of integer sizes; clang has them too
 _PACKED = " __attribute__((packed))"
 _LONG = 64  # bits
@@ -52,57 +38,57 @@ class CDeclarer:
         quals: list[str] = []
         for _ in range(2 * MAX_DEPTH):
             found = self._btf.type(type_id)
-            if isinstance(found, Modifier):
+            if isinstance(found, t.Modifier):
                 quals += self._qualifier(found, quals=quals)
                 type_id = found.type
-            elif isinstance(found, Ptr):
+            elif isinstance(found, t.Ptr):
                 inner, quals = "*" + " ".join([*quals, inner]), []
                 type_id = found.type
-            elif isinstance(found, Array):
+            elif isinstance(found, t.Array):
                 inner = f"{_wrapped(inner)}[{found.nelems}]"
                 type_id = found.type
-            elif isinstance(found, FuncProto):
+            elif isinstance(found, t.FuncProto):
                 inner, quals = f"{_wrapped(inner)}({self._params(found, depth=depth)})", []
                 type_id = found.ret
             else:
                 break
         else:
             raise ObjectError(f"BTF type {type_id} nests too deep to be written in C", section=".BTF")
-        quals = [word for word in quals if word != "restrict" or isinstance(found, Typedef)]
+        quals = [word for word in quals if word != "restrict" or isinstance(found, t.Typedef)]
         return " ".join(filter(None, (*quals, self._base(found, type_id=type_id, depth=depth), inner)))
 
-    def _qualifier(self, found: Modifier, *, quals: list[str]) -> list[str]:
+    def _qualifier(self, found: t.Modifier, *, quals: list[str]) -> list[str]:
         word = _QUALIFIERS.get(found.kind) or f"__attribute__(({_tag(found)}))"
         return [] if word in quals else [word]
 
-    def prototype(self, name: str, proto: FuncProto) -> str:
+    def prototype(self, name: str, proto: t.FuncProto) -> str:
         """A function with the names of its parameters: "int name(void *ctx, u32 len)"."""
         return self.declare(proto.ret, f"{name}({self._params(proto, depth=0, named=True)})")
 
-    def _params(self, proto: FuncProto, *, depth: int, named: bool = False) -> str:
+    def _params(self, proto: t.FuncProto, *, depth: int, named: bool = False) -> str:
         texts = [self._param(param, depth=depth, name=param.name if named else "") for param in proto.params]
         # a lone ``...`` is not valid C before C23
         return ", ".join(texts) if texts != ["..."] else ""
 
-    def _param(self, param: Param, *, depth: int, name: str) -> str:
+    def _param(self, param: t.Param, *, depth: int, name: str) -> str:
         return self.declare(param.type, identifier(name), depth=depth) if param.type else "..."
 
-    def _base(self, found: BtfType, *, type_id: int, depth: int) -> str:
+    def _base(self, found: t.BtfType, *, type_id: int, depth: int) -> str:
         names = self._names
         match found:
-            case Struct() if not found.name:
+            case t.Struct() if not found.name:
                 return self.body(type_id, found, depth=depth)
-            case Enum() if not found.name:
+            case t.Enum() if not found.name:
                 return self.enum_body(found, depth=depth)
-            case Struct() | Fwd() | Enum():
+            case t.Struct() | t.Fwd() | t.Enum():
                 return f"{keyword(found)} {names.tag(type_id)}"
-            case Int() | Float():
+            case t.Int() | t.Float():
                 return names.ident(type_id) if needs_alias(found) else _number(found)
-            case Typedef():
+            case t.Typedef():
                 return names.ident(type_id)
         return "void"
 
-    def body(self, type_id: int, struct: Struct, *, depth: int = 0, tag: str = "") -> str:
+    def body(self, type_id: int, struct: t.Struct, *, depth: int = 0, tag: str = "") -> str:
         """ "struct tag { ... }" with its attributes. ObjectError when it contains itself."""
         if depth > MAX_DEPTH:
             raise ObjectError(f"BTF type {type_id} nests too deep to be written in C", section=".BTF")
@@ -123,12 +109,12 @@ class CDeclarer:
             # an unnamed member needs -fms-extensions if its struct has a tag; without the tag it does not
             inner_id = self._btf.resolve(member.type)
             inner = self._btf.type(inner_id)
-            assert isinstance(inner, Struct)
+            assert isinstance(inner, t.Struct)
             return self.body(inner_id, inner, depth=depth)
         text = self.declare(member.type, identifier(member.name), depth=depth)
         return f"{text}: {piece.bits}" if piece.bits else text
 
-    def enum_body(self, enum: Enum, *, depth: int = 0, tag: str = "") -> str:
+    def enum_body(self, enum: t.Enum, *, depth: int = 0, tag: str = "") -> str:
         """ "enum tag { ... }"; ``enum tag`` alone when BTF has no values for it."""
         head = f"enum {tag}" if tag else "enum"
         if not enum.values:
@@ -139,9 +125,9 @@ class CDeclarer:
         return "\n".join([f"{head} {{", *values, "\t" * depth + "}" + mode])
 
 
-def keyword(found: Struct | Fwd | Enum) -> str:
+def keyword(found: t.Struct | t.Fwd | t.Enum) -> str:
     """struct, union or enum: what goes before the tag."""
-    if isinstance(found, Enum):
+    if isinstance(found, t.Enum):
         return "enum"
     return "union" if found.is_union else "struct"
 
@@ -150,15 +136,15 @@ def _wrapped(inner: str) -> str:
     return f"({inner})" if inner.startswith("*") else inner
 
 
-def _tag(found: Modifier) -> str:
+def _tag(found: t.Modifier) -> str:
     if found.is_attr:  # the tag is an attribute: address_space(1) of arena pointers
         return re.sub(r"[^\w(), ]", "_", found.name)
     text = found.name.replace("\\", "\\\\").replace('"', '\\"')
     return f'btf_type_tag("{text}")'
 
 
-def _number(found: Int | Float) -> str:
-    return float_spelling(found) if isinstance(found, Float) else int_spelling(found)
+def _number(found: t.Int | t.Float) -> str:
+    return float_spelling(found) if isinstance(found, t.Float) else int_spelling(found)
 
 
 def _filler(bits: int) -> str:
@@ -169,7 +155,7 @@ def _filler(bits: int) -> str:
     return f"struct {{ {' '.join(fields)} }}{_PACKED}"
 
 
-def _needs_mode(enum: Enum) -> bool:
+def _needs_mode(enum: t.Enum) -> bool:
     """Whether a compiler would choose another size."""
     wide = any(not _INT_MIN <= number < 1 << 32 for _, number in enum.values)
     # both below 0 and above INT_MAX: neither int nor unsigned int holds them all

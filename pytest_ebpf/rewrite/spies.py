@@ -11,22 +11,7 @@ from collections.abc import Mapping
 
 from pytest_ebpf.agent.ops import Obj
 from pytest_ebpf.frozen import dataclass
-from pytest_ebpf.rewrite.asm import (
-    FRAME,
-    Item,
-    MapLoad,
-    add,
-    add_imm,
-    fetch_add,
-    goto,
-    if_ge,
-    load,
-    mov_imm,
-    mul_imm,
-    size_of,
-    store,
-    store_imm,
-)
+from pytest_ebpf.rewrite import asm
 from pytest_ebpf.rewrite.edit import Edit
 from pytest_ebpf.rewrite.flow import Flow
 from pytest_ebpf.rewrite.scratch import find_scratch, stack_slot
@@ -59,59 +44,59 @@ def record_edit(recorded: RecordedSite, *, target: Obj, flow: Flow, atomic: bool
     place = stack_slot(flow, slot, number=0)
     scratch = find_scratch(flow, slot, count=1, avoid=(0, *recorded.registers), first_stack=1)
     (other,) = scratch.registers
-    take = (fetch_add(0, other),) if atomic else _step(other)
-    fill: tuple[Item, ...] = (
-        store(FRAME, other, off=place),
-        mul_imm(other, RECORD),
-        add(0, other),
-        store_imm(0, 0, off=HEAD + SITE),
-        store_imm(0, 0, off=HEAD + RETURNED),
+    take = (asm.fetch_add(0, other),) if atomic else _step(other)
+    fill: tuple[asm.Item, ...] = (
+        asm.store(asm.FRAME, other, off=place),
+        asm.mul_imm(other, RECORD),
+        asm.add(0, other),
+        asm.store_imm(0, 0, off=HEAD + SITE),
+        asm.store_imm(0, 0, off=HEAD + RETURNED),
         *scratch.restore,
-        *(store(0, r, off=HEAD + ARGUMENTS + 8 * (r - 1)) for r in recorded.registers),
+        *(asm.store(0, r, off=HEAD + ARGUMENTS + 8 * (r - 1)) for r in recorded.registers),
         *_copies(recorded, other=other),
-        store_imm(0, recorded.number + 1, off=HEAD + SITE),
+        asm.store_imm(0, recorded.number + 1, off=HEAD + SITE),
     )
-    full: tuple[Item, ...] = (mov_imm(other, RECORDS), store(FRAME, other, off=place))
-    head: tuple[Item, ...] = (
+    full: tuple[asm.Item, ...] = (asm.mov_imm(other, RECORDS), asm.store(asm.FRAME, other, off=place))
+    head: tuple[asm.Item, ...] = (
         *scratch.save,
-        MapLoad(0, target),
-        mov_imm(other, 1),
+        asm.MapLoad(0, target),
+        asm.mov_imm(other, 1),
         *take,
-        if_ge(other, RECORDS, skip=size_of(fill, kept=1) + 1),
+        asm.if_ge(other, RECORDS, skip=asm.size_of(fill, kept=1) + 1),
         *fill,
-        goto(len(full)),
+        asm.goto(len(full)),
         *full,
         *scratch.restore,
     )
     return Edit(head=head, after=_returned(recorded.site, place=place, target=target))
 
 
-def _step(other: int) -> tuple[Item, ...]:
+def _step(other: int) -> tuple[asm.Item, ...]:
     """As ``fetch_add`` of 1, for kernels that have no such instruction."""
-    return (load(other, 0), add_imm(other, 1), store(0, other), add_imm(other, -1))
+    return (asm.load(other, 0), asm.add_imm(other, 1), asm.store(0, other), asm.add_imm(other, -1))
 
 
-def _returned(site: CallSite, *, place: int, target: Obj) -> tuple[Item, ...]:
+def _returned(site: CallSite, *, place: int, target: Obj) -> tuple[asm.Item, ...]:
     gives = site.signature.returns != "void"  # after a call of such a function r0 cannot be read
-    kept: tuple[Item, ...] = (store(1, 0, off=HEAD + RETVAL),) if gives else ()
+    kept: tuple[asm.Item, ...] = (asm.store(1, 0, off=HEAD + RETVAL),) if gives else ()
     return (
-        load(2, FRAME, off=place),
-        if_ge(2, RECORDS, skip=5 + len(kept)),
-        MapLoad(1, target),
-        mul_imm(2, RECORD),
-        add(1, 2),
+        asm.load(2, asm.FRAME, off=place),
+        asm.if_ge(2, RECORDS, skip=5 + len(kept)),
+        asm.MapLoad(1, target),
+        asm.mul_imm(2, RECORD),
+        asm.add(1, 2),
         *kept,
-        store_imm(1, 1, off=HEAD + RETURNED),
+        asm.store_imm(1, 1, off=HEAD + RETURNED),
     )
 
 
-def _copies(recorded: RecordedSite, *, other: int) -> tuple[Item, ...]:
+def _copies(recorded: RecordedSite, *, other: int) -> tuple[asm.Item, ...]:
     """Byte by byte: the verifier wants whole accesses to the stack aligned."""
-    items: list[Item] = []
+    items: list[asm.Item] = []
     for number, (register, size) in enumerate(recorded.pointed.items()):
         for index in range(min(size, MEMORY)):
             items += (
-                load(other, register, off=index, size=1),
-                store(0, other, off=HEAD + POINTED + number * MEMORY + index, size=1),
+                asm.load(other, register, off=index, size=1),
+                asm.store(0, other, off=HEAD + POINTED + number * MEMORY + index, size=1),
             )
     return tuple(items)

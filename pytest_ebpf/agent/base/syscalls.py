@@ -19,19 +19,8 @@ from functools import partial
 from itertools import compress, repeat
 from typing import Any
 
+from pytest_ebpf.uapi import numbers
 from pytest_ebpf.uapi.enums import Cmd
-from pytest_ebpf.uapi.numbers import (
-    ENOTSUPP,
-    FAN_CLOEXEC,
-    FAN_MARK_ADD,
-    FAN_MARK_FILESYSTEM,
-    FAN_MODIFY,
-    FAN_NONBLOCK,
-    FSCONFIG_CMD_CREATE,
-    MAP_FIXED_NOREPLACE,
-    MNT_DETACH,
-    SYSCALLS,
-)
 
 __all__ = [
     "BpfRow",
@@ -71,7 +60,7 @@ _MANY_FILES = 1 << 16
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _machine = os.uname().machine
-_numbers = SYSCALLS.get(_machine, SYSCALLS["generic"])
+_numbers = numbers.SYSCALLS.get(_machine, numbers.SYSCALLS["generic"])
 _BPF = _numbers["bpf"]
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
@@ -98,7 +87,7 @@ def error_text(errno: int) -> str:
     """The text of an errno."""
     if errno == EMFILE:
         return f"{os.strerror(errno)}: this process may have {open_files()} (RLIMIT_NOFILE)"
-    return "not supported by this kernel" if errno == ENOTSUPP else os.strerror(errno)
+    return "not supported by this kernel" if errno == numbers.ENOTSUPP else os.strerror(errno)
 
 
 def open_files() -> int:
@@ -309,7 +298,7 @@ def capset(*, effective: int, permitted: int, inheritable: int) -> None:
 
 def map_shared(fd: int, size: int, *, address: int = 0) -> int:
     """mmap(2) of all of ``fd``, readable and writable, at ``address`` (0: wherever) -> the address."""
-    flags = mmap.MAP_SHARED | (MAP_FIXED_NOREPLACE if address else 0)
+    flags = mmap.MAP_SHARED | (numbers.MAP_FIXED_NOREPLACE if address else 0)
     result: int | None = _libc.mmap(_VoidPointer(address), size, mmap.PROT_READ | mmap.PROT_WRITE, flags, fd, 0)
     if result is None or result == _MAP_FAILED:
         raise _fail()
@@ -329,7 +318,7 @@ def mount(source: str, target: str, *, fstype: str, flags: int = 0, data: str = 
         raise _fail()
 
 
-def umount(target: str, *, flags: int = MNT_DETACH) -> None:
+def umount(target: str, *, flags: int = numbers.MNT_DETACH) -> None:
     """umount2(2)."""
     if _libc.umount2(_CharPointer(os.fsencode(target)), ctypes.c_int(flags)) != 0:
         raise _fail()
@@ -350,12 +339,14 @@ def delete_module(name: str) -> None:
 
 def fanotify(path: str) -> int:
     """A descriptor that tells, without waiting, of writes to any file of the file system of ``path`` (Linux 4.20)."""
-    group: int = _syscall(_numbers["fanotify_init"], FAN_CLOEXEC | FAN_NONBLOCK, os.O_RDONLY | os.O_CLOEXEC, 0, 0, 0, 0)
+    group: int = _syscall(
+        _numbers["fanotify_init"], numbers.FAN_CLOEXEC | numbers.FAN_NONBLOCK, os.O_RDONLY | os.O_CLOEXEC, 0, 0, 0, 0
+    )
     if group < 0:
         raise _fail()
     name = os.fsencode(path) + b"\0"
-    flags = FAN_MARK_ADD | FAN_MARK_FILESYSTEM
-    if _syscall(_numbers["fanotify_mark"], group, flags, FAN_MODIFY, -100, address_of(name), 0) < 0:  # AT_FDCWD
+    flags = numbers.FAN_MARK_ADD | numbers.FAN_MARK_FILESYSTEM
+    if _syscall(_numbers["fanotify_mark"], group, flags, numbers.FAN_MODIFY, -100, address_of(name), 0) < 0:  # AT_FDCWD
         error = _fail()
         os.close(group)
         raise error
@@ -369,7 +360,7 @@ def detached_mount(fstype: str) -> int:
     if context < 0:
         raise _fail()
     try:
-        if _syscall(_numbers["fsconfig"], context, FSCONFIG_CMD_CREATE, 0, 0, 0, 0) < 0:
+        if _syscall(_numbers["fsconfig"], context, numbers.FSCONFIG_CMD_CREATE, 0, 0, 0, 0) < 0:
             raise _fail()
         fd: int = _syscall(_numbers["fsmount"], context, 1, 0, 0, 0, 0)
         if fd < 0:

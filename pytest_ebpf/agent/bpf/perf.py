@@ -17,19 +17,9 @@ from pytest_ebpf.agent.base.sysfs import cpu_set, read_text
 from pytest_ebpf.agent.bpf.maps import elem_attr, shape_of
 from pytest_ebpf.agent.bpf.wait import wait_for
 from pytest_ebpf.agent.ops import Done, PerfDrain, PerfOpen, Records, Result
+from pytest_ebpf.uapi import numbers
 from pytest_ebpf.uapi.enums import Cmd, MapType
 from pytest_ebpf.uapi.layouts import PERF_EVENT_ATTR
-from pytest_ebpf.uapi.numbers import (
-    PERF_COUNT_SW_BPF_OUTPUT,
-    PERF_EVENT_IOC_ENABLE,
-    PERF_FLAG_FD_CLOEXEC,
-    PERF_FORMAT_LOST,
-    PERF_RECORD_LOST,
-    PERF_RECORD_SAMPLE,
-    PERF_SAMPLE_RAW,
-    PERF_SAMPLE_TIME,
-    PERF_TYPE_SOFTWARE,
-)
 
 __all__ = ["perf_drain", "perf_open"]
 
@@ -90,7 +80,7 @@ class _CpuBuffer:
 def _open_event(cpu: int) -> tuple[int, bool]:
     """An event for the output of programs -> (fd, whether reading it tells of lost records: Linux 6.0)."""
     try:
-        return _event(cpu, PERF_FORMAT_LOST), True
+        return _event(cpu, numbers.PERF_FORMAT_LOST), True
     except OSError as error:
         if error.errno != EINVAL:
             raise
@@ -99,15 +89,15 @@ def _open_event(cpu: int) -> tuple[int, bool]:
 
 def _event(cpu: int, read_format: int) -> int:
     attr = PERF_EVENT_ATTR.pack(
-        type=PERF_TYPE_SOFTWARE,
+        type=numbers.PERF_TYPE_SOFTWARE,
         size=_ATTR_SIZE,
-        config=PERF_COUNT_SW_BPF_OUTPUT,
+        config=numbers.PERF_COUNT_SW_BPF_OUTPUT,
         sample_period=1,
-        sample_type=PERF_SAMPLE_TIME | PERF_SAMPLE_RAW,
+        sample_type=numbers.PERF_SAMPLE_TIME | numbers.PERF_SAMPLE_RAW,
         read_format=read_format,
         wakeup_events=1,
     ).ljust(_ATTR_SIZE, b"\0")
-    return perf_event_open(attr, pid=-1, cpu=cpu, flags=PERF_FLAG_FD_CLOEXEC)
+    return perf_event_open(attr, pid=-1, cpu=cpu, flags=numbers.PERF_FLAG_FD_CLOEXEC)
 
 
 class _PerfBuffers:
@@ -131,11 +121,11 @@ class _PerfBuffers:
             while offset + _RECORD.size <= len(data):
                 kind, _, size = _RECORD.unpack_from(data, offset)
                 body = offset + _RECORD.size
-                if kind == PERF_RECORD_SAMPLE:
+                if kind == numbers.PERF_RECORD_SAMPLE:
                     time, raw = _SAMPLE.unpack_from(data, body)
                     body += _SAMPLE.size
                     self.samples.append((time, len(self.samples), data[body : body + raw]))
-                elif kind == PERF_RECORD_LOST and not buffer.counts_lost:
+                elif kind == numbers.PERF_RECORD_LOST and not buffer.counts_lost:
                     self.lost += _LOST.unpack_from(data, body)[1]
                 offset += max(size, _RECORD.size)
 
@@ -189,7 +179,7 @@ def _open_cpu(opened: _PerfBuffers, entry: Entry, *, cpu: int, pages: int) -> No
     opened.buffers.append(buffer)
     key, value = _FDS.pack(cpu), _FDS.pack(buffer.fd)
     bpf(Cmd.MAP_UPDATE_ELEM, elem_attr(entry.fd, address_of(key), value=address_of(value)))
-    perf_ioctl(buffer.fd, PERF_EVENT_IOC_ENABLE)
+    perf_ioctl(buffer.fd, numbers.PERF_EVENT_IOC_ENABLE)
 
 
 def perf_drain(op: PerfDrain, batch: Batch) -> Result:

@@ -21,19 +21,7 @@ from pytest_ebpf.agent.base.ledger import Ledger
 from pytest_ebpf.agent.base.syscalls import error_text, mount, setns, umount, unshare
 from pytest_ebpf.agent.base.sysfs import read_text
 from pytest_ebpf.agent.ops import Data, Failed, Made, Netlink, NetNs, Obj, Result
-from pytest_ebpf.uapi.numbers import (
-    CLONE_NEWNET,
-    IFF_UP,
-    MS_BIND,
-    NLM_F_ACK,
-    NLM_F_ACK_TLVS,
-    NLM_F_CAPPED,
-    NLMSG_DONE,
-    NLMSG_ERROR,
-    NLMSGERR_ATTR_MSG,
-    SIOCGIFFLAGS,
-    SIOCSIFFLAGS,
-)
+from pytest_ebpf.uapi import numbers
 
 __all__ = [
     "in_thread",
@@ -81,7 +69,7 @@ def inside_fd(fd: int, *, call: Callable[[], T]) -> T:
     """``call()`` in the network namespace behind ``fd``."""
 
     def body() -> T:
-        setns(fd, CLONE_NEWNET)
+        setns(fd, numbers.CLONE_NEWNET)
         return call()
 
     return in_thread(body)
@@ -113,7 +101,7 @@ def net_ns(op: NetNs, batch: Batch) -> Result:
 
 
 def _new_namespace() -> int:
-    unshare(CLONE_NEWNET)
+    unshare(numbers.CLONE_NEWNET)
     fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         loopback_up()
@@ -129,8 +117,8 @@ def loopback_up() -> None:
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         request = struct.pack("=16sH14x", b"lo", 0)
-        flags = struct.unpack_from("=H", fcntl.ioctl(sock, SIOCGIFFLAGS, request), 16)[0]
-        fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("=16sH14x", b"lo", flags | IFF_UP))
+        flags = struct.unpack_from("=H", fcntl.ioctl(sock, numbers.SIOCGIFFLAGS, request), 16)[0]
+        fcntl.ioctl(sock, numbers.SIOCSIFFLAGS, struct.pack("=16sH14x", b"lo", flags | numbers.IFF_UP))
 
 
 def _publish(batch: Batch, entry: Entry, *, name: str) -> None:
@@ -140,7 +128,7 @@ def _publish(batch: Batch, entry: Entry, *, name: str) -> None:
     os.makedirs(_NAMES, exist_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDONLY | os.O_CLOEXEC, 0o444))
     batch.undo(entry, lambda: remove_namespace(name), kind="netns", name=name)
-    mount(f"/proc/self/fd/{entry.fd}", path, fstype="", flags=MS_BIND)
+    mount(f"/proc/self/fd/{entry.fd}", path, fstype="", flags=numbers.MS_BIND)
 
 
 def remove_namespace(name: str) -> None:
@@ -162,7 +150,7 @@ def netlink(op: Netlink, batch: Batch) -> Result:
     parts: list[bytes] = []
     for request in _split(bytes(whole)):
         length, kind, flags, sequence, port = _NLMSG.unpack_from(request)
-        sock.send(_NLMSG.pack(length, kind, flags | NLM_F_ACK, sequence, port) + request[_NLMSG.size :])
+        sock.send(_NLMSG.pack(length, kind, flags | numbers.NLM_F_ACK, sequence, port) + request[_NLMSG.size :])
         try:
             failure = read_answers(sock, sequence, parts=parts)
         except TimeoutError:
@@ -248,7 +236,7 @@ def read_answers(sock: socket.socket, sequence: int, *, parts: list[bytes]) -> F
             offset += max((length + 3) & ~3, _NLMSG.size)
             if seq != sequence:
                 continue  # left over from a request that timed out
-            if kind in (NLMSG_ERROR, NLMSG_DONE):
+            if kind in (numbers.NLMSG_ERROR, numbers.NLMSG_DONE):
                 errno = -struct.unpack_from("=i", message, _NLMSG.size)[0] if length >= _NLMSG.size + 4 else 0
                 if errno > 0:
                     return Failed("Netlink", errno, _reason(message, flags) or error_text(errno))
@@ -258,14 +246,14 @@ def read_answers(sock: socket.socket, sequence: int, *, parts: list[bytes]) -> F
 
 def _reason(message: bytes, flags: int) -> str:
     """The text of the kernel in an error message (NLMSGERR_ATTR_MSG of struct nlmsgerr)."""
-    if not flags & NLM_F_ACK_TLVS:
+    if not flags & numbers.NLM_F_ACK_TLVS:
         return ""
     offset = _NLMSG.size + 4
     inner = _NLMSG.unpack_from(message, offset)[0]
-    offset += _NLMSG.size if flags & NLM_F_CAPPED else (inner + 3) & ~3
+    offset += _NLMSG.size if flags & numbers.NLM_F_CAPPED else (inner + 3) & ~3
     while offset + 4 <= len(message):
         length, kind = struct.unpack_from("=HH", message, offset)
-        if kind == NLMSGERR_ATTR_MSG:
+        if kind == numbers.NLMSGERR_ATTR_MSG:
             return message[offset + 4 : offset + length].rstrip(b"\0").decode(errors="replace")
         offset += max((length + 3) & ~3, 4)
     return ""

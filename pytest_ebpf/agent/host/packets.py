@@ -14,16 +14,7 @@ from pytest_ebpf.agent.base.syscalls import error_text
 from pytest_ebpf.agent.host.markers import all_arrived
 from pytest_ebpf.agent.host.netns import inside
 from pytest_ebpf.agent.ops import Done, Failed, Made, Obj, PacketDrain, PacketOpen, PacketSend, Records, Result
-from pytest_ebpf.uapi.numbers import (
-    ETH_P_ALL,
-    PACKET_AUXDATA,
-    PACKET_IGNORE_OUTGOING,
-    PACKET_STATISTICS,
-    SO_RCVBUFFORCE,
-    SOL_PACKET,
-    TP_STATUS_VLAN_TPID_VALID,
-    TP_STATUS_VLAN_VALID,
-)
+from pytest_ebpf.uapi import numbers
 
 __all__ = ["packet_drain", "packet_open", "packet_send"]
 
@@ -35,7 +26,7 @@ _AUX = struct.Struct("=IIIHHHH")
 
 def packet_open(op: PacketOpen, batch: Batch) -> Result:
     """One socket, or one per protocol."""
-    wanted = op.protocols or (ETH_P_ALL,)
+    wanted = op.protocols or (numbers.ETH_P_ALL,)
     sockets: list[socket.socket] = []
     try:
         for protocol in wanted:
@@ -52,9 +43,9 @@ def packet_open(op: PacketOpen, batch: Batch) -> Result:
 
 
 def _prepare(sock: socket.socket, interface: str, *, protocol: int) -> None:
-    sock.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
-    sock.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-    sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, _ROOM)
+    sock.setsockopt(numbers.SOL_PACKET, numbers.PACKET_AUXDATA, 1)
+    sock.setsockopt(numbers.SOL_PACKET, numbers.PACKET_IGNORE_OUTGOING, 1)
+    sock.setsockopt(socket.SOL_SOCKET, numbers.SO_RCVBUFFORCE, _ROOM)
     sock.setblocking(False)
     sock.bind((interface, protocol))  # Python puts the protocol into network byte order
 
@@ -106,7 +97,9 @@ def packet_drain(op: PacketDrain, batch: Batch) -> Result:
         _take(sockets, frames, limit=op.limit)
         now = time.monotonic()
         if len(frames) >= op.at_least or now >= deadline or (op.limit and len(frames) >= op.limit):
-            lost = sum(struct.unpack("=II", s.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1] for s in sockets)
+            lost = sum(
+                struct.unpack("=II", s.getsockopt(numbers.SOL_PACKET, numbers.PACKET_STATISTICS, 8))[1] for s in sockets
+            )
             return Records(tuple(frames), lost=lost)
         if quiet <= now < deadline:  # asked once: what is not sure now takes the whole time
             quiet = deadline
@@ -131,9 +124,9 @@ def _take(sockets: list[socket.socket], frames: list[bytes], *, limit: int) -> N
 def _with_tag(data: bytes, extra: list[tuple[int, int, bytes]]) -> bytes:
     """The frame with the VLAN tag that the kernel keeps beside it."""
     for level, kind, raw in extra:
-        if level == SOL_PACKET and kind == PACKET_AUXDATA and len(raw) >= _AUX.size:
+        if level == numbers.SOL_PACKET and kind == numbers.PACKET_AUXDATA and len(raw) >= _AUX.size:
             status, _, _, _, _, tci, tpid = _AUX.unpack_from(raw)
-            if status & TP_STATUS_VLAN_VALID:
-                tag = struct.pack(">HH", tpid if status & TP_STATUS_VLAN_TPID_VALID else 0x8100, tci)
+            if status & numbers.TP_STATUS_VLAN_VALID:
+                tag = struct.pack(">HH", tpid if status & numbers.TP_STATUS_VLAN_TPID_VALID else 0x8100, tci)
                 return data[:12] + tag + data[12:]
     return data
