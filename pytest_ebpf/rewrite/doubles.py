@@ -7,7 +7,26 @@ from __future__ import annotations
 
 from pytest_ebpf.agent.ops import Obj
 from pytest_ebpf.frozen import dataclass
-from pytest_ebpf.rewrite import asm
+from pytest_ebpf.rewrite.asm import (
+    KEPT,
+    Item,
+    MapLoad,
+    add,
+    add_imm,
+    div_imm,
+    goto,
+    if_eq,
+    if_ge,
+    imm64,
+    load,
+    mov,
+    mov_imm,
+    mul,
+    shift_left,
+    shift_right,
+    store,
+    store_imm,
+)
 from pytest_ebpf.rewrite.edit import Edit
 from pytest_ebpf.rewrite.sites import CallSite
 
@@ -56,53 +75,39 @@ def double_edit(site: CallSite, double: Double, *, target: Obj) -> Edit:
     """``target``: the array map. A function that nothing calls any more would be unreachable code, which kernels
     refuse; so its call stays, behind a branch that the verifier knows not to be taken."""
     value = _value(double, target=target)
-    kept: tuple[asm.Item, ...] = (
-        (asm.mov_imm(0, 0), asm.if_eq(0, 0, skip=1), asm.KEPT) if site.kind == "function" else ()
-    )
+    kept: tuple[Item, ...] = (mov_imm(0, 0), if_eq(0, 0, skip=1), KEPT) if site.kind == "function" else ()
     return Edit(instead=(*kept, *value))
 
 
-def _value(double: Double, *, target: Obj) -> tuple[asm.Item, ...]:
+def _value(double: Double, *, target: Obj) -> tuple[Item, ...]:
     if isinstance(double, Constant):
-        return (asm.mov_imm(0, 0),) if double.value == 0 else asm.imm64(0, double.value)
-    cell = asm.MapLoad(1, target, double.offset)
+        return (mov_imm(0, 0),) if double.value == 0 else imm64(0, double.value)
+    cell = MapLoad(1, target, double.offset)
     if isinstance(double, Cell):
-        return (cell, asm.load(0, 1), *((asm.div_imm(0, double.divisor),) if double.divisor != 1 else ()))
+        return (cell, load(0, 1), *((div_imm(0, double.divisor),) if double.divisor != 1 else ()))
     if isinstance(double, Random):
-        step = (
-            asm.load(0, 1),
-            *asm.imm64(2, _MULTIPLIER),
-            asm.mul(0, 2),
-            *asm.imm64(2, _INCREMENT),
-            asm.add(0, 2),
-            asm.store(1, 0),
-        )
-        return (cell, *step, asm.shift_right(0, 32))
+        step = (load(0, 1), *imm64(2, _MULTIPLIER), mul(0, 2), *imm64(2, _INCREMENT), add(0, 2), store(1, 0))
+        return (cell, *step, shift_right(0, 32))
     last = double.count - 1
     if double.repeat:
-        past: tuple[asm.Item, ...] = (asm.mov_imm(0, 0), asm.store_imm(1, 0, off=INDEX))
+        past: tuple[Item, ...] = (mov_imm(0, 0), store_imm(1, 0, off=INDEX))
     else:
-        past = (
-            asm.load(0, 1, off=OVERRUN),
-            asm.add_imm(0, 1),
-            asm.store(1, 0, off=OVERRUN),
-            asm.load(0, 1, off=FIRST + 8 * last),
-        )
-    take: tuple[asm.Item, ...] = (
-        asm.mov(2, 0),
-        asm.add_imm(2, 1),
-        asm.store(1, 2, off=INDEX),
-        asm.shift_left(0, 3),
-        asm.add(1, 0),
-        asm.load(0, 1, off=FIRST),
+        past = (load(0, 1, off=OVERRUN), add_imm(0, 1), store(1, 0, off=OVERRUN), load(0, 1, off=FIRST + 8 * last))
+    take: tuple[Item, ...] = (
+        mov(2, 0),
+        add_imm(2, 1),
+        store(1, 2, off=INDEX),
+        shift_left(0, 3),
+        add(1, 0),
+        load(0, 1, off=FIRST),
     )
     if double.repeat:  # the number is 0 now, and taken as any other
-        return (cell, asm.load(0, 1, off=INDEX), asm.if_ge(0, double.count, skip=1), asm.goto(len(past)), *past, *take)
+        return (cell, load(0, 1, off=INDEX), if_ge(0, double.count, skip=1), goto(len(past)), *past, *take)
     return (
         cell,
-        asm.load(0, 1, off=INDEX),
-        asm.if_ge(0, double.count, skip=len(take) + 1),
+        load(0, 1, off=INDEX),
+        if_ge(0, double.count, skip=len(take) + 1),
         *take,
-        asm.goto(len(past)),
+        goto(len(past)),
         *past,
     )
