@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from pytest_ebpf.errors import EbpfError, HarnessError
@@ -57,6 +58,7 @@ class KernelPool:
             del self._running[slot]
         try:
             started = self._started_ahead(slot) or self._start(slot, wait=self._wait)
+            assert started is not None, "only a boot in advance may find that it is too early"
         except EbpfError as error:
             self._failed.setdefault(slot, []).append(error)
             raise
@@ -76,7 +78,8 @@ class KernelPool:
             return
         if not has_room():
             return  # it is booted when it is needed, after others have ended
-        ahead = self._ahead[slot] = BackgroundBoot(lambda: self._boot_ahead(slot, cached=cached), name=f"boot {spec}")
+        start = partial(self._start, slot, wait=silent_wait, cached=cached)
+        ahead = self._ahead[slot] = BackgroundBoot(start, name=f"boot {spec}")
         self._threads.append(ahead)
 
     def retire(self, spec: str, *, guest: GuestWish = PLAIN) -> None:
@@ -139,15 +142,8 @@ class KernelPool:
             return None
         return running
 
-    def _boot_ahead(self, slot: Slot, *, cached: bool) -> RunningKernel | None:
-        from pytest_ebpf.kernels.boot import is_cached
-
-        if cached and not is_cached(slot[0], config=self._config):
-            return None
-        return self._start(slot, wait=silent_wait)
-
-    def _start(self, slot: Slot, *, wait: Waiting) -> RunningKernel:
-        return self._open_host() if slot[0] == HOST else self._boot(slot, wait=wait)
+    def _start(self, slot: Slot, *, wait: Waiting, cached: bool = False) -> RunningKernel | None:
+        return self._open_host() if slot[0] == HOST else self._boot(slot, wait=wait, cached=cached)
 
     def _open_host(self) -> RunningKernel:
         cache = self._config.cache or default_cache()
@@ -157,10 +153,13 @@ class KernelPool:
             _LOG.warning("removed what a run that was killed had left: %s", words)
         return running
 
-    def _boot(self, slot: Slot, *, wait: Waiting) -> RunningKernel:
-        from pytest_ebpf.kernels.boot import boot_guest, find_image
+    def _boot(self, slot: Slot, *, wait: Waiting, cached: bool) -> RunningKernel | None:
+        """``cached``: None if its image would have to be fetched first."""
+        from pytest_ebpf.kernels.boot import boot_guest, find_image, is_cached
 
         spec, guest = slot
+        if cached and not is_cached(spec, config=self._config):
+            return None
         image = find_image(spec, config=self._config, wait=wait)
         began = time.monotonic()
         running = boot_guest(image, config=_wished(self._config, guest), wait=wait)

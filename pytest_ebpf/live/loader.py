@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pytest_ebpf.agent.ops import Leak
@@ -210,9 +210,7 @@ class Bpf:
         (default), "ipv6", "unix". ``netns``: a namespace other than the agent's. ``cgroup``: the group it belongs to.
         ``reuse_port``: SO_REUSEPORT.
         """
-        from pytest_ebpf.live.net.sockets import open_socket
-
-        return open_socket(
+        opened: Socket = _sockets().open_socket(
             self.session,
             kind,
             family=family,
@@ -221,13 +219,13 @@ class Bpf:
             cgroup=cgroup,
             reuse_port=reuse_port,
         )
+        return opened
 
     def process(self, pid: int = 0) -> Process:
         """A descriptor of a process (Linux 5.3), the key of a task storage map; 0: the one that makes the system calls
         of this test (``bpf.socket``, ``prog.attach``)."""
-        from pytest_ebpf.live.net.sockets import open_process
-
-        return open_process(self.session, pid)
+        opened: Process = _sockets().open_process(self.session, pid)
+        return opened
 
     def pinned_link(self, path: str) -> Link:
         """A link that is pinned (by ``link.pin()``, or by somebody else): ``update``, ``unpin`` or ``detach`` it.
@@ -388,3 +386,9 @@ class Bpf:
 
     def __repr__(self) -> str:
         return f"<Bpf on {self.session.target.name}>"
+
+
+def _sockets() -> ModuleType:
+    from pytest_ebpf.live.net import sockets
+
+    return sockets

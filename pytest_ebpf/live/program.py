@@ -17,7 +17,7 @@ from pytest_ebpf.live.bpffs import pin, unpin
 from pytest_ebpf.live.handles import close_after
 from pytest_ebpf.live.inspect import queries
 from pytest_ebpf.live.maps.map import Map
-from pytest_ebpf.live.reload import TRACE_LEVEL, Costs, Reload, load_trace
+from pytest_ebpf.live.reload import TRACE_LEVEL, Reload, Seldom, load_trace
 from pytest_ebpf.live.run.accepted import ContextCheck
 from pytest_ebpf.live.run.flow_probe import dissects_as_boolean
 from pytest_ebpf.live.run.limits import hint_for_run
@@ -142,7 +142,7 @@ class Program:
     @property
     def costs(self) -> tuple[LineCost, ...]:
         """How many instructions the verifier walked in each source line, counted in ``trace``."""
-        return _budget().line_costs(self.trace.text, self.line_info)
+        return _seldom().line_costs(self.trace.text, self.line_info)
 
     @property
     def line_info(self) -> Sequence[LineInfo]:
@@ -153,13 +153,13 @@ class Program:
     def figures(self) -> Mapping[str, int]:
         """What a budget can bound: insns, states, peak_states, max_states_per_insn, stack (bytes of the deepest call
         chain), time_us, limit (instructions of those allowed, in percent), size and jited (bytes); those known here."""
-        return _budget().figures_of(self.stats, size=self._loaded.xlated_len, jited=self._loaded.jited_len)
+        return _seldom().figures_of(self.stats, size=self._loaded.xlated_len, jited=self._loaded.jited_len)
 
     def within(self, **bounds: object) -> Program:
         """Assert that verifying it cost at most this: ``prog.within(insns=4000, stack=256, limit="50%")``. The names
         are those of ``figures``, and ``jited``, ``size``; see docs/budgets.md. The error names what was used and the
         costliest source lines."""
-        _budget().check_within(self, bounds=bounds)
+        _seldom().check_within(self, bounds=bounds)
         return self
 
     @property
@@ -279,9 +279,7 @@ class Program:
 
         Programs that take Ethernet frames get a link header in front of frames captured without one (``-i any``, raw
         IP); programs that take IP packets get the frames without theirs."""
-        from pytest_ebpf.live.seldom import captured
-
-        frames = captured(path, (calling_folder(),), prog_type=self.type_number, program=self.name)
+        frames = _seldom().captured(path, (calling_folder(),), prog_type=self.type_number, program=self.name)
         return self.run_many(frames, ctx=ctx, netns=netns)
 
     def run_live(
@@ -393,7 +391,7 @@ def _read_log(text: str, *, log_level: int) -> VerifierLog:
     return parse_log(text, log_level=log_level)
 
 
-def _budget() -> Costs:
-    from pytest_ebpf.live.seldom import budget
+def _seldom() -> Seldom:
+    from pytest_ebpf.live import seldom
 
-    return budget
+    return seldom

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_ebpf.agent.ops import (
@@ -29,7 +30,7 @@ from pytest_ebpf.verifier.log.values import VerifierStats
 if TYPE_CHECKING:
     from pytest_ebpf.verifier.compare.cost import LineCost
 
-__all__ = ["TRACE_LEVEL", "TRACE_ROOM", "Costs", "Reload", "load_trace", "resolved"]
+__all__ = ["TRACE_LEVEL", "TRACE_ROOM", "Reload", "Seldom", "load_trace", "resolved"]
 
 TRACE_LEVEL = LogFlag.LEVEL2 | LogFlag.STATS
 TRACE_ROOM = 64 << 20  # bytes of trace: before Linux 6.4 the first of it, since then the last
@@ -58,9 +59,10 @@ def resolved(op: ProgLoad, results: Sequence[Result]) -> ProgLoad:
     )
 
 
-class Costs(Protocol):
-    """``live.budget``, as far as programs use it. ``program``: a ``Program``."""
+class Seldom(Protocol):
+    """``live.seldom``. ``program``: a ``Program``, or the name of one."""
 
+    def captured(self, source: Any, folders: Sequence[Path], /, *, prog_type: int, program: str) -> list[bytes]: ...
     def line_costs(self, log: str, line_info: Sequence[LineInfo], /) -> tuple[LineCost, ...]: ...
     def figures_of(self, stats: VerifierStats, *, size: int, jited: int) -> Mapping[str, int]: ...
     def check_within(self, program: Any, /, *, bounds: Mapping[str, object]) -> None: ...

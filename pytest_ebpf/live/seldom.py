@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_ebpf.live import budget
+from pytest_ebpf.live.budget import check_within, figures_of, line_costs
 from pytest_ebpf.live.run.captures import captured
 
-__all__ = ["budget", "captured"]
+__all__ = ["captured", "check_within", "figures_of", "line_costs"]

@@ -16,6 +16,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from pytest_ebpf.agent.host.sysctls import read_settings
@@ -40,7 +41,7 @@ def main(argv: list[str]) -> int:
         load_modules()
         port = os.open(find_port(argv[0]), os.O_RDWR | os.O_CLOEXEC)
         # While its files are at hand: those of the host are slow to read.
-        from pytest_ebpf.agent.protocol.serve import serve  # noqa: F401  # only loaded
+        from pytest_ebpf.agent.protocol.serve import serve
 
         stages["imports"] = _uptime()
         settings: dict[str, bytes] = {}
@@ -54,7 +55,8 @@ def main(argv: list[str]) -> int:
         child = os.fork()
         if child == 0:
             settings.update(read_settings([_MODPROBE]) if settings else {})  # it was set since
-            return _agent(port, stages=stages, problems=problems, stay=bool(wishes.shell), settings=settings)
+            stay = bool(wishes.shell)
+            return _agent(port, serve=serve, stages=stages, problems=problems, stay=stay, settings=settings)
         os.close(port)
         if wishes.shell:
             start_shells(wishes.shell)
@@ -104,10 +106,16 @@ def read_wishes(port: int) -> Wishes:
     return Wishes(**known | {"keep": tuple(known["keep"])})
 
 
-def _agent(port: int, *, stages: dict[str, float], problems: list[str], stay: bool, settings: dict[str, bytes]) -> int:
+def _agent(
+    port: int,
+    *,
+    serve: Callable[..., None],
+    stages: dict[str, float],
+    problems: list[str],
+    stay: bool,
+    settings: dict[str, bytes],
+) -> int:
     """The agent's process: say that it is there, then serve until the host closes the port."""
-    from pytest_ebpf.agent.protocol.serve import serve
-
     os.setsid()
     with suppress(OSError):
         write("/proc/self/oom_score_adj", "-1000")  # memory that runs out costs a command of a test, not the guest
