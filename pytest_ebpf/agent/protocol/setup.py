@@ -60,7 +60,8 @@ class Wishes(NamedTuple):
     """What the host wants. ``modules`` is the directory lib/modules/<release> or empty; ``keep`` names directories
     that must stay visible below ``/run``, ``/var/tmp`` and ``/tmp``; ``now`` is the host's time in seconds, ``seed``
     random bytes in hexadecimal; ``shell`` a directory for people's shells, "" for a guest that nobody enters; ``host``
-    the tag of the share with the host's files, where the root is not the host's (another architecture)."""
+    the tag of the share with the host's files, where the root is not the host's (another architecture); ``virtiofs``
+    that of the host's root, where it does not come over 9p."""
 
     hostname: str = "guest"
     modules: str = ""
@@ -69,6 +70,7 @@ class Wishes(NamedTuple):
     seed: str = ""
     shell: str = ""
     host: str = ""
+    virtiofs: str = ""
 
 
 def first_mounts() -> None:
@@ -122,6 +124,8 @@ def enter_host(wishes: Wishes) -> None:
     os.makedirs(root, exist_ok=True)
     if wishes.host:
         _own_root(root, wishes)
+    elif wishes.virtiofs:
+        _mount_share(wishes.virtiofs, root, fstype="virtiofs")
     else:
         _mount_9p("/dev/root", root)
     for top in ("/proc", "/sys", "/dev"):
@@ -133,10 +137,14 @@ def enter_host(wishes: Wishes) -> None:
 
 
 def _mount_9p(tag: str, target: str) -> None:
+    _mount_share(tag, target, fstype="9p", data=_9P)
+
+
+def _mount_share(tag: str, target: str, *, fstype: str, data: str = "") -> None:
     try:
-        syscalls.mount(tag, target, fstype="9p", flags=MS_RDONLY, data=_9P)
+        syscalls.mount(tag, target, fstype=fstype, flags=MS_RDONLY, data=data)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, f"mount the host's files ({tag}) over 9p") from error
+        raise OSError(error.errno, error.strerror, f"mount the host's files ({tag}) over {fstype}") from error
 
 
 def _own_root(root: str, wishes: Wishes) -> None:

@@ -16,9 +16,11 @@ from typing import Literal
 
 from pytest_ebpf.errors import BootFailed
 from pytest_ebpf.frozen import dataclass
+from pytest_ebpf.vm.guest.turns import size_of_memory
 
 __all__ = [
     "AGENT_PORT",
+    "FILES_TAG",
     "AccelKind",
     "Composition",
     "Guest",
@@ -35,6 +37,7 @@ __all__ = [
 
 AccelKind = Literal["kvm", "tcg"]
 AGENT_PORT = "org.pytest-ebpf.agent"
+FILES_TAG = "host-files"  # of the share over virtiofs
 
 _ALWAYS = (
     "console=ttyS0",
@@ -96,7 +99,8 @@ class Guest:
     """What is of one boot. ``channel`` is the inherited descriptor of the agent's socket, None for no agent;
     ``monitor`` that of QMP. Without a ``cmdline``, that of virtme-ng and its processor are kept; with a ``cpu``, that
     is the processor. ``memory_file`` is what the guest's memory is mapped from; ``incoming`` for a machine that waits
-    for a saved state. ``firmware``: a path, "" for QEMU's usual one. ``shell`` and ``gdb`` are listening sockets."""
+    for a saved state. ``firmware``: a path, "" for QEMU's usual one. ``shell`` and ``gdb`` are listening sockets,
+    ``files`` is a connection to virtiofsd."""
 
     accel: AccelKind
     cmdline: str
@@ -111,6 +115,7 @@ class Guest:
     extra: tuple[str, ...] = ()
     cpu: str = ""
     firmware: str = ""
+    files: int | None = None
 
 
 def virtme_argv(recipe: Recipe) -> list[str]:
@@ -145,6 +150,11 @@ def qemu_argv(composed: Sequence[str], guest: Guest) -> list[str]:
         argv += ["-chardev", f"socket,id=monitor,fd={guest.monitor}", "-mon", "chardev=monitor,mode=control"]
     if guest.memory_file is not None:
         argv += ["-object", _memory(guest.memory_file), "-machine", "memory-backend=ram"]
+    if guest.files is not None:
+        argv += ["-chardev", f"socket,id=files,fd={guest.files}"]
+        argv += ["-device", f"vhost-user-fs-pci,chardev=files,tag={FILES_TAG}"]
+        argv += ["-object", f"memory-backend-memfd,id=ram,size={size_of_memory(guest.memory)},share=on"]
+        argv += ["-machine", "memory-backend=ram"]
     if guest.shell is not None:
         argv += ["-chardev", f"socket,id=shell,fd={guest.shell},server=on,wait=off"]
         argv += ["-device", "virtconsole,chardev=shell"]

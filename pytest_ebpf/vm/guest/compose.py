@@ -18,6 +18,7 @@ from pytest_ebpf.vm.guest.command import AGENT_PORT, Composition, Recipe, compos
 from pytest_ebpf.vm.guest.config import Image
 from pytest_ebpf.vm.guest.initramfs import make_initramfs
 from pytest_ebpf.vm.guest.tools import Tools
+from pytest_ebpf.vm.guest.virtiofs import lacks_9p
 from pytest_ebpf.vm.images.cache import Store
 from pytest_ebpf.vm.images.expiry import drop_stale, mark_used
 
@@ -110,7 +111,7 @@ def _build(image: Image, recipe: Recipe, *, agent: Agent, home: Path) -> Composi
         here = replace(recipe, kernel=scratch / recipe.kernel, initramfs=theirs)
         argv = composed_command(_run(virtme_argv(here), scratch=folder), qemu=recipe.qemu)
         if not recipe.script:
-            theirs.write_bytes(make_initramfs(theirs.read_bytes(), agent=agent))
+            theirs.write_bytes(make_initramfs(theirs.read_bytes(), agent=agent, virtiofs=lacks_9p(image)))
         argv = [word.replace(str(scratch), str(home)) for word in argv]
         argv = [_NOWHERE if word.startswith("file,id=ret,") else word for word in argv]
         argv += ["-initrd", str(home / recipe.initramfs)]

@@ -24,16 +24,17 @@ Module = tuple[str, bytes]  # name of the file, and what is in it
 _HOME = "pytest-ebpf"  # agent.protocol.setup looks there
 AGENT_PATH = f"/{_HOME}/agent.pyc"
 _LOADER = "modules/load_all.sh"
-# virtme-ng's list is for every machine that it knows; ours has PCI and shares over 9p.
-_NEEDLESS = ("virtio_mmio.ko", "virtiofs.ko", "fuse.ko")
+# virtme-ng's list is for every machine that it knows; ours has PCI, and shares over 9p where the kernel has it.
+_NEEDLESS = ("virtio_mmio.ko",)
+_VIRTIOFS = ("virtiofs.ko", "fuse.ko")
 _PLACES = ("proc", "sys", "dev", "newroot", "tmp", "run", "var/tmp")
 _DEVICES = (("dev/console", (5, 1)), ("dev/null", (1, 3)), ("dev/kmsg", (1, 11)))
 
 
-def make_initramfs(composed: bytes, *, agent: Agent) -> bytes:
+def make_initramfs(composed: bytes, *, agent: Agent, virtiofs: bool = False) -> bytes:
     """The archive. ``composed`` is the initramfs of virtme-run, of which the modules are taken. BootFailed if it is
     none."""
-    return assemble(ordered_modules(composed), agent=agent)
+    return assemble(ordered_modules(composed, virtiofs=virtiofs), agent=agent)
 
 
 def assemble(found: Iterable[Module], *, agent: Agent) -> bytes:
@@ -49,15 +50,16 @@ def assemble(found: Iterable[Module], *, agent: Agent) -> bytes:
     return write_cpio([*directories([*(member.name for member in files), *places]), *nodes, *files])
 
 
-def ordered_modules(composed: bytes) -> Iterator[Module]:
+def ordered_modules(composed: bytes, *, virtiofs: bool = False) -> Iterator[Module]:
     """(file name, module) in the order of loading, uncompressed."""
     try:
         found = {member.name: member.data for member in read_cpio(composed)}
     except (ValueError, UnicodeDecodeError) as error:
         raise BootFailed(f"the initramfs of virtme-run is damaged: {error}") from error
+    needless = _NEEDLESS if virtiofs else (*_NEEDLESS, *_VIRTIOFS)
     for path in re.findall(r"insmod '?(\S+?)'?$", found.get(_LOADER, b"").decode(), re.MULTILINE):
         name = PurePosixPath(path).name
-        if not name.startswith(_NEEDLESS):
+        if not name.startswith(needless):
             yield re.sub(r"\.(xz|gz|zst)$", "", name), plain_module(found[path])
 
 

@@ -17,6 +17,7 @@ from pytest_ebpf.vm.guest.accel import Accel, choose_accel
 from pytest_ebpf.vm.guest.bundle import OPTIONS, Agent, find_python, make_agent
 from pytest_ebpf.vm.guest.command import (
     AGENT_PORT,
+    FILES_TAG,
     Composition,
     Guest,
     MemoryFile,
@@ -38,6 +39,7 @@ from pytest_ebpf.vm.guest.rundir import RunDir, close_rundir, open_rundir
 from pytest_ebpf.vm.guest.spare import check_room, spare_place, unusable
 from pytest_ebpf.vm.guest.stream import Stream
 from pytest_ebpf.vm.guest.tools import Tools, find_foreign_tools, find_tools
+from pytest_ebpf.vm.guest.virtiofs import FileServer, find_daemon, lacks_9p, serve_files
 from pytest_ebpf.vm.images.architecture import NATIVE
 
 __all__ = [
@@ -64,7 +66,8 @@ _PARK = "park"  # agent.protocol.init knows it
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """All that is known before QEMU is started. ``problem``: why it is not made in the cache, "" where it is."""
+    """All that is known before QEMU is started. ``problem``: why it is not made in the cache, "" where it is.
+    ``daemon``: virtiofsd, for a kernel without 9p, else ""."""
 
     image: Image
     config: BootConfig
@@ -73,6 +76,7 @@ class Launch:
     composition: Composition
     accel: Accel
     problem: str = ""
+    daemon: str = ""
 
     @property
     def timeout(self) -> float:
@@ -117,12 +121,15 @@ class Parts:
     rundir: RunDir
     owner: int
     started: float
+    beside: FileServer | None = None
 
     def take_apart(self) -> None:
         """End it and leave nothing."""
         if os.getpid() != self.owner:
             return  # a forked copy of this process ends: the guest is not its
         self.qemu.kill()
+        if self.beside is not None:
+            self.beside.end()
         self.stream.close()
         self.monitor.close()
         close_rundir(self.rundir)
@@ -153,12 +160,15 @@ def _prepare(image: Image, config: BootConfig) -> Launch:
     tools = find_tools() if native else find_foreign_tools(architecture_of(image))
     if not native:
         return _prepare_foreign(image, config, tools=tools, cache=cache)
+    daemon = find_daemon(image.spec) if lacks_9p(image) else ""
+    if daemon and config.boot == "stock":
+        config = replace(config, boot="cold")  # virtme-ng's own process 1 would mount the root over 9p
     agent = make_agent(cache, python=find_python())
     composition = compose(image, tools=tools, agent=agent, cache=cache, stock=config.boot == "stock")
     known = partial(kvm_problem, composition, tools, cache=cache, on_progress=config.on_progress)
     accel = choose_accel(config.accel, require_kvm=config.require_kvm, problem=known)
     accel = replace(accel, pace=kept_pace(cache, kind=accel.kind))
-    return Launch(image, config, tools, agent, composition, accel)
+    return Launch(image, config, tools, agent, composition, accel, daemon=daemon)
 
 
 def _prepare_foreign(image: Image, config: BootConfig, *, tools: Tools, cache: Path) -> Launch:
@@ -188,6 +198,8 @@ def start(launch: Launch, *, saved: Saved | None = None) -> Parts:
         guest = replace(launch.guest(park=saved is not None), channel=channel, monitor=control, shell=shell, gdb=gdb)
         if saved is not None:
             guest = replace(guest, memory_file=saved.memory, incoming=saved.state is not None)
+        files = _connected(stack) if launch.daemon else None
+        guest = replace(guest, files=files[0] if files else None)
         argv = qemu_argv(launch.composition.argv, guest)
         if not config.enter:
             argv = supervised(argv, setpriv=launch.tools.setpriv)
@@ -198,10 +210,11 @@ def start(launch: Launch, *, saved: Saved | None = None) -> Parts:
 
         # A guest that stays holds the lock of its directory.
         state = saved.state if saved is not None else None
-        given = (channel, control, state, shell, gdb, rundir.lock if config.enter else None)
+        given = (channel, control, state, shell, gdb, guest.files, rundir.lock if config.enter else None)
         fds = tuple(fd for fd in given if fd is not None)
         qemu = QemuProcess(argv, rundir=rundir, on_end=ended, pass_fds=fds)
-    return Parts(qemu, stream, monitor, rundir, os.getpid(), began)
+        beside = serve_files(launch.daemon, listening=files[1], messages=rundir.messages) if files else None
+    return Parts(qemu, stream, monitor, rundir, os.getpid(), began, beside)
 
 
 def _pair(stack: ExitStack) -> tuple[Stream, int]:
@@ -209,6 +222,16 @@ def _pair(stack: ExitStack) -> tuple[Stream, int]:
     ours, theirs = socket.socketpair()
     stack.enter_context(theirs)
     return Stream(ours), theirs.fileno()
+
+
+def _connected(stack: ExitStack) -> tuple[int, int]:
+    """Descriptors, which are closed with the stack: a connection, and the listening socket that it waits at. Without
+    a name in any file system."""
+    listening, ours = (stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(2))
+    listening.bind("")  # Linux chooses an abstract name
+    listening.listen(1)
+    ours.connect(listening.getsockname())
+    return ours.fileno(), listening.fileno()
 
 
 def _listen(path: Path, stack: ExitStack) -> int:
@@ -230,7 +253,7 @@ def greet(parts: Parts, launch: Launch, *, timeout: float) -> dict[str, Any]:
         _wait_readable(parts, launch, timeout=timeout)
         return {"release": launch.image.release, "python": "", "uptime": {}, "problems": []}
     here = _here()
-    wishes = _wishes(launch.image, keep=(*here, *launch.config.keep))
+    wishes = _wishes(launch.image, keep=(*here, *launch.config.keep), virtiofs=bool(launch.daemon))
     if launch.config.enter:
         wishes["shell"] = str(here[0]) if here else "/"
     try:
@@ -306,7 +329,7 @@ def _here() -> tuple[Path, ...]:
         return ()
 
 
-def _wishes(image: Image, *, keep: tuple[Path, ...]) -> dict[str, Any]:
+def _wishes(image: Image, *, keep: tuple[Path, ...], virtiofs: bool) -> dict[str, Any]:
     """The arguments of process 1; see ``pytest_ebpf.agent.protocol.setup.Wishes``."""
     modules = ""
     if image.modules_root is not None:
@@ -320,4 +343,5 @@ def _wishes(image: Image, *, keep: tuple[Path, ...]) -> dict[str, Any]:
         "seed": os.urandom(32).hex(),
         "now": time.time(),
         "host": "" if architecture_of(image) == NATIVE else SHARE_TAG,
+        "virtiofs": FILES_TAG if virtiofs else "",
     }

@@ -37,6 +37,7 @@ from pytest_ebpf.vm.guest.launch import (
 )
 from pytest_ebpf.vm.guest.qmp import Monitor
 from pytest_ebpf.vm.guest.turns import size_of_memory
+from pytest_ebpf.vm.guest.virtiofs import NOT_SAVED
 from pytest_ebpf.vm.images.cache import Store
 from pytest_ebpf.vm.images.expiry import drop_stale, mark_used
 
@@ -71,6 +72,8 @@ def restore(launch: Launch) -> tuple[Parts, dict[str, Any]]:
 
     ``Unusable`` when that does not work, for whatever reason; the state is gone by then.
     """
+    if launch.daemon:
+        raise Unusable(NOT_SAVED)
     home = snapshot_path(launch)
     made = False
     entry = read_entry(home)

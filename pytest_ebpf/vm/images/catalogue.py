@@ -3,7 +3,7 @@
 A file is named after its series and has four keys, and may have a fifth:
 
     version = "6.1"        what the Debian versions of the series begin with ("7.3~rc" for release candidates)
-    flavour = "amd64"      Debian's kernel flavour; "cloud-amd64" would lack 9p
+    flavour = "amd64"      Debian's kernel flavour; "cloud-amd64" lacks 9p (vm/guest/virtiofs.py)
     layout  = "single"     "single": one package has image and modules; "split": three packages (6.19 and later)
     suites  = ["…", …]     the suites that may hold it; those ending in -security are in the security archive
     architectures = ["…"]  the other processors that Debian builds it for (Debian's names); none if not given

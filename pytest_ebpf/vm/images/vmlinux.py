@@ -120,11 +120,12 @@ def _decompress(payload: bytes, *, name: str) -> bytes:
         (b"\x1f\x8b", lambda: zlib.decompressobj(wbits=31)),
         (b"\x5d\0\0", lambda: lzma.LZMADecompressor(format=lzma.FORMAT_ALONE)),
         (b"BZh", bz2.BZ2Decompressor),
+        (b"\x02\x21\x4c\x18", _Lz4),
     )
     for magic, make in readers:
         if payload.startswith(magic):
             return _run_decoder(make(), payload, name=name)
-    kind = {b"\x02\x21\x4c\x18": "LZ4", b"\x89LZO": "LZO"}.get(payload[:4], f"unknown ({payload[:4].hex()})")
+    kind = "LZO" if payload.startswith(b"\x89LZO") else f"unknown ({payload[:4].hex()})"
     raise ImageError(
         f"{name}: its compression is {kind}, which Python has no reader for",
         hint="name the uncompressed vmlinux of the same build instead, or build with CONFIG_KERNEL_ZSTD=y",
@@ -142,6 +143,30 @@ def _run_decoder(decoder: Any, payload: bytes, *, name: str) -> bytes:
     if not decoder.eof:
         raise ImageError(f"{name}: the compressed kernel is damaged: it ends too early")
     return kernel
+
+
+class _Lz4:
+    """The legacy frame of LZ4, which the kernel's build makes: a magic number, then the length of each block and the
+    block, of 8 MiB when it is unpacked. The length of the whole may follow (lib/decompress_unlz4.c, Linux 6.1)."""
+
+    _BLOCK = 8 << 20
+
+    def __init__(self) -> None:
+        self.eof = False
+
+    def decompress(self, payload: bytes) -> bytes:
+        """``OSError`` for damage."""
+        import lz4.block
+
+        at, parts = 4, []
+        while (size := int.from_bytes(payload[at : at + 4], "little")) and at + 4 + size <= len(payload):
+            try:
+                parts.append(lz4.block.decompress(payload[at + 4 : at + 4 + size], uncompressed_size=self._BLOCK))
+            except lz4.block.LZ4BlockError as error:
+                raise OSError(str(error)) from error
+            at += 4 + size
+        self.eof = at in (len(payload), len(payload) - 4)
+        return b"".join(parts)
 
 
 def _zstd() -> Any:

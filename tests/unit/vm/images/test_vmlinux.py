@@ -8,6 +8,7 @@ import lzma
 from collections.abc import Callable
 from pathlib import Path
 
+import lz4.block
 import pytest
 import zstandard
 
@@ -20,6 +21,20 @@ KERNEL = make_vmlinux(REL)
 ZSTD = zstandard.ZstdCompressor(level=19, write_checksum=True).compress(KERNEL)
 
 
+def legacy_lz4(data: bytes, *, block: int = 8 << 20) -> bytes:
+    """As `lz4 -l` writes it, which the kernel's build calls."""
+    packed = [lz4.block.compress(data[at : at + block], store_size=False) for at in range(0, len(data), block)]
+    return b"\x02\x21\x4c\x18" + b"".join(len(one).to_bytes(4, "little") + one for one in packed)
+
+
+def test_lz4_in_several_blocks() -> None:
+    """Of 8 MiB each but the last, with the length of the whole behind them or not."""
+    kernel = KERNEL + bytes(range(256)) * (9 << 12)
+    assert len(kernel) > 9 << 20
+    for end in (b"", len(kernel).to_bytes(4, "little")):
+        assert extract_vmlinux(make_bzimage(REL, payload=legacy_lz4(kernel) + end), name="k") == kernel
+
+
 @pytest.mark.parametrize(
     "pack",
     [
@@ -28,9 +43,10 @@ ZSTD = zstandard.ZstdCompressor(level=19, write_checksum=True).compress(KERNEL)
         gzip.compress,
         bz2.compress,
         lambda data: zstandard.ZstdCompressor(level=19).compress(data),
+        legacy_lz4,
         lambda data: data,
     ],
-    ids=["xz", "lzma", "gzip", "bzip2", "zstd", "none"],
+    ids=["xz", "lzma", "gzip", "bzip2", "zstd", "lz4", "none"],
 )
 def test_every_compression(pack: Callable[[bytes], bytes]) -> None:
     # the build appends the uncompressed size to the payload (scripts/Makefile.lib, size_append)
@@ -45,7 +61,9 @@ def test_every_compression(pack: Callable[[bytes], bytes]) -> None:
         (KERNEL, "not an x86 bzImage"),
         (make_bzimage(REL, protocol=0x204), "boot protocol 0x204 is too old"),
         (make_bzimage(REL)[:-40], "the image is cut off"),
-        (make_bzimage(REL, payload=b"\x02\x21\x4c\x18rest"), "its compression is LZ4"),
+        (make_bzimage(REL, payload=b"\x89LZOrest"), "its compression is LZO"),
+        (make_bzimage(REL, payload=b"\x02\x21\x4c\x18\4\0\0\0rest"), "the compressed kernel is damaged"),
+        (make_bzimage(REL, payload=legacy_lz4(KERNEL)[:-9]), "the compressed kernel is damaged: it ends too early"),
         (make_bzimage(REL, payload=b"what"), r"its compression is unknown \(77686174\)"),
         (make_bzimage(REL, payload=gzip.compress(b"no kernel")), "what is inside is not an ELF kernel"),
         (make_bzimage(REL, payload=ZSTD[:20] + b"?" * 20 + ZSTD[40:]), "the compressed kernel is damaged"),
