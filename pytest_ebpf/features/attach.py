@@ -6,21 +6,7 @@ import errno
 from collections.abc import Sequence
 from functools import partial
 
-from pytest_ebpf.agent.ops import (
-    Data,
-    Failed,
-    LinkCreate,
-    Made,
-    Op,
-    ProgLoaded,
-    ProgQuery,
-    Queried,
-    RawTracepointOpen,
-    ReadFile,
-    Ref,
-    Result,
-    Try,
-)
+from pytest_ebpf.agent import ops
 from pytest_ebpf.btf.types import Kind
 from pytest_ebpf.features.base import Answer, Feature, refused, said
 from pytest_ebpf.features.progs import load_op
@@ -46,99 +32,101 @@ _TRAMPOLINES = (("x86_64", "5.5"), ("aarch64", "6.4"))
 _LSM_LIST = "/sys/kernel/security/lsm"
 
 
-def _tracing_ops(facts: Facts, *, attach_type: int, function: str = _TRACED) -> list[Op]:
+def _tracing_ops(facts: Facts, *, attach_type: int, function: str = _TRACED) -> list[ops.Op]:
     found = facts.btf.find(function, Kind.FUNC) if facts.btf else ()
     if not found:
         return []
     load = replace(load_op("TRACING", _RETURN_0, facts=facts, btf_id=found[0]), expected_attach_type=attach_type)
-    return [Try(load), Try(RawTracepointOpen(Ref(0)))]
+    return [ops.Try(load), ops.Try(ops.RawTracepointOpen(ops.Ref(0)))]
 
 
-def _tracing_read(results: Sequence[Result], facts: Facts, *, name: str, since: str, function: str = _TRACED) -> Answer:
+def _tracing_read(
+    results: Sequence[ops.Result], facts: Facts, *, name: str, since: str, function: str = _TRACED
+) -> Answer:
     if not results:
         why = "this kernel has no BTF" if facts.btf is None else f"{function} is not in the kernel's BTF"
         return Answer(False, f"{name}: {why}", since)
     loaded, attached = results
-    if not isinstance(loaded, ProgLoaded):
+    if not isinstance(loaded, ops.ProgLoaded):
         return refused(loaded, facts, message=f"{name}: loading a program for {function}: {said(loaded)}", since=since)
     # arm64 before 6.4 loads such programs and cannot attach them (ENOTSUPP)
     message = f"{name}: attaching to {function}: {said(attached)}"
     return (
         Answer(True, message, since)
-        if isinstance(attached, Made)
+        if isinstance(attached, ops.Made)
         else refused(attached, facts, message=message, since=since)
     )
 
 
-def _loading_ops(facts: Facts, *, attach_type: int) -> list[Op]:
+def _loading_ops(facts: Facts, *, attach_type: int) -> list[ops.Op]:
     """A program for many functions is loaded without one: Linux 7.3 refuses it (EINVAL) with an attach_btf_id."""
     if facts.btf is None:
         return []
-    return [Try(replace(load_op("TRACING", _RETURN_0, facts=facts), expected_attach_type=attach_type))]
+    return [ops.Try(replace(load_op("TRACING", _RETURN_0, facts=facts), expected_attach_type=attach_type))]
 
 
-def _loading_read(results: Sequence[Result], facts: Facts, *, name: str, since: str) -> Answer:
+def _loading_read(results: Sequence[ops.Result], facts: Facts, *, name: str, since: str) -> Answer:
     if not results:
         return _tracing_read(results, facts, name=name, since=since)
     message = f"{name}: loading a program: {said(results[0])}"
-    if isinstance(results[0], ProgLoaded):
+    if isinstance(results[0], ops.ProgLoaded):
         return Answer(True, message, since)
     return refused(results[0], facts, message=message, since=since)
 
 
-def _pmu_ops(facts: Facts, *, name: str) -> list[Op]:
+def _pmu_ops(facts: Facts, *, name: str) -> list[ops.Op]:
     program = "TRACEPOINT" if name == "tracepoint" else "KPROBE"
-    return [Try(ReadFile(_PMU.format(name), limit=16)), Try(load_op(program, _RETURN_0, facts=facts))]
+    return [ops.Try(ops.ReadFile(_PMU.format(name), limit=16)), ops.Try(load_op(program, _RETURN_0, facts=facts))]
 
 
-def _pmu_read(results: Sequence[Result], facts: Facts, *, name: str, since: str) -> Answer:
+def _pmu_read(results: Sequence[ops.Result], facts: Facts, *, name: str, since: str) -> Answer:
     pmu, loaded = results
-    if not isinstance(pmu, Data):
+    if not isinstance(pmu, ops.Data):
         message = f"{name}: the kernel has no {name} event source (CONFIG_{_PMU_OPTIONS[name]})"
-        return Answer(False if isinstance(pmu, Failed) and pmu.errno == errno.ENOENT else None, message, since)
-    if not isinstance(loaded, ProgLoaded):
+        return Answer(False if isinstance(pmu, ops.Failed) and pmu.errno == errno.ENOENT else None, message, since)
+    if not isinstance(loaded, ops.ProgLoaded):
         return refused(loaded, facts, message=f"{name}: {said(loaded)}", since=since)
     return Answer(True, f"{name}: event source {pmu.data.decode(errors='replace').strip()}", since)
 
 
-def _tcx_ops(facts: Facts) -> list[Op]:
-    return [Try(ProgQuery(_LOOPBACK, AttachType.TCX_INGRESS))]
+def _tcx_ops(facts: Facts) -> list[ops.Op]:
+    return [ops.Try(ops.ProgQuery(_LOOPBACK, AttachType.TCX_INGRESS))]
 
 
-def _tcx_read(results: Sequence[Result], facts: Facts) -> Answer:
+def _tcx_read(results: Sequence[ops.Result], facts: Facts) -> Answer:
     asked = "tcx: asking what is attached to lo"
-    if isinstance(results[0], Queried):
+    if isinstance(results[0], ops.Queried):
         return Answer(True, f"{asked}: works", "6.6")
     return refused(results[0], facts, message=f"{asked}: {said(results[0])}", since="6.6")
 
 
-def _perf_link_ops(facts: Facts) -> list[Op]:
+def _perf_link_ops(facts: Facts) -> list[ops.Op]:
     return [
-        Try(load_op("TRACEPOINT", _RETURN_0, facts=facts)),
-        Try(LinkCreate(Ref(0), AttachType.PERF_EVENT, target=_NO_FD)),
+        ops.Try(load_op("TRACEPOINT", _RETURN_0, facts=facts)),
+        ops.Try(ops.LinkCreate(ops.Ref(0), AttachType.PERF_EVENT, target=_NO_FD)),
     ]
 
 
-def _perf_link_read(results: Sequence[Result], facts: Facts) -> Answer:
+def _perf_link_read(results: Sequence[ops.Result], facts: Facts) -> Answer:
     """A kernel that knows these links looks at the file descriptor, which is none."""
     result = results[1]
-    if isinstance(result, Failed) and result.errno == errno.EBADF:
+    if isinstance(result, ops.Failed) and result.errno == errno.EBADF:
         return Answer(True, "perf_link: known to this kernel", "5.15")
     return refused(result, facts, message=f"perf_link: {said(result)}", since="5.15")
 
 
-def _lsm_ops(facts: Facts) -> list[Op]:
-    return [Try(ReadFile(_LSM_LIST, limit=4096)), Try(load_op("LSM", _RETURN_0, facts=facts))]
+def _lsm_ops(facts: Facts) -> list[ops.Op]:
+    return [ops.Try(ops.ReadFile(_LSM_LIST, limit=4096)), ops.Try(load_op("LSM", _RETURN_0, facts=facts))]
 
 
-def _lsm_read(results: Sequence[Result], facts: Facts) -> Answer:
+def _lsm_read(results: Sequence[ops.Result], facts: Facts) -> Answer:
     """An LSM program attaches wherever the type is known, but runs only if "bpf" is in the list of LSMs."""
-    active = results[0].data.decode(errors="replace") if isinstance(results[0], Data) else ""
+    active = results[0].data.decode(errors="replace") if isinstance(results[0], ops.Data) else ""
     if "bpf" in active.strip().split(","):
         return Answer(True, f"lsm: {active.strip()}", "5.7")
     if active:
         return Answer(False, f"lsm: active are {active.strip()}, and not bpf (boot with lsm=...,bpf)", "5.7", "off")
-    known = isinstance(results[1], ProgLoaded) or bool(getattr(results[1], "log", b""))
+    known = isinstance(results[1], ops.ProgLoaded) or bool(getattr(results[1], "log", b""))
     message = f"lsm: {_LSM_LIST} cannot be read; loading an LSM program: {said(results[1])}"
     return Answer(None, message, "5.7") if known else refused(results[1], facts, message=message, since="5.7")
 

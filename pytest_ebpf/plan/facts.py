@@ -8,21 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pytest_ebpf.agent.ops import (
-    BtfLoad,
-    Close,
-    Describe,
-    Described,
-    FdPatch,
-    Made,
-    MapCreate,
-    Op,
-    ProgLoad,
-    ProgLoaded,
-    Ref,
-    Result,
-    Try,
-)
+from pytest_ebpf.agent import ops
 from pytest_ebpf.btf.parse import Btf
 from pytest_ebpf.errors import PlanError
 from pytest_ebpf.frozen import dataclass, field, replace
@@ -62,7 +48,7 @@ class Facts:
     CO-RE uses instead of the kernel's own. ``data``: the answers to ``plan.data_probes``.
     """
 
-    described: Described
+    described: ops.Described
     btf: Btf | None = None
     btf_features: frozenset[str] = frozenset()
     array_mmap: bool = True
@@ -80,43 +66,42 @@ class Facts:
     data: Mapping[str, bool] = field(default_factory=dict)
 
 
-def facts_ops(*, byteorder: str = "little") -> list[Op]:
+def facts_ops(*, byteorder: str = "little") -> list[ops.Op]:
     """One batch of probes. Each may fail on its own; the objects it makes are closed."""
-    probes: list[Op] = [BtfLoad(feature.probe(byteorder=byteorder)) for feature in BTF_FEATURES]
+    probes: list[ops.Op] = [ops.BtfLoad(feature.probe(byteorder=byteorder)) for feature in BTF_FEATURES]
     probes += [
-        MapCreate(type=MapType.ARRAY, key_size=4, value_size=4, max_entries=1, flags=MapCreateFlag.MMAPABLE),
+        ops.MapCreate(type=MapType.ARRAY, key_size=4, value_size=4, max_entries=1, flags=MapCreateFlag.MMAPABLE),
         _prog(
             ProgType.CGROUP_SOCK, [_R0_IS_0, _EXIT], byteorder=byteorder, attach_type=AttachType.CGROUP_INET_SOCK_CREATE
         ),
         _prog(ProgType.KPROBE, [Insn(CALL, imm=_GET_ATTACH_COOKIE), _EXIT], byteorder=byteorder),
         replace(_prog(ProgType.SOCKET_FILTER, _CALLBACK, byteorder=byteorder), log_level=1),
-        MapCreate(type=MapType.ARRAY, key_size=4, value_size=4, max_entries=1, name="probe"),
+        ops.MapCreate(type=MapType.ARRAY, key_size=4, value_size=4, max_entries=1, name="probe"),
     ]
     named = len(probes)
-    probes.append(
-        replace(_prog(ProgType.SOCKET_FILTER, _GLOBAL_DATA, byteorder=byteorder), patches=(FdPatch(0, Ref(named)),))
-    )
-    closes = [Try(Close(Ref(index))) for index in range(1, len(probes) + 1)]
-    return [Describe(), *(Try(probe) for probe in probes), *closes]
+    global_data = _prog(ProgType.SOCKET_FILTER, _GLOBAL_DATA, byteorder=byteorder)
+    probes.append(replace(global_data, patches=(ops.FdPatch(0, ops.Ref(named)),)))
+    closes = [ops.Try(ops.Close(ops.Ref(index))) for index in range(1, len(probes) + 1)]
+    return [ops.Describe(), *(ops.Try(probe) for probe in probes), *closes]
 
 
-def read_facts(results: Sequence[Result], *, btf: Btf | None) -> Facts:
+def read_facts(results: Sequence[ops.Result], *, btf: Btf | None) -> Facts:
     """``results`` are the answers to ``facts_ops``; ``btf`` the kernel's parsed types, from the cache or the kernel."""
     described = results[0]
-    if not isinstance(described, Described):
+    if not isinstance(described, ops.Described):
         raise PlanError(f"the kernel did not describe itself: {described}")
     return facts_of(described, probes_worked(results), btf=btf)
 
 
-def probes_worked(results: Sequence[Result]) -> list[bool]:
+def probes_worked(results: Sequence[ops.Result]) -> list[bool]:
     """Which of the ``FACTS_PROBES`` worked, by the answers to ``facts_ops``."""
-    worked = [isinstance(result, Made | ProgLoaded) for result in results[1 : FACTS_PROBES + 1]]
+    worked = [isinstance(result, ops.Made | ops.ProgLoaded) for result in results[1 : FACTS_PROBES + 1]]
     callbacks = len(BTF_FEATURES) + 3
     worked[callbacks] |= _CALLBACK_WORDS in getattr(results[callbacks + 1], "log", b"")
     return worked
 
 
-def facts_of(described: Described, worked: Sequence[bool], *, btf: Btf | None) -> Facts:
+def facts_of(described: ops.Described, worked: Sequence[bool], *, btf: Btf | None) -> Facts:
     """The facts by which of the ``FACTS_PROBES`` worked."""
     count = len(BTF_FEATURES)
     return Facts(
@@ -140,8 +125,8 @@ def is_untyped(extern: Extern, obj: ObjectFile) -> bool:
     return not (extern.type_id and obj.btf is not None and obj.btf.resolve(extern.type_id))
 
 
-def _prog(type_: int, insns: list[Insn], *, byteorder: str, attach_type: int = 0) -> ProgLoad:
-    return ProgLoad(
+def _prog(type_: int, insns: list[Insn], *, byteorder: str, attach_type: int = 0) -> ops.ProgLoad:
+    return ops.ProgLoad(
         type=type_,
         insns=pack_insns(insns, byteorder=byteorder),
         license="GPL",

@@ -14,20 +14,8 @@ from pytest_ebpf.agent.base.syscalls import Memory, address_of, bpf, perf_event_
 from pytest_ebpf.agent.bpf.info import fd_kind, kernel_id, object_info
 from pytest_ebpf.agent.host.attached import attachment
 from pytest_ebpf.agent.host.netns import inside
+from pytest_ebpf.uapi import layouts
 from pytest_ebpf.uapi.enums import AttachType, Cmd
-from pytest_ebpf.uapi.layouts import (
-    ATTR_ITER_CREATE,
-    ATTR_LINK_CREATE,
-    ATTR_LINK_UPDATE,
-    ATTR_OBJ,
-    ATTR_PROG_ATTACH,
-    ATTR_PROG_QUERY,
-    ATTR_RAW_TRACEPOINT_OPEN,
-    LINK_INFO,
-    MAP_INFO,
-    PERF_EVENT_ATTR,
-    PROG_INFO,
-)
 from pytest_ebpf.uapi.numbers import BPF_F_REPLACE, PERF_EVENT_IOC_ENABLE, PERF_EVENT_IOC_SET_BPF, PERF_FLAG_FD_CLOEXEC
 
 __all__ = [
@@ -57,7 +45,7 @@ def link_create(op: ops.LinkCreate, batch: Batch) -> ops.Result:
     """A link. Where the cookie goes depends on the attach type (struct link_create in bpf_attr)."""
     prog = batch.entry(op.prog)
     perf = op.attach_type == AttachType.PERF_EVENT
-    attr = ATTR_LINK_CREATE.pack(
+    attr = layouts.ATTR_LINK_CREATE.pack(
         prog_fd=batch.fd(op.prog),
         target_fd=batch.fd(op.target),
         attach_type=op.attach_type,
@@ -109,7 +97,7 @@ def _texts(texts: tuple[str, ...], *, kept: list[Memory]) -> Memory:
 
 def iter_read(op: ops.IterRead, batch: Batch) -> ops.Result:
     """Everything an iterator has to say, from its beginning."""
-    fd = bpf(Cmd.ITER_CREATE, ATTR_ITER_CREATE.pack(link_fd=batch.fd(op.link)).ljust(8, b"\0"))
+    fd = bpf(Cmd.ITER_CREATE, layouts.ATTR_ITER_CREATE.pack(link_fd=batch.fd(op.link)).ljust(8, b"\0"))
     whole = bytearray()
     try:
         while part := _read_on(fd):
@@ -134,7 +122,7 @@ def raw_tracepoint_open(op: ops.RawTracepointOpen, batch: Batch) -> ops.Result:
     """A raw tracepoint, or whatever a BTF-typed program was loaded for."""
     prog = batch.entry(op.prog)
     name = op.name.encode()
-    attr = ATTR_RAW_TRACEPOINT_OPEN.pack(name=address_of(name), prog_fd=batch.fd(op.prog), cookie=op.cookie)
+    attr = layouts.ATTR_RAW_TRACEPOINT_OPEN.pack(name=address_of(name), prog_fd=batch.fd(op.prog), cookie=op.cookie)
     fd = bpf(Cmd.RAW_TRACEPOINT_OPEN, attr.ljust(12, b"\0"))
     entry = batch.own(fd, "link", name=prog.handle.name, site=op.site)
     prog.held.add(entry.handle.serial)
@@ -147,7 +135,7 @@ def link_update(op: ops.LinkUpdate, batch: Batch) -> ops.Result:
     flags = op.flags | (BPF_F_REPLACE if op.old is not None else 0)
     bpf(
         Cmd.LINK_UPDATE,
-        ATTR_LINK_UPDATE.pack(
+        layouts.ATTR_LINK_UPDATE.pack(
             link_fd=link.fd, new_prog_fd=batch.fd(op.prog), flags=flags, old_prog_fd=batch.fd(op.old)
         ),
     )
@@ -157,14 +145,14 @@ def link_update(op: ops.LinkUpdate, batch: Batch) -> ops.Result:
 
 def link_detach(op: ops.LinkDetach, batch: Batch) -> ops.Result:
     """Detach now, while the handle stays."""
-    bpf(Cmd.LINK_DETACH, ATTR_LINK_UPDATE.pack(link_fd=batch.fd(op.link)))
+    bpf(Cmd.LINK_DETACH, layouts.ATTR_LINK_UPDATE.pack(link_fd=batch.fd(op.link)))
     return ops.Done()
 
 
 def prog_attach(op: ops.ProgAttach, batch: Batch) -> ops.Result:
     """Attach without a link: it holds until PROG_DETACH or the target's end, so it counts as a leak after that."""
     prog = batch.entry(op.prog)
-    attr = ATTR_PROG_ATTACH.pack(
+    attr = layouts.ATTR_PROG_ATTACH.pack(
         target_fd=batch.fd(op.target),
         attach_bpf_fd=batch.fd(op.prog),
         attach_type=op.attach_type,
@@ -180,7 +168,7 @@ def prog_attach(op: ops.ProgAttach, batch: Batch) -> ops.Result:
 
 def prog_detach(op: ops.ProgDetach, batch: Batch) -> ops.Result:
     """Undo PROG_ATTACH."""
-    attr = ATTR_PROG_ATTACH.pack(
+    attr = layouts.ATTR_PROG_ATTACH.pack(
         target_fd=batch.fd(op.target), attach_bpf_fd=batch.fd(op.prog), attach_type=op.attach_type
     )
     inside(batch, op.netns, call=lambda: bpf(Cmd.PROG_DETACH, attr))
@@ -219,28 +207,28 @@ def prog_query(op: ops.ProgQuery, batch: Batch) -> ops.Result:
 
 def _query(op: ops.ProgQuery, target: int, *, with_links: bool) -> ops.Queried:
     ids, links = Memory(4 * _MAX_ATTACHED), Memory(4 * _MAX_ATTACHED)
-    attr = ATTR_PROG_QUERY.pack(
+    attr = layouts.ATTR_PROG_QUERY.pack(
         target_fd=target,
         attach_type=op.attach_type,
         query_flags=op.flags,
         prog_ids=ids.address,
         prog_cnt=_MAX_ATTACHED,
         link_ids=links.address if with_links else 0,
-    ).ljust(ATTR_PROG_QUERY.size, b"\0")  # the revision is written behind whatever was handed in
+    ).ljust(layouts.ATTR_PROG_QUERY.size, b"\0")  # the revision is written behind whatever was handed in
     bpf(Cmd.PROG_QUERY, attr)
-    count = ATTR_PROG_QUERY.get(attr, name="prog_cnt")
+    count = layouts.ATTR_PROG_QUERY.get(attr, name="prog_cnt")
     return ops.Queried(
         progs=struct.unpack_from(f"={count}I", ids.view),
         links=struct.unpack_from(f"={count}I", links.view) if with_links else (),
-        flags=ATTR_PROG_QUERY.get(attr, name="attach_flags"),
-        revision=ATTR_PROG_QUERY.get(attr, name="revision"),
+        flags=layouts.ATTR_PROG_QUERY.get(attr, name="attach_flags"),
+        revision=layouts.ATTR_PROG_QUERY.get(attr, name="revision"),
     )
 
 
 def perf_event_open_op(op: ops.PerfEventOpen, batch: Batch) -> ops.Result:
     """A perf event to hang a program on."""
     path = op.config1.encode() if isinstance(op.config1, str) else b""
-    attr = PERF_EVENT_ATTR.pack(
+    attr = layouts.PERF_EVENT_ATTR.pack(
         type=op.type,
         size=_PERF_ATTR_SIZE,
         config=op.config,
@@ -268,7 +256,7 @@ def obj_pin(op: ops.ObjPin, batch: Batch) -> ops.Result:
     """Pin at a path of a bpf file system."""
     entry = batch.entry(op.obj)
     path = os.fsencode(op.path)
-    bpf(Cmd.OBJ_PIN, ATTR_OBJ.pack(pathname=address_of(path), bpf_fd=batch.fd(op.obj)))
+    bpf(Cmd.OBJ_PIN, layouts.ATTR_OBJ.pack(pathname=address_of(path), bpf_fd=batch.fd(op.obj)))
     entry.pins.append(op.path)
     if op.undo:
         batch.undo(entry, lambda: _unpin(path), kind="pin", name=op.path)
@@ -280,7 +268,7 @@ def obj_pin(op: ops.ObjPin, batch: Batch) -> ops.Result:
 def obj_unpin(op: ops.ObjUnpin, batch: Batch) -> ops.Result:
     """A path that is not a pin is left alone."""
     path = os.fsencode(op.path)
-    os.close(bpf(Cmd.OBJ_GET, ATTR_OBJ.pack(pathname=address_of(path)).ljust(12, b"\0")))
+    os.close(bpf(Cmd.OBJ_GET, layouts.ATTR_OBJ.pack(pathname=address_of(path)).ljust(12, b"\0")))
     os.unlink(path)
     if batch.table.ledger is not None:
         batch.table.ledger.strike("pin", op.path)
@@ -295,13 +283,14 @@ def _unpin(path: bytes) -> None:
 def obj_get(op: ops.ObjGet, batch: Batch) -> ops.Result:
     """Open what is pinned at a path."""
     path = os.fsencode(op.path)
-    fd = bpf(Cmd.OBJ_GET, ATTR_OBJ.pack(pathname=address_of(path)).ljust(12, b"\0"))
+    fd = bpf(Cmd.OBJ_GET, layouts.ATTR_OBJ.pack(pathname=address_of(path)).ljust(12, b"\0"))
     kind = fd_kind(fd)
     if not kind:
         os.close(fd)
         raise Refused(f"{op.path} is pinned, but it is not a map, program or link")
     info = object_info(fd)
-    name = {"map": MAP_INFO, "prog": PROG_INFO}[kind].text(info, name="name") if kind in ("map", "prog") else ""
+    named = {"map": layouts.MAP_INFO, "prog": layouts.PROG_INFO}.get(kind)
+    name = named.text(info, name="name") if named is not None else ""
     entry = batch.own(fd, kind, name=name or op.path, site=op.site, own=False)
-    entry.id = LINK_INFO.get(info, name="id") if kind == "link" else 0
+    entry.id = layouts.LINK_INFO.get(info, name="id") if kind == "link" else 0
     return ops.Made(entry.handle)

@@ -12,18 +12,7 @@ from pytest_ebpf.agent.ops import Data, Failed, Handle, Netlink
 from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.live.attach.attachable import AttachableProgram
 from pytest_ebpf.live.attach.link import ReplaceableAttachment
-from pytest_ebpf.live.net.netlink import (
-    CREATE,
-    DUMP,
-    EXCL,
-    REPLACE,
-    Attr,
-    attributes,
-    messages,
-    nested,
-    netlink_op,
-    request,
-)
+from pytest_ebpf.live.net import netlink
 from pytest_ebpf.live.net.resolve import Interface
 from pytest_ebpf.live.session import Session
 from pytest_ebpf.uapi.enums import ProgType
@@ -75,7 +64,7 @@ def add_filter(session: Session, program: AttachableProgram, *, wanted: Filter) 
     made_qdisc = _add_qdisc(session, wanted.place)
     last = wanted.priority or _FIRST_PRIORITY + _TRIES
     for priority in range(wanted.priority or _FIRST_PRIORITY, last + 1):
-        op = _filter(program, wanted, priority=priority, prog=program.handle, flags=CREATE | EXCL)
+        op = _filter(program, wanted, priority=priority, prog=program.handle, flags=netlink.CREATE | netlink.EXCL)
         result = session.attempt(op, Data)
         if not (isinstance(result, Failed) and result.errno == errno.EEXIST and priority < last):
             session.checked(op, result, kind=Data)
@@ -87,7 +76,7 @@ def add_filter(session: Session, program: AttachableProgram, *, wanted: Filter) 
             session.attempt(_no_qdisc(wanted.place), Data)
 
     def put(new: Handle, old: Handle) -> None:
-        session.one(_filter(program, wanted, priority=priority, prog=new, flags=CREATE | REPLACE), Data)
+        session.one(_filter(program, wanted, priority=priority, prog=new, flags=netlink.CREATE | netlink.REPLACE), Data)
 
     return Placed(priority, ReplaceableAttachment(program.handle, put=put, remove=remove))
 
@@ -96,30 +85,32 @@ def filters_on(session: Session, place: Interface, *, direction: str) -> list[tu
     """(priority, program id) of the programs on a clsact qdisc, in the order in which they run; of a filter without one
     the id is 0."""
     fields = {"index": place.index, "parent": PARENTS[direction]}
-    answer = session.attempt(netlink_op(request("RTM_GETTFILTER", fields, flags=DUMP), netns=place.netns), Data)
+    request = netlink.request("RTM_GETTFILTER", fields, flags=netlink.DUMP)
+    answer = session.attempt(netlink.netlink_op(request, netns=place.netns), Data)
     found = []
-    for kind, answered in messages(answer.data) if isinstance(answer, Data) else ():
+    for kind, answered in netlink.messages(answer.data) if isinstance(answer, Data) else ():
         _, _, handle, _, info = _TCMSG.unpack_from(answered)
         if kind == _RTM_NEWTFILTER and handle:
-            found.append((info >> 16, _program_id(attributes(answered[_TCMSG.size :]))))
+            found.append((info >> 16, _program_id(netlink.attributes(answered[_TCMSG.size :]))))
     return found
 
 
 def _program_id(attrs: Mapping[int, bytes]) -> int:
-    options = attributes(attrs.get(_TCA_OPTIONS, b""))
+    options = netlink.attributes(attrs.get(_TCA_OPTIONS, b""))
     raw = b""
     if attrs.get(_TCA_KIND) == b"bpf\0":
         raw = options.get(_BPF_ID, b"")
     elif attrs.get(_TCA_KIND) == b"matchall\0":
-        action = attributes(attributes(options.get(_MATCHALL_ACT, b"")).get(1, b""))
-        raw = attributes(action.get(_ACT_OPTIONS, b"")).get(_ACT_BPF_ID, b"")
+        action = netlink.attributes(netlink.attributes(options.get(_MATCHALL_ACT, b"")).get(1, b""))
+        raw = netlink.attributes(action.get(_ACT_OPTIONS, b"")).get(_ACT_BPF_ID, b"")
     return int(struct.unpack("=I", raw)[0]) if len(raw) == 4 else 0
 
 
 def _add_qdisc(session: Session, place: Interface) -> bool:
     """Whether this created the qdisc; one may exist already. A new one ends with the test at the latest."""
-    message = request("RTM_NEWQDISC", _qdisc(place), attrs=[("TCA_KIND", "clsact")], flags=CREATE | EXCL)
-    op = netlink_op(message, netns=place.netns)
+    flags = netlink.CREATE | netlink.EXCL
+    message = netlink.request("RTM_NEWQDISC", _qdisc(place), attrs=[("TCA_KIND", "clsact")], flags=flags)
+    op = netlink.netlink_op(message, netns=place.netns)
     result = session.attempt(op, Data)
     if isinstance(result, Failed) and result.errno != errno.EEXIST:
         session.checked(op, result, kind=Data)
@@ -134,7 +125,7 @@ def _drop_qdisc(session: Session, place: Interface) -> None:
 
 
 def _no_qdisc(place: Interface) -> Netlink:
-    return netlink_op(request("RTM_DELQDISC", _qdisc(place)), netns=place.netns)
+    return netlink.netlink_op(netlink.request("RTM_DELQDISC", _qdisc(place)), netns=place.netns)
 
 
 def _qdisc(place: Interface) -> dict[str, int]:
@@ -143,27 +134,27 @@ def _qdisc(place: Interface) -> dict[str, int]:
 
 def _filter(program: AttachableProgram, wanted: Filter, *, priority: int, prog: Handle, flags: int) -> Netlink:
     attrs = [_kind(program), ("TCA_OPTIONS", _options(program, wanted))]
-    message = request("RTM_NEWTFILTER", _place_of(wanted, priority), attrs=attrs, flags=flags)
-    return netlink_op(message, netns=wanted.place.netns, fds={_MARK: prog})
+    message = netlink.request("RTM_NEWTFILTER", _place_of(wanted, priority), attrs=attrs, flags=flags)
+    return netlink.netlink_op(message, netns=wanted.place.netns, fds={_MARK: prog})
 
 
-def _options(program: AttachableProgram, wanted: Filter) -> dict[str, list[Attr]]:
+def _options(program: AttachableProgram, wanted: Filter) -> dict[str, list[netlink.Attr]]:
     if program.type_number == ProgType.SCHED_ACT:
-        options = nested(
+        options = netlink.nested(
             ("TCA_ACT_BPF_PARMS", {"action": _ACT_PIPE}),
             ("TCA_ACT_BPF_FD", _MARK),
             ("TCA_ACT_BPF_NAME", program.name),
         )
-        action = nested(("TCA_ACT_KIND", "bpf"), ("TCA_ACT_OPTIONS", options))
-        return nested(("TCA_MATCHALL_ACT", nested(("TCA_ACT_PRIO_1", action))))
-    classid: list[Attr] = [("TCA_BPF_CLASSID", wanted.classid)] if wanted.classid else []
+        action = netlink.nested(("TCA_ACT_KIND", "bpf"), ("TCA_ACT_OPTIONS", options))
+        return netlink.nested(("TCA_MATCHALL_ACT", netlink.nested(("TCA_ACT_PRIO_1", action))))
+    classid: list[netlink.Attr] = [("TCA_BPF_CLASSID", wanted.classid)] if wanted.classid else []
     program_attrs = (("TCA_BPF_FD", _MARK), ("TCA_BPF_NAME", program.name), ("TCA_BPF_FLAGS", _ACT_DIRECT))
-    return nested(*classid, *program_attrs)
+    return netlink.nested(*classid, *program_attrs)
 
 
 def _removal(program: AttachableProgram, wanted: Filter, *, priority: int) -> Netlink:
-    message = request("RTM_DELTFILTER", _place_of(wanted, priority), attrs=[_kind(program)])
-    return netlink_op(message, netns=wanted.place.netns)
+    message = netlink.request("RTM_DELTFILTER", _place_of(wanted, priority), attrs=[_kind(program)])
+    return netlink.netlink_op(message, netns=wanted.place.netns)
 
 
 def _place_of(wanted: Filter, priority: int) -> dict[str, int]:
@@ -175,5 +166,5 @@ def _place_of(wanted: Filter, priority: int) -> dict[str, int]:
     }
 
 
-def _kind(program: AttachableProgram) -> Attr:
+def _kind(program: AttachableProgram) -> netlink.Attr:
     return "TCA_KIND", "matchall" if program.type_number == ProgType.SCHED_ACT else "bpf"

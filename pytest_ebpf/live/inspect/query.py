@@ -33,16 +33,7 @@ from pytest_ebpf.errors import PlanError
 from pytest_ebpf.features.helper_table import HELPERS
 from pytest_ebpf.frozen import dataclass
 from pytest_ebpf.kernels.base import check
-from pytest_ebpf.live.inspect.dump import (
-    Jited,
-    JitedFunction,
-    JitedLine,
-    Symbols,
-    Xlated,
-    list_xlated,
-    read_source_lines,
-    xlated_names,
-)
+from pytest_ebpf.live.inspect import dump
 from pytest_ebpf.live.inspect.info import (
     LINK_ARRAYS,
     BtfInfo,
@@ -199,7 +190,7 @@ def ask_btf(session: Session, id: int) -> Btf:
     return parse_btf(info.arrays[0], base=kernel)
 
 
-def ask_xlated(session: Session, asked: Asked) -> Xlated:
+def ask_xlated(session: Session, asked: Asked) -> dump.Xlated:
     """The instructions of a program after verification. PlanError when the kernel does not show them."""
     info = _arrays(session, asked, arrays=(_XLATED, _MAP_IDS, _KSYMS, _LINES))
     code, map_ids, ksyms, lines = info.arrays
@@ -209,34 +200,34 @@ def ask_xlated(session: Session, asked: Asked) -> Xlated:
             "this kernel does not show the instructions of programs",
             hint="It takes CAP_PERFMON or CAP_SYS_ADMIN, and net.core.bpf_jit_harden=0 or CAP_BPF.",
         )
-    names = xlated_names(
+    names = dump.xlated_names(
         helpers=HELPERS,
         symbols=_symbols(session),
         maps=_map_names(session, _u32s(map_ids, order=order)),
         ksyms=_u64s(ksyms, order=order),
     )
     insns = unpack_insns(code, byteorder=session.target.described.byteorder)
-    return list_xlated(insns, names=names, lines=_source_lines(session, info, lines=lines))
+    return dump.list_xlated(insns, names=names, lines=_source_lines(session, info, lines=lines))
 
 
-def ask_jited(session: Session, asked: Asked) -> Jited:
+def ask_jited(session: Session, asked: Asked) -> dump.Jited:
     """The machine code of a program, by function."""
     info = _arrays(session, asked, arrays=(_JITED, _KSYMS, _FUNC_LENS, _LINES, _JITED_LINES))
     code, ksyms, lengths, lines, jited_lines = info.arrays
     if not code:
-        return Jited(())
+        return dump.Jited(())
     order = _order(session)
     sizes = _u32s(lengths, order=order) or (len(code),)
     addresses = _u64s(ksyms, order=order) or (0,) * len(sizes)
-    symbols = _symbols(session) if any(addresses) else Symbols("")
+    symbols = _symbols(session) if any(addresses) else dump.Symbols("")
     places = _u64s(jited_lines, order=order)
     sources = list(zip(places, _source_lines(session, info, lines=lines), strict=False))
     functions, start = [], 0
     for address, size in zip(addresses, sizes, strict=False):
-        own = tuple(JitedLine(at - address, source) for at, source in sources if address <= at < address + size)
-        functions.append(JitedFunction(symbols.at(address), address, code[start : start + size], own))
+        own = tuple(dump.JitedLine(at - address, source) for at, source in sources if address <= at < address + size)
+        functions.append(dump.JitedFunction(symbols.at(address), address, code[start : start + size], own))
         start += size
-    return Jited(tuple(functions))
+    return dump.Jited(tuple(functions))
 
 
 def _arrays(session: Session, asked: Asked, *, arrays: tuple[InfoArray, ...]) -> Info:
@@ -249,7 +240,7 @@ def _source_lines(session: Session, info: Info, *, lines: bytes) -> tuple[Source
         return ()
     word = f"{_order(session)}I"
     (btf_id,), (size,) = unpack_from(word, info.data, _BTF_ID), unpack_from(word, info.data, _LINE_SIZE)
-    return read_source_lines(lines, record_size=size, btf=ask_btf(session, btf_id)) if btf_id else ()
+    return dump.read_source_lines(lines, record_size=size, btf=ask_btf(session, btf_id)) if btf_id else ()
 
 
 def _map_names(session: Session, ids: tuple[int, ...]) -> dict[int, str]:
@@ -259,8 +250,8 @@ def _map_names(session: Session, ids: tuple[int, ...]) -> dict[int, str]:
     return {info.id: info.name for info in infos if isinstance(info, MapInfo) and names[info.name] == 1}
 
 
-def _symbols(session: Session) -> Symbols:
-    return Symbols(read_kallsyms(session))
+def _symbols(session: Session) -> dump.Symbols:
+    return dump.Symbols(read_kallsyms(session))
 
 
 def ask_function_name(session: Session, asked: Asked) -> str:
