@@ -65,7 +65,7 @@ def test_c7_what_expect_did_not_find_may_have_been_lost(bpf: Bpf) -> None:
 
 def test_c7_losses_are_asked_for_where_the_kernel_tells_late(bpf: Bpf, monkeypatch: pytest.MonkeyPatch) -> None:
     """As before Linux 6.0: the format of which the kernel does not know is asked for."""
-    monkeypatch.setattr("pytest_ebpf.agent.bpf.perf.PERF_FORMAT_LOST", 1 << 40)
+    monkeypatch.setattr("pytest_ebpf.uapi.numbers.PERF_FORMAT_LOST", 1 << 40)
     obj = bpf.load(RECORDS, perf_pages=2)
     samples = obj.maps["samples"]
     obj["sample"].run_many([LARGE] * 100)

@@ -18,6 +18,7 @@ __all__ = ["ScopeState", "end_marked", "leftovers", "mark_scope", "namespaces", 
 _MARK = "PYTEST_EBPF_SCOPE"
 _MARK_AT_START = f"{_MARK}=".encode()
 _PATIENCE = 1.0  # seconds for a killed process to go
+_STARTING = 0.02  # seconds
 
 
 class ScopeState:
@@ -116,12 +117,19 @@ def _name(pid: int) -> str:
     return read_text(f"/proc/{pid}/comm").strip()
 
 
+def _starts(pid: int, scopes: set[str]) -> bool:
+    """Whether it was only about to have its environment: execve(2) ends for the parent a moment before that is there
+    (fs/exec.c, Linux 6.18)."""
+    time.sleep(_STARTING)
+    return _mark_of(pid) in scopes
+
+
 def _occupied(table: Table, spaces: dict[str, Entry]) -> Iterator[Leak]:
     """But for processes of scopes that are still open: they end with those."""
     open_scopes = {_token(table, entry.handle.serial) for entry in table if entry.kind == "scope"}
     for pid in _pids():
         with contextlib.suppress(OSError):
             entry = spaces.get(os.readlink(f"/proc/{pid}/ns/net"))
-            if entry is not None and _mark_of(pid) not in open_scopes:
+            if entry is not None and _mark_of(pid) not in open_scopes and not _starts(pid, open_scopes):
                 words = f"process {pid} ({_name(pid)}), which is in it"
                 yield Leak("netns", entry.handle.name, pid, entry.site, words)
